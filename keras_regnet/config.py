@@ -1,0 +1,373 @@
+"""Configurations: what a network is, before anything is built.
+
+`AnyNetConfig` lists every stage. `RegNetConfig` holds the few parameters of
+the quantized linear function from which `keras_regnet.plan` derives the
+stages. Both are frozen, validated when made, and survive JSON. No Keras here:
+a sampler makes a million of these.
+"""
+
+import dataclasses
+import json
+import math
+import numbers
+from collections.abc import Mapping
+from fractions import Fraction
+from typing import Any
+
+from keras_regnet import errors
+
+BLOCKS = ("x", "y", "r", "v", "vr", "z", "basic")
+STEMS = ("simple", "cifar", "resnet")
+PADDINGS = ("symmetric", "same")
+WIDTH_ROUNDINGS = ("pycls", "torchvision")
+
+# Blocks made of plain 3x3 convolutions: no bottleneck, groups or SE.
+_PLAIN_BLOCKS = ("v", "vr", "basic")
+_SE_RATIO_OF_Y = 0.25
+
+
+def _check_number(name, value, *, above, integer=False):
+    """Raises unless `value` is a finite number, an integer if asked for."""
+    kind = numbers.Integral if integer else numbers.Real
+    is_number = isinstance(value, kind) and not isinstance(value, bool)
+    if not is_number or not math.isfinite(value) or value <= above:
+        what = "an integer" if integer else "a finite number"
+        raise ValueError(
+            f"`{name}` must be {what} above {above}. Received: {name}={value!r}"
+        )
+
+
+def _plain(value):
+    """Returns Python numbers and tuples in place of NumPy's and lists."""
+    if isinstance(value, list | tuple) or getattr(value, "ndim", 0):
+        return tuple(_plain(item) for item in value)
+    return value.item() if hasattr(value, "item") else value
+
+
+def _check_name(name, value, allowed):
+    if not isinstance(value, str) or value not in allowed:
+        raise errors.unknown_value(name, value, allowed)
+
+
+def inner_width(width: int, bottleneck_ratio: float) -> int:
+    """Returns the width of a block's 3x3 convolution, at least 1.
+
+    Args:
+      width: channels of the block's output.
+      bottleneck_ratio: `width` / inner width; below 1 the block is inverted.
+
+    Returns:
+      `width` / `bottleneck_ratio`, truncated to an integer.
+
+    Example:
+    >>> inner_width(256, 4), inner_width(16, 0.25)
+    (64, 64)
+    """
+    return max(1, int(width / as_fraction(bottleneck_ratio)))
+
+
+def as_fraction(bottleneck_ratio: float) -> Fraction:
+    """Returns the ratio as the simple fraction that was meant.
+
+    Args:
+      bottleneck_ratio: a float such as 0.25 or 1 / 3.
+
+    Returns:
+      The closest fraction with a denominator of at most 1024, so that 1 / 3
+      is a third and not its binary neighbour.
+
+    Example:
+    >>> as_fraction(1 / 3)
+    Fraction(1, 3)
+    """
+    return Fraction(bottleneck_ratio).limit_denominator(1024)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class NetworkTemplate:
+    """What all blocks of a network have in common.
+
+    Args:
+      block: "x" is the bottleneck with a grouped 3x3 convolution; "y" is "x"
+        with squeeze-and-excitation and "r" is "x" without groups (both are
+        stored as "x"); "v" is one 3x3 convolution and "vr" the same with a
+        residual; "z" is the linear inverted bottleneck; "basic" is the
+        residual block of two 3x3 convolutions.
+      se_ratio: squeeze width / width of the block's input; 0 for none.
+      stem: "simple" is 3x3 with stride 2, "cifar" is 3x3 with stride 1,
+        "resnet" is 7x7 with stride 2 and a 3x3 max-pool with stride 2.
+      stem_width: channels.
+      head_width: channels of a 1x1 convolution before the pool; 0 for none.
+      activation: name of a Keras activation.
+      padding: "symmetric" pads strided convolutions by the same number of
+        pixels on every side, as PyTorch does; "same" is TensorFlow's rule.
+
+    Raises:
+      ValueError: if a value is not one of those allowed.
+    """
+
+    block: str = "x"
+    se_ratio: float = 0.0
+    stem: str = "simple"
+    stem_width: int = 32
+    head_width: int = 0
+    activation: str = "relu"
+    padding: str = "symmetric"
+
+    def _validate_template(self, group_widths, bottleneck_ratios) -> None:
+        _check_name("block", self.block, BLOCKS)
+        _check_name("stem", self.stem, STEMS)
+        _check_name("padding", self.padding, PADDINGS)
+        _check_number("stem_width", self.stem_width, above=0, integer=True)
+        _check_number("head_width", self.head_width, above=-1, integer=True)
+        if self.se_ratio:
+            _check_number("se_ratio", self.se_ratio, above=0)
+        if not isinstance(self.activation, str) or not self.activation:
+            raise ValueError(
+                "`activation` must be the name of a Keras activation. "
+                f"Received: activation={self.activation!r}"
+            )
+        grouped = any(width is not None for width in group_widths)
+        if self.block in (*_PLAIN_BLOCKS, "r") and grouped:
+            raise ValueError(
+                f"`group_width` must be None with block={self.block!r}, which "
+                f"has no groups. Received: group_width={group_widths}"
+            )
+        if self.block in _PLAIN_BLOCKS and set(bottleneck_ratios) != {1.0}:
+            raise ValueError(
+                f"`bottleneck_ratio` must be 1 with block={self.block!r}. "
+                f"Received: bottleneck_ratio={bottleneck_ratios}"
+            )
+        if self.block in _PLAIN_BLOCKS and self.se_ratio:
+            raise ValueError(
+                f"`se_ratio` must be 0 with block={self.block!r}. "
+                f"Received: se_ratio={self.se_ratio}"
+            )
+
+    def _store_block_as_x(self) -> None:
+        """Gives "y" and "r" the one spelling under which they are equal."""
+        if self.block == "y":
+            self._set(block="x", se_ratio=self.se_ratio or _SE_RATIO_OF_Y)
+        elif self.block == "r":
+            self._set(block="x")
+
+    def _set(self, **values) -> None:
+        # A frozen dataclass offers no other way to normalise its own fields.
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
+
+    def _store_plain_values(self) -> None:
+        """Makes equal configurations equal in JSON too."""
+        for field in dataclasses.fields(self):
+            self._set(**{field.name: _plain(getattr(self, field.name))})
+
+    def to_json(self) -> str:
+        """Returns the configuration as one line of JSON.
+
+        Returns:
+          JSON that `from_json` turns back into an equal configuration.
+        """
+        values = {"type": type(self).__name__, **dataclasses.asdict(self)}
+        return json.dumps(values)
+
+
+@dataclasses.dataclass(frozen=True)
+class RegNetConfig(NetworkTemplate):
+    """A RegNet: stages from a quantized linear function (paper, section 3.3).
+
+    Block j is `w_0 + w_a * j` channels wide before quantisation to
+    `w_0 * w_m ** integer`. Any number of stages may come out of it.
+
+    Args:
+      depth: number of blocks d in the body.
+      w_0: initial width in channels, above 0.
+      w_a: slope in channels per block, 0 or above.
+      w_m: width multiplier between quantised levels, above 1.
+      group_width: channels per group g of the 3x3 convolutions; None for
+        convolutions without groups.
+      bottleneck_ratio: b = width / inner width, above 0.
+      strides: stride of each stage's first block; one number for all stages
+        or one number per stage.
+      width_rounding: how a width is made a multiple of its group width:
+        "pycls" rounds to the nearest, halves to even; "torchvision" rounds
+        halves up and adds a group where the result is under 0.9 of the width.
+
+    Raises:
+      ValueError: if a value is not one of those allowed.
+
+    Example:
+    >>> RegNetConfig(depth=13, w_0=24, w_a=36.44, w_m=2.49, group_width=8).w_m
+    2.49
+    """
+
+    depth: int
+    w_0: float
+    w_a: float
+    w_m: float
+    group_width: int | None = None
+    bottleneck_ratio: float = 1.0
+    strides: int | tuple[int, ...] = 2
+    width_rounding: str = "pycls"
+
+    def __post_init__(self) -> None:
+        self._store_plain_values()
+        _check_number("depth", self.depth, above=0, integer=True)
+        _check_number("w_0", self.w_0, above=0)
+        if self.w_a != 0:
+            _check_number("w_a", self.w_a, above=0)
+        _check_number("w_m", self.w_m, above=1)
+        _check_number("bottleneck_ratio", self.bottleneck_ratio, above=0)
+        if self.group_width is not None:
+            _check_number(
+                "group_width", self.group_width, above=0, integer=True
+            )
+        strides = self.strides
+        for stride in strides if isinstance(strides, tuple) else (strides,):
+            _check_number("strides", stride, above=0, integer=True)
+        _check_name("width_rounding", self.width_rounding, WIDTH_ROUNDINGS)
+        self._validate_template([self.group_width], [self.bottleneck_ratio])
+        self._store_block_as_x()
+
+
+def _per_stage(name, value, stages):
+    """Returns `value` as one entry per stage; a single value serves all."""
+    if not isinstance(value, tuple):
+        return (value,) * stages
+    if len(value) != stages:
+        raise ValueError(
+            f"`{name}` must have one value per stage, as `depths` has "
+            f"{stages}. Received: {name}={value}"
+        )
+    return value
+
+
+@dataclasses.dataclass(frozen=True)
+class AnyNetConfig(NetworkTemplate):
+    """A network given stage by stage (paper, section 3.2).
+
+    Args:
+      depths: blocks in each stage.
+      widths: channels of each stage.
+      strides: stride of each stage's first block; one number serves all.
+      bottleneck_ratios: b = width / inner width of each stage; one number
+        serves all.
+      group_widths: channels per group of each stage's 3x3 convolutions; one
+        number serves all; None for convolutions without groups.
+
+    Raises:
+      ValueError: if a value is not allowed, or a group width does not divide
+        its stage's inner width.
+
+    Example:
+    >>> config = AnyNetConfig((1, 2), (32, 64), group_widths=16)
+    >>> config.strides, config.group_widths
+    ((2, 2), (16, 16))
+    """
+
+    depths: tuple[int, ...]
+    widths: tuple[int, ...]
+    strides: tuple[int, ...] = 2
+    bottleneck_ratios: tuple[float, ...] = 1.0
+    group_widths: tuple[int | None, ...] = None
+
+    def __post_init__(self) -> None:
+        self._store_plain_values()
+        if not isinstance(self.depths, tuple) or not self.depths:
+            raise ValueError(
+                "`depths` must be a sequence with at least one stage. "
+                f"Received: depths={self.depths!r}"
+            )
+        stages = len(self.depths)
+        for name in ("widths", "strides", "bottleneck_ratios", "group_widths"):
+            self._set(**{name: _per_stage(name, getattr(self, name), stages)})
+        for name in ("depths", "widths", "strides"):
+            for value in getattr(self, name):
+                _check_number(name, value, above=0, integer=True)
+        for ratio in self.bottleneck_ratios:
+            _check_number("bottleneck_ratios", ratio, above=0)
+        self._validate_template(self.group_widths, self.bottleneck_ratios)
+        self._check_group_widths()
+        self._store_block_as_x()
+
+    def _check_group_widths(self) -> None:
+        stages = zip(
+            self.widths, self.bottleneck_ratios, self.group_widths, strict=True
+        )
+        for stage, (width, ratio, group_width) in enumerate(stages, start=1):
+            if group_width is None:
+                continue
+            _check_number("group_widths", group_width, above=0, integer=True)
+            inner = inner_width(width, ratio)
+            if inner % group_width:
+                raise ValueError(
+                    "`group_widths` must divide the inner width (width / "
+                    f"bottleneck ratio) of their stage. Received: stage "
+                    f"{stage} with width={width}, bottleneck_ratio={ratio}, "
+                    f"inner width={inner}, group_width={group_width}"
+                )
+
+
+_TYPES = {cls.__name__: cls for cls in (RegNetConfig, AnyNetConfig)}
+
+
+def from_dict(values: Mapping[str, Any]) -> RegNetConfig | AnyNetConfig:
+    """Returns the configuration that a parsed JSON object describes.
+
+    Args:
+      values: the fields, and under "type" the name of the class.
+
+    Returns:
+      A `RegNetConfig` or an `AnyNetConfig`.
+
+    Raises:
+      ValueError: if the type or a field is unknown, or a value is not allowed.
+    """
+    values = dict(values)
+    type_name = values.pop("type", None)
+    _check_name("type", type_name, _TYPES)
+    cls = _TYPES[type_name]
+    fields = {field.name: field for field in dataclasses.fields(cls)}
+    for name in values:
+        _check_name("field", name, fields)
+    missing = [
+        name
+        for name, field in fields.items()
+        if field.default is dataclasses.MISSING and name not in values
+    ]
+    if missing:
+        raise ValueError(
+            f"`{type_name}` needs the fields {missing}. "
+            f"Received: {sorted(values)}"
+        )
+    return cls(**values)
+
+
+def from_json(text: str) -> RegNetConfig | AnyNetConfig:
+    """Returns the configuration that `to_json` wrote.
+
+    Args:
+      text: JSON of one object.
+
+    Returns:
+      A `RegNetConfig` or an `AnyNetConfig`, equal to the one written.
+
+    Raises:
+      ValueError: if the text is no JSON object or not a valid configuration.
+
+    Example:
+    >>> config = AnyNetConfig((1, 2), (32, 64))
+    >>> from_json(config.to_json()) == config
+    True
+    """
+    try:
+        values = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ValueError(
+            f"A configuration must be a JSON object ({error}). "
+            f"Received: {text[:80]!r}"
+        ) from error
+    if not isinstance(values, dict):
+        raise ValueError(
+            f"A configuration must be a JSON object. Received: {text[:80]!r}"
+        )
+    return from_dict(values)

@@ -1,0 +1,209 @@
+"""The published networks, one row each, and the spellings of their names.
+
+The rows hold the parameters of the paper; widths and depths are derived by
+`keras_regnet.plan`. Sources: paper, figures 15 and 16 (RegNetX, RegNetY up to
+32GF); ClassyVision's model definitions (RegNetY-64GF to 256GF, RegNetZ);
+arXiv 1512.03385 and 1611.05431 as pycls configures them (ResNet, ResNeXt).
+"""
+
+import re
+
+from keras_regnet import errors
+from keras_regnet.config import AnyNetConfig
+from keras_regnet.config import RegNetConfig
+
+FAMILIES = ("RegNetX", "RegNetY", "RegNetZ")
+
+
+def _x(depth, w_0, w_a, w_m, group_width):
+    return RegNetConfig(depth, w_0, w_a, w_m, group_width)
+
+
+def _y(depth, w_0, w_a, w_m, group_width):
+    return RegNetConfig(depth, w_0, w_a, w_m, group_width, block="y")
+
+
+def _z(depth, w_0, w_a, w_m, group_width, head_width):
+    return RegNetConfig(
+        depth,
+        w_0,
+        w_a,
+        w_m,
+        group_width,
+        bottleneck_ratio=0.25,
+        block="z",
+        se_ratio=0.25,
+        activation="silu",
+        head_width=head_width,
+    )
+
+
+def _resnet(depths, bottleneck_ratio=4, group_widths=None):
+    return AnyNetConfig(
+        depths,
+        (256, 512, 1024, 2048),
+        (1, 2, 2, 2),
+        bottleneck_ratio,
+        group_widths,
+        stem="resnet",
+        stem_width=64,
+    )
+
+
+def _resnext(depths):
+    return _resnet(depths, bottleneck_ratio=2, group_widths=(4, 8, 16, 32))
+
+
+_VARIANTS = {
+    "RegNetX-200MF": _x(13, 24, 36.44, 2.49, 8),
+    "RegNetX-400MF": _x(22, 24, 24.48, 2.54, 16),
+    "RegNetX-600MF": _x(16, 48, 36.97, 2.24, 24),
+    "RegNetX-800MF": _x(16, 56, 35.73, 2.28, 16),
+    "RegNetX-1.6GF": _x(18, 80, 34.01, 2.25, 24),
+    "RegNetX-3.2GF": _x(25, 88, 26.31, 2.25, 48),
+    "RegNetX-4.0GF": _x(23, 96, 38.65, 2.43, 40),
+    "RegNetX-6.4GF": _x(17, 184, 60.83, 2.07, 56),
+    "RegNetX-8.0GF": _x(23, 80, 49.56, 2.88, 120),
+    "RegNetX-12GF": _x(19, 168, 73.36, 2.37, 112),
+    "RegNetX-16GF": _x(22, 216, 55.59, 2.1, 128),
+    "RegNetX-32GF": _x(23, 320, 69.86, 2.0, 168),
+    "RegNetY-200MF": _y(13, 24, 36.44, 2.49, 8),
+    "RegNetY-400MF": _y(16, 48, 27.89, 2.09, 8),
+    "RegNetY-600MF": _y(15, 48, 32.54, 2.32, 16),
+    "RegNetY-800MF": _y(14, 56, 38.84, 2.4, 16),
+    "RegNetY-1.6GF": _y(27, 48, 20.71, 2.65, 24),
+    "RegNetY-3.2GF": _y(21, 80, 42.63, 2.66, 24),
+    "RegNetY-4.0GF": _y(22, 96, 31.41, 2.24, 64),
+    "RegNetY-6.4GF": _y(25, 112, 33.22, 2.27, 72),
+    "RegNetY-8.0GF": _y(17, 192, 76.82, 2.19, 56),
+    "RegNetY-12GF": _y(19, 168, 73.36, 2.37, 112),
+    "RegNetY-16GF": _y(18, 200, 106.23, 2.48, 112),
+    "RegNetY-32GF": _y(20, 232, 115.89, 2.53, 232),
+    "RegNetY-64GF": _y(20, 352, 147.48, 2.4, 328),
+    "RegNetY-128GF": _y(27, 456, 160.83, 2.52, 264),
+    "RegNetY-256GF": _y(27, 640, 124.47, 2.04, 848),
+    "RegNetZ-500MF": _z(21, 16, 10.7, 2.51, 4, head_width=1024),
+    "RegNetZ-4.0GF": _z(28, 48, 14.5, 2.226, 8, head_width=1536),
+    "ResNet-50": _resnet((3, 4, 6, 3)),
+    "ResNet-101": _resnet((3, 4, 23, 3)),
+    "ResNet-152": _resnet((3, 8, 36, 3)),
+    "ResNeXt-50": _resnext((3, 4, 6, 3)),
+    "ResNeXt-101": _resnext((3, 4, 23, 3)),
+    "ResNeXt-152": _resnext((3, 8, 36, 3)),
+}
+
+# "regnety_032", "RegNetY-3.2GF", "regnet_y_3_2gf", "3.2GF", "032" ...
+_REGNET_SPELLING = re.compile(
+    r"(?:regnet[-_ ]?(?P<family>[xyz])[-_ ]?)?"
+    r"(?:(?P<flops>\d+(?:[._]\d+)?)(?P<unit>[mg])f?|(?P<code>\d{3,4}))"
+)
+_RESNET_SPELLING = re.compile(
+    r"(?P<family>resnet|resnext)[-_ ]?(?P<layers>\d+)(?:[-_]32x4d)?"
+)
+
+
+def _key(name):
+    """Returns (family or None, MFLOPs or layers) of a spelling, or None."""
+    text = str(name).strip().lower()
+    if match := _RESNET_SPELLING.fullmatch(text):
+        return match["family"], int(match["layers"])
+    match = _REGNET_SPELLING.fullmatch(text)
+    if not match:
+        return None
+    family = match["family"] and "regnet" + match["family"]
+    if match["code"]:
+        return family, int(match["code"]) * 100
+    flops = float(match["flops"].replace("_", "."))
+    return family, round(flops * (1000 if match["unit"] == "g" else 1))
+
+
+_NAMES = {_key(name): name for name in _VARIANTS}
+
+
+def list_variants(family: str | None = None) -> tuple[str, ...]:
+    """Returns the names of the published networks.
+
+    Args:
+      family: "RegNetX", "RegNetY", "RegNetZ", "ResNet" or "ResNeXt" for the
+        networks of one family; None for all.
+
+    Returns:
+      Names as the papers print them, small to large within a family.
+
+    Raises:
+      ValueError: if there is no such family.
+
+    Example:
+    >>> list_variants("RegNetZ")
+    ('RegNetZ-500MF', 'RegNetZ-4.0GF')
+    """
+    if family is None:
+        return tuple(_VARIANTS)
+    families = {
+        name.split("-")[0].lower(): name.split("-")[0] for name in _VARIANTS
+    }
+    if str(family).lower() not in families:
+        raise errors.unknown_value("family", family, families.values())
+    prefix = families[str(family).lower()] + "-"
+    return tuple(name for name in _VARIANTS if name.startswith(prefix))
+
+
+def variant_name(variant: str, family: str | None = None) -> str:
+    """Returns the printed name for any common spelling of a variant.
+
+    Args:
+      variant: "RegNetY-3.2GF", "regnety_032", "regnet_y_3_2gf", "resnet50";
+        with a `family` also "3.2GF", "4.0GF", "4GF" or "032".
+      family: "RegNetX", "RegNetY" or "RegNetZ"; None if `variant` says it.
+
+    Returns:
+      The key of `list_variants()`.
+
+    Raises:
+      ValueError: if there is no such variant, or it is of another family.
+
+    Example:
+    >>> variant_name("4GF", "RegNetY"), variant_name("regnety_032")
+    ('RegNetY-4.0GF', 'RegNetY-3.2GF')
+    """
+    allowed = list_variants(family)
+    found_family, size = _key(variant) or (None, None)
+    if found_family is None and family is not None:
+        found_family = family.lower()
+    name = _NAMES.get((found_family, size))
+    if name not in allowed:
+        raise errors.unknown_value(
+            "variant", variant, _spelled_like(str(variant), allowed)
+        )
+    return name
+
+
+def _spelled_like(variant, names):
+    """Returns names without the family if the caller wrote none."""
+    if variant.lower().startswith(("regnet", "resne")):
+        return names
+    if len({name.split("-")[0] for name in names}) > 1:
+        return names
+    return tuple(name.split("-")[1] for name in names)
+
+
+def get_config(
+    variant: str, family: str | None = None
+) -> RegNetConfig | AnyNetConfig:
+    """Returns the configuration of a published network.
+
+    Args:
+      variant: the name in any common spelling, see `variant_name`.
+      family: "RegNetX", "RegNetY" or "RegNetZ"; None if `variant` says it.
+
+    Returns:
+      A `RegNetConfig`; for ResNet and ResNeXt an `AnyNetConfig`.
+
+    Raises:
+      ValueError: if there is no such variant, or it is of another family.
+
+    Example:
+    >>> get_config("RegNetX-400MF").group_width
+    16
+    """
+    return _VARIANTS[variant_name(variant, family)]
