@@ -1,0 +1,42 @@
+"""RegNets for Keras 3: the networks, and the method that found them."""
+
+from keras_regnet import config
+from keras_regnet import layers
+from keras_regnet.complexity import Complexity
+from keras_regnet.complexity import complexity
+from keras_regnet.config import AnyNetConfig
+from keras_regnet.config import RegNetConfig
+from keras_regnet.models import AnyNet
+from keras_regnet.models import build
+from keras_regnet.models import RegNet
+from keras_regnet.models import RegNetModel
+from keras_regnet.models import RegNetX
+from keras_regnet.models import RegNetY
+from keras_regnet.models import RegNetZ
+from keras_regnet.models import replace_head
+from keras_regnet.preprocessing import preprocess_input
+from keras_regnet.variants import get_config
+from keras_regnet.variants import list_variants
+from keras_regnet.version import VERSION
+
+__version__ = VERSION
+
+__all__ = [
+    "AnyNet",
+    "AnyNetConfig",
+    "Complexity",
+    "RegNet",
+    "RegNetConfig",
+    "RegNetModel",
+    "RegNetX",
+    "RegNetY",
+    "RegNetZ",
+    "build",
+    "complexity",
+    "config",
+    "get_config",
+    "layers",
+    "list_variants",
+    "preprocess_input",
+    "replace_head",
+]

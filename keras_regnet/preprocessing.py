@@ -1,0 +1,69 @@
+"""From RGB in 0..255 to what a network's weights expect."""
+
+import keras
+import numpy as np
+
+# Of RGB images in 0..255, over the training set of ImageNet-1k.
+IMAGENET_MEAN = (123.675, 116.28, 103.53)
+IMAGENET_STD = (58.395, 57.12, 57.375)
+
+
+def scale_and_offset(channels: int) -> tuple[list[float], list[float]]:
+    """Returns the factors and summands that normalise an image.
+
+    Args:
+      channels: number of channels; all but 3 share the means' mean.
+
+    Returns:
+      (scale, offset), one number per channel, for pixels in 0..255.
+
+    Example:
+    >>> [len(values) for values in scale_and_offset(1)]
+    [1, 1]
+    """
+    mean, std = np.array(IMAGENET_MEAN), np.array(IMAGENET_STD)
+    if channels != 3:
+        mean = np.full(channels, mean.mean())
+        std = np.full(channels, std.mean())
+    return (1 / std).tolist(), (-mean / std).tolist()
+
+
+def preprocess_input(images, data_format: str | None = None):
+    """Normalises images for a model without its own normalisation.
+
+    Only for models built with `include_preprocessing=False`; every other
+    model does this itself and takes RGB in 0..255.
+
+    Args:
+      images: RGB in 0..255, (..., height, width, channels), array or tensor.
+      data_format: "channels_last", "channels_first" or None for Keras's
+        default.
+
+    Returns:
+      Floats of the same shape, about -2 to 3.
+
+    Raises:
+      ValueError: if `data_format` is neither.
+
+    Example:
+    >>> import numpy as np
+    >>> float(preprocess_input(np.zeros((1, 2, 2, 3)))[0, 0, 0, 0]).__round__(3)
+    -2.118
+    """
+    data_format = (
+        keras.config.image_data_format() if data_format is None else data_format
+    )
+    if data_format not in ("channels_last", "channels_first"):
+        raise ValueError(
+            "`data_format` must be 'channels_last' or 'channels_first'. "
+            f"Received: data_format={data_format!r}"
+        )
+    axis = -1 if data_format == "channels_last" else -3
+    scale, offset = (
+        np.asarray(values, dtype="float32")
+        for values in scale_and_offset(images.shape[axis])
+    )
+    if axis == -3:
+        scale, offset = scale[:, None, None], offset[:, None, None]
+    images = keras.ops.cast(images, "float32")
+    return images * scale + offset

@@ -1,0 +1,115 @@
+"""Weights from a file that Keras saved."""
+
+import difflib
+import os
+from pathlib import Path
+
+import h5py
+import keras
+
+_SUFFIXES = (".keras", ".weights.h5")
+
+
+def check_name(weights: str | os.PathLike | None) -> None:
+    """Raises unless `weights` is something that `load` can load.
+
+    Asked before a network is built, so that a wrong name costs nothing.
+
+    Args:
+      weights: None, or the path of a `.keras` or `.weights.h5` file.
+
+    Raises:
+      ValueError: if it is no such path or there is no such file.
+    """
+    if weights is None:
+        return
+    path = Path(weights)
+    if not path.name.endswith(_SUFFIXES):
+        raise ValueError(
+            "`weights` must be None or the path of a file that ends in "
+            f"{' or '.join(_SUFFIXES)}. Received: weights={str(weights)!r}"
+        )
+    if not path.is_file():
+        raise ValueError(
+            f"`weights` names a file that does not exist.{_close(path)} "
+            f"Received: weights={str(weights)!r}"
+        )
+
+
+def _close(path):
+    siblings = [p.name for p in path.parent.glob("*") if p.is_file()]
+    close = difflib.get_close_matches(path.name, siblings, n=1)
+    return f" Did you mean {close[0]!r}?" if close else ""
+
+
+def load(model: keras.Model, weights: str | os.PathLike | None) -> None:
+    """Fills a built model from a file, or leaves it as it is.
+
+    Args:
+      model: the model to fill; its weights stay as they are on an error.
+      weights: None, or the path of a `.keras` or `.weights.h5` file.
+
+    Raises:
+      ValueError: if the file is damaged or holds another network.
+    """
+    if weights is None:
+        return
+    path = Path(weights)
+    fill = _fill_from_keras if path.suffix == ".keras" else _fill_from_h5
+    before = model.get_weights()
+    try:
+        fill(model, path)
+    except (OSError, KeyError, ValueError, TypeError) as error:
+        model.set_weights(before)
+        reason = str(error).strip().split("\n")[0]
+        raise ValueError(
+            f"The weights in {str(path)!r} do not fit the model "
+            f"{model.name!r}: {reason}"
+        ) from error
+
+
+def _fill_from_keras(model, path):
+    """Copies every variable by its name, which is fixed for our networks."""
+    saved = keras.saving.load_model(path, compile=False)
+    source = {variable.path: variable for variable in saved.weights}
+    targets = {variable.path: variable for variable in model.weights}
+    missing = sorted(targets.keys() - source.keys())
+    left_over = sorted(source.keys() - targets.keys())
+    if missing or left_over:
+        raise ValueError(
+            f"{_some(missing)} missing in the file; "
+            f"{_some(left_over)} left over in it."
+        )
+    for name, target in targets.items():
+        if target.shape != source[name].shape:
+            raise ValueError(
+                f"{name} has shape {tuple(source[name].shape)} in the file "
+                f"and {tuple(target.shape)} in the model."
+            )
+    for name, target in targets.items():
+        target.assign(source[name])
+
+
+def _some(names, shown=3):
+    listed = ", ".join(names[:shown]) or "none"
+    more = len(names) - shown
+    return f"{listed} and {more} more" if more > 0 else listed
+
+
+def _fill_from_h5(model, path):
+    """Lets Keras load by position, and refuses a file with left-overs."""
+    in_file = []
+    with h5py.File(path, "r") as file:
+        file.visititems(
+            lambda name, node: (
+                in_file.append(name)
+                if isinstance(node, h5py.Dataset) and "/vars/" in name
+                else None
+            )
+        )
+    if len(in_file) != len(model.weights):
+        raise ValueError(
+            f"the file holds {len(in_file)} tensors, the model "
+            f"{len(model.weights)}."
+        )
+    model.load_weights(path)
