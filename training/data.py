@@ -1,0 +1,500 @@
+"""Data sets and the input pipeline.
+
+A `Split` gives an example by its index. The order of an epoch is a keyed
+permutation of the indices, so what a step sees is a pure function of (seed,
+step): a run may start at any step, and no state of the pipeline is saved.
+"""
+
+import dataclasses
+import os
+import pathlib
+from collections.abc import Callable
+from collections.abc import Iterable
+
+import numpy as np
+import tensorflow as tf
+
+from keras_regnet import digits
+from keras_regnet import errors
+from training import augment
+from training import config as train_config
+
+_FOLDER = "folder:"
+_BUILT_IN = ("digits", "synthetic")
+_IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif")
+
+# Sets whose images all have one size up to this side are scaled whole.
+_SMALL_SIDE = 64
+# Sets up to this size are held in memory, encoded or as pixels.
+_IN_MEMORY_BYTES = 2 * 2**30
+_READ_BATCH = 512
+
+_SYNTHETIC_CLASSES = 1000
+_SYNTHETIC_IMAGES = 64
+_SYNTHETIC_EXAMPLES = 8192
+
+
+@dataclasses.dataclass(frozen=True)
+class Split:
+    """Examples by index.
+
+    Args:
+      num_examples: how many.
+      read: index (int64 scalar) -> image, label; in graph. The image is
+        uint8 (height, width, 3) or the bytes of an image file.
+      describe: index -> where the example comes from, for messages.
+    """
+
+    num_examples: int
+    read: Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
+    describe: Callable[[int], str]
+
+
+@dataclasses.dataclass(frozen=True)
+class DataSet:
+    """A classification set.
+
+    Args:
+      train: what is trained on.
+      val: what is evaluated on.
+      class_names: name of each label.
+      small_images: whether all images have one small size.
+    """
+
+    train: Split
+    val: Split
+    class_names: tuple[str, ...]
+    small_images: bool
+
+
+def load(config: train_config.TrainConfig) -> DataSet:
+    """Returns the data set a configuration names.
+
+    Args:
+      config: `dataset`, `data_dir`, `image_size` and `seed` are read.
+
+    Returns:
+      A `DataSet`.
+
+    Raises:
+      ValueError: if there is no such set, or something is wrong with it.
+    """
+    name = config.dataset
+    if name.startswith(_FOLDER):
+        return _load_folder(pathlib.Path(name[len(_FOLDER) :]).expanduser())
+    if name == "digits":
+        return _load_digits()
+    if name == "synthetic":
+        return _load_synthetic(config)
+    return _load_tfds(name, config.data_dir)
+
+
+# Pipelines.
+
+
+@dataclasses.dataclass(frozen=True)
+class Share:
+    """The part of every global batch that one input pipeline makes.
+
+    Args:
+      index: which pipeline.
+      count: how many pipelines there are.
+      batch_size: images per replica; what the pipeline batches by.
+    """
+
+    index: int = 0
+    count: int = 1
+    batch_size: int = 1
+
+
+def steps_per_epoch(split: Split, config: train_config.TrainConfig) -> int:
+    """Returns the full batches in an epoch; what is left over is left out.
+
+    Another part is left out in every epoch, as the order changes.
+
+    Raises:
+      ValueError: if there is not one full batch.
+    """
+    steps = split.num_examples // config.global_batch_size
+    if not steps:
+        raise ValueError(
+            "`global_batch_size` must not exceed the number of training "
+            f"images. Received: global_batch_size={config.global_batch_size}"
+            f", training images: {split.num_examples}"
+        )
+    return steps
+
+
+def training_order(
+    split: Split, seed: int, epoch: tf.Tensor, place: tf.Tensor
+) -> tf.Tensor:
+    """Returns the index of the example at a place of an epoch.
+
+    Args:
+      split: the training split.
+      seed: the run's seed.
+      epoch: int64 scalar.
+      place: int64 scalar or vector in [0, num_examples).
+
+    Returns:
+      int64 tensor like `place`; a permutation over all places.
+    """
+    return tf.random.experimental.index_shuffle(
+        place,
+        seed=tf.stack([tf.cast(seed, tf.int64), epoch]),
+        max_index=tf.constant(split.num_examples - 1, tf.int64),
+    )
+
+
+def train_pipeline(
+    data: DataSet,
+    config: train_config.TrainConfig,
+    start_step: int = 0,
+    share: Share | None = None,
+) -> tf.data.Dataset:
+    """Returns batches of images and labels from a step to the run's end.
+
+    Args:
+      data: the set; its training split is used.
+      config: the run's configuration.
+      start_step: step from which the run goes on.
+      share: part of each global batch; default all of it, in one piece.
+
+    Returns:
+      A dataset of float32 images (batch, size, size, 3) and int32 labels
+      (batch,), one element per replica and step.
+    """
+    share = share or Share(batch_size=config.global_batch_size)
+    split, seed = data.train, config.seed
+    augmentation = augment.Augmentation.from_config(config, data.small_images)
+    steps = steps_per_epoch(split, config)
+    places_per_epoch = steps * config.global_batch_size
+
+    def example(position):
+        epoch = position // places_per_epoch
+        place = position % places_per_epoch
+        source, label = split.read(
+            training_order(split, seed, epoch, place)
+        )
+        image = augment.train_image(source, augmentation, seed, epoch, place)
+        return image, label
+
+    positions = _positions(
+        start_step, steps * config.epochs, config.global_batch_size, share
+    )
+    return _batched(positions.map(example, tf.data.AUTOTUNE), share)
+
+
+def eval_pipeline(
+    data: DataSet,
+    config: train_config.TrainConfig,
+    share: Share | None = None,
+) -> tf.data.Dataset:
+    """Returns the whole evaluation split once, in order.
+
+    The last batch is filled up with examples of weight 0, so that all
+    batches have one shape and the sums are exact on any number of replicas.
+
+    Args:
+      data: the set; its evaluation split is used.
+      config: the run's configuration.
+      share: part of each global batch; default all of it, in one piece.
+
+    Returns:
+      A dataset of images, labels and float32 weights (batch,).
+    """
+    share = share or Share(batch_size=config.global_batch_size)
+    split = data.val
+
+    def example(position):
+        source, label = split.read(
+            tf.minimum(position, split.num_examples - 1)
+        )
+        image = augment.eval_image(
+            source, config.image_size, data.small_images, config.antialias
+        )
+        weight = tf.cast(position < split.num_examples, tf.float32)
+        return image, label, weight
+
+    positions = _positions(
+        0, eval_steps(split, config), config.global_batch_size, share
+    )
+    return _batched(positions.map(example, tf.data.AUTOTUNE), share)
+
+
+def eval_steps(split: Split, config: train_config.TrainConfig) -> int:
+    """Returns the batches that hold a whole split."""
+    return -(-split.num_examples // config.global_batch_size)
+
+
+def _positions(start_step, end_step, global_batch_size, share):
+    """Returns the places in the run of one pipeline's examples."""
+    if share.count == 1:
+        return tf.data.Dataset.range(
+            start_step * global_batch_size, end_step * global_batch_size
+        )
+    size = global_batch_size // share.count
+
+    def of_step(step):
+        first = step * global_batch_size + share.index * size
+        return tf.data.Dataset.range(first, first + size)
+
+    return tf.data.Dataset.range(start_step, end_step).flat_map(of_step)
+
+
+def _batched(examples, share):
+    options = tf.data.Options()
+    options.deterministic = True
+    return (
+        examples.batch(share.batch_size, drop_remainder=True)
+        .prefetch(tf.data.AUTOTUNE)
+        .with_options(options)
+    )
+
+
+def find_unreadable(split: Split, indices: Iterable[int]) -> str | None:
+    """Returns what is wrong with the first image that cannot be decoded.
+
+    TensorFlow's decoders do not say which file failed, so after a failure
+    the images of the failed steps are read again, one at a time.
+
+    Args:
+      split: where the images come from.
+      indices: which to look at.
+
+    Returns:
+      A message that names the file, or None if all are readable.
+    """
+    for index in indices:
+        try:
+            source, _ = split.read(tf.constant(index, tf.int64))
+            augment.decode(source)
+        except tf.errors.OpError as error:
+            reason = (error.message or "").splitlines() or ["unreadable"]
+            return (
+                f"Corrupt or unsupported image: {split.describe(int(index))} "
+                f"(JPEG, PNG, GIF and BMP are read: {reason[0]})"
+            )
+    return None
+
+
+# Sets.
+
+
+def _in_memory(images: np.ndarray, labels: np.ndarray, name: str) -> Split:
+    """Returns a split over arrays of pixels or of encoded images."""
+    labels = np.asarray(labels, np.int32)
+    with tf.device("/cpu:0"):
+        images, labels = tf.constant(images), tf.constant(labels)
+    return Split(
+        num_examples=len(labels),
+        read=lambda index: (tf.gather(images, index), tf.gather(labels, index)),
+        describe=lambda index: f"example {index} of {name}",
+    )
+
+
+def _load_digits():
+    train, test = digits.load("train"), digits.load("test")
+    return DataSet(
+        train=_in_memory(train.images, train.labels, "digits train"),
+        val=_in_memory(test.images, test.labels, "digits test"),
+        class_names=digits.CLASS_NAMES,
+        small_images=True,
+    )
+
+
+def _load_synthetic(config):
+    """Noise of the training size: times a step without reading anything."""
+    rng = np.random.default_rng(config.seed)
+    side = config.image_size
+    images = rng.integers(
+        0, 256, (_SYNTHETIC_IMAGES, side, side, 3), np.uint8
+    )
+    pixels = tf.constant(images)
+    split = Split(
+        num_examples=_SYNTHETIC_EXAMPLES,
+        read=lambda index: (
+            tf.gather(pixels, index % _SYNTHETIC_IMAGES),
+            tf.cast(index % _SYNTHETIC_CLASSES, tf.int32),
+        ),
+        describe=lambda index: f"synthetic example {index}",
+    )
+    return DataSet(
+        train=split,
+        val=dataclasses.replace(split, num_examples=_SYNTHETIC_IMAGES),
+        class_names=tuple(str(label) for label in range(_SYNTHETIC_CLASSES)),
+        small_images=True,
+    )
+
+
+def _load_folder(root):
+    """Returns the set in root/{train,val}/<class>/<image>."""
+    if not root.is_dir():
+        raise ValueError(
+            "`dataset` names a folder that does not exist. "
+            f"Received: dataset='folder:{root}'"
+        )
+    classes = {}
+    for part in ("train", "val"):
+        if not (root / part).is_dir():
+            raise ValueError(
+                "A `folder:` data set must hold train/ and val/ with one "
+                f"folder per class. Missing: {root / part}"
+            )
+        classes[part] = _list_classes(root / part)
+    names = tuple(classes["train"])
+    if names != tuple(classes["val"]):
+        raise ValueError(
+            "train/ and val/ must have the same classes. Only in train: "
+            f"{sorted(set(names) - set(classes['val']))}, only in val: "
+            f"{sorted(set(classes['val']) - set(names))}. Received: {root}"
+        )
+    return DataSet(
+        train=_files_split(classes["train"]),
+        val=_files_split(classes["val"]),
+        class_names=names,
+        small_images=False,
+    )
+
+
+def _list_classes(part):
+    """Returns {class name: paths}, both sorted; raises on what is no image."""
+    classes = {}
+    for folder in _visible(part):
+        if not folder.is_dir():
+            raise ValueError(
+                f"Only class folders belong in {part}. Received: {folder}"
+            )
+        paths = _visible(folder)
+        for path in paths:
+            suffix = os.path.splitext(path.name)[1].lower()
+            if suffix not in _IMAGE_SUFFIXES:
+                raise ValueError(
+                    f"Not an image file: {path.path} (allowed: "
+                    f"{', '.join(_IMAGE_SUFFIXES)})"
+                )
+        if not paths:
+            raise ValueError(f"A class has no images: {folder.path}")
+        classes[folder.name] = [path.path for path in paths]
+    if len(classes) < 2:
+        raise ValueError(
+            f"At least two class folders are needed in {part}. "
+            f"Received: {list(classes)}"
+        )
+    return classes
+
+
+def _visible(folder):
+    with os.scandir(folder) as entries:
+        shown = [entry for entry in entries if entry.name[0] != "."]
+    return sorted(shown, key=lambda entry: entry.name)
+
+
+def _files_split(classes):
+    paths = [path for files in classes.values() for path in files]
+    counts = [len(files) for files in classes.values()]
+    labels = np.repeat(np.arange(len(counts), dtype=np.int32), counts)
+    with tf.device("/cpu:0"):
+        path_table, label_table = tf.constant(paths), tf.constant(labels)
+
+    def read(index):
+        contents = tf.io.read_file(tf.gather(path_table, index))
+        return contents, tf.gather(label_table, index)
+
+    return Split(
+        num_examples=len(paths),
+        read=read,
+        describe=lambda index: paths[index],
+    )
+
+
+def _load_tfds(name, data_dir):
+    """Returns a classification set of tensorflow-datasets."""
+    # Imported here: it costs two seconds that most runs need not pay.
+    import tensorflow_datasets as tfds
+
+    if data_dir and not os.path.isdir(data_dir):
+        raise ValueError(
+            "`data_dir` must be an existing folder. "
+            f"Received: data_dir={data_dir!r}"
+        )
+    try:
+        builder = tfds.builder(name, data_dir=data_dir or None)
+    except (tfds.core.DatasetNotFoundError, ValueError) as error:
+        raise _unknown_dataset(name, tfds.list_builders()) from error
+    _check_classification(name, builder)
+    _prepare(name, builder)
+    splits = builder.info.splits
+    held_out = [s for s in ("validation", "test", "val") if s in splits]
+    if "train" not in splits or not held_out:
+        raise ValueError(
+            "A data set must have a train split and a validation or test "
+            f"split. Received: dataset={name!r} with {sorted(splits)}"
+        )
+    features = builder.info.features
+    shape = features["image"].shape
+    return DataSet(
+        train=_tfds_split(tfds, builder, "train"),
+        val=_tfds_split(tfds, builder, held_out[0]),
+        class_names=tuple(features["label"].names),
+        small_images=None not in shape and max(shape[:2]) <= _SMALL_SIDE,
+    )
+
+
+def _unknown_dataset(name, tfds_names):
+    close = errors.unknown_value("dataset", name, [*_BUILT_IN, *tfds_names])
+    hint = str(close).partition(" Allowed:")[0]
+    return ValueError(
+        f"{hint} Allowed: 'digits', 'synthetic', 'folder:PATH' and the image "
+        "classification sets of tensorflow-datasets. "
+        f"Received: dataset={name!r}"
+    )
+
+
+def _check_classification(name, builder):
+    features = builder.info.features
+    if not {"image", "label"} <= set(features or ()):
+        raise ValueError(
+            "`dataset` must be an image classification set, with features "
+            f"'image' and 'label'. Received: dataset={name!r} with "
+            f"{sorted(features or ())}"
+        )
+
+
+def _prepare(name, builder):
+    if builder.is_prepared():
+        return
+    try:
+        builder.download_and_prepare()
+    except Exception as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ValueError(
+            "The data set is not prepared and could not be downloaded; "
+            "--data_dir says where prepared sets are. Received: "
+            f"dataset={name!r}, folder: {builder.data_dir} ({reason})"
+        ) from error
+
+
+def _tfds_split(tfds, builder, split_name):
+    """Returns a split held in memory, small images decoded."""
+    info = builder.info.splits[split_name]
+    features = builder.info.features
+    fixed = None not in features["image"].shape
+    size = info.num_bytes
+    if fixed:
+        size = info.num_examples * int(np.prod(features["image"].shape))
+    if size > _IN_MEMORY_BYTES:
+        raise ValueError(
+            f"Sets above {_IN_MEMORY_BYTES} bytes are not read yet. "
+            f"Received: {builder.info.full_name} {split_name}, {size} bytes"
+        )
+    decoders = None if fixed else {"image": tfds.decode.SkipDecoding()}
+    examples = builder.as_dataset(
+        split=split_name, decoders=decoders, shuffle_files=False
+    ).map(lambda example: (example["image"], example["label"]))
+    batches = list(examples.batch(_READ_BATCH).as_numpy_iterator())
+    images = np.concatenate([images for images, _ in batches])
+    if fixed and images.shape[-1] == 1:
+        images = np.repeat(images, 3, axis=-1)
+    labels = np.concatenate([labels for _, labels in batches])
+    return _in_memory(images, labels, f"{builder.info.name} {split_name}")

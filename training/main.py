@@ -1,0 +1,170 @@
+"""Trains a RegNet: python training/main.py --strategy=mirrored
+
+This file holds the flags and what they say when they are wrong; the work is
+in loop.train_and_evaluate, which can be imported. A recipe gives the
+defaults; a flag that is not given leaves the recipe's value alone.
+"""
+
+import contextlib
+import dataclasses
+import logging as std_logging
+import os
+import pathlib
+import sys
+import tempfile
+import traceback
+from collections.abc import Iterator
+
+from absl import app
+from absl import flags
+from absl import logging
+
+# Run by path, Python looks for modules in this folder first. What has to be
+# found is the checkout, with or without an installed keras_regnet.
+_CHECKOUT = pathlib.Path(__file__).resolve().parent.parent
+sys.path[:] = [p for p in sys.path if p != str(_CHECKOUT / "training")]
+if str(_CHECKOUT) not in sys.path:
+    sys.path.insert(0, str(_CHECKOUT))
+
+# The trainer is TensorFlow's, whatever backend the user has set for Keras.
+os.environ["KERAS_BACKEND"] = "tensorflow"
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+# What TensorFlow says on starting on a machine without a GPU.
+_START_UP_NOISE = ("WARNING: All log messages before", "I0000", "cuInit")
+
+
+@contextlib.contextmanager
+def _without_start_up_noise() -> Iterator[None]:
+    """Holds back stderr, and lets through what is not TensorFlow's greeting.
+
+    It writes to the file descriptor and heeds no log level while it starts.
+    """
+    sys.stderr.flush()
+    original = os.dup(2)
+    with tempfile.TemporaryFile() as held:
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        finally:
+            sys.stderr.flush()
+            os.dup2(original, 2)
+            os.close(original)
+            held.seek(0)
+            for line in held.read().decode(errors="replace").splitlines():
+                if not any(noise in line for noise in _START_UP_NOISE):
+                    print(line, file=sys.stderr)
+
+
+with _without_start_up_noise():
+    import tensorflow as tf
+
+    from training import config as train_config
+    from training import loop
+    from training import recipes
+
+_BENCHMARK_INPUT = flags.DEFINE_bool(
+    "benchmark_input",
+    False,
+    "Measure images/s of the input pipeline alone, and train nothing.",
+)
+_DEFINE = {
+    bool: flags.DEFINE_bool,
+    int: flags.DEFINE_integer,
+    float: flags.DEFINE_float,
+    str: flags.DEFINE_string,
+}
+# One flag per field. None: not given.
+_FIELDS = {
+    field.name: _DEFINE[field.type](
+        field.name, None, field.metadata["help"]
+    )
+    for field in dataclasses.fields(train_config.TrainConfig)
+}
+
+
+def config_from_flags() -> train_config.TrainConfig:
+    """Returns the recipe's configuration with the given flags in place."""
+    given = {
+        name: flag.value
+        for name, flag in _FIELDS.items()
+        if flag.value is not None
+    }
+    config = recipes.get(given.get("recipe", recipes.NAMES[0]))
+    config = dataclasses.replace(config, **given)
+    workdir = config.workdir or str(pathlib.Path("runs") / config.recipe)
+    return dataclasses.replace(config, workdir=workdir)
+
+
+def _parse_flags(arguments: list[str]) -> list[str]:
+    try:
+        return flags.FLAGS(arguments)
+    except flags.Error as error:
+        _exit_with(error)
+
+
+def _main(arguments: list[str]) -> None:
+    _set_up_logging()
+    try:
+        if len(arguments) > 1:
+            raise ValueError(f"Unexpected arguments: {arguments[1:]}")
+        config = config_from_flags()
+        with _without_start_up_noise():
+            tf.config.list_physical_devices()
+        if _BENCHMARK_INPUT.value:
+            loop.benchmark_input(config)
+        else:
+            loop.train_and_evaluate(config)
+    except (ValueError, OSError) as error:
+        if not _is_the_users(error):
+            raise
+        _exit_with(error)
+
+
+def _is_the_users(error: Exception) -> bool:
+    """Returns whether an error is about what was asked for, not a fault.
+
+    Our own code raises ValueError for what it is given; one from within
+    TensorFlow or Keras is unexpected and keeps its traceback.
+    """
+    if isinstance(error, OSError):
+        return error.filename is not None
+    *_, last = traceback.walk_tb(error.__traceback__)
+    path = pathlib.Path(last[0].f_code.co_filename).resolve()
+    return path.parent.name == "training" or "keras_regnet" in path.parts
+
+
+def _exit_with(error: Exception) -> None:
+    print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+    sys.exit(1)
+
+
+class _Formatter(std_logging.Formatter):
+    """Lines with the time of day; what is more than news says so."""
+
+    def __init__(self):
+        super().__init__("%(asctime)s %(message)s", "%H:%M:%S")
+
+    def format(self, record):
+        line = super().format(record)
+        if record.levelno > std_logging.INFO:
+            return line.replace(" ", f" {record.levelname.lower()}: ", 1)
+        return line
+
+
+def _set_up_logging() -> None:
+    """Shows our lines; of TensorFlow's, which share the log, warnings."""
+    if not flags.FLAGS["verbosity"].present:
+        logging.set_verbosity(logging.INFO)
+    handler = logging.get_absl_handler()
+    handler.setFormatter(_Formatter())
+    ours = str(_CHECKOUT)
+    handler.addFilter(
+        lambda record: record.levelno > std_logging.INFO
+        or os.path.abspath(record.pathname).startswith(ours)
+    )
+    tf.get_logger().setLevel("WARNING")
+
+
+if __name__ == "__main__":
+    app.run(_main, flags_parser=_parse_flags)
