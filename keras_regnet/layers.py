@@ -442,16 +442,24 @@ class BatchNormalization(keras.layers.BatchNormalization):
         Returns:
             Float tensor of the shape of `inputs`.
         """
-        if mask is not None or not self._is_fusible(inputs):
-            return super().call(inputs, training=training, mask=mask)
-        if training and self.trainable:
-            return self._fused_training_call(inputs)
-        return self._fused_inference_call(inputs)
+        if training and _is_recomputing():
+            # The first pass has updated the moving statistics; what this one
+            # assigns is kept by the scope and dropped with it.
+            with keras.StatelessScope():
+                return self._normalize(inputs, training, mask)
+        return self._normalize(inputs, training, mask)
 
     def rematerialized_call(self, layer_call, *args, **kwargs):
         """Returns `layer_call` as it is: computing it twice updates twice."""
         del args, kwargs
         return layer_call
+
+    def _normalize(self, inputs, training, mask):
+        if mask is not None or not self._is_fusible(inputs):
+            return super().call(inputs, training=training, mask=mask)
+        if training and self.trainable:
+            return self._fused_training_call(inputs)
+        return self._fused_inference_call(inputs)
 
     def _is_fusible(self, inputs):
         """Whether the fused operation computes this call, on TensorFlow."""
@@ -470,10 +478,9 @@ class BatchNormalization(keras.layers.BatchNormalization):
 
     def _fused_training_call(self, inputs):
         outputs, mean, variance = self._fused_op(inputs, is_training=True)
-        if not _is_recomputing():
-            self._update_moving_statistics(
-                mean, variance * _bias_correction(inputs, mean)
-            )
+        self._update_moving_statistics(
+            mean, variance * _bias_correction(inputs, mean)
+        )
         return outputs
 
     def _fused_inference_call(self, inputs):
