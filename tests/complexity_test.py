@@ -1,0 +1,163 @@
+from absl.testing import absltest
+from absl.testing import parameterized
+import hypothesis
+from hypothesis import strategies
+import keras
+import published
+
+import keras_regnet
+from keras_regnet import variants
+from keras_regnet.complexity import complexity
+from keras_regnet.config import AnyNetConfig
+from keras_regnet.config import RegNetConfig
+
+BLOCKS = strategies.sampled_from(["x", "y", "z", "r", "v", "vr", "basic"])
+
+
+@strategies.composite
+def anynet_configs(draw):
+    """Small networks of every block, stem and number of stages."""
+    block = draw(BLOCKS)
+    stages = draw(strategies.integers(1, 3))
+
+    def per_stage(values):
+        return draw(strategies.lists(values, min_size=stages, max_size=stages))
+
+    grouped = block in ("x", "y", "z")
+    bottleneck = grouped or block == "r"
+    return AnyNetConfig(
+        depths=per_stage(strategies.integers(1, 2)),
+        widths=[8 * width for width in per_stage(strategies.integers(1, 4))],
+        strides=per_stage(strategies.integers(1, 3)),
+        bottleneck_ratios=per_stage(
+            strategies.sampled_from([0.25, 0.5, 1, 2] if bottleneck else [1])
+        ),
+        group_widths=per_stage(
+            strategies.sampled_from([1, 2, 4] if grouped else [None])
+        ),
+        block=block,
+        stem=draw(strategies.sampled_from(["simple", "cifar", "resnet"])),
+        stem_width=draw(strategies.integers(1, 9)),
+        head_width=draw(strategies.sampled_from([0, 12])),
+        padding=draw(strategies.sampled_from(["symmetric", "same"])),
+    )
+
+
+class ComplexityTest(parameterized.TestCase):
+    @parameterized.parameters(*published.rows("published"))
+    def test_published(self, variant, flops, params, activations, **_):
+        counted = complexity(variants.get_config(variant))
+        self.assertEqual(counted.flops, flops)
+        self.assertEqual(counted.params, params)
+        self.assertEqual(counted.activations, activations)
+
+    @parameterized.parameters(
+        # ClassyVision's definitions: 64.07 GF, 281.4 M, 42.5 M ...
+        ("RegNetY-64GF", 64.07, 281.4, 42.5),
+        ("RegNetY-128GF", 127.52, 644.8, 71.6),
+        ("RegNetY-256GF", 256.90, 826.1, 87.5),
+    )
+    def test_large(self, variant, gigaflops, params, activations):
+        counted = complexity(variants.get_config(variant))
+        self.assertAlmostEqual(counted.flops / 1e9, gigaflops, delta=0.006)
+        self.assertAlmostEqual(counted.params / 1e6, params, delta=0.06)
+        self.assertAlmostEqual(
+            counted.activations / 1e6, activations, delta=0.06
+        )
+
+    def test_params_of_others(self):
+        for variant, params in {
+            "RegNetZ-500MF": 7122742,  # timm regnetz_005
+            "RegNetZ-4GF": 28938880,  # timm regnetz_040_h
+            "RegNetY-128GF": 644812894,  # torchvision regnet_y_128gf
+        }.items():
+            counted = complexity(variants.get_config(variant))
+            self.assertEqual(counted.params, params)
+
+    @parameterized.parameters(
+        *(name for name in variants.list_variants() if "GF" not in name),
+        "RegNetX-8.0GF",
+        "ResNet-50",
+        "ResNeXt-50",
+    )
+    def test_model_agrees_with_config(self, variant):
+        config = variants.get_config(variant)
+        model = keras_regnet.build(config)
+        self.assertEqual(complexity(model), complexity(config))
+        shape = (65, 97, 3)
+        self.assertEqual(complexity(model, shape), complexity(config, shape))
+
+    @hypothesis.settings(max_examples=25, deadline=None)
+    @hypothesis.given(config=anynet_configs())
+    def test_model_agrees_with_config_on_random_networks(self, config):
+        model = keras_regnet.build(
+            config, input_shape=(None, None, 2), classes=7
+        )
+        shape = (45, 32, 2)
+        self.assertEqual(
+            complexity(model, shape), complexity(config, shape, classes=7)
+        )
+        trainable = sum(w.shape.num_elements() if hasattr(
+            w.shape, "num_elements") else _size(w.shape)
+            for w in model.trainable_weights)
+        self.assertEqual(complexity(model, shape).params, trainable)
+
+    def test_frozen_layers_count(self):
+        config = RegNetConfig(2, 16, 8, 2, 8)
+        model = keras_regnet.build(config, input_shape=(32, 32, 3))
+        before = complexity(model)
+        model.trainable = False
+        self.assertEqual(complexity(model), before)
+
+    def test_without_top(self):
+        config = RegNetConfig(2, 16, 8, 2, 8)
+        model = keras_regnet.build(config, include_top=False)
+        self.assertEqual(
+            complexity(model), complexity(config, include_top=False)
+        )
+
+    def test_foreign_model(self):
+        # 3x3 depthwise and 1x1 pointwise over 8 channels at 4x4.
+        inputs = keras.Input((4, 4, 8))
+        x = keras.layers.DepthwiseConv2D(3, padding="same")(inputs)
+        x = keras.layers.Conv2D(16, 1, use_bias=False)(x)
+        model = keras.Model(inputs, x)
+        counted = complexity(model, (4, 4, 8))
+        self.assertEqual(counted.flops, (72 + 8) * 16 + 128 * 16)
+        self.assertEqual(counted.params, 72 + 8 + 128)
+        self.assertEqual(counted.activations, 8 * 16 + 16 * 16)
+
+    def test_channels_first(self):
+        config = RegNetConfig(2, 16, 8, 2, 8, block="y")
+        keras.config.set_image_data_format("channels_first")
+        self.addCleanup(
+            keras.config.set_image_data_format, "channels_last"
+        )
+        model = keras_regnet.build(config, input_shape=(3, None, None))
+        self.assertEqual(complexity(model), complexity(config))
+
+    @parameterized.parameters(
+        ((224, 224), r"must be \(height, width, channels\)"),
+        ((224, 224, 0), r"Received: input_shape=\(224, 224, 0\)"),
+        ((None, 224, 3), "three integers above 0"),
+    )
+    def test_refuses_shapes(self, shape, message):
+        with self.assertRaisesRegex(ValueError, message):
+            complexity(variants.get_config("RegNetX-200MF"), shape)
+
+    def test_refuses_other_channels(self):
+        config = RegNetConfig(2, 16, 8, 2, 8)
+        model = keras_regnet.build(config, input_shape=(32, 32, 1))
+        with self.assertRaisesRegex(ValueError, "as many channels"):
+            complexity(model)
+
+
+def _size(shape):
+    total = 1
+    for length in shape:
+        total *= length
+    return total
+
+
+if __name__ == "__main__":
+    absltest.main()

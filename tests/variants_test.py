@@ -1,0 +1,76 @@
+from absl.testing import absltest
+from absl.testing import parameterized
+
+from keras_regnet import variants
+
+
+class VariantsTest(parameterized.TestCase):
+    def test_lists_every_variant_once(self):
+        names = variants.list_variants()
+        self.assertLen(names, 35)
+        self.assertLen(set(names), 35)
+        counts = {
+            family: len(variants.list_variants(family))
+            for family in ("RegNetX", "regnety", "RegNetZ", "ResNet", "ResNeXt")
+        }
+        self.assertEqual(
+            counts,
+            {"RegNetX": 12, "regnety": 15, "RegNetZ": 2}
+            | {"ResNet": 3, "ResNeXt": 3},
+        )
+
+    def test_every_name_finds_itself(self):
+        for name in variants.list_variants():
+            self.assertEqual(variants.variant_name(name), name)
+            self.assertEqual(variants.variant_name(name.lower()), name)
+
+    @parameterized.parameters(
+        ("3.2GF", "RegNetY-3.2GF"),
+        ("3.2gf", "RegNetY-3.2GF"),
+        ("3_2gf", "RegNetY-3.2GF"),
+        ("032", "RegNetY-3.2GF"),
+        ("RegNetY-3.2GF", "RegNetY-3.2GF"),
+        ("regnety_032", "RegNetY-3.2GF"),
+        ("RegNetY032", "RegNetY-3.2GF"),
+        ("regnet_y_3_2gf", "RegNetY-3.2GF"),
+        ("4GF", "RegNetY-4.0GF"),
+        ("4.0GF", "RegNetY-4.0GF"),
+        ("8gf", "RegNetY-8.0GF"),
+        ("400mf", "RegNetY-400MF"),
+        ("0.4GF", "RegNetY-400MF"),
+        ("002", "RegNetY-200MF"),
+        ("1280", "RegNetY-128GF"),
+        ("256GF", "RegNetY-256GF"),
+    )
+    def test_spellings(self, spelling, name):
+        self.assertEqual(variants.variant_name(spelling, "RegNetY"), name)
+
+    @parameterized.parameters(
+        ("resnet50", "ResNet-50"),
+        ("ResNeXt-101-32x4d", "ResNeXt-101"),
+        ("resnext50_32x4d", "ResNeXt-50"),
+    )
+    def test_spellings_of_resnets(self, spelling, name):
+        self.assertEqual(variants.variant_name(spelling), name)
+
+    @parameterized.parameters(
+        ("400MG", "RegNetX", "Did you mean '400MF'.* Received: variant='400MG"),
+        ("RegNetX-500MF", None, "Did you mean 'RegNetX-600MF|800MF|400MF"),
+        ("RegNetX-64GF", None, "Allowed: 'RegNetX-200MF'"),
+        ("RegNetX-400MF", "RegNetY", "Did you mean 'RegNetY-400MF'"),
+        ("400MF", None, "Unknown `variant`"),
+        ("", "RegNetX", "Unknown `variant`"),
+        (None, "RegNetX", "Unknown `variant`.* Received: variant=None"),
+        ("resnet51", None, "Did you mean 'ResNet-50'"),
+    )
+    def test_unknown_variants(self, variant, family, message):
+        with self.assertRaisesRegex(ValueError, message):
+            variants.variant_name(variant, family)
+
+    def test_unknown_family(self):
+        with self.assertRaisesRegex(ValueError, "Did you mean 'RegNetX'"):
+            variants.list_variants("RegNetXX")
+
+
+if __name__ == "__main__":
+    absltest.main()
