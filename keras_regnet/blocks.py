@@ -245,12 +245,16 @@ _MAIN_PATHS = {
 }
 
 
-def _shortcut(make, x, stage, stride, name):
+def _shortcut(make, x, stage, first, name):
     """Returns the other branch of the sum, None if the block has no sum."""
     kind = plan.shortcut(
-        make.config.block, x.shape[make.channel_axis], stage.width, stride
+        make.config.block,
+        x.shape[make.channel_axis],
+        stage.width,
+        stage.nominal_stride if first else 1,
     )
     if kind == "project":
+        stride = stage.stride if first else 1
         return make.conv_bn(
             x, stage.width, 1, f"{name}_shortcut", stride=stride
         )
@@ -276,8 +280,7 @@ def block(make: LayerMaker, x, stage: Stage, first: bool, name: str, drop=0.0):
       Paper, figure 4 and appendix D; stochastic depth: arXiv 1603.09382.
     """
     main = _MAIN_PATHS[make.config.block](make, x, stage, first, name)
-    stride = stage.stride if first else 1
-    shortcut = _shortcut(make, x, stage, stride, name)
+    shortcut = _shortcut(make, x, stage, first, name)
     if shortcut is not None:
         if drop:
             main = keras.layers.Dropout(

@@ -213,7 +213,9 @@ def _inputs(make, input_tensor, input_shape, include_top):
                 f"returns. Received: input_tensor={input_tensor!r}"
             )
         _check_input_shape(make, tuple(input_tensor.shape[1:]), "input_tensor")
-        return keras.utils.get_source_inputs(input_tensor), input_tensor
+        sources = keras.utils.get_source_inputs(input_tensor)
+        inputs = sources[0] if len(sources) == 1 else sources
+        return inputs, input_tensor
     if input_shape is None:
         size = _DEFAULT_IMAGE_SIZE if include_top else None
         input_shape = (size, size, 3)
@@ -243,14 +245,15 @@ def _check_input_shape(make, shape, argument):
 
 
 def _normalise(make, x):
-    scale, offset = preprocessing.scale_and_offset(x.shape[make.channel_axis])
-    if make.data_format == "channels_first":
-        # Keras gives this shape to the scale itself, but not to the offset.
-        scale, offset = ([[[v]] for v in values] for values in (scale, offset))
-    # Half precision would round the scale by up to half a percent.
+    mean, std = preprocessing.mean_and_std(x.shape[make.channel_axis])
+    # Half precision would round the factors by up to half a percent.
     half = keras.config.dtype_policy().compute_dtype.endswith("float16")
-    return keras.layers.Rescaling(
-        scale, offset, dtype="float32" if half else None, name="normalise"
+    return keras.layers.Normalization(
+        axis=make.channel_axis,
+        mean=mean,
+        variance=[value**2 for value in std],
+        dtype="float32" if half else None,
+        name="normalise",
     )(x)
 
 
@@ -267,14 +270,13 @@ def _features(make, x, config, output_stride, drop_path_rate):
         level += 1
         pyramid[f"P{level}"] = x = blocks.stem_pool(make, x)
     stages = plan.stages(config)
-    built = stages
     if output_stride is not None:
         stem_stride = plan.stem_stride(config.stem)
-        built = plan.dilate(stages, stem_stride, output_stride)
+        stages = plan.dilate(stages, stem_stride, output_stride)
     drop_rates = _drop_rates(drop_path_rate, stages)
-    for number, stage in enumerate(built, start=1):
+    for number, stage in enumerate(stages, start=1):
         x = blocks.stage(make, x, stage, f"stage{number}", drop_rates)
-        level += stages[number - 1].stride > 1
+        level += stage.nominal_stride > 1
         pyramid[f"P{level}"] = x
     return blocks.head(make, x), pyramid
 

@@ -46,6 +46,11 @@ class Stage:
     first_dilation: int = 1
 
     @property
+    def nominal_stride(self) -> int:
+        """Stride of the first block before any was replaced by dilation."""
+        return self.stride * self.dilation // self.first_dilation
+
+    @property
     def groups(self) -> int:
         """Number of groups of the 3x3 convolutions."""
         return self.inner_width // self.group_width
@@ -280,7 +285,8 @@ def shortcut(block: str, inputs: int, outputs: int, stride: int) -> str | None:
       block: "x", "v", "vr", "z" or "basic".
       inputs: channels of the block's input.
       outputs: channels of its output.
-      stride: stride of the block.
+      stride: stride of the block, before any was replaced by dilation: a
+        network keeps its weights when its strides go.
 
     Returns:
       "identity", "project" (a strided 1x1 convolution), or None for none.

@@ -8,24 +8,24 @@ IMAGENET_MEAN = (123.675, 116.28, 103.53)
 IMAGENET_STD = (58.395, 57.12, 57.375)
 
 
-def scale_and_offset(channels: int) -> tuple[list[float], list[float]]:
-    """Returns the factors and summands that normalise an image.
+def mean_and_std(channels: int) -> tuple[list[float], list[float]]:
+    """Returns what normalises an image of any number of channels.
 
     Args:
-      channels: number of channels; all but 3 share the means' mean.
+      channels: number of channels; all but 3 share the mean of the three.
 
     Returns:
-      (scale, offset), one number per channel, for pixels in 0..255.
+      (mean, standard deviation), one number per channel, of pixels in 0..255.
 
     Example:
-    >>> [len(values) for values in scale_and_offset(1)]
+    >>> [len(values) for values in mean_and_std(1)]
     [1, 1]
     """
     mean, std = np.array(IMAGENET_MEAN), np.array(IMAGENET_STD)
     if channels != 3:
         mean = np.full(channels, mean.mean())
         std = np.full(channels, std.mean())
-    return (1 / std).tolist(), (-mean / std).tolist()
+    return mean.tolist(), std.tolist()
 
 
 def preprocess_input(images, data_format: str | None = None):
@@ -59,11 +59,10 @@ def preprocess_input(images, data_format: str | None = None):
             f"Received: data_format={data_format!r}"
         )
     axis = -1 if data_format == "channels_last" else -3
-    scale, offset = (
+    mean, std = (
         np.asarray(values, dtype="float32")
-        for values in scale_and_offset(images.shape[axis])
+        for values in mean_and_std(images.shape[axis])
     )
     if axis == -3:
-        scale, offset = scale[:, None, None], offset[:, None, None]
-    images = keras.ops.cast(images, "float32")
-    return images * scale + offset
+        mean, std = mean[:, None, None], std[:, None, None]
+    return (keras.ops.cast(images, "float32") - mean) / std
