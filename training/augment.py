@@ -18,6 +18,9 @@ _DRAWS_PER_TRY = 5
 _CROP_DRAWS = _CROP_TRIES * _DRAWS_PER_TRY
 _MIN_ASPECT, _MAX_ASPECT = 3 / 4, 4 / 3
 
+# Pixels around a window that its own colours depend on.
+_CHROMA_MARGIN = 2
+
 # Salts keep the streams of one image apart.
 _UNIFORM_SALT = 0
 _LIGHTING_SALT = 1
@@ -236,9 +239,23 @@ def read_window(source: tf.Tensor, window: tf.Tensor) -> tf.Tensor:
         return _slice_window(source, window)
     return tf.cond(
         _is_whole_jpeg(source),
-        lambda: tf.image.decode_and_crop_jpeg(source, window, channels=3),
+        lambda: _decode_window(source, window),
         lambda: _slice_window(decode(source), window),
     )
+
+
+def _decode_window(source, window):
+    # Colour is stored at half the resolution, and the decoder interpolates
+    # it without what lies outside of the window: a margin, cut off again,
+    # gives the pixels that decoding the whole image gives.
+    corner, size = window[:2], window[2:]
+    shape = tf.image.extract_jpeg_shape(source)[:2]
+    begin = tf.maximum(corner - _CHROMA_MARGIN, 0)
+    end = tf.minimum(corner + size + _CHROMA_MARGIN, shape)
+    part = tf.image.decode_and_crop_jpeg(
+        source, tf.concat([begin, end - begin], axis=0), channels=3
+    )
+    return _slice_window(part, tf.concat([corner - begin, size], axis=0))
 
 
 def _is_whole_jpeg(source):

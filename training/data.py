@@ -281,7 +281,7 @@ def find_unreadable(split: Split, indices: Iterable[int]) -> str | None:
 # Sets.
 
 
-def _in_memory(images: np.ndarray, labels: np.ndarray, name: str) -> Split:
+def in_memory(images: np.ndarray, labels: np.ndarray, name: str) -> Split:
     """Returns a split over arrays of pixels or of encoded images."""
     labels = np.asarray(labels, np.int32)
     with tf.device("/cpu:0"):
@@ -296,8 +296,8 @@ def _in_memory(images: np.ndarray, labels: np.ndarray, name: str) -> Split:
 def _load_digits():
     train, test = digits.load("train"), digits.load("test")
     return DataSet(
-        train=_in_memory(train.images, train.labels, "digits train"),
-        val=_in_memory(test.images, test.labels, "digits test"),
+        train=in_memory(train.images, train.labels, "digits train"),
+        val=in_memory(test.images, test.labels, "digits test"),
         class_names=digits.CLASS_NAMES,
         small_images=True,
     )
@@ -497,4 +497,4 @@ def _tfds_split(tfds, builder, split_name):
     if fixed and images.shape[-1] == 1:
         images = np.repeat(images, 3, axis=-1)
     labels = np.concatenate([labels for _, labels in batches])
-    return _in_memory(images, labels, f"{builder.info.name} {split_name}")
+    return in_memory(images, labels, f"{builder.info.name} {split_name}")

@@ -1,0 +1,232 @@
+"""Tests of the data sets and the input pipeline."""
+
+import pathlib
+import shutil
+import tempfile
+
+from absl.testing import absltest
+from absl.testing import parameterized
+import numpy as np
+import training_testing
+
+from training import config as train_config
+from training import data
+
+
+def config_for(**fields):
+    defaults = {
+        "image_size": 32,
+        "augmentation": "none",
+        "flip": False,
+        "epochs": 3,
+        "global_batch_size": 8,
+    }
+    return train_config.TrainConfig(**{**defaults, **fields})
+
+
+def indices_of(images):
+    """Reads the index that `noise_set` keeps in the top left pixel."""
+    images = np.asarray(images, np.int64)
+    return images[:, 0, 0, 0] + 256 * images[:, 0, 0, 1]
+
+
+def epochs_of(noise, config, **arguments):
+    batches = data.train_pipeline(noise, config, **arguments)
+    return np.concatenate(
+        [indices_of(images) for images, _ in batches.as_numpy_iterator()]
+    )
+
+
+class OrderTest(parameterized.TestCase):
+    def test_every_example_once_per_epoch(self):
+        noise = training_testing.noise_set(400, 8)
+        seen = epochs_of(noise, config_for()).reshape(3, 400)
+        for epoch in seen:
+            np.testing.assert_array_equal(np.sort(epoch), np.arange(400))
+        self.assertTrue((seen[0] != seen[1]).any())
+
+    def test_what_is_left_over_changes(self):
+        noise = training_testing.noise_set(14, 8)
+        seen = epochs_of(noise, config_for(epochs=20)).reshape(20, 8)
+        for epoch in seen:
+            self.assertLen(set(epoch), 8)
+        self.assertLen(set(seen.ravel()), 14)
+
+    def test_seed_decides(self):
+        noise = training_testing.noise_set(40, 8)
+        first = epochs_of(noise, config_for())
+        np.testing.assert_array_equal(first, epochs_of(noise, config_for()))
+        other = epochs_of(noise, config_for(seed=1))
+        self.assertTrue((first != other).any())
+
+    def test_starts_at_any_step(self):
+        noise = training_testing.noise_set(40, 8)
+        config = config_for(augmentation="pad_crop", flip=True)
+        whole = list(data.train_pipeline(noise, config).as_numpy_iterator())
+        rest = list(data.train_pipeline(noise, config, 7).as_numpy_iterator())
+        self.assertLen(rest, 8)
+        for expected, found in zip(whole[7:], rest, strict=True):
+            np.testing.assert_array_equal(expected[0], found[0])
+
+    def test_shares_make_up_the_batches(self):
+        noise = training_testing.noise_set(40, 8)
+        whole = epochs_of(noise, config_for()).reshape(-1, 8)
+        parts = [
+            epochs_of(
+                noise, config_for(), share=data.Share(index, 2, 4)
+            ).reshape(-1, 4)
+            for index in range(2)
+        ]
+        np.testing.assert_array_equal(whole, np.concatenate(parts, axis=1))
+
+    def test_labels_belong_to_their_images(self):
+        noise = training_testing.noise_set(40, 8)
+        for images, labels in data.train_pipeline(noise, config_for()):
+            np.testing.assert_array_equal(indices_of(images) % 10, labels)
+
+    @parameterized.parameters(1, 8, 21)
+    def test_evaluation_sees_everything_once(self, num_val):
+        noise = training_testing.noise_set(8, num_val)
+        batches = list(data.eval_pipeline(noise, config_for()))
+        weights = np.concatenate([weights for _, _, weights in batches])
+        seen = np.concatenate([indices_of(images) for images, _, _ in batches])
+        self.assertEqual(len(weights) % 8, 0)
+        np.testing.assert_array_equal(seen[weights == 1], np.arange(num_val))
+        self.assertEqual(weights.sum(), num_val)
+
+    def test_batch_larger_than_the_set(self):
+        noise = training_testing.noise_set(7, 8)
+        with self.assertRaisesRegex(
+            ValueError, "global_batch_size=8, training images: 7"
+        ):
+            data.train_pipeline(noise, config_for())
+
+
+class FolderTest(parameterized.TestCase):
+    def setUp(self):
+        super().setUp()
+        folder = self.enterContext(tempfile.TemporaryDirectory())
+        self.root = pathlib.Path(folder) / "set"
+        training_testing.write_folder(self.root)
+
+    def load(self):
+        return data.load(config_for(dataset=f"folder:{self.root}"))
+
+    def test_classes_and_images(self):
+        found = self.load()
+        self.assertEqual(found.class_names, ("cat", "dog"))
+        self.assertEqual(found.train.num_examples, 12)
+        self.assertFalse(found.small_images)
+        (images, labels), *_ = data.train_pipeline(
+            found, config_for(global_batch_size=12)
+        )
+        self.assertEqual(images.shape, (12, 32, 32, 3))
+        self.assertEqual(labels.numpy().sum(), 6)
+
+    def test_hidden_files_are_not_looked_at(self):
+        (self.root / "train" / ".DS_Store").write_text("")
+        (self.root / "train" / "cat" / ".DS_Store").write_text("")
+        self.assertEqual(self.load().train.num_examples, 12)
+
+    def test_missing_folder(self):
+        shutil.rmtree(self.root)
+        with self.assertRaisesRegex(ValueError, "does not exist.*set"):
+            self.load()
+
+    @parameterized.parameters("train", "val")
+    def test_missing_part(self, part):
+        shutil.rmtree(self.root / part)
+        with self.assertRaisesRegex(ValueError, f"Missing: .*{part}"):
+            self.load()
+
+    def test_empty_class(self):
+        (self.root / "val" / "emu").mkdir()
+        with self.assertRaisesRegex(ValueError, "no images: .*val/emu"):
+            self.load()
+
+    def test_different_classes(self):
+        shutil.move(self.root / "val" / "dog", self.root / "val" / "emu")
+        with self.assertRaisesRegex(
+            ValueError, r"Only in train: \['dog'\], only in val: \['emu'\]"
+        ):
+            self.load()
+
+    def test_one_class(self):
+        shutil.rmtree(self.root / "train" / "dog")
+        with self.assertRaisesRegex(ValueError, "two class folders.*cat"):
+            self.load()
+
+    def test_other_files(self):
+        (self.root / "train" / "dog" / "notes.txt").write_text("woof")
+        with self.assertRaisesRegex(ValueError, "Not an image.*notes.txt"):
+            self.load()
+
+    def test_images_outside_classes(self):
+        (self.root / "train" / "stray.jpg").write_bytes(b"")
+        with self.assertRaisesRegex(ValueError, "class folders.*stray.jpg"):
+            self.load()
+
+    @parameterized.parameters("truncated", "text", "empty")
+    def test_corrupt_image_is_named(self, fault):
+        path = self.root / "train" / "dog" / "3.jpg"
+        whole = path.read_bytes()
+        path.write_bytes(
+            {
+                "truncated": whole[: len(whole) // 2],
+                "text": b"not an image",
+                "empty": b"",
+            }[fault]
+        )
+        found = self.load()
+        message = data.find_unreadable(
+            found.train, range(found.train.num_examples)
+        )
+        self.assertRegex(message, r"train/dog/3\.jpg")
+        self.assertIsNone(
+            data.find_unreadable(found.val, range(found.val.num_examples))
+        )
+
+    def test_a_truncated_image_never_passes_a_crop(self):
+        path = self.root / "train" / "dog" / "3.jpg"
+        whole = path.read_bytes()
+        path.write_bytes(whole[:-200])
+        pipeline = data.train_pipeline(
+            self.load(),
+            config_for(
+                augmentation="random_resized_crop",
+                global_batch_size=12,
+                epochs=1,
+            ),
+        )
+        with self.assertRaisesRegex(Exception, "JPEG"):
+            list(pipeline)
+
+
+class NamesTest(parameterized.TestCase):
+    def test_digits(self):
+        found = data.load(config_for())
+        self.assertEqual(found.train.num_examples, 1437)
+        self.assertTrue(found.small_images)
+
+    def test_synthetic(self):
+        config = config_for(dataset="synthetic", image_size=48)
+        (images, _), *_ = data.train_pipeline(data.load(config), config)
+        self.assertEqual(images.shape, (8, 48, 48, 3))
+
+    @parameterized.parameters(
+        ("digts", "Did you mean 'digits'"),
+        ("cifar11", "Did you mean 'cifar10"),
+    )
+    def test_unknown(self, name, message):
+        with self.assertRaisesRegex(
+            ValueError, f"{message}.*'folder:PATH'.*dataset='{name}'"
+        ):
+            data.load(config_for(dataset=name))
+
+    def test_missing_data_dir(self):
+        with self.assertRaisesRegex(ValueError, "data_dir='/nowhere'"):
+            data.load(config_for(dataset="cifar10", data_dir="/nowhere"))
+
+
+if __name__ == "__main__":
+    absltest.main()
