@@ -1,6 +1,8 @@
 """The builders: a configuration becomes a functional Keras model."""
 
+import functools
 import inspect
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -35,6 +37,7 @@ class RegNetModel(keras.Model):
         super().__init__(inputs, outputs, name=name, **kwargs)
         self._network = None
         self._pyramid_layers = ()
+        self._rematerialises_blocks = self._take_over_rematerialisation()
 
     def set_network(
         self, network: RegNetConfig | AnyNetConfig, pyramid: dict[str, Any]
@@ -66,6 +69,46 @@ class RegNetModel(keras.Model):
             level: self.get_layer(name).output
             for level, name in self._pyramid_layers
         }
+
+    def _take_over_rematerialisation(self):
+        """Lets blocks, not layers, be computed again for the gradient.
+
+        Keras repeats each layer by itself, which keeps every layer's input:
+        all there is to save in a convolutional network. (JAX forbids the
+        assignment of moving statistics inside a repeated function, so there
+        it stays with the layers.)
+        """
+        mode = getattr(self._remat_mode, "mode", None)
+        if mode != "full" or keras.backend.backend() != "tensorflow":
+            return False
+        for layer in self.layers:
+            layer._remat_mode = None
+        return True
+
+    def rematerialized_call(self, layer_call, *args, **kwargs):
+        """Returns `layer_call`: to repeat the whole model saves nothing."""
+        del args, kwargs
+        return layer_call
+
+    def call(self, inputs, training=None, mask=None, **kwargs):
+        """Computes the outputs; a Keras model's `call`."""
+        if not (training and self._rematerialises_blocks):
+            return super().call(inputs, training=training, mask=mask, **kwargs)
+        x = inputs
+        for segment in self._segments():
+            # In the gradient the call context is gone: pass on `training`.
+            x = keras.remat(functools.partial(segment, training=True))(x)
+        return x
+
+    def _segments(self):
+        """Returns the model cut behind every block, as models in a row."""
+        ends = {}
+        for layer in self.layers:
+            stage, block, *_ = (*layer.name.split("_"), "")
+            if stage.startswith("stage"):
+                ends[stage, block] = layer.output
+        cuts = [self.input, *ends.values(), self.output]
+        return [keras.Model(*pair) for pair in itertools.pairwise(cuts)]
 
     def get_config(self):
         """Returns the graph, the network and the pyramid."""
