@@ -88,7 +88,7 @@ def native_ops():
 
 
 @_register
-class GroupedConv2D(keras.layers.Conv2D):
+class Conv2D(keras.layers.Conv2D):
     """`keras.layers.Conv2D`, fast and trainable on CPUs with any groups.
 
     Weights, config and results are those of `keras.layers.Conv2D`. Keras's
@@ -152,6 +152,34 @@ class GroupedConv2D(keras.layers.Conv2D):
             data_format=self.data_format,
         )
 
+    def call(self, inputs):
+        """Convolves `inputs`, adds the bias and applies the activation.
+
+        Args:
+            inputs: Float tensor `(batch, height, width, channels)`, or with
+                the channels first.
+
+        Returns:
+            Float tensor `(batch, new_height, new_width, filters)`, or with
+            the channels first.
+        """
+        if not (self.use_bias and self._misplaces_bias()):
+            return super().call(inputs)
+        outputs = self.convolution_op(inputs, self.kernel)
+        bias = ops.cast(self.bias, outputs.dtype)
+        outputs = tf.nn.bias_add(outputs, bias, data_format="NCHW")
+        if self.activation is None:
+            return outputs
+        return self.activation(outputs)
+
+    def _misplaces_bias(self):
+        # Keras 3.15's `ops.add` on TensorFlow takes a `(1, n, 1, 1)` bias for
+        # one of the last axis where an image happens to be n pixels wide.
+        return (
+            keras.backend.backend() == "tensorflow"
+            and self.data_format == "channels_first"
+        )
+
     def _choose_form(self, inputs):
         """Returns "stock", "native" or "portable"."""
         backend = keras.backend.backend()
@@ -184,6 +212,12 @@ class GroupedConv2D(keras.layers.Conv2D):
 
     def _is_slow_in_jax(self):
         return self.groups > 1 and jax.default_backend() == "cpu"
+
+
+# Keras names a layer's group in a weight file after the class, so the class is
+# called as Keras's: the weight files of both are then interchangeable. The rest
+# of the package uses the name that tells them apart.
+GroupedConv2D = Conv2D
 
 
 def _native_conv(
