@@ -168,7 +168,11 @@ def _paths(folder):
 
 
 def _read(path):
-    with np.load(path, allow_pickle=False) as stored:
+    # Opened here, as NumPy leaves a file open that it cannot read.
+    with (
+        open(path, "rb") as file,
+        np.load(file, allow_pickle=False) as stored,
+    ):
         arrays = {name: stored[name] for name in stored.files}
     values = json.loads(arrays.pop(_STATE).tobytes())
     values["rows"] = tuple(values["rows"])

@@ -227,6 +227,35 @@ def eval_steps(split: Split, config: train_config.TrainConfig) -> int:
     return -(-split.num_examples // config.global_batch_size)
 
 
+def distribute(
+    strategy: tf.distribute.Strategy,
+    config: train_config.TrainConfig,
+    make: Callable[[Share], tf.data.Dataset],
+) -> tf.distribute.DistributedDataset:
+    """Returns a dataset of global batches, one part for each replica.
+
+    Args:
+      strategy: what it is distributed over.
+      config: `global_batch_size` is read.
+      make: makes the part of the batches that one pipeline gives.
+
+    Returns:
+      A distributed dataset.
+    """
+
+    def of_pipeline(context):
+        return make(
+            Share(
+                index=context.input_pipeline_id,
+                count=context.num_input_pipelines,
+                batch_size=config.global_batch_size
+                // strategy.num_replicas_in_sync,
+            )
+        )
+
+    return strategy.distribute_datasets_from_function(of_pipeline)
+
+
 def _positions(start_step, end_step, global_batch_size, share):
     """Returns the places in the run of one pipeline's examples."""
     if share.count == 1:

@@ -241,7 +241,7 @@ class Run:
         if self.state.epoch >= self.config.epochs:
             return
         batches = iter(
-            _distribute(
+            train_data.distribute(
                 self.strategy,
                 self.config,
                 lambda share: train_data.train_pipeline(
@@ -249,7 +249,7 @@ class Run:
                 ),
             )
         )
-        self._batches_to_evaluate = _distribute(
+        self._batches_to_evaluate = train_data.distribute(
             self.strategy,
             self.config,
             lambda share: train_data.eval_pipeline(
@@ -529,22 +529,6 @@ def _raise_unreadable(split, indices, error):
     message = train_data.find_unreadable(split, indices)
     if message:
         raise ValueError(message) from error
-
-
-def _distribute(strategy, config, make):
-    """Returns a distributed dataset; `make` gets the share of a pipeline."""
-    replicas = strategy.num_replicas_in_sync
-
-    def of_pipeline(context):
-        return make(
-            train_data.Share(
-                index=context.input_pipeline_id,
-                count=context.num_input_pipelines,
-                batch_size=config.global_batch_size // replicas,
-            )
-        )
-
-    return strategy.distribute_datasets_from_function(of_pipeline)
 
 
 def _is_chief(strategy):

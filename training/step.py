@@ -120,7 +120,7 @@ class Steps:
         values = [variable.value for variable in self._variables]
         with tf.GradientTape() as tape:
             logits = tf.cast(self._logits(images, training=True), tf.float32)
-            losses = _cross_entropy(
+            losses = cross_entropy(
                 labels, logits, self._config.label_smoothing
             )
             # By the global batch: gradients are summed over replicas.
@@ -166,7 +166,7 @@ class Steps:
 
     def _eval_replica(self, images, labels, weights):
         logits = tf.cast(self._logits(images, training=False), tf.float32)
-        losses = _cross_entropy(labels, logits, 0.0)
+        losses = cross_entropy(labels, logits, 0.0)
         return tf.stack(
             [
                 _total(losses * weights),
@@ -177,7 +177,7 @@ class Steps:
         )
 
 
-def _cross_entropy(labels, logits, smoothing):
+def cross_entropy(labels, logits, smoothing):
     """Returns the loss of each example."""
     losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
     if not smoothing:

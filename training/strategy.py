@@ -1,5 +1,7 @@
 """tf.distribute strategies by name."""
 
+import functools
+
 import tensorflow as tf
 
 from training import config as train_config
@@ -46,11 +48,15 @@ def check_global_batch(
 
 
 def _mirrored(config):
-    if config.num_cpu_devices:
-        return tf.distribute.MirroredStrategy(
-            split_cpu(config.num_cpu_devices)
-        )
-    return tf.distribute.MirroredStrategy()
+    return _mirrored_on(config.num_cpu_devices)
+
+
+# One per process: two strategies over the same devices give their collective
+# operations the same keys, and each waits for the other's tensors.
+@functools.cache
+def _mirrored_on(num_cpu_devices):
+    devices = split_cpu(num_cpu_devices) if num_cpu_devices else None
+    return tf.distribute.MirroredStrategy(devices)
 
 
 def split_cpu(num_devices: int) -> list[str]:

@@ -1,0 +1,167 @@
+"""Tests of the steps, on one device and on two."""
+
+import tempfile
+
+from absl.testing import absltest
+from absl.testing import parameterized
+import keras
+import numpy as np
+import tensorflow as tf
+import training_testing
+
+from training import data
+from training import loop
+from training import networks
+from training import step
+from training import strategy
+
+_STEPS = 12
+
+
+class Trained:
+    """The tiny network on noise, under a strategy."""
+
+    def __init__(self, folder, num_val=21, **fields):
+        defaults = {
+            "epochs": 8,
+            "global_batch_size": 16,
+            "base_batch_size": 16,
+            "warmup_epochs": 0.0,
+        }
+        self.config = training_testing.tiny_config(
+            folder, **{**defaults, **fields}
+        )
+        self.noise = training_testing.noise_set(32, num_val)
+        self.strategy = strategy.make(self.config)
+        self.model, optimizer = loop.make_trainable(
+            self.config,
+            networks.network_config(self.config),
+            self.noise,
+            self.strategy,
+        )
+        self.steps = step.Steps(
+            self.strategy, self.model, optimizer, self.config
+        )
+        self.batches = iter(
+            data.distribute(
+                self.strategy,
+                self.config,
+                lambda share: data.train_pipeline(
+                    self.noise, self.config, 0, share
+                ),
+            )
+        )
+
+    def losses(self, count):
+        """Returns the loss of each of the next steps."""
+        zero = tf.zeros([4], tf.float64)
+        return [
+            float(self.steps.train(self.batches, tf.constant(1), zero)[0]) / 16
+            for _ in range(count)
+        ]
+
+    def evaluate(self):
+        batches = data.distribute(
+            self.strategy,
+            self.config,
+            lambda share: data.eval_pipeline(self.noise, self.config, share),
+        )
+        count = data.eval_steps(self.noise.val, self.config)
+        return self.steps.evaluate(iter(batches), tf.constant(count)).numpy()
+
+    def replica_values(self, variable):
+        return [
+            value.numpy()
+            for value in self.strategy.experimental_local_results(
+                variable.value
+            )
+        ]
+
+
+ON_TWO = {"strategy": "mirrored", "num_cpu_devices": 2}
+
+
+class StepTest(parameterized.TestCase):
+    def setUp(self):
+        super().setUp()
+        self.folder = self.enterContext(tempfile.TemporaryDirectory())
+        self.addCleanup(keras.config.set_dtype_policy, "float32")
+
+    def trained(self, **fields):
+        return Trained(self.folder, **fields)
+
+    def test_two_devices_with_sync_bn_give_the_curve_of_one(self):
+        one = self.trained().losses(_STEPS)
+        two = self.trained(sync_bn=True, **ON_TWO).losses(_STEPS)
+        np.testing.assert_allclose(one, two, atol=1e-4)
+        # They learn: it is not the curve of a frozen network.
+        self.assertLess(one[-1], one[0] - 0.05)
+
+    def test_two_devices_clip_as_one(self):
+        fields = {"clip_norm": 0.1, "sync_bn": True}
+        one = self.trained(**fields).losses(4)
+        two = self.trained(**fields, **ON_TWO).losses(4)
+        np.testing.assert_allclose(one, two, atol=1e-4)
+
+    def test_moving_statistics_are_averaged(self):
+        two = self.trained(**ON_TWO)
+        two.losses(3)
+        variable = two.model.get_layer("stem_conv_bn").moving_mean
+        before = two.replica_values(variable)
+        self.assertGreater(np.abs(before[0] - before[1]).max(), 1e-4)
+        two.steps.average_moving_statistics()
+        after = two.replica_values(variable)
+        np.testing.assert_allclose(after[0], np.mean(before, axis=0), 1e-6)
+        np.testing.assert_array_equal(after[0], after[1])
+
+    @parameterized.parameters({}, ON_TWO)
+    def test_evaluation_is_exact_with_an_uneven_last_batch(self, **fields):
+        # 21 images in batches of 16: the second replica ends on padding.
+        trained = self.trained(**fields)
+        trained.losses(2)
+        trained.steps.average_moving_statistics()
+        loss, top1, top5, images = trained.evaluate()
+        batches = data.eval_pipeline(trained.noise, trained.config)
+        pixels = np.concatenate([batch[0] for batch in batches])[:21]
+        labels = np.arange(21) % 10
+        probabilities = np.asarray(trained.model(pixels, training=False))
+        own = probabilities[np.arange(21), labels]
+        rank = (probabilities > own[:, None]).sum(axis=1)
+        self.assertEqual(images, 21)
+        self.assertEqual(top1, (rank < 1).sum())
+        self.assertEqual(top5, (rank < 5).sum())
+        self.assertAlmostEqual(loss, -np.log(own).sum(), places=3)
+
+    @parameterized.product(
+        precision=["mixed_float16", "mixed_bfloat16"], fields=[{}, ON_TWO]
+    )
+    def test_mixed_precision_trains(self, precision, fields):
+        losses = self.trained(precision=precision, **fields).losses(8)
+        self.assertTrue(np.isfinite(losses).all(), losses)
+        self.assertLess(losses[-1], losses[0])
+
+    def test_label_smoothing(self):
+        rng = np.random.default_rng(0)
+        logits = tf.constant(rng.normal(size=[5, 7]), tf.float32)
+        labels = tf.constant([0, 3, 6, 1, 1])
+        expected = keras.losses.CategoricalCrossentropy(
+            from_logits=True, label_smoothing=0.2, reduction="none"
+        )(tf.one_hot(labels, 7), logits)
+        np.testing.assert_allclose(
+            step.cross_entropy(labels, logits, 0.2), expected, 1e-5
+        )
+
+    @parameterized.parameters(15, 17)
+    def test_a_batch_that_does_not_divide(self, batch):
+        with self.assertRaisesRegex(
+            ValueError, f"global_batch_size={batch}, replicas=2"
+        ):
+            self.trained(global_batch_size=batch, **ON_TWO)
+
+    def test_logical_devices_need_mirrored(self):
+        with self.assertRaisesRegex(ValueError, "num_cpu_devices=2"):
+            self.trained(num_cpu_devices=2)
+
+
+if __name__ == "__main__":
+    absltest.main()
