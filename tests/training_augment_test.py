@@ -2,11 +2,11 @@
 
 import dataclasses
 
-from absl.testing import absltest
-from absl.testing import parameterized
 import numpy as np
 import tensorflow as tf
 import training_testing
+from absl.testing import absltest
+from absl.testing import parameterized
 
 from training import augment
 
@@ -153,8 +153,9 @@ class CropTest(parameterized.TestCase):
         for index in range(60):
             image = train_image(source, augmentation, index=index)
             found.add(tuple(np.argwhere(image[..., 0])[0] - 16))
-        self.assertContainsSubset(found, {(y, x) for y in range(-4, 5)
-                                          for x in range(-4, 5)})
+        self.assertContainsSubset(
+            found, {(y, x) for y in range(-4, 5) for x in range(-4, 5)}
+        )
         self.assertGreater(len(found), 25)
 
     def test_lighting_shifts_whole_channels(self):

@@ -5,11 +5,11 @@ import pathlib
 import tempfile
 from unittest import mock
 
-from absl.testing import absltest
-from absl.testing import parameterized
 import keras
 import numpy as np
 import training_testing  # noqa: F401, puts training/ on the path
+from absl.testing import absltest
+from absl.testing import parameterized
 
 from training import checkpoint
 

@@ -3,9 +3,9 @@
 import dataclasses
 import json
 
+import training_testing  # noqa: F401, puts training/ on the path
 from absl.testing import absltest
 from absl.testing import parameterized
-import training_testing  # noqa: F401, puts training/ on the path
 
 from training import config as train_config
 from training import recipes
@@ -22,7 +22,11 @@ class TrainConfigTest(parameterized.TestCase):
         ("bool", {"epochs": True}, "must be of type int.*epochs=True"),
         ("nan", {"weight_decay": float("nan")}, "at least 0.*nan"),
         ("rate", {"dropout_rate": 1.5}, "within 0 and 0.99.*1.5"),
-        ("precision", {"precision": "mixed_fp16"}, "Did you mean 'mixed_float16'"),
+        (
+            "precision",
+            {"precision": "mixed_fp16"},
+            "Did you mean 'mixed_float16'",
+        ),
     )
     def test_wrong_values(self, fields, message):
         with self.assertRaisesRegex(ValueError, message):

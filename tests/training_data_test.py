@@ -4,10 +4,10 @@ import pathlib
 import shutil
 import tempfile
 
-from absl.testing import absltest
-from absl.testing import parameterized
 import numpy as np
 import training_testing
+from absl.testing import absltest
+from absl.testing import parameterized
 
 from training import config as train_config
 from training import data

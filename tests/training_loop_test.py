@@ -8,12 +8,12 @@ import pathlib
 import tempfile
 from unittest import mock
 
-from absl.testing import absltest
-from absl.testing import parameterized
 import keras
 import numpy as np
 import tensorflow as tf
 import training_testing
+from absl.testing import absltest
+from absl.testing import parameterized
 
 from training import checkpoint
 from training import loop
@@ -190,9 +190,7 @@ class ResumeTest(parameterized.TestCase):
             np.testing.assert_array_equal(
                 expected, newest(other).arrays[name], name
             )
-        self.assertEqual(
-            without_times(rows(one)), without_times(rows(other))
-        )
+        self.assertEqual(without_times(rows(one)), without_times(rows(other)))
 
     @parameterized.named_parameters(
         ("one_device", {}),

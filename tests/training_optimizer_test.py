@@ -3,12 +3,12 @@
 import math
 import tempfile
 
-from absl.testing import absltest
-from absl.testing import parameterized
 import keras
 import numpy as np
 import tensorflow as tf
 import training_testing
+from absl.testing import absltest
+from absl.testing import parameterized
 
 from training import optimizer
 from training import recipes

@@ -2,12 +2,12 @@
 
 import tempfile
 
-from absl.testing import absltest
-from absl.testing import parameterized
 import keras
 import numpy as np
 import tensorflow as tf
 import training_testing
+from absl.testing import absltest
+from absl.testing import parameterized
 
 from training import data
 from training import loop

@@ -13,15 +13,16 @@ CHECKOUT = pathlib.Path(__file__).resolve().parent.parent
 if str(CHECKOUT) not in sys.path:
     sys.path.append(str(CHECKOUT))
 
-from typing import Any
+# What follows is found by the lines above.
+from typing import Any  # noqa: E402
 
-import numpy as np
-import tensorflow as tf
+import numpy as np  # noqa: E402
+import tensorflow as tf  # noqa: E402
 
-import keras_regnet
-from training import config as train_config
-from training import data
-from training import strategy
+import keras_regnet  # noqa: E402
+from training import config as train_config  # noqa: E402
+from training import data  # noqa: E402
+from training import strategy  # noqa: E402
 
 CPU_DEVICES = strategy.split_cpu(2)
 

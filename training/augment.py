@@ -155,7 +155,7 @@ def eval_image(
         image = _resize(image, [image_size, image_size], antialias)
     else:
         shape = tf.shape(image)[:2]
-        shorter = int(round(image_size / _EVAL_CROP_SHARE))
+        shorter = round(image_size / _EVAL_CROP_SHARE)
         # The longer side is cut to an integer, as pycls does.
         scaled = shape * shorter // tf.reduce_min(shape)
         image = _resize(image, scaled, antialias)
@@ -220,9 +220,7 @@ def crop_window(
     drawn = tf.concat([corners[first], sides[first]], axis=0)
     square = tf.repeat(tf.reduce_min(shape), 2)
     central = tf.concat([(shape - square) // 2, square], axis=0)
-    return tf.where(
-        tf.reduce_any(fits), tf.cast(drawn, tf.int32), central
-    )
+    return tf.where(tf.reduce_any(fits), tf.cast(drawn, tf.int32), central)
 
 
 def read_window(source: tf.Tensor, window: tf.Tensor) -> tf.Tensor:

@@ -173,9 +173,7 @@ def train_pipeline(
     def example(position):
         epoch = position // places_per_epoch
         place = position % places_per_epoch
-        source, label = split.read(
-            training_order(split, seed, epoch, place)
-        )
+        source, label = split.read(training_order(split, seed, epoch, place))
         image = augment.train_image(source, augmentation, seed, epoch, place)
         return image, label
 
@@ -207,9 +205,7 @@ def eval_pipeline(
     split = data.val
 
     def example(position):
-        source, label = split.read(
-            tf.minimum(position, split.num_examples - 1)
-        )
+        source, label = split.read(tf.minimum(position, split.num_examples - 1))
         image = augment.eval_image(
             source, config.image_size, data.small_images, config.antialias
         )
@@ -336,9 +332,7 @@ def _load_synthetic(config):
     """Noise of the training size: times a step without reading anything."""
     rng = np.random.default_rng(config.seed)
     side = config.image_size
-    images = rng.integers(
-        0, 256, (_SYNTHETIC_IMAGES, side, side, 3), np.uint8
-    )
+    images = rng.integers(0, 256, (_SYNTHETIC_IMAGES, side, side, 3), np.uint8)
     pixels = tf.constant(images)
     split = Split(
         num_examples=_SYNTHETIC_EXAMPLES,

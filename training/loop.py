@@ -11,7 +11,6 @@ import shutil
 import subprocess
 import sys
 import time
-from typing import Any
 
 import keras
 import numpy as np
@@ -148,8 +147,10 @@ def benchmark_input(config: train_config.TrainConfig) -> float:
         seconds = time.monotonic() - begin
     rate = images / max(seconds, 1e-9)
     logging.info(
-        "input of %s at %d pixels: %.0f images/s", config.dataset,
-        config.image_size, rate,
+        "input of %s at %d pixels: %.0f images/s",
+        config.dataset,
+        config.image_size,
+        rate,
     )
     return rate
 
@@ -218,8 +219,10 @@ class Run:
             config.learning_rate(),
         )
         if not found:
-            start = f"weights of {config.weights}" if config.weights else (
-                f"random weights, seed {config.seed}"
+            start = (
+                f"weights of {config.weights}"
+                if config.weights
+                else (f"random weights, seed {config.seed}")
             )
             logging.info("a new run in %s, from %s", self.folder, start)
             return
@@ -471,7 +474,7 @@ class _Progress:
         if now - self._last_line < self._config.log_seconds:
             return
         self._last_line = now
-        loss, top1, images, wait = sums
+        loss, top1, images, _ = sums
         logging.info(
             "epoch %d/%d  step %d/%d  loss %.4f  top-1 %.2f | %.0f images/s  "
             "left %s",
@@ -606,8 +609,16 @@ def _git_revision():
         return "unknown"
     root = pathlib.Path(__file__).resolve().parent.parent
     described = subprocess.run(
-        [git, "-C", str(root), "describe", "--always", "--dirty=+",
-         "--abbrev=40", "--exclude=*"],
+        [
+            git,
+            "-C",
+            str(root),
+            "describe",
+            "--always",
+            "--dirty=+",
+            "--abbrev=40",
+            "--exclude=*",
+        ],
         capture_output=True,
         text=True,
         check=False,

@@ -1,4 +1,4 @@
-"""Trains a RegNet: python training/main.py --strategy=mirrored
+"""Trains a RegNet, as in `python training/main.py --strategy=mirrored`.
 
 This file holds the flags and what they say when they are wrong; the work is
 in loop.train_and_evaluate, which can be imported. A recipe gives the
@@ -63,6 +63,9 @@ with _without_start_up_noise():
     from training import loop
     from training import recipes
 
+    # The driver is looked for here, once; not finding one is no news.
+    tf.config.list_physical_devices()
+
 _BENCHMARK_INPUT = flags.DEFINE_bool(
     "benchmark_input",
     False,
@@ -76,9 +79,7 @@ _DEFINE = {
 }
 # One flag per field. None: not given.
 _FIELDS = {
-    field.name: _DEFINE[field.type](
-        field.name, None, field.metadata["help"]
-    )
+    field.name: _DEFINE[field.type](field.name, None, field.metadata["help"])
     for field in dataclasses.fields(train_config.TrainConfig)
 }
 
@@ -109,8 +110,6 @@ def _main(arguments: list[str]) -> None:
         if len(arguments) > 1:
             raise ValueError(f"Unexpected arguments: {arguments[1:]}")
         config = config_from_flags()
-        with _without_start_up_noise():
-            tf.config.list_physical_devices()
         if _BENCHMARK_INPUT.value:
             loop.benchmark_input(config)
         else:
@@ -160,8 +159,10 @@ def _set_up_logging() -> None:
     handler.setFormatter(_Formatter())
     ours = str(_CHECKOUT)
     handler.addFilter(
-        lambda record: record.levelno > std_logging.INFO
-        or os.path.abspath(record.pathname).startswith(ours)
+        lambda record: (
+            record.levelno > std_logging.INFO
+            or os.path.abspath(record.pathname).startswith(ours)
+        )
     )
     tf.get_logger().setLevel("WARNING")
 

@@ -93,9 +93,7 @@ class Steps:
         """
         sums = tf.zeros([len(EVAL_SUMS)], tf.float64)
         for _ in tf.range(num_steps):
-            per_replica = self._strategy.run(
-                self._eval_replica, next(iterator)
-            )
+            per_replica = self._strategy.run(self._eval_replica, next(iterator))
             sums += self._strategy.reduce("SUM", per_replica, axis=None)
         return sums
 
@@ -120,9 +118,7 @@ class Steps:
         values = [variable.value for variable in self._variables]
         with tf.GradientTape() as tape:
             logits = tf.cast(self._logits(images, training=True), tf.float32)
-            losses = cross_entropy(
-                labels, logits, self._config.label_smoothing
-            )
+            losses = cross_entropy(labels, logits, self._config.label_smoothing)
             # By the global batch: gradients are summed over replicas.
             loss = tf.reduce_sum(losses) / self._config.global_batch_size
             loss = self._optimizer.scale_loss(loss)

@@ -79,9 +79,7 @@ def save(
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def check(
-    path: str | os.PathLike[str], without_onednn: bool = True
-) -> None:
+def check(path: str | os.PathLike[str], without_onednn: bool = True) -> None:
     """Checks a SavedModel against its check.npz in new processes.
 
     Args:
@@ -161,8 +159,7 @@ def _write_check(model, path, check_images):
         images = np.asarray(images)
         if images.dtype != np.uint8:
             raise ValueError(
-                "`check_images` must be uint8. "
-                f"Received: dtype={images.dtype}"
+                f"`check_images` must be uint8. Received: dtype={images.dtype}"
             )
         arrays[f"images_{index}"] = images
         arrays[f"probabilities_{index}"] = np.asarray(

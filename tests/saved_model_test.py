@@ -1,0 +1,118 @@
+"""Tests of the SavedModel export."""
+
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+from unittest import mock
+
+import keras
+import numpy as np
+import tensorflow as tf
+from absl.testing import absltest
+
+import keras_regnet
+from keras_regnet.export import check_saved_model
+from keras_regnet.export import saved_model
+
+_NETWORK = keras_regnet.RegNetConfig(
+    depth=2, w_0=8, w_a=8, w_m=2.0, group_width=4, stem_width=8
+)
+
+
+class SavedModelTest(absltest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        keras.utils.set_random_seed(0)
+        cls.model = keras_regnet.build(
+            _NETWORK, input_shape=(None, None, 3), classes=4
+        )
+        rng = np.random.default_rng(0)
+        # Probabilities that tell images apart.
+        head = cls.model.get_layer("head_fc")
+        head.kernel.assign(rng.normal(size=head.kernel.shape))
+        cls.images = [
+            rng.integers(0, 256, (2, side, side + 5, 3), np.uint8)
+            for side in (32, 48)
+        ]
+
+    def setUp(self):
+        super().setUp()
+        self.folder = pathlib.Path(
+            self.enterContext(tempfile.TemporaryDirectory())
+        )
+        self.path = self.folder / "saved_model"
+
+    def save(self, **arguments):
+        saved_model.save(self.model, self.path, **arguments)
+
+    def test_a_process_without_us_agrees(self):
+        self.save(class_names="abcd", check_images=self.images)
+        self.assertEqual((self.path / "labels.txt").read_text(), "a\nb\nc\nd\n")
+        self.assertEqual(os.listdir(self.folder), ["saved_model"])
+        self.assertLess(
+            check_saved_model.largest_difference(str(self.path)), 1e-5
+        )
+
+    def test_signatures(self):
+        self.save()
+        signatures = tf.saved_model.load(self.path).signatures
+        self.assertCountEqual(signatures, ["serving_default", "float_images"])
+        for images in self.images:
+            expected = self.model.predict_on_batch(images)
+            for name, dtype in (
+                ("serving_default", tf.uint8),
+                ("float_images", tf.float32),
+            ):
+                found = signatures[name](images=tf.cast(images, dtype))
+                np.testing.assert_allclose(
+                    found["probabilities"], expected, atol=1e-5
+                )
+
+    def test_a_mismatch_fails_and_leaves_the_old_folder(self):
+        self.path.mkdir()
+        (self.path / "old").write_text("")
+        wrong = mock.patch.object(
+            self.model, "predict_on_batch", return_value=np.zeros([2, 4])
+        )
+        with (
+            wrong,
+            self.assertRaisesRegex(RuntimeError, "largest difference"),
+        ):
+            self.save(check_images=self.images[:1], portable=False)
+        self.assertEqual(os.listdir(self.folder), ["saved_model"])
+        self.assertEqual(os.listdir(self.path), ["old"])
+
+    def test_replaces_an_older_folder(self):
+        self.path.mkdir()
+        (self.path / "old").write_text("")
+        self.save()
+        self.assertNotIn("old", os.listdir(self.path))
+        self.assertEqual(os.listdir(self.folder), ["saved_model"])
+
+    def test_wrong_class_names(self):
+        with self.assertRaisesRegex(ValueError, "3 names for 4 outputs"):
+            self.save(class_names="abc")
+
+    def test_wrong_check_images(self):
+        with self.assertRaisesRegex(ValueError, "uint8.*float32"):
+            self.save(check_images=[np.zeros([1, 32, 32, 3], np.float32)])
+        self.assertEqual(os.listdir(self.folder), [])
+
+    def test_the_checker_names_what_is_missing(self):
+        done = subprocess.run(
+            [sys.executable, check_saved_model.__file__, "/nowhere"],
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        self.assertEqual(done.returncode, 1)
+        self.assertRegex(done.stdout, "^/nowhere: .*\n$")
+        self.assertNotIn("Traceback", done.stderr)
+
+
+if __name__ == "__main__":
+    absltest.main()
