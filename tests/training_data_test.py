@@ -3,6 +3,7 @@
 import pathlib
 import shutil
 import tempfile
+from unittest import mock
 
 import numpy as np
 import training_testing
@@ -100,6 +101,99 @@ class OrderTest(parameterized.TestCase):
             ValueError, "global_batch_size=8, training images: 7"
         ):
             data.train_pipeline(noise, config_for())
+
+
+class TfdsTest(parameterized.TestCase):
+    """A miniature of a set, in several files, as tensorflow-datasets has it."""
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        import tensorflow_datasets as tfds
+
+        class MiniPhotos(tfds.core.GeneratorBasedBuilder):
+            """JPEGs of different sizes."""
+
+            VERSION = tfds.core.Version("1.0.0")
+            pkg_dir_path = pathlib.Path(__file__).parent
+
+            def _info(self):
+                return tfds.core.DatasetInfo(
+                    builder=self,
+                    features=tfds.features.FeaturesDict(
+                        {
+                            "image": tfds.features.Image(shape=(None, None, 3)),
+                            "label": tfds.features.ClassLabel(num_classes=40),
+                        }
+                    ),
+                )
+
+            def _split_generators(self, dl_manager):
+                del dl_manager
+                return {
+                    "train": self._generate_examples(40),
+                    "validation": self._generate_examples(21),
+                }
+
+            def _generate_examples(self, count):
+                for index in range(count):
+                    image = np.full((40 + index, 50, 3), index, np.uint8)
+                    yield index, {"image": image, "label": index}
+
+        cls.folder = cls.enterClassContext(tempfile.TemporaryDirectory())
+        builder = MiniPhotos(data_dir=cls.folder)
+        builder.download_and_prepare(
+            download_config=tfds.download.DownloadConfig(num_shards=4)
+        )
+
+    def load(self, in_memory=True):
+        limit = data._IN_MEMORY_BYTES if in_memory else 0
+        with mock.patch.object(data, "_IN_MEMORY_BYTES", limit):
+            found = data.load(
+                config_for(dataset="mini_photos", data_dir=self.folder)
+            )
+        kind = data.Split if in_memory else data.Stream
+        self.assertIsInstance(found.train, kind)
+        return found
+
+    def labels(self, found, config, **arguments):
+        batches = data.train_pipeline(found, config, **arguments)
+        return np.array([labels for _, labels in batches])
+
+    @parameterized.parameters(True, False)
+    def test_every_example_once_per_epoch(self, in_memory):
+        found = self.load(in_memory)
+        seen = self.labels(found, config_for()).reshape(3, 40)
+        for epoch in seen:
+            np.testing.assert_array_equal(np.sort(epoch), np.arange(40))
+        self.assertTrue((seen[0] != seen[1]).any())
+
+    @parameterized.parameters(True, False)
+    def test_evaluation(self, in_memory):
+        batches = list(data.eval_pipeline(self.load(in_memory), config_for()))
+        weights = np.concatenate([batch[2] for batch in batches])
+        labels = np.concatenate([batch[1] for batch in batches])
+        self.assertLen(weights, 24)
+        np.testing.assert_array_equal(
+            np.sort(labels[weights == 1]), np.arange(21)
+        )
+
+    def test_a_stream_starts_at_any_step_and_is_shared(self):
+        found = self.load(in_memory=False)
+        whole = self.labels(found, config_for())
+        rest = self.labels(found, config_for(), start_step=7)
+        np.testing.assert_array_equal(whole[7:], rest)
+        parts = [
+            self.labels(found, config_for(), share=data.Share(index, 2, 4))
+            for index in range(2)
+        ]
+        np.testing.assert_array_equal(whole, np.concatenate(parts, axis=1))
+
+    def test_samples(self):
+        for in_memory in (True, False):
+            images = data.samples(self.load(in_memory).val, 3)
+            self.assertLen(images, 3)
+            self.assertEqual(images[0].dtype, np.uint8)
 
 
 class FolderTest(parameterized.TestCase):

@@ -1,8 +1,10 @@
 """Data sets and the input pipeline.
 
-A `Split` gives an example by its index. The order of an epoch is a keyed
-permutation of the indices, so what a step sees is a pure function of (seed,
-step): a run may start at any step, and no state of the pipeline is saved.
+A `Split` gives an example by its index, and the order of an epoch is a keyed
+permutation of the indices. A `Stream`, for sets too large for memory, is read
+file by file, files and examples shuffled by keys. In both, what a step sees is
+a pure function of (seed, step): a run may start at any step, and no state of
+the pipeline is saved.
 """
 
 import dataclasses
@@ -28,6 +30,9 @@ _SMALL_SIDE = 64
 # Sets up to this size are held in memory, encoded or as pixels.
 _IN_MEMORY_BYTES = 2 * 2**30
 _READ_BATCH = 512
+# Larger ones are read from this many files at a time and shuffled here.
+_FILES_AT_ONCE = 16
+_SHUFFLE_BUFFER = 16_384
 
 _SYNTHETIC_CLASSES = 1000
 _SYNTHETIC_IMAGES = 64
@@ -51,6 +56,20 @@ class Split:
 
 
 @dataclasses.dataclass(frozen=True)
+class Stream:
+    """Examples in sequence.
+
+    Args:
+      num_examples: how many.
+      examples: key -> dataset of all (bytes of an image file, label), in an
+        order that the key (int64 tensor (2,)) decides; None for as stored.
+    """
+
+    num_examples: int
+    examples: Callable[[tf.Tensor | None], tf.data.Dataset]
+
+
+@dataclasses.dataclass(frozen=True)
 class DataSet:
     """A classification set.
 
@@ -61,8 +80,8 @@ class DataSet:
       small_images: whether all images have one small size.
     """
 
-    train: Split
-    val: Split
+    train: Split | Stream
+    val: Split | Stream
     class_names: tuple[str, ...]
     small_images: bool
 
@@ -107,7 +126,9 @@ class Share:
     batch_size: int = 1
 
 
-def steps_per_epoch(split: Split, config: train_config.TrainConfig) -> int:
+def steps_per_epoch(
+    split: Split | Stream, config: train_config.TrainConfig
+) -> int:
     """Returns the full batches in an epoch; what is left over is left out.
 
     Another part is left out in every epoch, as the order changes.
@@ -165,22 +186,57 @@ def train_pipeline(
       (batch,), one element per replica and step.
     """
     share = share or Share(batch_size=config.global_batch_size)
-    split, seed = data.train, config.seed
     augmentation = augment.Augmentation.from_config(config, data.small_images)
+
+    def augmented(epoch, place, source, label):
+        image = augment.train_image(
+            source, augmentation, config.seed, epoch, place
+        )
+        return image, label
+
+    make = _drawn if isinstance(data.train, Split) else _streamed
+    return _batched(
+        make(data.train, config, start_step, share, augmented), share
+    )
+
+
+def _drawn(split, config, start_step, share, augmented):
+    """Returns the training examples of a share of a Split."""
     steps = steps_per_epoch(split, config)
     places_per_epoch = steps * config.global_batch_size
 
     def example(position):
         epoch = position // places_per_epoch
         place = position % places_per_epoch
-        source, label = split.read(training_order(split, seed, epoch, place))
-        image = augment.train_image(source, augmentation, seed, epoch, place)
-        return image, label
+        index = training_order(split, config.seed, epoch, place)
+        return augmented(epoch, place, *split.read(index))
 
     positions = _positions(
         start_step, steps * config.epochs, config.global_batch_size, share
     )
-    return _batched(positions.map(example, tf.data.AUTOTUNE), share)
+    return positions.map(example, tf.data.AUTOTUNE)
+
+
+def _streamed(stream, config, start_step, share, augmented):
+    """Returns the training examples of a share of a Stream."""
+    batch, steps = config.global_batch_size, steps_per_epoch(stream, config)
+
+    def of_epoch(epoch):
+        key = tf.stack([tf.cast(config.seed, tf.int64), epoch])
+        examples = stream.examples(key).take(steps * batch).enumerate()
+        return examples.map(
+            lambda place, example: (epoch, place, *example),
+            tf.data.AUTOTUNE,
+        )
+
+    epochs = tf.data.Dataset.range(start_step // steps, config.epochs)
+    examples = epochs.flat_map(of_epoch).skip(start_step % steps * batch)
+    if share.count > 1:
+        size = batch // share.count
+        examples = examples.filter(
+            lambda epoch, place, *_: place % batch // size == share.index
+        )
+    return examples.map(augmented, tf.data.AUTOTUNE)
 
 
 def eval_pipeline(
@@ -202,23 +258,40 @@ def eval_pipeline(
       A dataset of images, labels and float32 weights (batch,).
     """
     share = share or Share(batch_size=config.global_batch_size)
-    split = data.val
+    split, batch = data.val, config.global_batch_size
+    steps = eval_steps(split, config)
 
-    def example(position):
-        source, label = split.read(tf.minimum(position, split.num_examples - 1))
+    def prepared(position, source, label):
         image = augment.eval_image(
             source, config.image_size, data.small_images, config.antialias
         )
         weight = tf.cast(position < split.num_examples, tf.float32)
         return image, label, weight
 
-    positions = _positions(
-        0, eval_steps(split, config), config.global_batch_size, share
+    def drawn(position):
+        index = tf.minimum(position, split.num_examples - 1)
+        return prepared(position, *split.read(index))
+
+    if isinstance(split, Split):
+        examples = _positions(0, steps, batch, share).map(
+            drawn, tf.data.AUTOTUNE
+        )
+        return _batched(examples, share)
+    stored = split.examples(None)
+    examples = stored.concatenate(
+        stored.take(1).repeat(steps * batch - split.num_examples)
+    ).enumerate()
+    size = batch // share.count
+    examples = examples.filter(
+        lambda position, _: position % batch // size == share.index
+    ).map(
+        lambda position, example: prepared(position, *example),
+        tf.data.AUTOTUNE,
     )
-    return _batched(positions.map(example, tf.data.AUTOTUNE), share)
+    return _batched(examples, share)
 
 
-def eval_steps(split: Split, config: train_config.TrainConfig) -> int:
+def eval_steps(split: Split | Stream, config: train_config.TrainConfig) -> int:
     """Returns the batches that hold a whole split."""
     return -(-split.num_examples // config.global_batch_size)
 
@@ -277,7 +350,23 @@ def _batched(examples, share):
     )
 
 
-def find_unreadable(split: Split, indices: Iterable[int]) -> str | None:
+def samples(split: Split | Stream, count: int) -> list[tf.Tensor]:
+    """Returns a few images of a split as uint8, always the same ones."""
+    if isinstance(split, Stream):
+        sources = [source for source, _ in split.examples(None).take(count)]
+    else:
+        count = min(count, split.num_examples)
+        indices = np.linspace(0, split.num_examples - 1, count)
+        sources = [
+            split.read(tf.constant(int(index), tf.int64))[0]
+            for index in indices
+        ]
+    return [augment.decode(source) for source in sources]
+
+
+def find_unreadable(
+    split: Split | Stream, indices: Iterable[int]
+) -> str | None:
     """Returns what is wrong with the first image that cannot be decoded.
 
     TensorFlow's decoders do not say which file failed, so after a failure
@@ -288,8 +377,11 @@ def find_unreadable(split: Split, indices: Iterable[int]) -> str | None:
       indices: which to look at.
 
     Returns:
-      A message that names the file, or None if all are readable.
+      A message that names the file, or None if all are readable, or if
+      they come from a stream, whose files hold many images.
     """
+    if isinstance(split, Stream):
+        return None
     for index in indices:
         try:
             source, _ = split.read(tf.constant(index, tf.int64))
@@ -499,18 +591,14 @@ def _prepare(name, builder):
 
 
 def _tfds_split(tfds, builder, split_name):
-    """Returns a split held in memory, small images decoded."""
+    """Returns a split in memory if it fits, small images decoded."""
     info = builder.info.splits[split_name]
     features = builder.info.features
-    fixed = None not in features["image"].shape
-    size = info.num_bytes
-    if fixed:
-        size = info.num_examples * int(np.prod(features["image"].shape))
+    shape = features["image"].shape
+    fixed = None not in shape
+    size = info.num_examples * int(np.prod(shape)) if fixed else info.num_bytes
     if size > _IN_MEMORY_BYTES:
-        raise ValueError(
-            f"Sets above {_IN_MEMORY_BYTES} bytes are not read yet. "
-            f"Received: {builder.info.full_name} {split_name}, {size} bytes"
-        )
+        return _tfds_stream(tfds, builder, split_name)
     decoders = None if fixed else {"image": tfds.decode.SkipDecoding()}
     examples = builder.as_dataset(
         split=split_name, decoders=decoders, shuffle_files=False
@@ -521,3 +609,44 @@ def _tfds_split(tfds, builder, split_name):
         images = np.repeat(images, 3, axis=-1)
     labels = np.concatenate([labels for _, labels in batches])
     return in_memory(images, labels, f"{builder.info.name} {split_name}")
+
+
+def _tfds_stream(tfds, builder, split_name):
+    """Returns a split that is read from its TFRecord files."""
+    info = builder.info.splits[split_name]
+    if builder.info.file_format.value != "tfrecord":
+        raise ValueError(
+            "A large data set must be stored as tfrecord. Received: "
+            f"{builder.info.full_name} as {builder.info.file_format.value}"
+        )
+    decoders = {"image": tfds.decode.SkipDecoding()}
+    files = [str(path) for path in info.filepaths]
+
+    def parse(record):
+        example = builder.info.features.deserialize_example(
+            record, decoders=decoders
+        )
+        return example["image"], tf.cast(example["label"], tf.int32)
+
+    def examples(key):
+        if key is None:
+            return tf.data.TFRecordDataset(files).map(parse)
+        order = tf.random.experimental.index_shuffle(
+            tf.range(len(files), dtype=tf.int64), key, len(files) - 1
+        )
+        records = tf.data.Dataset.from_tensor_slices(
+            tf.gather(tf.constant(files), order)
+        ).interleave(
+            tf.data.TFRecordDataset,
+            cycle_length=_FILES_AT_ONCE,
+            num_parallel_calls=tf.data.AUTOTUNE,
+            deterministic=True,
+        )
+        # The key's two numbers, a seed and an epoch, as one.
+        return records.shuffle(
+            _SHUFFLE_BUFFER,
+            seed=key[0] * 2**32 + key[1],
+            reshuffle_each_iteration=False,
+        ).map(parse, tf.data.AUTOTUNE)
+
+    return Stream(info.num_examples, examples)

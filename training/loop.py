@@ -19,7 +19,6 @@ from absl import logging
 
 import keras_regnet
 from keras_regnet.export import saved_model
-from training import augment
 from training import checkpoint
 from training import config as train_config
 from training import data as train_data
@@ -415,13 +414,8 @@ class Run:
 
     def _check_images(self) -> list[np.ndarray]:
         """Returns validation images as uint8, at two sizes."""
-        split, size = self.data.val, self.config.image_size
-        count = min(_CHECK_IMAGES, split.num_examples)
-        indices = np.linspace(0, split.num_examples - 1, count).astype(int)
-        images = [
-            augment.decode(split.read(tf.constant(index, tf.int64))[0])
-            for index in indices
-        ]
+        size = self.config.image_size
+        images = train_data.samples(self.data.val, _CHECK_IMAGES)
         return [
             np.stack(
                 [
@@ -508,9 +502,11 @@ class _named_faults:  # noqa: N801, a context manager reads as a function
         return self
 
     def __exit__(self, kind, error, trace):
-        if not isinstance(error, tf.errors.OpError):
-            return
         split, config, first, count = self._arguments
+        if not isinstance(error, tf.errors.OpError) or isinstance(
+            split, train_data.Stream
+        ):
+            return
         batch = config.global_batch_size
         per_epoch = train_data.steps_per_epoch(split, config) * batch
         positions = range(first * batch, (first + count) * batch)
