@@ -1,9 +1,9 @@
-from absl.testing import absltest
-from absl.testing import parameterized
 import hypothesis
-from hypothesis import strategies
 import keras
 import published
+from absl.testing import absltest
+from absl.testing import parameterized
+from hypothesis import strategies
 
 import keras_regnet
 from keras_regnet import variants
@@ -97,9 +97,12 @@ class ComplexityTest(parameterized.TestCase):
         self.assertEqual(
             complexity(model, shape), complexity(config, shape, classes=7)
         )
-        trainable = sum(w.shape.num_elements() if hasattr(
-            w.shape, "num_elements") else _size(w.shape)
-            for w in model.trainable_weights)
+        trainable = sum(
+            w.shape.num_elements()
+            if hasattr(w.shape, "num_elements")
+            else _size(w.shape)
+            for w in model.trainable_weights
+        )
         self.assertEqual(complexity(model, shape).params, trainable)
 
     def test_frozen_layers_count(self):
@@ -130,9 +133,7 @@ class ComplexityTest(parameterized.TestCase):
     def test_channels_first(self):
         config = RegNetConfig(2, 16, 8, 2, 8, block="y")
         keras.config.set_image_data_format("channels_first")
-        self.addCleanup(
-            keras.config.set_image_data_format, "channels_last"
-        )
+        self.addCleanup(keras.config.set_image_data_format, "channels_last")
         model = keras_regnet.build(config, input_shape=(3, None, None))
         self.assertEqual(complexity(model), complexity(config))
 

@@ -1,11 +1,11 @@
 import dataclasses
 import json
 
+import hypothesis
+import numpy as np
 from absl.testing import absltest
 from absl.testing import parameterized
-import hypothesis
 from hypothesis import strategies
-import numpy as np
 
 from keras_regnet import config as config_lib
 from keras_regnet.config import AnyNetConfig

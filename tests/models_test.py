@@ -3,12 +3,12 @@ import inspect
 import os
 import tempfile
 
-from absl.testing import absltest
-from absl.testing import parameterized
 import keras
-from keras import ops
 import numpy as np
 import oracle_weights
+from absl.testing import absltest
+from absl.testing import parameterized
+from keras import ops
 
 import keras_regnet
 from keras_regnet import layers
@@ -66,8 +66,9 @@ class ArgumentsTest(parameterized.TestCase):
             (None, None, None, 3),
         )
 
-    @parameterized.parameters((None, (2, 2, 2, 64)), ("avg", (2, 64)),
-                              ("max", (2, 64)))
+    @parameterized.parameters(
+        (None, (2, 2, 2, 64)), ("avg", (2, 64)), ("max", (2, 64))
+    )
     def test_pooling(self, pooling, shape):
         model = keras_regnet.RegNet(SMALL, include_top=False, pooling=pooling)
         self.assertEqual(_run(model, _images(2, 32, 32, 3)).shape, shape)
@@ -164,11 +165,12 @@ class ArgumentsTest(parameterized.TestCase):
         oracle_weights.fill(model)
         images = _images(2, 32, 32, 3)
         outputs = model(images)
-        self.assertEqual(keras.backend.standardize_dtype(outputs.dtype),
-                         "float32")
+        self.assertEqual(
+            keras.backend.standardize_dtype(outputs.dtype), "float32"
+        )
         self.assertEqual(model.get_layer("stem_conv").kernel.dtype, "float32")
         self.assertEqual(
-            model.get_layer("stem_conv").compute_dtype, policy[len("mixed_"):]
+            model.get_layer("stem_conv").compute_dtype, policy[len("mixed_") :]
         )
         np.testing.assert_allclose(
             np.asarray(outputs), _run(_small(), images), atol=0.05
@@ -206,15 +208,20 @@ class ArgumentsTest(parameterized.TestCase):
         self.assertEqual(model.get_layer("head_dropout").rate, 0.3)
 
     def test_zero_init_last_gamma_silences_the_branches(self):
-        model = keras_regnet.AnyNet(
-            AnyNetConfig((2,), (32,), 1, group_widths=8, stem="cifar"),
-            include_top=False,
-            zero_init_last_gamma=True,
+        # Stride 1 and one width: both shortcuts are identities, so that the
+        # body gives back what the stem gave.
+        config = AnyNetConfig(
+            (2,), (32,), 1, group_widths=8, stem="cifar", block="y"
         )
-        stem = keras.Model(model.input, model.pyramid_outputs["P0"])
-        for layer in model.layers:
-            if layer.name.endswith("conv3_bn"):
-                self.assertEqual(float(ops.max(ops.abs(layer.gamma))), 0)
+        model = keras_regnet.AnyNet(
+            config, include_top=False, zero_init_last_gamma=True
+        )
+        stem_layer = model.get_layer("stem_conv_act")
+        stem = keras.Model(model.input, stem_layer.output)
+        images = _images(2, 32, 32, 3)
+        np.testing.assert_allclose(
+            _run(model, images), _run(stem, images), atol=1e-6
+        )
 
     def test_synchronized_bn(self):
         model = keras_regnet.RegNet(
@@ -258,10 +265,20 @@ class ArgumentsTest(parameterized.TestCase):
         arguments = list(inspect.signature(keras_regnet.RegNetX).parameters)
         self.assertEqual(
             arguments[:12],
-            ["variant", "weights", "include_top", "input_tensor",
-             "input_shape", "pooling", "classes", "classifier_activation",
-             "include_preprocessing", "dropout_rate", "drop_path_rate",
-             "name"],
+            [
+                "variant",
+                "weights",
+                "include_top",
+                "input_tensor",
+                "input_shape",
+                "pooling",
+                "classes",
+                "classifier_activation",
+                "include_preprocessing",
+                "dropout_rate",
+                "drop_path_rate",
+                "name",
+            ],
         )
 
     def test_arguments_by_position(self):
@@ -273,8 +290,12 @@ class ArgumentsTest(parameterized.TestCase):
 class StructureTest(parameterized.TestCase):
     def test_names_are_the_same_in_every_build(self):
         names = [
-            [weight.path for weight in keras_regnet.RegNet(
-                SMALL, name=name, include_top=False).weights]
+            [
+                weight.path
+                for weight in keras_regnet.RegNet(
+                    SMALL, name=name, include_top=False
+                ).weights
+            ]
             for name in ("a", "b")
         ]
         self.assertEqual(*names)
@@ -319,15 +340,18 @@ class StructureTest(parameterized.TestCase):
         pyramid = keras_regnet.build("ResNet-50").pyramid_outputs
         self.assertEqual(
             {level: x.shape[1:] for level, x in pyramid.items()},
-            {"P1": (112, 112, 64), "P2": (56, 56, 256), "P3": (28, 28, 512),
-             "P4": (14, 14, 1024), "P5": (7, 7, 2048)},
+            {
+                "P1": (112, 112, 64),
+                "P2": (56, 56, 256),
+                "P3": (28, 28, 512),
+                "P4": (14, 14, 1024),
+                "P5": (7, 7, 2048),
+            },
         )
 
     @parameterized.parameters(8, 16, 32)
     def test_output_stride_computes_the_same_at_more_places(self, stride):
-        config = AnyNetConfig(
-            (1, 2, 2, 2), (8, 8, 16, 16), group_widths=4
-        )
+        config = AnyNetConfig((1, 2, 2, 2), (8, 8, 16, 16), group_widths=4)
         models = [
             keras_regnet.AnyNet(
                 config, include_top=False, output_stride=output_stride
@@ -379,8 +403,9 @@ class StructureTest(parameterized.TestCase):
         self.assertIs(
             replaced.get_layer("stem_conv"), model.get_layer("stem_conv")
         )
-        self.assertEqual(list(replaced.pyramid_outputs),
-                         list(model.pyramid_outputs))
+        self.assertEqual(
+            list(replaced.pyramid_outputs), list(model.pyramid_outputs)
+        )
         with self.assertRaisesRegex(ValueError, "'head_pool'"):
             keras_regnet.replace_head(
                 keras_regnet.RegNet(SMALL, include_top=False), 4
@@ -431,8 +456,9 @@ class SavingTest(parameterized.TestCase):
             [type(layer) for layer in loaded.layers],
             [type(layer) for layer in _small().layers],
         )
-        self.assertIs(type(loaded.get_layer("stage1_block1_conv2")),
-                      layers.GroupedConv2D)
+        self.assertIs(
+            type(loaded.get_layer("stage1_block1_conv2")), layers.GroupedConv2D
+        )
         np.testing.assert_array_equal(
             _run(loaded, self.images), _run(_small(), self.images)
         )
@@ -459,7 +485,9 @@ class SavingTest(parameterized.TestCase):
             other.save(path)
         else:
             other.save_weights(path)
-        with self.assertRaisesRegex(ValueError, "do not fit the model 'regnet'"):
+        with self.assertRaisesRegex(
+            ValueError, "do not fit the model 'regnet'"
+        ):
             keras_regnet.RegNet(SMALL, weights=path)
 
     def test_weights_of_other_shapes(self):
@@ -495,7 +523,9 @@ class PreprocessingTest(parameterized.TestCase):
     def test_imagenet_statistics(self):
         images = _images(1, 4, 4, 3)
         expected = (images / 255 - [0.485, 0.456, 0.406]) / [
-            0.229, 0.224, 0.225
+            0.229,
+            0.224,
+            0.225,
         ]
         np.testing.assert_allclose(
             preprocessing.preprocess_input(images), expected, atol=1e-5

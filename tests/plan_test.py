@@ -1,13 +1,13 @@
 import dataclasses
-from fractions import Fraction
 import math
+from fractions import Fraction
 
-from absl.testing import absltest
-from absl.testing import parameterized
 import hypothesis
-from hypothesis import strategies
 import numpy as np
 import published
+from absl.testing import absltest
+from absl.testing import parameterized
+from hypothesis import strategies
 
 from keras_regnet import plan
 from keras_regnet import variants
@@ -124,8 +124,9 @@ class PlanTest(parameterized.TestCase):
         five = RegNetConfig(depth=20, w_0=21, w_a=30, w_m=2, group_width=4)
         self.assertGreater(len(plan.stages(five)), 4)
         one = RegNetConfig(depth=3, w_0=13.5, w_a=0, w_m=2, group_width=4)
-        self.assertEqual(_columns(plan.stages(one), "depth", "width"),
-                         ((3,), (16,)))
+        self.assertEqual(
+            _columns(plan.stages(one), "depth", "width"), ((3,), (16,))
+        )
 
     def test_strides_must_match_the_stages(self):
         config = RegNetConfig(3, 16, 0, 2, 8, strides=(2, 1))
@@ -160,8 +161,9 @@ class PlanTest(parameterized.TestCase):
 
     def test_halves_round_to_even(self):
         # 80 * 2.25 / 8 = 22.5: RegNetX-1.6GF's second level.
-        self.assertEqual(set(plan.block_widths(18, 80, 34.01, 2.25)),
-                         {80, 176, 408, 912})
+        self.assertEqual(
+            set(plan.block_widths(18, 80, 34.01, 2.25)), {80, 176, 408, 912}
+        )
         self.assertEqual(np.round(22.5), 22)
 
 

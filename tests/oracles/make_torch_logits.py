@@ -75,6 +75,7 @@ TORCHVISION_PARTS = {
     "downsample.1": "shortcut_bn",
 }
 
+
 def timm_name(module):
     for pattern, ours in TIMM:
         if re.fullmatch(pattern, module):

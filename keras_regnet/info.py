@@ -1,0 +1,86 @@
+"""Prints what the published networks are and cost.
+
+python -m keras_regnet.info
+python -m keras_regnet.info RegNetY-3.2GF --image_size=288
+"""
+
+import sys
+from collections.abc import Iterable
+
+from absl import app
+from absl import flags
+
+from keras_regnet import plan
+from keras_regnet import variants
+from keras_regnet.complexity import complexity
+
+_IMAGE_SIZE = flags.DEFINE_integer(
+    "image_size", 224, "Height and width of the image, in pixels.", 32
+)
+
+_HEADER = ("network", "depths", "widths", "groups", "params", "flops", "acts")
+
+
+def table(names: Iterable[str], image_size: int = 224) -> str:
+    """Returns a Markdown table of networks.
+
+    Args:
+      names: variants, in any common spelling.
+      image_size: height and width of the image, in pixels.
+
+    Returns:
+      One line per network: blocks, channels and groups of each stage;
+      parameters, multiply-adds and activations.
+
+    Raises:
+      ValueError: if a variant is unknown.
+
+    Example:
+    >>> print(table(["RegNetX-200MF"]).splitlines()[2])
+    | RegNetX-200MF | 1 1 4 7 | 24 56 152 368 | 3 7 19 46 | 2.7 M | 199 M \
+| 2.2 M |
+    """
+    rows = [_row(variants.variant_name(name), image_size) for name in names]
+    lines = [_HEADER, ["---"] * len(_HEADER), *rows]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def _row(name, image_size):
+    config = variants.get_config(name)
+    stages = plan.stages(config)
+    counted = complexity(config, (image_size, image_size, 3))
+    columns = (
+        " ".join(str(getattr(stage, column)) for stage in stages)
+        for column in ("depth", "width", "groups")
+    )
+    return [
+        name,
+        *columns,
+        f"{counted.params / 1e6:.1f} M",
+        _flops(counted.flops),
+        f"{counted.activations / 1e6:.1f} M",
+    ]
+
+
+def _flops(count):
+    return f"{count / 1e6:.0f} M" if count < 1e9 else f"{count / 1e9:.1f} G"
+
+
+def main(argv: list[str]) -> None:
+    """Prints the table of the networks named, or of all."""
+    size = _IMAGE_SIZE.value
+    names = argv[1:] or variants.list_variants()
+    try:
+        print(table(names, size))
+    except ValueError as error:
+        sys.exit(f"error: {error}")
+    print(f"\nAt {size} x {size} pixels, 1000 classes; flops: multiply-adds.")
+
+
+def run() -> None:
+    """Runs the command line."""
+    app.run(main)
+
+
+if __name__ == "__main__":
+    run()
