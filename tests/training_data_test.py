@@ -5,6 +5,7 @@ import shutil
 import tempfile
 from unittest import mock
 
+import keras
 import numpy as np
 import training_testing
 from absl.testing import absltest
@@ -145,6 +146,11 @@ class TfdsTest(parameterized.TestCase):
         builder.download_and_prepare(
             download_config=tfds.download.DownloadConfig(num_shards=4)
         )
+
+    def setUp(self):
+        super().setUp()
+        # As in a run, where even 0 is a seed that is set.
+        keras.utils.set_random_seed(0)
 
     def load(self, in_memory=True):
         limit = data._IN_MEMORY_BYTES if in_memory else 0

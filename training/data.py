@@ -30,9 +30,10 @@ _SMALL_SIDE = 64
 # Sets up to this size are held in memory, encoded or as pixels.
 _IN_MEMORY_BYTES = 2 * 2**30
 _READ_BATCH = 512
-# Larger ones are read from this many files at a time and shuffled here.
+# Larger ones are read from this many files at a time, in a new order of files
+# every epoch, and shuffled within blocks of so many examples.
 _FILES_AT_ONCE = 16
-_SHUFFLE_BUFFER = 16_384
+_SHUFFLE_BLOCK = 4096
 
 _SYNTHETIC_CLASSES = 1000
 _SYNTHETIC_IMAGES = 64
@@ -642,11 +643,24 @@ def _tfds_stream(tfds, builder, split_name):
             num_parallel_calls=tf.data.AUTOTUNE,
             deterministic=True,
         )
-        # The key's two numbers, a seed and an epoch, as one.
-        return records.shuffle(
-            _SHUFFLE_BUFFER,
-            seed=key[0] * 2**32 + key[1],
-            reshuffle_each_iteration=False,
-        ).map(parse, tf.data.AUTOTUNE)
+        # Not Dataset.shuffle: it takes no tensor as its seed where TensorFlow's
+        # global seed is 0.
+        blocks = records.batch(_SHUFFLE_BLOCK).enumerate()
+        return (
+            blocks.map(lambda number, block: _shuffled(block, key, number))
+            .prefetch(1)
+            .unbatch()
+            .map(parse, tf.data.AUTOTUNE)
+        )
 
     return Stream(info.num_examples, examples)
+
+
+def _shuffled(block, key, number):
+    size = tf.size(block, tf.int64)
+    order = tf.random.experimental.index_shuffle(
+        tf.range(size),
+        tf.stack([key[0] + (number + 1) * 2**32, key[1]]),
+        size - 1,
+    )
+    return tf.gather(block, order)
