@@ -11,9 +11,7 @@ One layer at a time: a forward pass, and a forward and backward pass, in a
 
 import contextlib
 import functools
-import json
 import os
-import subprocess
 import sys
 from collections.abc import Callable
 
@@ -58,15 +56,14 @@ _SHAPES = (
     ("RegNetY-800MF", 28, 320, 16, 2),
 )
 
-# Runs in the other interpreter and makes one call for each line it reads, so
+# Runs in the other interpreter and makes one call for each job it reads, so
 # that PyTorch takes its turn in the same rounds.
 _TORCH_PROGRAM = """
-import json, sys, torch
+import sys, torch
 torch.set_num_threads(int(sys.argv[1]))
-print(torch.__version__, flush=True)
+reply(torch.__version__)
 made = None
-for line in sys.stdin:
-    which, batch_size, shape = json.loads(line)
+for which, batch_size, shape in jobs():
     if made != shape:
         made = shape
         _, size, channels, width, stride = shape
@@ -82,39 +79,8 @@ for line in sys.stdin:
     else:
         x.grad = layer.weight.grad = None
         layer(x).backward(dy)
-    print(flush=True)
+    reply(None)
 """
-
-
-class _Torch:
-    """PyTorch in another interpreter.
-
-    Args:
-        python: Path of the interpreter.
-        threads: Integer, the threads PyTorch may use.
-    """
-
-    def __init__(self, python: str, threads: int) -> None:
-        self._process = subprocess.Popen(
-            [python, "-c", _TORCH_PROGRAM, str(threads)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        self.version = self._process.stdout.readline().strip()
-
-    def call(self, which: str, shape: tuple) -> None:
-        """Makes one pass, "forward" or "both", of a layer of `_SHAPES`."""
-        job = json.dumps((which, _BATCH_SIZE.value, shape))
-        self._process.stdin.write(job + "\n")
-        self._process.stdin.flush()
-        if not self._process.stdout.readline():
-            raise RuntimeError("PyTorch's process ended early.")
-
-    def close(self) -> None:
-        """Ends the process."""
-        self._process.stdin.close()
-        self._process.wait()
 
 
 def _contestant(
@@ -154,7 +120,7 @@ def _call_and_wait(function: Callable, arguments: tuple) -> None:
 
 
 def _time_shape(
-    shape: tuple, torch: _Torch | None
+    shape: tuple, torch: timing.Child | None
 ) -> dict[str, dict[str, float]]:
     """Returns seconds by pass ("forward", "both") and contestant."""
     _, size, channels, width, stride = shape
@@ -181,7 +147,9 @@ def _time_shape(
         calls[name] = _contestant(layer, form, x)
     if torch:
         calls["torch"] = {
-            which: functools.partial(torch.call, which, shape)
+            which: functools.partial(
+                torch.call, (which, _BATCH_SIZE.value, shape)
+            )
             for which in ("forward", "both")
         }
     return {
@@ -219,23 +187,18 @@ def _print_row(shape: tuple, times: dict[str, dict[str, float]]) -> None:
     print(row, flush=True)
 
 
-def _write(path: str, record: dict[str, object]) -> None:
-    """Writes whole files only: beside the target, then renamed."""
-    with open(f"{path}.part", "w") as file:
-        json.dump(record, file, indent=1)
-    os.replace(f"{path}.part", path)
-
-
 def main(argv: list[str]) -> None:
     """Prints one row per layer: our milliseconds, others as multiples."""
     del argv
-    threads = len(os.sched_getaffinity(0))
+    threads = timing.cpu_threads()
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     header = _header(threads)
     torch = None
     if _TORCH_PYTHON.value:
-        torch = _Torch(_TORCH_PYTHON.value, threads)
-        header["torch"] = torch.version
+        torch = timing.Child(
+            "PyTorch", _TORCH_PYTHON.value, _TORCH_PROGRAM, threads
+        )
+        header["torch"] = torch.greeting
     for name, value in header.items():
         print(f"{name}: {value}")
     rows = []
@@ -246,7 +209,7 @@ def main(argv: list[str]) -> None:
     if torch:
         torch.close()
     if _OUTPUT.value:
-        _write(_OUTPUT.value, {"header": header, "rows": rows})
+        timing.write_json(_OUTPUT.value, {"header": header, "rows": rows})
 
 
 if __name__ == "__main__":
