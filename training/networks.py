@@ -17,9 +17,19 @@ LayerWeights = dict[str, list[np.ndarray]]
 
 HEAD = "head_fc"
 
-# Not published, made for quick runs on small images: stages of 1, 3 and 3
-# blocks, 24, 56 and 120 channels; 6.0 million multiply-adds at 32 pixels.
+# Not published, made for small images: their names are the multiply-adds at
+# 32 pixels. Stages of 1, 3, 3 blocks and 24, 56, 120 channels; and of 1, 2, 3
+# blocks and 32, 64, 128 channels, the first at the full size of the image.
 _SMALL_NETWORKS = {
+    "RegNetX-30MF": keras_regnet.RegNetConfig(
+        depth=6,
+        w_0=32,
+        w_a=25,
+        w_m=2,
+        group_width=16,
+        stem="cifar",
+        strides=(1, 2, 2),
+    ),
     "RegNetX-6MF": keras_regnet.RegNetConfig(
         depth=7,
         w_0=24,
