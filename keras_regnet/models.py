@@ -11,6 +11,7 @@ import keras
 from keras_regnet import blocks
 from keras_regnet import config as config_lib
 from keras_regnet import errors
+from keras_regnet import layers
 from keras_regnet import plan
 from keras_regnet import preprocessing
 from keras_regnet import variants
@@ -291,7 +292,7 @@ def _normalise(make, x):
     mean, std = preprocessing.mean_and_std(x.shape[make.channel_axis])
     # Half precision would round the factors by up to half a percent.
     half = keras.config.dtype_policy().compute_dtype.endswith("float16")
-    return keras.layers.Normalization(
+    return layers.Normalization(
         axis=make.channel_axis,
         mean=mean,
         variance=[value**2 for value in std],

@@ -569,6 +569,48 @@ class BatchNormalizationTest(TestCase):
         self.assert_close(layer.moving_variance.numpy(), x.var((0, 1, 2)), 1e-5)
 
 
+class NormalizationTest(TestCase):
+    @parameterized.parameters(
+        ((2, 5, 4, 3), -1, {}),
+        ((2, 5, 4, 3), 3, {}),
+        ((2, 3, 5, 4), 1, {}),
+        ((2, 5, 4, 3), -1, {"invert": True}),
+        ((2, 5, 4, 3), -1, {"dtype": "float64"}),
+        ((2, 5, 4, 3), -1, {"dtype": "bfloat16"}),
+        ((4, 3), -1, {}),
+    )
+    def test_equals_keras(self, shape, axis, options):
+        options = {
+            "axis": axis,
+            "mean": [1.0, 120.0, -3.0],
+            "variance": [4.0, 3000.0, 0.5],
+            **options,
+        }
+        images = np.random.default_rng(0).uniform(0, 255, shape)
+        ours = layers.Normalization(**options)
+        stock = keras.layers.Normalization(**options)
+        np.testing.assert_allclose(
+            np.asarray(ours(images), "float64"),
+            np.asarray(stock(images), "float64"),
+            rtol=1e-5,
+            atol=1e-5,
+        )
+        self.assertEqual(
+            ours.get_config(),
+            {**stock.get_config(), "name": ours.name},
+        )
+
+    def test_takes_uint8_and_adapts(self):
+        images = np.random.default_rng(0).integers(0, 256, (2, 5, 4, 3), "u1")
+        layer = layers.Normalization()
+        layer.adapt(images)
+        np.testing.assert_allclose(np.mean(layer(images)), 0, atol=1e-5)
+        fixed = layers.Normalization(mean=[1.0] * 3, variance=[4.0] * 3)
+        np.testing.assert_allclose(
+            fixed(images), (images.astype("float32") - 1) / 2, rtol=1e-5
+        )
+
+
 class RematerializationTest(TestCase):
     """Computing a block twice updates its statistics once."""
 

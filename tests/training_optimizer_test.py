@@ -59,6 +59,25 @@ class ScheduleTest(parameterized.TestCase):
         self.assertAlmostEqual(float(copy(13)), 0.225)
 
 
+class SGDTest(parameterized.TestCase):
+    @parameterized.product(nesterov=(True, False), momentum=(0.0, 0.9))
+    def test_is_keras_sgd(self, nesterov, momentum):
+        rng = np.random.default_rng(0)
+        start = rng.normal(size=(4, 3)).astype("float32")
+        gradients = rng.normal(size=(5, 4, 3)).astype("float32")
+        rate = optimizer.EpochSchedule(0.3, "cosine", 5, 1)
+        ends = []
+        for cls in (optimizer.SGD, keras.optimizers.SGD):
+            sgd = cls(rate, momentum=momentum, nesterov=nesterov)
+            variable = keras.Variable(start)
+            sgd.build([variable])
+            for gradient in gradients:
+                sgd.apply([tf.constant(gradient)], [variable])
+            ends.append([np.asarray(v) for v in (variable, *sgd.variables)])
+        for ours, stock in zip(*ends, strict=True):
+            np.testing.assert_allclose(ours, stock, rtol=1e-6, atol=1e-7)
+
+
 class DecayTest(parameterized.TestCase):
     @parameterized.parameters(True, False)
     def test_l2_is_coupled_with_the_rate(self, decay_all):

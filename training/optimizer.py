@@ -102,6 +102,30 @@ def decayed(
     return [v for v in variables if v.name == "kernel"]
 
 
+@keras.saving.register_keras_serializable(package="keras_regnet_training")
+class SGD(keras.optimizers.SGD):
+    """`keras.optimizers.SGD` with momentum, one operation per variable.
+
+    Config, variables and results are those of `keras.optimizers.SGD`, which
+    passes over memory eight times for what is read and written once here.
+    """
+
+    def update_step(self, gradient, variable, learning_rate):
+        """Updates the variable and its velocity; see Keras's optimizer."""
+        if not self.momentum:
+            super().update_step(gradient, variable, learning_rate)
+            return
+        velocity = self.momentums[self._get_variable_index(variable)]
+        tf.raw_ops.ResourceApplyKerasMomentum(
+            var=variable.handle,
+            accum=velocity.value.handle,
+            lr=tf.cast(learning_rate, variable.dtype),
+            grad=tf.cast(gradient, variable.dtype),
+            momentum=tf.cast(self.momentum, variable.dtype),
+            use_nesterov=self.nesterov,
+        )
+
+
 def make(
     config: train_config.TrainConfig,
     steps_per_epoch: int,
@@ -130,9 +154,7 @@ def make(
         if excluded:
             optimizer.exclude_from_weight_decay(var_list=excluded)
     else:
-        optimizer = keras.optimizers.SGD(
-            rate, momentum=_MOMENTUM, nesterov=True
-        )
+        optimizer = SGD(rate, momentum=_MOMENTUM, nesterov=True)
     if config.precision == "mixed_float16":
         optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
     optimizer.build(variables)
