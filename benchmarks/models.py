@@ -35,6 +35,7 @@ import keras_regnet
 from benchmarks import timing
 from keras_regnet import layers
 from keras_regnet import variants
+from training import optimizer as train_optimizer
 
 _MODELS = flags.DEFINE_list(
     "models", ["RegNetX-400MF", "RegNetY-800MF"], "RegNetX and Y variants."
@@ -367,9 +368,9 @@ def _with_stock_layers(model: keras.Model) -> keras.Model:
 
 def _training_step(model: keras.Model) -> Callable:
     """Returns the step of `training/step.py`, on one device and untraced."""
-    optimizer = keras.optimizers.SGD(
-        _LEARNING_RATE, momentum=_MOMENTUM, nesterov=True
-    )
+    ours = any(isinstance(n, layers.BatchNormalization) for n in model.layers)
+    sgd = train_optimizer.SGD if ours else keras.optimizers.SGD
+    optimizer = sgd(_LEARNING_RATE, momentum=_MOMENTUM, nesterov=True)
     variables = model.trainable_variables
     optimizer.build(variables)
 
