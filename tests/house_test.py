@@ -164,7 +164,8 @@ class BuildTest(absltest.TestCase):
         for path in sorted((_ROOT / "tests").glob("*_test.py")):
             self.assertRegex(
                 path.read_text(),
-                r'\nif __name__ == "__main__":\n(    .*\n)*? +absltest\.main\(\)\n$',
+                r'\nif __name__ == "__main__":\n'
+                r"(    .*\n)*? +absltest\.main\(\)\n$",
                 path.name,
             )
 

@@ -13,6 +13,7 @@ from absl.testing import parameterized
 
 from training import config as train_config
 from training import data
+from training import datasets
 
 
 def config_for(**fields):
@@ -153,12 +154,12 @@ class TfdsTest(parameterized.TestCase):
         keras.utils.set_random_seed(0)
 
     def load(self, in_memory=True):
-        limit = data._IN_MEMORY_BYTES if in_memory else 0
-        with mock.patch.object(data, "_IN_MEMORY_BYTES", limit):
-            found = data.load(
+        limit = datasets._IN_MEMORY_BYTES if in_memory else 0
+        with mock.patch.object(datasets, "_IN_MEMORY_BYTES", limit):
+            found = datasets.load(
                 config_for(dataset="mini_photos", data_dir=self.folder)
             )
-        kind = data.Split if in_memory else data.Stream
+        kind = datasets.Split if in_memory else datasets.Stream
         self.assertIsInstance(found.train, kind)
         return found
 
@@ -197,7 +198,7 @@ class TfdsTest(parameterized.TestCase):
 
     def test_samples(self):
         for in_memory in (True, False):
-            images = data.samples(self.load(in_memory).val, 3)
+            images = datasets.samples(self.load(in_memory).val, 3)
             self.assertLen(images, 3)
             self.assertEqual(images[0].dtype, np.uint8)
 
@@ -210,7 +211,7 @@ class FolderTest(parameterized.TestCase):
         training_testing.write_folder(self.root)
 
     def load(self):
-        return data.load(config_for(dataset=f"folder:{self.root}"))
+        return datasets.load(config_for(dataset=f"folder:{self.root}"))
 
     def test_classes_and_images(self):
         found = self.load()
@@ -278,12 +279,12 @@ class FolderTest(parameterized.TestCase):
             }[fault]
         )
         found = self.load()
-        message = data.find_unreadable(
+        message = datasets.find_unreadable(
             found.train, range(found.train.num_examples)
         )
         self.assertRegex(message, r"train/dog/3\.jpg")
         self.assertIsNone(
-            data.find_unreadable(found.val, range(found.val.num_examples))
+            datasets.find_unreadable(found.val, range(found.val.num_examples))
         )
 
     def test_a_truncated_image_never_passes_a_crop(self):
@@ -304,13 +305,13 @@ class FolderTest(parameterized.TestCase):
 
 class NamesTest(parameterized.TestCase):
     def test_digits(self):
-        found = data.load(config_for())
+        found = datasets.load(config_for())
         self.assertEqual(found.train.num_examples, 1437)
         self.assertTrue(found.small_images)
 
     def test_synthetic(self):
         config = config_for(dataset="synthetic", image_size=48)
-        (images, _), *_ = data.train_pipeline(data.load(config), config)
+        (images, _), *_ = data.train_pipeline(datasets.load(config), config)
         self.assertEqual(images.shape, (8, 48, 48, 3))
 
     @parameterized.parameters(
@@ -321,11 +322,11 @@ class NamesTest(parameterized.TestCase):
         with self.assertRaisesRegex(
             ValueError, f"{message}.*'folder:PATH'.*dataset='{name}'"
         ):
-            data.load(config_for(dataset=name))
+            datasets.load(config_for(dataset=name))
 
     def test_missing_data_dir(self):
         with self.assertRaisesRegex(ValueError, "data_dir='/nowhere'"):
-            data.load(config_for(dataset="cifar10", data_dir="/nowhere"))
+            datasets.load(config_for(dataset="cifar10", data_dir="/nowhere"))
 
 
 if __name__ == "__main__":

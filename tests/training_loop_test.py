@@ -17,6 +17,7 @@ from absl.testing import parameterized
 
 from training import checkpoint
 from training import loop
+from training import run_folder
 
 
 class Killed(BaseException):
@@ -59,7 +60,7 @@ class RunTest(parameterized.TestCase):
 
     def test_metrics(self):
         found = rows(self.folder)
-        self.assertEqual(tuple(found[0]), loop.COLUMNS)
+        self.assertEqual(tuple(found[0]), run_folder.COLUMNS)
         self.assertEqual([row["epoch"] for row in found], ["1", "2"])
         self.assertEqual([row["step"] for row in found], ["5", "10"])
         for row in found:
@@ -80,7 +81,7 @@ class RunTest(parameterized.TestCase):
             for event in tf.compat.v1.train.summary_iterator(str(path))
             for value in event.summary.value
         }
-        self.assertEqual(tags, set(loop.COLUMNS[2:]))
+        self.assertEqual(tags, set(run_folder.COLUMNS[2:]))
 
     def test_model_and_saved_model_agree(self):
         model = keras.saving.load_model(self.folder / "model.keras")

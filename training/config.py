@@ -139,6 +139,11 @@ class TrainConfig:
     log_seconds: float = _field(
         30.0, "Longest silence within an epoch, roughly."
     )
+    portable_export: bool = _field(
+        True,
+        "Store only operations that every TensorFlow runs; if not, the "
+        "SavedModel is faster and needs oneDNN.",
+    )
     checkpoints_to_keep: int = _field(
         2, "Newest checkpoints kept, beside the best."
     )

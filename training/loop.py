@@ -1,15 +1,8 @@
 """train_and_evaluate(config): a run from its first step to its SavedModel."""
 
-import csv
 import dataclasses
-import io
-import json
 import math
 import pathlib
-import platform
-import shutil
-import subprocess
-import sys
 import time
 
 import keras
@@ -22,29 +15,14 @@ from keras_regnet.export import saved_model
 from training import checkpoint
 from training import config as train_config
 from training import data as train_data
+from training import datasets
 from training import networks
 from training import optimizer as train_optimizer
+from training import progress
+from training import run_folder
 from training import step as train_step
 from training import strategy as train_strategy
 
-COLUMNS = (
-    "epoch",
-    "step",
-    "train_loss",
-    "train_top1",
-    "val_loss",
-    "val_top1",
-    "val_top5",
-    "images_per_second",
-    "learning_rate",
-    "data_wait",
-    "train_seconds",
-    "eval_seconds",
-)
-
-# A call into TensorFlow should take about this long: its own overhead is
-# then nothing, and a line of progress is never far.
-_CALL_SECONDS = 5.0
 # The export is checked on this many images, and at a larger size too.
 _CHECK_IMAGES = 4
 _OTHER_SIZE = 32
@@ -68,9 +46,9 @@ def train_and_evaluate(config: train_config.TrainConfig) -> pathlib.Path:
     """
     network = networks.network_config(config)
     folder = pathlib.Path(config.workdir or f"runs/{config.recipe}")
-    _check_folder(folder, config, network)
+    run_folder.check(folder, config, network)
     found = checkpoint.newest(folder / "checkpoints")
-    if found and _is_finished(folder, config, found.state):
+    if found and run_folder.is_finished(folder, config, found.state):
         logging.info(
             "%s is finished: %d epochs, top-1 %.2f; a larger --epochs goes on",
             folder,
@@ -81,7 +59,7 @@ def train_and_evaluate(config: train_config.TrainConfig) -> pathlib.Path:
     strategy = train_strategy.make(config)
     run = Run(config, network, folder, strategy)
     if run.is_chief:
-        _write_config(folder, config, network)
+        run_folder.write_config(folder, config, network)
     run.begin(found)
     run.train()
     if run.is_chief:
@@ -92,7 +70,7 @@ def train_and_evaluate(config: train_config.TrainConfig) -> pathlib.Path:
 def make_trainable(
     config: train_config.TrainConfig,
     network: networks.Network,
-    data: train_data.DataSet,
+    data: datasets.DataSet,
     strategy: tf.distribute.Strategy,
 ) -> tuple[keras.Model, keras.optimizers.Optimizer]:
     """Returns the model and optimizer at the start of a run.
@@ -133,7 +111,7 @@ def benchmark_input(config: train_config.TrainConfig) -> float:
     Returns:
       Images per second, without the time to the first batch.
     """
-    data = train_data.load(config)
+    data = datasets.load(config)
     share = train_data.Share(batch_size=config.global_batch_size)
     batches = iter(train_data.train_pipeline(data, config, 0, share))
     next(batches)
@@ -177,7 +155,7 @@ class Run:
         self.folder = folder
         self.strategy = strategy
         self.is_chief = _is_chief(strategy)
-        self.data = train_data.load(config)
+        self.data = datasets.load(config)
         self.steps_per_epoch = train_data.steps_per_epoch(
             self.data.train, config
         )
@@ -227,8 +205,9 @@ class Run:
             return
         checkpoint.restore(found, self.model, self.optimizer)
         self.state = found.state
-        # The file may have the row of an epoch whose checkpoint was lost.
-        self._write_metrics()
+        if self.is_chief:
+            # It may have the row of an epoch whose checkpoint was lost.
+            run_folder.write_metrics(self.folder, self.state.rows)
         logging.info(
             "resuming %s from step %d (epoch %d of %d), read from %s",
             self.folder,
@@ -258,13 +237,13 @@ class Run:
                 self.data, self.config, share
             ),
         )
-        self._progress = _Progress(self.config, self.steps_per_epoch)
+        self._progress = progress.Progress(self.config, self.steps_per_epoch)
         events = tf.summary.create_file_writer(str(self.folder / "events"))
         while self.state.epoch < self.config.epochs:
             row = self._epoch(batches)
             self._finish_epoch(row)
             with events.as_default():
-                _write_scalars(row)
+                run_folder.write_scalars(row)
         events.close()
 
     def _epoch(self, batches) -> dict[str, float]:
@@ -293,11 +272,11 @@ class Run:
 
     def _train_steps(self, batches) -> np.ndarray:
         sums = tf.zeros([len(train_step.TRAIN_SUMS)], tf.float64)
-        epoch, progress = self.state.epoch, self._progress
-        progress.start_epoch()
+        epoch, clock = self.state.epoch, self._progress
+        clock.start_epoch()
         done = 0
         while done < self.steps_per_epoch:
-            count = min(progress.next_call(), self.steps_per_epoch - done)
+            count = min(clock.next_call(), self.steps_per_epoch - done)
             first = self.state.step + done
             with _named_faults(self.data.train, self.config, first, count):
                 sums = self.steps.train(
@@ -312,7 +291,7 @@ class Run:
                     f"{epoch}. A lower --base_learning_rate may help. "
                     f"Received: loss={values[0]}"
                 )
-            progress.called(count, done, epoch, values)
+            clock.called(count, done, epoch, values)
         return values
 
     def _evaluate(self) -> dict[str, float]:
@@ -355,7 +334,7 @@ class Run:
                 self.state,
                 self.config.checkpoints_to_keep,
             )
-            self._write_metrics()
+            run_folder.write_metrics(self.folder, rows)
         logging.info(
             "epoch %d/%d  loss %.4f  top-1 %.2f | validation loss %.4f  "
             "top-1 %.2f  top-5 %.2f | %.0f images/s  data wait %.0f %%  "
@@ -370,23 +349,6 @@ class Run:
             row["images_per_second"],
             row["data_wait"],
             self._progress.time_left(self.state.epoch, row["eval_seconds"]),
-        )
-
-    def _write_metrics(self) -> None:
-        if not self.is_chief:
-            return
-        text = io.StringIO()
-        writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        for row in self.state.rows:
-            writer.writerow(
-                {
-                    name: f"{value:.6g}" if isinstance(value, float) else value
-                    for name, value in row.items()
-                }
-            )
-        checkpoint.write_atomically(
-            self.folder / "metrics.csv", text.getvalue().encode()
         )
 
     def export(self) -> None:
@@ -405,6 +367,7 @@ class Run:
             self.folder / "saved_model",
             class_names=self.data.class_names,
             check_images=self._check_images(),
+            portable=self.config.portable_export,
         )
         logging.info(
             "wrote %s and %s, which a process without Keras has checked",
@@ -415,7 +378,7 @@ class Run:
     def _check_images(self) -> list[np.ndarray]:
         """Returns validation images as uint8, at two sizes."""
         size = self.config.image_size
-        images = train_data.samples(self.data.val, _CHECK_IMAGES)
+        images = datasets.samples(self.data.val, _CHECK_IMAGES)
         return [
             np.stack(
                 [
@@ -425,71 +388,6 @@ class Run:
             )
             for side in (size, size + _OTHER_SIZE)
         ]
-
-
-class _Progress:
-    """Decides how many steps to run at once, and reports how fast it is."""
-
-    def __init__(self, config, steps_per_epoch):
-        self._config = config
-        self._steps_per_epoch = steps_per_epoch
-        self._seconds_per_step = None
-        self._calls = 0
-        self._last_line = self._last_call = time.monotonic()
-        self.images_per_second = 0.0
-
-    def start_epoch(self):
-        self._last_line = self._last_call = time.monotonic()
-        self._seconds = self._steps = 0
-
-    def next_call(self):
-        """Returns the number of steps of the next call."""
-        if not self._seconds_per_step:
-            # The first call traces, the second is for the stopwatch.
-            return 1
-        return max(1, int(_CALL_SECONDS / self._seconds_per_step))
-
-    def called(self, count, done, epoch, sums):
-        now = time.monotonic()
-        seconds = now - self._last_call
-        self._last_call = now
-        self._calls += 1
-        # The first call of a run is mostly tracing: it counts only where
-        # there is nothing else.
-        if self._calls > 1:
-            self._seconds += seconds
-            self._steps += count
-            self._seconds_per_step = self._seconds / self._steps
-            self.images_per_second = (
-                self._config.global_batch_size / self._seconds_per_step
-            )
-        elif self._steps_per_epoch == 1:
-            self.images_per_second = self._config.global_batch_size / seconds
-        if now - self._last_line < self._config.log_seconds:
-            return
-        self._last_line = now
-        loss, top1, images, _ = sums
-        logging.info(
-            "epoch %d/%d  step %d/%d  loss %.4f  top-1 %.2f | %.0f images/s  "
-            "left %s",
-            epoch + 1,
-            self._config.epochs,
-            done,
-            self._steps_per_epoch,
-            loss / images,
-            100 * top1 / images,
-            self.images_per_second,
-            self.time_left(epoch, 0.0, done),
-        )
-
-    def time_left(self, epoch, eval_seconds, done=0):
-        """Returns the time to the end of training, such as 1:02:03."""
-        steps = (self._config.epochs - epoch) * self._steps_per_epoch - done
-        seconds = steps * (self._seconds_per_step or 0.0)
-        seconds += (self._config.epochs - epoch) * eval_seconds
-        minutes, seconds = divmod(round(seconds), 60)
-        hours, minutes = divmod(minutes, 60)
-        return f"{hours}:{minutes:02}:{seconds:02}"
 
 
 class _named_faults:  # noqa: N801, a context manager reads as a function
@@ -504,7 +402,7 @@ class _named_faults:  # noqa: N801, a context manager reads as a function
     def __exit__(self, kind, error, trace):
         split, config, first, count = self._arguments
         if not isinstance(error, tf.errors.OpError) or isinstance(
-            split, train_data.Stream
+            split, datasets.Stream
         ):
             return
         batch = config.global_batch_size
@@ -525,7 +423,7 @@ class _named_faults:  # noqa: N801, a context manager reads as a function
 
 
 def _raise_unreadable(split, indices, error):
-    message = train_data.find_unreadable(split, indices)
+    message = datasets.find_unreadable(split, indices)
     if message:
         raise ValueError(message) from error
 
@@ -539,98 +437,3 @@ def _is_chief(strategy):
         and resolver.task_id == 0
         and "chief" not in resolver.cluster_spec().as_dict()
     )
-
-
-def _is_finished(folder, config, state):
-    return (
-        state.epoch >= config.epochs
-        and (folder / "saved_model").is_dir()
-        and (folder / "model.keras").is_file()
-    )
-
-
-def _check_folder(folder, config, network):
-    """Raises if the folder holds another run."""
-    path = folder / "config.json"
-    if not path.is_file():
-        if (folder / "checkpoints").is_dir():
-            raise ValueError(
-                "`workdir` holds checkpoints without a config.json, so they "
-                f"are not a run of this trainer. Received: workdir={folder}"
-            )
-        return
-    try:
-        stored = json.loads(path.read_text())
-        fields, stored_network = stored["config"], stored["network"]
-    except (ValueError, KeyError) as error:
-        raise ValueError(f"Not a config.json of a run: {path}") from error
-    found = train_config.differences(config, fields)
-    if not found and stored_network != json.loads(network.to_json()):
-        found = [f"variant: what {config.variant!r} means"]
-    if fields["epochs"] > config.epochs:
-        found.append(
-            f"epochs: {fields['epochs']} in the folder, {config.epochs} asked "
-            "for, and only more is possible"
-        )
-    if found:
-        raise ValueError(
-            f"The folder {folder} holds a run with another configuration; "
-            f"give another --workdir. Different: {'; '.join(found)}"
-        )
-
-
-def _write_config(folder, config, network):
-    folder.mkdir(parents=True, exist_ok=True)
-    record = {
-        "config": dataclasses.asdict(config),
-        "network": json.loads(network.to_json()),
-        "command": sys.argv,
-        "git_revision": _git_revision(),
-        "versions": {
-            "python": platform.python_version(),
-            "tensorflow": tf.__version__,
-            "keras": keras.__version__,
-            "numpy": np.__version__,
-            "keras_regnet": keras_regnet.__version__,
-        },
-    }
-    text = json.dumps(record, indent=2) + "\n"
-    checkpoint.write_atomically(folder / "config.json", text.encode())
-
-
-def _git_revision():
-    """Returns the checkout's revision, "+" if it has changes, or "unknown"."""
-    git = shutil.which("git")
-    if not git:
-        return "unknown"
-    root = pathlib.Path(__file__).resolve().parent.parent
-    described = subprocess.run(
-        [
-            git,
-            "-C",
-            str(root),
-            "describe",
-            "--always",
-            "--dirty=+",
-            "--abbrev=40",
-            "--exclude=*",
-        ],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return described.stdout.strip() or "unknown"
-
-
-def _write_scalars(row):
-    """Writes TensorBoard scalars; tf.summary.scalar needs TensorBoard."""
-    metadata = tf.compat.v1.SummaryMetadata()
-    metadata.plugin_data.plugin_name = "scalars"
-    metadata.data_class = 1  # DATA_CLASS_SCALAR
-    for name in COLUMNS[2:]:
-        tf.summary.write(
-            name,
-            tf.constant(row[name], tf.float32),
-            step=int(row["step"]),
-            metadata=metadata,
-        )

@@ -1,0 +1,188 @@
+"""The run folder: what is written there beside checkpoints and models."""
+
+import csv
+import dataclasses
+import io
+import json
+import pathlib
+import platform
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+import keras_regnet
+from training import checkpoint
+from training import config as train_config
+from training import networks
+
+COLUMNS = (
+    "epoch",
+    "step",
+    "train_loss",
+    "train_top1",
+    "val_loss",
+    "val_top1",
+    "val_top5",
+    "images_per_second",
+    "learning_rate",
+    "data_wait",
+    "train_seconds",
+    "eval_seconds",
+)
+
+
+def is_finished(
+    folder: pathlib.Path,
+    config: train_config.TrainConfig,
+    state: checkpoint.State,
+) -> bool:
+    """Returns whether the folder holds all that the run would make."""
+    return (
+        state.epoch >= config.epochs
+        and (folder / "saved_model").is_dir()
+        and (folder / "model.keras").is_file()
+    )
+
+
+def check(
+    folder: pathlib.Path,
+    config: train_config.TrainConfig,
+    network: networks.Network,
+) -> None:
+    """Raises if the folder holds another run.
+
+    Args:
+      folder: the run folder; it need not exist.
+      config: the run asked for.
+      network: the network asked for.
+
+    Raises:
+      ValueError: naming what differs.
+    """
+    path = folder / "config.json"
+    if not path.is_file():
+        if (folder / "checkpoints").is_dir():
+            raise ValueError(
+                "`workdir` holds checkpoints without a config.json, so they "
+                f"are not a run of this trainer. Received: workdir={folder}"
+            )
+        return
+    try:
+        stored = json.loads(path.read_text())
+        fields, stored_network = stored["config"], stored["network"]
+    except (ValueError, KeyError) as error:
+        raise ValueError(f"Not a config.json of a run: {path}") from error
+    found = train_config.differences(config, fields)
+    if not found and stored_network != json.loads(network.to_json()):
+        found = [f"variant: what {config.variant!r} means"]
+    if fields["epochs"] > config.epochs:
+        found.append(
+            f"epochs: {fields['epochs']} in the folder, {config.epochs} asked "
+            "for, and only more is possible"
+        )
+    if found:
+        raise ValueError(
+            f"The folder {folder} holds a run with another configuration; "
+            f"give another --workdir. Different: {'; '.join(found)}"
+        )
+
+
+def write_config(
+    folder: pathlib.Path,
+    config: train_config.TrainConfig,
+    network: networks.Network,
+) -> None:
+    """Writes config.json: all that is needed to repeat the run.
+
+    Args:
+      folder: the run folder; it is made.
+      config: the run.
+      network: what is trained.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    record = {
+        "config": dataclasses.asdict(config),
+        "network": json.loads(network.to_json()),
+        "command": sys.argv,
+        "git_revision": _git_revision(),
+        "versions": {
+            "python": platform.python_version(),
+            "tensorflow": tf.__version__,
+            "keras": keras.__version__,
+            "numpy": np.__version__,
+            "keras_regnet": keras_regnet.__version__,
+        },
+    }
+    text = json.dumps(record, indent=2) + "\n"
+    checkpoint.write_atomically(folder / "config.json", text.encode())
+
+
+def _git_revision():
+    """Returns the checkout's revision, "+" if it has changes, or "unknown"."""
+    git = shutil.which("git")
+    if not git:
+        return "unknown"
+    root = pathlib.Path(__file__).resolve().parent.parent
+    described = subprocess.run(
+        [
+            git,
+            "-C",
+            str(root),
+            "describe",
+            "--always",
+            "--dirty=+",
+            "--abbrev=40",
+            "--exclude=*",
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return described.stdout.strip() or "unknown"
+
+
+def write_metrics(
+    folder: pathlib.Path, rows: Sequence[dict[str, float]]
+) -> None:
+    """Writes metrics.csv, one row per finished epoch.
+
+    Args:
+      folder: the run folder.
+      rows: metrics by the names of `COLUMNS`.
+    """
+    text = io.StringIO()
+    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    for row in rows:
+        writer.writerow(
+            {
+                name: f"{value:.6g}" if isinstance(value, float) else value
+                for name, value in row.items()
+            }
+        )
+    checkpoint.write_atomically(
+        folder / "metrics.csv", text.getvalue().encode()
+    )
+
+
+def write_scalars(row: dict[str, float]) -> None:
+    """Writes TensorBoard scalars; tf.summary.scalar needs TensorBoard.
+
+    Args:
+      row: an epoch's metrics, by the names of `COLUMNS`.
+    """
+    metadata = tf.compat.v1.SummaryMetadata()
+    metadata.plugin_data.plugin_name = "scalars"
+    metadata.data_class = 1  # DATA_CLASS_SCALAR
+    for name in COLUMNS[2:]:
+        tf.summary.write(
+            name,
+            tf.constant(row[name], tf.float32),
+            step=int(row["step"]),
+            metadata=metadata,
+        )
