@@ -9,6 +9,7 @@ a model is walked through its public attributes.
 """
 
 import dataclasses
+import numbers
 from collections.abc import Iterator
 from typing import Any
 
@@ -79,15 +80,27 @@ def complexity(
     Complexity(flops=199040872, params=2684792, activations=2164056)
     """
     _check_input_shape(input_shape)
+    if not isinstance(classes, numbers.Integral) or classes < 1:
+        raise ValueError(
+            "`classes` must be an integer above 0. "
+            f"Received: classes={classes!r}"
+        )
     if isinstance(config_or_model, NetworkTemplate):
         classes = classes if include_top else 0
         return _of_config(config_or_model, tuple(input_shape), classes)
+    if len(getattr(config_or_model, "inputs", None) or ()) != 1:
+        raise ValueError(
+            "`config_or_model` must be a RegNetConfig, an AnyNetConfig or a "
+            "built functional model with one input. Received: "
+            f"config_or_model={config_or_model!r}"
+        )
     return sum(_of_layers(config_or_model, input_shape), Complexity())
 
 
 def _check_input_shape(input_shape):
-    valid = len(input_shape) == 3 and all(
-        isinstance(size, int) and size > 0 for size in input_shape
+    is_shape = isinstance(input_shape, tuple | list) and len(input_shape) == 3
+    valid = is_shape and all(
+        isinstance(size, numbers.Integral) and size > 0 for size in input_shape
     )
     if not valid:
         raise ValueError(
@@ -218,6 +231,7 @@ def _of_layers(model, input_shape) -> Iterator[Complexity]:
     shape = _model_shape(model_input, input_shape, _data_format(model))
     shapes = {id(model_input): shape}
     for layer in model.layers:
+        _check_countable(layer)
         outputs = _as_list(layer.output)
         if id(outputs[0]) in shapes:
             continue
@@ -226,6 +240,21 @@ def _of_layers(model, input_shape) -> Iterator[Complexity]:
         shape = layer.compute_output_shape(given)
         shapes[id(outputs[0])] = shape
         yield _of_layer(layer, shape)
+
+
+def _check_countable(layer):
+    """Raises for what the rules below would count wrongly."""
+    if hasattr(layer, "layers"):
+        raise ValueError(
+            "A model inside a model is not counted: build one functional "
+            f"graph. Received: layer {layer.name!r}"
+        )
+    kind = type(layer).__name__
+    if "Transpose" in kind or "Separable" in kind:
+        raise ValueError(
+            "Transposed and separable convolutions are not counted. "
+            f"Received: layer {layer.name!r} of type {kind}"
+        )
 
 
 def _as_list(tensors):
@@ -260,11 +289,6 @@ def _size(shape):
 
 def _of_layer(layer, output_shape):
     elements = _size(output_shape)
-    if hasattr(layer, "layers"):
-        raise ValueError(
-            "A model inside a model is not counted: build one functional "
-            f"graph. Received: layer {layer.name!r}"
-        )
     kernel = getattr(layer, "kernel", None)
     if kernel is not None:
         params = _size(kernel.shape)

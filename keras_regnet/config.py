@@ -37,6 +37,14 @@ def _check_number(name, value, *, above, integer=False):
         )
 
 
+def _check_ratio(name, value):
+    _check_number(name, value, above=0)
+    if not 1 / 64 <= value <= 64:
+        raise ValueError(
+            f"`{name}` must be within 1/64 and 64. Received: {name}={value!r}"
+        )
+
+
 def _plain(value):
     """Returns Python numbers and tuples in place of NumPy's and lists."""
     if isinstance(value, list | tuple) or getattr(value, "ndim", 0):
@@ -121,7 +129,7 @@ class NetworkTemplate:
         _check_number("stem_width", self.stem_width, above=0, integer=True)
         _check_number("head_width", self.head_width, above=-1, integer=True)
         if self.se_ratio:
-            _check_number("se_ratio", self.se_ratio, above=0)
+            _check_ratio("se_ratio", self.se_ratio)
         if not isinstance(self.activation, str) or not self.activation:
             raise ValueError(
                 "`activation` must be the name of a Keras activation. "
@@ -216,7 +224,7 @@ class RegNetConfig(NetworkTemplate):
         if self.w_a != 0:
             _check_number("w_a", self.w_a, above=0)
         _check_number("w_m", self.w_m, above=1)
-        _check_number("bottleneck_ratio", self.bottleneck_ratio, above=0)
+        _check_ratio("bottleneck_ratio", self.bottleneck_ratio)
         if self.group_width is not None:
             _check_number(
                 "group_width", self.group_width, above=0, integer=True
@@ -284,7 +292,7 @@ class AnyNetConfig(NetworkTemplate):
             for value in getattr(self, name):
                 _check_number(name, value, above=0, integer=True)
         for ratio in self.bottleneck_ratios:
-            _check_number("bottleneck_ratios", ratio, above=0)
+            _check_ratio("bottleneck_ratios", ratio)
         self._validate_template(self.group_widths, self.bottleneck_ratios)
         self._check_group_widths()
         self._store_block_as_x()

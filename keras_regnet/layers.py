@@ -31,6 +31,9 @@ _BUNDLE_WIDTH = 32
 # with which the probe still trusts it: rounding, not a wrong result.
 _PROBE_TOLERANCE = {"float16": 2e-2, "bfloat16": 5e-2}
 
+# Strided 1x1 convolutions of fewer channels crash in oneDNN, see `_may_crash`.
+_SAFE_CHANNELS = 16
+
 _FORM = contextvars.ContextVar("keras_regnet_form", default="auto")
 
 
@@ -139,6 +142,8 @@ class Conv2D(keras.layers.Conv2D):
             the channels first.
         """
         form = self._choose_form(inputs)
+        if form == "stock" and self._may_crash(inputs):
+            return _subsampled_conv(inputs, kernel, self.strides)
         if form == "stock":
             return super().convolution_op(inputs, kernel)
         convolve = _native_conv if form == "native" else _portable_conv
@@ -210,6 +215,20 @@ class Conv2D(keras.layers.Conv2D):
             and max(self.dilation_rate) == 1
         )
 
+    def _may_crash(self, inputs):
+        """Whether oneDNN may write out of bounds in the kernel's gradient.
+
+        TensorFlow 2.21 did, and took the process with it, for 1x1 kernels
+        with strides, fewer than 16 channels and an odd batch.
+        """
+        return (
+            keras.backend.backend() == "tensorflow"
+            and self.kernel_size == (1, 1)
+            and max(self.strides) > 1
+            and self.data_format == "channels_last"
+            and inputs.shape[-1] < _SAFE_CHANNELS
+        )
+
     def _is_slow_in_jax(self):
         return self.groups > 1 and jax.default_backend() == "cpu"
 
@@ -232,6 +251,13 @@ def _native_conv(
         padding=padding.upper(),
         data_format="NHWC" if data_format == "channels_last" else "NCHW",
         dilations=dilation_rate,
+    )
+
+
+def _subsampled_conv(inputs, kernel, strides):
+    """A 1x1 convolution with strides, as one without on every n-th pixel."""
+    return tf.nn.conv2d(
+        inputs[:, :: strides[0], :: strides[1]], kernel, 1, "VALID"
     )
 
 
@@ -476,7 +502,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
         Returns:
             Float tensor of the shape of `inputs`.
         """
-        if training and _is_recomputing():
+        if training and is_recomputing():
             # The first pass has updated the moving statistics; what this one
             # assigns is kept by the scope and dropped with it.
             with keras.StatelessScope():
@@ -623,12 +649,14 @@ def _bias_correction(inputs, mean):
     return (count - 1.0) / count
 
 
-def _is_recomputing():
+def is_recomputing() -> bool:
     """Whether `tf.recompute_grad` repeats a forward pass for its gradient.
 
-    A model built in a `keras.RematScope` is repeated as a whole, its batch
-    norms with it. TensorFlow does not say so to what it calls, so the calling
-    frames are asked. Costs microseconds, and only while tracing.
+    TensorFlow does not say so to what it calls, so the calling frames are
+    asked. Costs microseconds, and only while tracing.
+
+    Returns:
+        A boolean.
     """
     frame = sys._getframe(1)
     while frame is not None:

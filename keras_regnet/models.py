@@ -1,12 +1,14 @@
 """The builders: a configuration becomes a functional Keras model."""
 
-import functools
 import inspect
 import itertools
+import math
+import numbers
 from collections.abc import Callable
 from typing import Any
 
 import keras
+from keras import ops
 
 from keras_regnet import blocks
 from keras_regnet import config as config_lib
@@ -17,6 +19,7 @@ from keras_regnet import preprocessing
 from keras_regnet import variants
 from keras_regnet import weights as weights_lib
 from keras_regnet.config import AnyNetConfig
+from keras_regnet.config import NetworkTemplate
 from keras_regnet.config import RegNetConfig
 
 MIN_IMAGE_SIZE = 32
@@ -28,7 +31,14 @@ _POOLINGS = ("avg", "max")
 class RegNetModel(keras.Model):
     """A functional model that knows its network and its feature pyramid.
 
-    Made by the builders of this module. Saving keeps both.
+    Made by the builders of this module. Saving keeps both;
+    `keras.models.clone_model`, which rebuilds the bare graph, does not.
+
+    Args:
+      inputs: the input tensor.
+      outputs: the output tensor.
+      name: the model's name.
+      **kwargs: further arguments of `keras.Model`.
 
     """
 
@@ -97,8 +107,7 @@ class RegNetModel(keras.Model):
             return super().call(inputs, training=training, mask=mask, **kwargs)
         x = inputs
         for segment in self._segments():
-            # In the gradient the call context is gone: pass on `training`.
-            x = keras.remat(functools.partial(segment, training=True))(x)
+            x = _call_rematerialised(segment, x)
         return x
 
     def _segments(self):
@@ -108,7 +117,9 @@ class RegNetModel(keras.Model):
             stage, block, *_ = (*layer.name.split("_"), "")
             if stage.startswith("stage"):
                 ends[stage, block] = layer.output
-        cuts = [self.input, *ends.values(), self.output]
+        # Without a top the last block's output is the model's own.
+        inner = [end for end in ends.values() if end is not self.output]
+        cuts = [self.input, *inner, self.output]
         return [keras.Model(*pair) for pair in itertools.pairwise(cuts)]
 
     def get_config(self):
@@ -130,6 +141,30 @@ class RegNetModel(keras.Model):
         model._network = network and config_lib.from_json(network)
         model._pyramid_layers = tuple(pyramid_layers.items())
         return model
+
+
+def _call_rematerialised(segment, x):
+    """Calls part of a model, whose activations the gradient computes again.
+
+    The second time must draw the dropout masks of the first: it starts from
+    the random states that the first time found.
+    """
+    generators = [
+        layer.seed_generator.state
+        for layer in segment.layers
+        if hasattr(layer, "seed_generator")
+    ]
+    found = [ops.copy(state.value) for state in generators]
+
+    def call(x):
+        # The gradient runs outside the model's call: pass on `training`.
+        if not layers.is_recomputing():
+            return segment(x, training=True)
+        states = zip(generators, found, strict=True)
+        with keras.StatelessScope(state_mapping=states):
+            return segment(x, training=True)
+
+    return keras.remat(call)(x)
 
 
 def build(
@@ -197,6 +232,7 @@ def build(
     if isinstance(config, str):
         name = name or variants.variant_name(config)
         config = variants.get_config(config)
+    _check_type(config, NetworkTemplate)
     _check_options(pooling, classes, include_top)
     _check_rate("dropout_rate", dropout_rate)
     _check_rate("drop_path_rate", drop_path_rate)
@@ -225,7 +261,7 @@ def build(
 def _check_options(pooling, classes, include_top):
     if pooling is not None and pooling not in _POOLINGS:
         raise errors.unknown_value("pooling", pooling, _POOLINGS)
-    valid = isinstance(classes, int) and not isinstance(classes, bool)
+    valid = isinstance(classes, numbers.Integral) and classes is not True
     if include_top and not (valid and classes > 0):
         raise ValueError(
             "`classes` must be an integer above 0. "
@@ -234,7 +270,7 @@ def _check_options(pooling, classes, include_top):
 
 
 def _check_rate(name, rate):
-    if not isinstance(rate, int | float) or not 0 <= rate < 1:
+    if not isinstance(rate, numbers.Real) or not 0 <= rate < 1:
         raise ValueError(
             f"`{name}` must be a number from 0 to below 1. "
             f"Received: {name}={rate!r}"
@@ -276,9 +312,10 @@ def _check_input_shape(make, shape, argument):
         order = "(channels, height, width)"
     sizes = list(shape) if isinstance(shape, tuple | list) else []
     channels = sizes.pop(make.channel_axis - 1) if len(sizes) == 3 else None
-    valid = isinstance(channels, int) and channels > 0
+    valid = isinstance(channels, numbers.Integral) and channels > 0
     for size in sizes:
-        big_enough = isinstance(size, int) and size >= MIN_IMAGE_SIZE
+        whole = isinstance(size, numbers.Integral)
+        big_enough = whole and size >= MIN_IMAGE_SIZE
         valid = valid and (size is None or big_enough)
     if not valid:
         raise ValueError(
@@ -305,7 +342,8 @@ def _features(make, x, config, output_stride, drop_path_rate):
     """Returns the features that are pooled, and the pyramid's tensors.
 
     A level counts the halvings of the image, before any stride is replaced
-    by dilation; the last tensor of a level stands for it.
+    by dilation (a stride of 3 is nearest to two halvings); the last tensor of
+    a level stands for it.
     """
     level = int(config.stem != "cifar")
     x = blocks.stem_conv(make, x)
@@ -320,7 +358,7 @@ def _features(make, x, config, output_stride, drop_path_rate):
     drop_rates = _drop_rates(drop_path_rate, stages)
     for number, stage in enumerate(stages, start=1):
         x = blocks.stage(make, x, stage, f"stage{number}", drop_rates)
-        level += stage.nominal_stride > 1
+        level += round(math.log2(stage.nominal_stride))
         pyramid[f"P{level}"] = x
     return blocks.head(make, x), pyramid
 
@@ -349,7 +387,7 @@ def _classifier(x, classes, activation, dropout_rate):
     if dropout_rate:
         x = keras.layers.Dropout(dropout_rate, name="head_dropout")(x)
     x = keras.layers.Dense(
-        classes,
+        int(classes),
         kernel_initializer=keras.initializers.RandomNormal(
             stddev=blocks.HEAD_STDDEV
         ),
@@ -396,8 +434,9 @@ def replace_head(
         )
     x = model.get_layer("head_pool").output
     x = _classifier(x, classes, classifier_activation, dropout_rate)
-    replaced = RegNetModel(model.inputs, x, name=model.name)
+    replaced = RegNetModel(model.input, x, name=model.name)
     replaced.set_network(model.network, model.pyramid_outputs)
+    replaced._rematerialises_blocks = model._rematerialises_blocks
     return replaced
 
 
@@ -413,9 +452,11 @@ def _with_arguments_of_build(builder):
 
 def _check_type(config, config_type):
     if not isinstance(config, config_type):
+        what = config_type.__name__
+        if config_type is NetworkTemplate:
+            what = "RegNetConfig, an AnyNetConfig or the name of a variant"
         raise ValueError(
-            f"`config` must be a {config_type.__name__}. "
-            f"Received: config={config!r}"
+            f"`config` must be a {what}. Received: config={config!r}"
         )
 
 

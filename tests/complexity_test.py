@@ -146,6 +146,25 @@ class ComplexityTest(parameterized.TestCase):
         with self.assertRaisesRegex(ValueError, message):
             complexity(variants.get_config("RegNetX-200MF"), shape)
 
+    @parameterized.parameters(None, "RegNetX-200MF", 3)
+    def test_refuses_what_is_no_network(self, network):
+        with self.assertRaisesRegex(ValueError, "`config_or_model` must be"):
+            complexity(network)
+
+    def test_refuses_classes(self):
+        with self.assertRaisesRegex(ValueError, "`classes` must be"):
+            complexity(variants.get_config("RegNetX-200MF"), classes=-3)
+
+    def test_refuses_what_it_would_count_wrongly(self):
+        inputs = keras.Input((32, 32, 3))
+        inner = keras.Sequential([keras.layers.Conv2D(4, 1)])
+        nested = keras.Model(inputs, inner(inputs))
+        with self.assertRaisesRegex(ValueError, "inside a model"):
+            complexity(nested, (32, 32, 3))
+        transposed = keras.layers.Conv2DTranspose(4, 3)(inputs)
+        with self.assertRaisesRegex(ValueError, "Transposed and separable"):
+            complexity(keras.Model(inputs, transposed), (32, 32, 3))
+
     def test_refuses_other_channels(self):
         config = RegNetConfig(2, 16, 8, 2, 8)
         model = keras_regnet.build(config, input_shape=(32, 32, 1))

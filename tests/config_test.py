@@ -26,6 +26,8 @@ class ConfigTest(parameterized.TestCase):
         (dict(w_m=1), "`w_m` must be a finite number above 1"),
         (dict(group_width=0), "`group_width` must be an integer above 0"),
         (dict(bottleneck_ratio=0), "`bottleneck_ratio` must be a finite"),
+        (dict(bottleneck_ratio=1e-9), "must be within 1/64 and 64"),
+        (dict(se_ratio=1e9), "`se_ratio` must be within 1/64 and 64"),
         (dict(strides=0), "`strides` must be an integer above 0"),
         (dict(strides=(2, 0)), "`strides` must be an integer above 0"),
         (dict(strides="2"), "`strides` must be an integer above 0"),

@@ -309,6 +309,43 @@ class GroupedConvolutionTest(TestCase):
         self.assertEqual(shapes[0], (1, 3, 3, 4))
 
 
+class OneDnnTest(absltest.TestCase):
+    def test_strided_1x1_of_few_channels_survives_an_odd_batch(self):
+        # In a process of its own: it used to end with a signal.
+        code = """
+import numpy as np
+import tensorflow as tf
+import keras
+from keras_regnet import layers
+for channels in (4, 8, 12, 16):
+    images = np.random.default_rng(0).normal(size=(5, 16, 16, channels))
+    images = tf.constant(images, "float32")
+    gradients = []
+    for cls in (layers.GroupedConv2D, keras.layers.Conv2D):
+        layer = cls(16, 1, strides=2, padding="same", use_bias=False)
+        layer.build(images.shape)
+        kernel = np.random.default_rng(1).normal(size=(1, 1, channels, 16))
+        layer.kernel.assign(kernel)
+        if cls is keras.layers.Conv2D:
+            # What crashes, from an even batch.
+            images = tf.concat([images, images], 0)
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_sum(layer(images) ** 2)
+        gradients.append(tape.gradient(loss, layer.kernel.value))
+    np.testing.assert_allclose(2 * gradients[0], gradients[1], rtol=1e-4)
+print("survived")
+"""
+        root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+        result = subprocess.run(
+            [sys.executable, "-c", code],
+            cwd=root,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        self.assertIn("survived", result.stdout, result.stderr[-2000:])
+
+
 class ProbeTest(absltest.TestCase):
     def setUp(self):
         super().setUp()

@@ -6,6 +6,7 @@ import tempfile
 import keras
 import numpy as np
 import oracle_weights
+import tensorflow as tf
 from absl.testing import absltest
 from absl.testing import parameterized
 from keras import ops
@@ -429,6 +430,55 @@ class StructureTest(parameterized.TestCase):
             trained.append([np.array(w) for w in model.weights])
         for plain, remat in zip(*trained, strict=True):
             np.testing.assert_allclose(remat, plain, rtol=1e-4, atol=1e-5)
+
+    @parameterized.parameters("dropout_rate", "drop_path_rate")
+    def test_rematerialisation_repeats_the_dropout(self, rate):
+        images = _images(4, 32, 32, 3)
+        gradients = []
+        for mode in (None, "full"):
+            keras.utils.set_random_seed(3)
+            with keras.RematScope(mode=mode):
+                model = keras_regnet.RegNet(
+                    SMALL, input_shape=(32, 32, 3), **{rate: 0.5}
+                )
+            with tf.GradientTape() as tape:
+                loss = tf.reduce_sum(model(images, training=True)[:, 0])
+            variable = model.get_layer("stem_conv").kernel.value
+            gradients.append(tape.gradient(loss, variable))
+        scale = np.abs(gradients[0]).max()
+        np.testing.assert_allclose(
+            gradients[1] / scale, gradients[0] / scale, atol=1e-4
+        )
+
+    def test_rematerialisation_without_top_and_with_a_new_head(self):
+        with keras.RematScope(mode="full"):
+            bare = keras_regnet.RegNet(SMALL, include_top=False)
+            whole = keras_regnet.RegNet(SMALL, input_shape=(32, 32, 3))
+        images = _images(2, 32, 32, 3)
+        self.assertEqual(bare(images, training=True).shape, (2, 2, 2, 64))
+        replaced = keras_regnet.replace_head(whole, 5)
+        self.assertTrue(replaced._rematerialises_blocks)
+        self.assertEqual(replaced(images, training=True).shape, (2, 5))
+
+    def test_a_stride_of_four_is_two_levels(self):
+        config = AnyNetConfig((1, 1), (8, 16), (4, 2), group_widths=8)
+        model = keras_regnet.AnyNet(config, input_shape=(64, 64, 3))
+        shapes = {k: x.shape[1] for k, x in model.pyramid_outputs.items()}
+        self.assertEqual(shapes, {"P1": 32, "P3": 8, "P4": 4})
+
+    def test_numpy_numbers_are_numbers(self):
+        model = keras_regnet.RegNet(
+            SMALL,
+            input_shape=tuple(np.array([32, 32, 3])),
+            classes=np.int64(3),
+            dropout_rate=np.float32(0.5),
+        )
+        self.assertEqual(model.output.shape, (None, 3))
+
+    @parameterized.parameters(None, 3)
+    def test_refuses_what_is_no_config(self, config):
+        with self.assertRaisesRegex(ValueError, "or the name of a variant"):
+            keras_regnet.build(config)
 
 
 class SavingTest(parameterized.TestCase):

@@ -94,6 +94,11 @@ class CheckpointTest(parameterized.TestCase):
         self.assertEqual(found.state.epoch, 1)
         self.assertIn("epoch-00002.npz", logs.output[0])
 
+    def test_refuses_to_begin_again_over_torn_checkpoints(self):
+        self.save(1).write_bytes(b"")
+        with self.assertRaisesRegex(ValueError, "No checkpoint .* can be read"):
+            checkpoint.newest(self.folder)
+
     def test_a_full_disk_leaves_the_old_one_whole(self):
         self.save(1)
         full = OSError(errno.ENOSPC, "No space left on device")

@@ -121,8 +121,16 @@ def newest(folder: pathlib.Path) -> Checkpoint | None:
     """Returns the newest checkpoint that can be read, None if there is none.
 
     A torn file is passed over with a warning.
+
+    Args:
+      folder: the checkpoints of the run.
+
+    Raises:
+      ValueError: if there are checkpoints and all are torn; to begin again
+        would write over what may still be saved.
     """
-    for path in reversed(_paths(folder)):
+    paths = _paths(folder)
+    for path in reversed(paths):
         try:
             return _read(path)
         except _TORN as error:
@@ -133,6 +141,11 @@ def newest(folder: pathlib.Path) -> Checkpoint | None:
                 type(error).__name__,
                 error,
             )
+    if paths:
+        raise ValueError(
+            "No checkpoint of the run can be read; move them away to begin "
+            f"again. Received: {', '.join(map(str, paths))}"
+        )
     return None
 
 

@@ -2,11 +2,12 @@
 
 One frozen object, made by main.py from a recipe and flags, written to the run
 folder before the first step, and passed down; nothing below main.py reads
-flags. No TensorFlow here, so a wrong value is reported before it is loaded.
+flags. It imports no TensorFlow of its own.
 """
 
 import dataclasses
 import json
+import math
 from typing import Any
 
 from keras_regnet import errors
@@ -51,8 +52,8 @@ class TrainConfig:
     # The network.
     variant: str = _field(
         "RegNetX-200MF",
-        "Network: a name of list_variants(), or a .json file written by "
-        "RegNetConfig.to_json.",
+        "Network: a published variant, RegNetX-6MF or RegNetX-30MF for small "
+        "images, or a .json file written by RegNetConfig.to_json.",
     )
     stem: str = _field(
         "", "Stem in place of the variant's own: simple, cifar or resnet."
@@ -217,7 +218,6 @@ def _check_names(config: TrainConfig) -> None:
 def _check_ranges(config: TrainConfig) -> None:
     at_least = {
         "num_cpu_devices": 0,
-        "seed": 0,
         "image_size": MIN_IMAGE_SIZE,
         "epochs": 1,
         "global_batch_size": 1,
@@ -232,9 +232,9 @@ def _check_ranges(config: TrainConfig) -> None:
     }
     for name, low in at_least.items():
         # Not `value < low`: nan is wrong too.
-        if not getattr(config, name) >= low:
+        if not low <= getattr(config, name) < math.inf:
             raise ValueError(
-                f"`{name}` must be at least {low}. "
+                f"`{name}` must be finite and at least {low}. "
                 f"Received: {name}={getattr(config, name)}"
             )
     for name, low, high in (

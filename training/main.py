@@ -59,6 +59,7 @@ def _without_start_up_noise() -> Iterator[None]:
 with _without_start_up_noise():
     import tensorflow as tf
 
+    import keras_regnet
     from training import config as train_config
     from training import loop
     from training import recipes
@@ -130,7 +131,9 @@ def _is_the_users(error: Exception) -> bool:
         return error.filename is not None
     *_, last = traceback.walk_tb(error.__traceback__)
     path = pathlib.Path(last[0].f_code.co_filename).resolve()
-    return path.parent.name == "training" or "keras_regnet" in path.parts
+    package = pathlib.Path(keras_regnet.__file__).resolve().parent
+    ours = (_CHECKOUT / "training", package)
+    return any(path.is_relative_to(folder) for folder in ours)
 
 
 def _exit_with(error: Exception) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 from absl import logging
 
 import keras_regnet
+from keras_regnet import errors
 from training import config as train_config
 
 Network = keras_regnet.RegNetConfig | keras_regnet.AnyNetConfig
@@ -57,10 +58,8 @@ def network_config(config: train_config.TrainConfig) -> Network:
     name = config.variant
     if name.endswith(".json"):
         network = _read_network(pathlib.Path(name))
-    elif name in _SMALL_NETWORKS:
-        network = _SMALL_NETWORKS[name]
     else:
-        network = keras_regnet.get_config(name)
+        network = _named_network(name)
     if config.stem:
         network = dataclasses.replace(network, stem=config.stem)
     return network
@@ -71,7 +70,24 @@ def _read_network(path):
         raise ValueError(
             f"`variant` names a file that does not exist. Received: {path}"
         )
-    return keras_regnet.config.from_json(path.read_text())
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"`variant` names a file that is no text. Received: {path}"
+        ) from error
+    return keras_regnet.config.from_json(text)
+
+
+def _named_network(name):
+    for small, network in _SMALL_NETWORKS.items():
+        if name.lower() == small.lower():
+            return network
+    try:
+        return keras_regnet.get_config(name)
+    except ValueError as error:
+        names = [*_SMALL_NETWORKS, *keras_regnet.list_variants()]
+        raise errors.unknown_value("variant", name, names) from error
 
 
 def build(

@@ -20,6 +20,9 @@ from training import checkpoint
 from training import config as train_config
 from training import networks
 
+# Holds the number of epochs after which the models were exported.
+_EXPORTED = "exported_epoch.txt"
+
 COLUMNS = (
     "epoch",
     "step",
@@ -41,12 +44,24 @@ def is_finished(
     config: train_config.TrainConfig,
     state: checkpoint.State,
 ) -> bool:
-    """Returns whether the folder holds all that the run would make."""
-    return (
-        state.epoch >= config.epochs
-        and (folder / "saved_model").is_dir()
-        and (folder / "model.keras").is_file()
-    )
+    """Returns whether the folder holds all that the run would make.
+
+    The marker is written last: models of fewer epochs do not count.
+    """
+    marker = folder / _EXPORTED
+    if state.epoch < config.epochs or not marker.is_file():
+        return False
+    return marker.read_text().strip() == str(state.epoch)
+
+
+def mark_exported(folder: pathlib.Path, epoch: int) -> None:
+    """Records that the exported models are those of an epoch.
+
+    Args:
+      folder: the run folder.
+      epoch: finished epochs.
+    """
+    checkpoint.write_atomically(folder / _EXPORTED, f"{epoch}\n".encode())
 
 
 def check(
@@ -75,7 +90,8 @@ def check(
     try:
         stored = json.loads(path.read_text())
         fields, stored_network = stored["config"], stored["network"]
-    except (ValueError, KeyError) as error:
+        fields["epochs"] + 0, stored_network["type"]
+    except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"Not a config.json of a run: {path}") from error
     found = train_config.differences(config, fields)
     if not found and stored_network != json.loads(network.to_json()):
