@@ -67,7 +67,11 @@ def _flops(count):
 
 
 def main(argv: list[str]) -> None:
-    """Prints the table of the networks named, or of all."""
+    """Prints the table of the networks named, or of all.
+
+    Args:
+      argv: the program's name and the networks.
+    """
     size = _IMAGE_SIZE.value
     names = argv[1:] or variants.list_variants()
     try:

@@ -104,6 +104,7 @@ class RunTest(parameterized.TestCase):
             os.listdir(self.folder),
             [
                 "config.json",
+                "exported_epoch.txt",
                 "metrics.csv",
                 "events",
                 "checkpoints",

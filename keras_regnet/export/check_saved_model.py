@@ -57,7 +57,14 @@ def largest_difference(path: str) -> float:
 
 
 def main(arguments: list[str]) -> int:
-    """Checks the folder that the command line names."""
+    """Checks the folder that the command line names.
+
+    Args:
+      arguments: the program's name and the folder.
+
+    Returns:
+      The exit status: 0 if all probabilities are those stored.
+    """
     if len(arguments) != 2:
         print("usage: check_saved_model.py PATH", file=sys.stderr)
         return 2
