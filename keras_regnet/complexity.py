@@ -9,6 +9,7 @@ a model is walked through its public attributes.
 """
 
 import dataclasses
+import math
 import numbers
 from collections.abc import Iterator
 from typing import Any
@@ -280,25 +281,18 @@ def _model_shape(model_input, input_shape, data_format):
     return shape
 
 
-def _size(shape):
-    total = 1
-    for length in shape:
-        total *= length
-    return total
-
-
 def _of_layer(layer, output_shape):
-    elements = _size(output_shape)
+    elements = math.prod(output_shape)
     kernel = getattr(layer, "kernel", None)
     if kernel is not None:
-        params = _size(kernel.shape)
+        params = math.prod(kernel.shape)
         channels = output_shape[_channel_axis(layer)]
         if layer.bias is not None:
             params += channels
         return Complexity(params * (elements // channels), params, elements)
     if hasattr(layer, "pool_size"):
         return Complexity(activations=elements)
-    params = [_size(w.shape) for w in layer.weights if _is_parameter(w)]
+    params = [math.prod(w.shape) for w in layer.weights if _is_parameter(w)]
     return Complexity(params=sum(params))
 
 

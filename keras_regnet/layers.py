@@ -584,8 +584,7 @@ class Normalization(keras.layers.Normalization):
 
     Config and results are those of `keras.layers.Normalization`. Its two
     elementwise operations broadcast three numbers over an image, which a CPU
-    does slowly: they took 3 of 47 ms of a RegNetX-400MF's inference on 8
-    images. The fused batch norm computes the same in one pass.
+    does slowly. The fused batch norm computes the same in one pass.
 
     Args:
         axis: Integer, the channel axis.

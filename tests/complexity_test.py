@@ -1,3 +1,5 @@
+import math
+
 import hypothesis
 import keras
 import published
@@ -97,12 +99,7 @@ class ComplexityTest(parameterized.TestCase):
         self.assertEqual(
             complexity(model, shape), complexity(config, shape, classes=7)
         )
-        trainable = sum(
-            w.shape.num_elements()
-            if hasattr(w.shape, "num_elements")
-            else _size(w.shape)
-            for w in model.trainable_weights
-        )
+        trainable = sum(math.prod(w.shape) for w in model.trainable_weights)
         self.assertEqual(complexity(model, shape).params, trainable)
 
     def test_frozen_layers_count(self):
@@ -170,13 +167,6 @@ class ComplexityTest(parameterized.TestCase):
         model = keras_regnet.build(config, input_shape=(32, 32, 1))
         with self.assertRaisesRegex(ValueError, "as many channels"):
             complexity(model)
-
-
-def _size(shape):
-    total = 1
-    for length in shape:
-        total *= length
-    return total
 
 
 if __name__ == "__main__":

@@ -89,16 +89,16 @@ def check(
         return
     try:
         stored = json.loads(path.read_text())
-        fields, stored_network = stored["config"], stored["network"]
-        fields["epochs"] + 0, stored_network["type"]
+        fields, stored_network = dict(stored["config"]), stored["network"]
+        stored_epochs = int(fields["epochs"])
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"Not a config.json of a run: {path}") from error
     found = train_config.differences(config, fields)
     if not found and stored_network != json.loads(network.to_json()):
         found = [f"variant: what {config.variant!r} means"]
-    if fields["epochs"] > config.epochs:
+    if stored_epochs > config.epochs:
         found.append(
-            f"epochs: {fields['epochs']} in the folder, {config.epochs} asked "
+            f"epochs: {stored_epochs} in the folder, {config.epochs} asked "
             "for, and only more is possible"
         )
     if found:
