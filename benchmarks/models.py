@@ -32,7 +32,10 @@ from absl import flags
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 import keras_regnet
+from benchmarks import other_libraries
+from benchmarks import summary
 from benchmarks import timing
+from keras_regnet import export
 from keras_regnet import layers
 from keras_regnet import variants
 from training import optimizer as train_optimizer
@@ -77,6 +80,7 @@ _TF_KERAS_PYTHON = flags.DEFINE_string(
 _OUTPUT = flags.DEFINE_string("output", None, "JSON file to write.")
 
 _OURS = "keras_regnet"
+_FOLDED = "keras_regnet, batch norm folded"
 _PORTABLE = "keras_regnet, portable"
 _STOCK = "Keras's own layers"
 _TF_KERAS = "tf_keras"
@@ -95,147 +99,6 @@ _PRODUCT_TORCH = "matrix product, PyTorch"
 
 # A training step counts as three forward passes.
 _FORWARD_PASSES = {"training": 3, "inference": 1}
-
-# What both other interpreters do once `make(library, ...)`, which returns a
-# step without arguments, and `multiply_adds(library, net)` are defined.
-_SERVE = """
-reply(versions)
-for action, *arguments in jobs():
-    answer = None
-    if action == "run":
-        *what, steps = arguments
-        step = make(*what)
-        for _ in range(steps):
-            step()
-    elif action == "count":
-        answer = multiply_adds(*arguments)
-    elif action == "forget":
-        make.cache_clear()
-    reply(answer)
-"""
-
-_TORCH_PROGRAM = """
-import functools, torch
-torch.set_num_threads(int(sys.argv[1]))
-try:
-    import torchvision
-except RuntimeError:
-    # Its compiled operators may be missing; no RegNet needs them.
-    operators = torch.library.Library("torchvision", "DEF")
-    for name in ("nms", "qnms"):
-        operators.define(
-            name + "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
-        )
-    import torchvision
-import timm
-
-versions = {m.__name__: m.__version__ for m in (torch, torchvision, timm)}
-
-def build(library, net):
-    if library == "timm":
-        return timm.create_model(net) if timm.is_model(net) else None
-    known = net in torchvision.models.list_models()
-    return torchvision.models.get_model(net) if known else None
-
-@functools.cache
-def make(library, *arguments):
-    if library == "product":
-        matrix = torch.randn(*arguments)
-        return lambda: matrix @ matrix
-    net, task, batch_size, size, layout, rate, momentum = arguments
-    layout = getattr(torch, layout)
-    net = build(library, net).to(memory_format=layout)
-    images = torch.randn(batch_size, 3, size, size).to(memory_format=layout)
-    if task == "inference":
-        return inference(net.eval(), images)
-    optimizer = torch.optim.SGD(
-        net.parameters(), rate, momentum=momentum, nesterov=True
-    )
-    return training(net.train(), images, optimizer)
-
-def inference(net, images):
-    @torch.inference_mode()
-    def step():
-        net(images)
-    return step
-
-def training(net, images, optimizer):
-    labels = torch.arange(len(images))
-    def step():
-        loss = torch.nn.functional.cross_entropy(net(images), labels)
-        loss.backward()
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-        return loss.item()
-    return step
-
-def multiply_adds(library, net, size):
-    net = build(library, net)
-    if net is None:
-        return None
-    total = 0
-    def count(layer, inputs, output):
-        nonlocal total
-        bias = layer.bias is not None
-        total += output[0].numel() * (layer.weight[0].numel() + bias)
-    for layer in net.modules():
-        if isinstance(layer, (torch.nn.Conv2d, torch.nn.Linear)):
-            layer.register_forward_hook(count)
-    with torch.no_grad():
-        net.eval()(torch.zeros(1, 3, size, size))
-    return total
-"""
-
-_TF_KERAS_PROGRAM = """
-import functools, math
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-import tensorflow as tf, tf_keras
-tf.config.threading.set_intra_op_parallelism_threads(int(sys.argv[1]))
-
-versions = {"tf_keras": tf_keras.__version__,
-            "tensorflow of tf_keras": tf.__version__}
-
-def build(net, size):
-    make_net = getattr(tf_keras.applications.regnet, net, None)
-    return make_net and make_net(
-        weights=None, include_preprocessing=False, input_shape=(size, size, 3),
-        classifier_activation=None)
-
-@functools.cache
-def make(library, net, task, batch_size, size, layout, rate, momentum):
-    net = build(net, size)
-    images = tf.random.normal((batch_size, size, size, 3))
-    if task == "inference":
-        forward = tf.function(lambda images: net(images, training=False))
-        return lambda: forward(images).numpy()
-    optimizer = tf_keras.optimizers.SGD(rate, momentum, nesterov=True)
-    optimizer.build(net.trainable_variables)
-    return training(net, images, optimizer)
-
-def training(net, images, optimizer):
-    labels = tf.range(len(images))
-    @tf.function
-    def step(images, labels):
-        with tf.GradientTape() as tape:
-            logits = net(images, training=True)
-            loss = tf.reduce_mean(
-                tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits))
-        variables = net.trainable_variables
-        gradients = tape.gradient(loss, variables)
-        optimizer.apply_gradients(zip(gradients, variables))
-        return loss
-    return lambda: step(images, labels).numpy()
-
-def multiply_adds(library, net, size):
-    net = build(net, size)
-    if net is None:
-        return None
-    kinds = tf_keras.layers.Conv2D, tf_keras.layers.Dense
-    return sum(
-        math.prod(layer.output_shape[1:])
-        * (math.prod(layer.kernel.shape[:-1]) + layer.use_bias)
-        for layer in net.layers if isinstance(layer, kinds))
-"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -429,6 +292,8 @@ def _add_keras(race: _Race) -> None:
         _OURS, run, multiply_adds, build_seconds=built, trace_seconds=traced
     )
     if setting.task == "inference":
+        run, traced = _trace(export.fold_batch_norm(model), setting)
+        race.add(_FOLDED, run, multiply_adds, trace_seconds=traced)
         with layers.portable_ops():
             run, traced = _trace(model, setting)
         race.add(_PORTABLE, run, multiply_adds, trace_seconds=traced)
@@ -437,23 +302,9 @@ def _add_keras(race: _Race) -> None:
         race.add(_STOCK, run, multiply_adds, trace_seconds=traced)
 
 
-def _names(network: str) -> dict[str, str]:
-    """Returns a variant's name in the other libraries, by library."""
-    family, number, unit = re.fullmatch(
-        r"RegNet([XY])-([\d.]+)([MG]F)", network
-    ).groups()
-    code = float(number) * (10 if unit == "GF" else 0.01)
-    size = f"{number.removesuffix('.0')}{unit}".lower().replace(".", "_")
-    return {
-        "timm": f"regnet{family.lower()}_{round(code):03}",
-        "torchvision": f"regnet_{family.lower()}_{size}",
-        "tf_keras": f"RegNet{family}{round(code):03}",
-    }
-
-
 def _add_children(race: _Race, children: dict[str, timing.Child]) -> None:
     """Adds what runs in other interpreters."""
-    names = _names(race.setting.network)
+    names = other_libraries.names(race.setting.network)
     if "tf_keras" in children and race.admits(_TF_KERAS):
         child = children["tf_keras"]
         race.add_of_child(_TF_KERAS, child, "tf_keras", names["tf_keras"])
@@ -573,88 +424,15 @@ def _result(race: _Race, name: str, product: float) -> dict[str, object]:
         "images_per_s": rate,
         "gmac_per_image": gmac,
         "share_of_product_rate": rate * gmac * passes / product,
-        "ours_over_it": _spread(ratios),
-        "ours_over_it_per_multiply_add": _spread([r * work for r in ratios]),
+        "ours_over_it": summary.spread(ratios),
+        "ours_over_it_per_multiply_add": summary.spread(
+            [r * work for r in ratios]
+        ),
         "ours_over_it_by_round": ratios,
         "seconds_per_step": contestant.seconds,
         "steps_per_turn": contestant.steps,
         **race.facts[name],
     }
-
-
-def _spread(values: list[float]) -> dict[str, float]:
-    return {
-        "median": statistics.median(values),
-        "min": min(values),
-        "max": max(values),
-    }
-
-
-def _format_spread(spread: dict[str, float]) -> str:
-    return "{median:.2f} ({min:.2f} to {max:.2f})".format(**spread)
-
-
-def _table(records: list[dict]) -> list[str]:
-    """Returns the lines of a Markdown table of all contestants."""
-    lines = [
-        "| network | pass | contestant | images/s | of the matrix product "
-        "| ours / it | ours / it per multiply-add | rounds |",
-        "|---|---|---|--:|--:|--:|--:|--:|",
-    ]
-    for record in records:
-        for name, result in record["contestants"].items():
-            cells = [
-                record["network"],
-                f"{record['task']}, {record['batch_size']}",
-                name,
-                f"{result['images_per_s']:.1f}",
-                f"{result['share_of_product_rate']:.1%}",
-                _format_spread(result["ours_over_it"]),
-                _format_spread(result["ours_over_it_per_multiply_add"]),
-                str(len(result["seconds_per_step"])),
-            ]
-            lines.append(f"| {' | '.join(cells)} |")
-    return lines
-
-
-def _notes(record: dict) -> list[str]:
-    """Returns the lines that explain one setting's part of the table."""
-    results = record["contestants"]
-    ours = results[_OURS]
-    lines = [
-        f"{record['network']} {record['task']}: built in "
-        f"{ours['build_seconds']:.2f} s, first trace "
-        f"{ours['trace_seconds']:.2f} s; matrix product "
-        f"{max(record['product_gmac_per_s'].values()):.0f} GMAC/s."
-    ]
-    for key, ratio, unit in (
-        ("fastest_pytorch", "ours_over_it", "images/s"),
-        (
-            "fastest_pytorch_per_multiply_add",
-            "ours_over_it_per_multiply_add",
-            "multiply-adds/s",
-        ),
-    ):
-        if key in record:
-            spread = _format_spread(results[record[key]][ratio])
-            lines.append(
-                f"  Fastest PyTorch in {unit}: {record[key]}; ours / it "
-                f"{spread}."
-            )
-    for name, result in results.items():
-        work = result["gmac_per_image"] / ours["gmac_per_image"]
-        if work != 1.0:
-            lines.append(
-                f"  Another network: {name} has {work - 1.0:+.1%} "
-                "multiply-adds per image."
-            )
-        rounds = len(result["seconds_per_step"])
-        if rounds < _ROUNDS.value:
-            lines.append(
-                f"  Fewer rounds: {name}, {rounds} of one step each "
-                "(--stock_rounds)."
-            )
-    return lines + [f"  Left out: {absent}." for absent in record["left_out"]]
 
 
 def _header(children: dict[str, timing.Child]) -> dict[str, object]:
@@ -748,13 +526,14 @@ def _settings() -> list[_Setting]:
 def _start_children(stack: contextlib.ExitStack) -> dict[str, timing.Child]:
     """Starts the interpreters that were given, and says which were not."""
     children = {}
-    for name, flag, program in (
-        ("torch", _TORCH_PYTHON, _TORCH_PROGRAM),
-        ("tf_keras", _TF_KERAS_PYTHON, _TF_KERAS_PROGRAM),
+    for name, flag in (
+        ("torch", _TORCH_PYTHON),
+        ("tf_keras", _TF_KERAS_PYTHON),
     ):
         if flag.value:
+            program = other_libraries.PROGRAMS[name]
             child = timing.Child(
-                name, flag.value, program + _SERVE, timing.cpu_threads()
+                name, flag.value, program, timing.cpu_threads()
             )
             children[name] = stack.enter_context(child)
         else:
@@ -792,9 +571,9 @@ def main(argv: list[str]) -> None:
             sys.exit(f"Error: {error}")
     if _OUTPUT.value:
         timing.write_json(_OUTPUT.value, record)
-    print("", *_table(record["settings"]), "", sep="\n")
+    print("", *summary.table(record["settings"]), "", sep="\n")
     for setting in record["settings"]:
-        print(*_notes(setting), sep="\n")
+        print(*summary.notes(setting, _OURS, _ROUNDS.value), sep="\n")
     for name in record["left_out"]:
         print(f"Left out: {name}, no interpreter given.")
 

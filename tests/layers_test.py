@@ -17,6 +17,7 @@ from absl.testing import parameterized
 from hypothesis import strategies as st
 
 from keras_regnet import layers
+from keras_regnet.layers import kernels
 
 _TOLERANCE = {
     "float64": 1e-10,
@@ -349,15 +350,15 @@ print("survived")
 class ProbeTest(absltest.TestCase):
     def setUp(self):
         super().setUp()
-        layers._native_conv_works.cache_clear()
-        self.addCleanup(layers._native_conv_works.cache_clear)
+        kernels.native_conv_works.cache_clear()
+        self.addCleanup(kernels.native_conv_works.cache_clear)
 
     def test_runs_once(self):
         x = np.ones((1, 8, 8, 4), "float32")
         with mock.patch.object(
-            layers,
+            kernels,
             "_native_matches_portable",
-            wraps=layers._native_matches_portable,
+            wraps=kernels._native_matches_portable,
         ) as probe:
             for filters in (4, 8):
                 layer = layers.GroupedConv2D(filters, 3, groups=2)
@@ -365,30 +366,30 @@ class ProbeTest(absltest.TestCase):
                 layer(x)
         strides = [call.args[1]["strides"] for call in probe.mock_calls]
         self.assertEqual(len(set(strides)), len(strides))
-        self.assertEqual(layers._native_conv_works.cache_info().misses, 1)
+        self.assertEqual(kernels.native_conv_works.cache_info().misses, 1)
 
     def test_wrong_numbers_are_not_trusted(self):
-        native = layers._native_conv
+        native = kernels.native_conv
 
         def wrong(*args, **kwargs):
             return native(*args, **kwargs) * 1.01
 
         key = ("float32", "same", "channels_last", True, False)
-        with mock.patch.object(layers, "_native_conv", wrong):
-            self.assertFalse(layers._native_conv_works(*key))
+        with mock.patch.object(kernels, "native_conv", wrong):
+            self.assertFalse(kernels.native_conv_works(*key))
 
     def test_missing_kernel_is_not_used(self):
         error = tf.errors.UnimplementedError(None, None, "no kernel")
         x = np.ones((1, 5, 5, 4), "float32")
         layer = layers.GroupedConv2D(4, 3, groups=2)
-        with mock.patch.object(layers, "_native_conv", side_effect=error):
+        with mock.patch.object(kernels, "native_conv", side_effect=error):
             self.assertEqual(layer(x).shape, (1, 3, 3, 4))
 
     def test_leaves_random_state_alone(self):
         keras.utils.set_random_seed(1)
         expected = np.random.normal(), tf.random.normal(()).numpy()
         keras.utils.set_random_seed(1)
-        layers._native_conv_works(
+        kernels.native_conv_works(
             "float32", "same", "channels_last", True, False
         )
         actual = np.random.normal(), tf.random.normal(()).numpy()

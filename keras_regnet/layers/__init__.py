@@ -1,0 +1,26 @@
+"""Keras layers whose stock form is slow or fails to train on a CPU.
+
+Each layer has the weights, the config and the results of the Keras layer it
+extends; only the operations it is computed with differ. What is chosen where,
+and the timings behind it, is reproduced by `benchmarks/grouped_conv.py`.
+"""
+
+from keras_regnet.layers.convolution import Conv2D
+from keras_regnet.layers.convolution import GroupedConv2D
+from keras_regnet.layers.forms import native_ops
+from keras_regnet.layers.forms import portable_ops
+from keras_regnet.layers.normalization import BatchNormalization
+from keras_regnet.layers.normalization import Normalization
+from keras_regnet.layers.pooling import PaddedMaxPooling2D
+from keras_regnet.layers.tracing import is_recomputing
+
+__all__ = [
+    "BatchNormalization",
+    "Conv2D",
+    "GroupedConv2D",
+    "Normalization",
+    "PaddedMaxPooling2D",
+    "is_recomputing",
+    "native_ops",
+    "portable_ops",
+]

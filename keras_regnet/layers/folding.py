@@ -1,0 +1,61 @@
+"""Batch norm as a part of the convolution before it, at inference.
+
+TensorFlow's graph rewriting computes convolution, bias, residual sum and ReLU
+in one oneDNN kernel, but not if a batch norm stands in the bias's place. A
+batch norm that uses its moving statistics is a factor and an offset for each
+channel. It multiplies the kernel by the factor where that is cheaper than
+another pass over the features, and adds the offset as a bias.
+
+Only while a graph is traced: the convolution whose output then goes unused
+falls out of the graph. (Run eagerly it would have been computed for nothing.)
+`keras_regnet.export.fold_batch_norm` does the same to a model, once for all.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import keras
+
+from keras_regnet.layers import tracing
+
+if keras.backend.backend() == "tensorflow":
+    import tensorflow as tf
+
+_NOTE = "_keras_regnet_scaled_convolution"
+
+
+def note(
+    outputs: Any,
+    kernel_shape: tuple[int, ...],
+    spatial: slice,
+    scaled: Callable,
+) -> None:
+    """Notes on a tensor how to compute it again with a scale and an offset.
+
+    Does nothing where the batch norm that may come next gains nothing by it.
+
+    Args:
+        outputs: What a convolution without bias and activation returns.
+        kernel_shape: `(kernel_height, kernel_width, channels // groups,
+            filters)`.
+        spatial: Which axes of `outputs` are height and width.
+        scaled: Function from `(scale, offset)`, both `(filters,)`, to
+            `outputs * scale + offset`.
+    """
+    if (
+        keras.backend.backend() != "tensorflow"
+        or tf.executing_eagerly()
+        or keras.backend.standardize_dtype(outputs.dtype) != "float32"
+        or tracing.sees_accelerator()
+    ):
+        return
+    pixels = outputs.shape[spatial]
+    # One image's features against the kernel: the batch may be unknown.
+    if None not in pixels and math.prod(pixels) >= math.prod(kernel_shape[:3]):
+        setattr(outputs, _NOTE, scaled)
+
+
+def scaled_convolution(tensor: Any) -> Callable | None:
+    """Returns the function that was noted on a tensor, if any."""
+    return getattr(tensor, _NOTE, None)

@@ -1,0 +1,66 @@
+"""Which operations the layers of this package trace, as the caller asks."""
+
+import contextlib
+import contextvars
+
+_FORM = contextvars.ContextVar("keras_regnet_form", default="auto")
+
+
+@contextlib.contextmanager
+def _form(name):
+    token = _FORM.set(name)
+    try:
+        yield
+    finally:
+        _FORM.reset(token)
+
+
+def current() -> str:
+    """Returns "auto", "portable" or "native", for the current thread."""
+    return _FORM.get()
+
+
+def portable_ops():
+    """Makes layers trace only operations that every TensorFlow build runs.
+
+    A grouped convolution that oneDNN computes on this machine fails on a
+    server that runs with `TF_ENABLE_ONEDNN_OPTS=0`. Within this context,
+    which holds for the current thread, the layers of this module trace plain
+    NHWC convolutions and elementwise operations instead; no function is
+    compiled by XLA. A function traced before keeps what it was traced with.
+    Other backends than TensorFlow are not affected.
+
+    Returns:
+        A context manager.
+
+    Example:
+    >>> from keras_regnet.layers import GroupedConv2D
+    >>> layer = GroupedConv2D(4, 3, groups=2)
+    >>> with portable_ops():
+    ...     y = layer(keras.ops.ones((1, 5, 5, 4)))
+    >>> tuple(y.shape)
+    (1, 3, 3, 4)
+    """
+    return _form("portable")
+
+
+def native_ops():
+    """Makes layers trace one grouped `Conv2D` operation, whatever runs here.
+
+    For converters (LiteRT, ONNX), which read the graph and do not run it:
+    the operation is traced even where this machine has no kernel for it.
+    Other backends than TensorFlow are not affected.
+
+    Returns:
+        A context manager, which holds for the current thread.
+
+    Example:
+    >>> from keras_regnet.layers import GroupedConv2D
+    >>> layer = GroupedConv2D(4, 3, groups=2)
+    >>> layer.build((None, 5, 5, 4))
+    >>> with native_ops():
+    ...     y = layer(keras.KerasTensor((1, 5, 5, 4)))
+    >>> y.shape
+    (1, 3, 3, 4)
+    """
+    return _form("native")

@@ -1,0 +1,223 @@
+"""The operations that compute a grouped convolution, and which work here.
+
+The timings behind them are reproduced by `benchmarks/grouped_conv.py`.
+"""
+
+import functools
+from concurrent import futures
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_regnet.layers import tracing
+
+if keras.backend.backend() == "tensorflow":
+    import tensorflow as tf
+
+# Input channels that one dense convolution of the portable form covers. Wider
+# bundles multiply more zeros, narrower ones run more and smaller kernels; 32
+# was the fastest of 16 to 128 on the RegNet shapes.
+_BUNDLE_WIDTH = 32
+
+# Largest error of the native kernel, relative to the largest value expected,
+# with which the probe still trusts it: rounding, not a wrong result.
+_PROBE_TOLERANCE = {"float16": 2e-2, "bfloat16": 5e-2}
+
+
+def native_conv(
+    inputs, kernel, *, groups, strides, padding, dilation_rate, data_format
+):
+    """One `Conv2D` operation; it finds the groups from the shapes."""
+    del groups
+    return tf.nn.conv2d(
+        inputs,
+        kernel,
+        strides=strides,
+        padding=padding.upper(),
+        data_format="NHWC" if data_format == "channels_last" else "NCHW",
+        dilations=dilation_rate,
+    )
+
+
+def subsampled_conv(inputs, kernel, strides):
+    """A 1x1 convolution with strides, as one without on every n-th pixel."""
+    return tf.nn.conv2d(
+        inputs[:, :: strides[0], :: strides[1]], kernel, 1, "VALID"
+    )
+
+
+def portable_conv(
+    inputs, kernel, *, groups, strides, padding, dilation_rate, data_format
+):
+    """The same from ungrouped NHWC convolutions, which run everywhere."""
+    if data_format == "channels_first":
+        outputs = portable_conv(
+            ops.transpose(inputs, (0, 2, 3, 1)),
+            kernel,
+            groups=groups,
+            strides=strides,
+            padding=padding,
+            dilation_rate=dilation_rate,
+            data_format="channels_last",
+        )
+        return ops.transpose(outputs, (0, 3, 1, 2))
+    dtype = keras.backend.standardize_dtype(inputs.dtype)
+    if dtype in ("float16", "bfloat16"):
+        # The CPU kernels of these types were up to 30 times slower in the
+        # gradient than two casts and the float32 kernels.
+        inputs = ops.cast(inputs, "float32")
+        kernel = ops.cast(kernel, "float32")
+    if max(dilation_rate) > 1 and _lacks_dilated_gradient():
+        outputs = tf.nn.with_space_to_batch(
+            inputs,
+            dilation_rate,
+            padding.upper(),
+            lambda x, *_: _bundled_conv(x, kernel, groups, (1, 1), "valid"),
+            filter_shape=kernel.shape[:2],
+        )
+    else:
+        outputs = _bundled_conv(
+            inputs, kernel, groups, strides, padding, dilation_rate
+        )
+    return ops.cast(outputs, dtype)
+
+
+def _bundled_conv(
+    inputs, kernel, groups, strides, padding, dilation_rate=(1, 1)
+):
+    """Sums nothing but zeros across groups: dense kernels, zero off-block.
+
+    Args:
+        inputs: Float tensor `(batch, height, width, channels)`.
+        kernel: Float tensor `(kernel_height, kernel_width,
+            channels // groups, filters)`.
+        groups: Integer.
+        strides: Pair of integers.
+        padding: `"valid"` or `"same"`.
+        dilation_rate: Pair of integers.
+
+    Returns:
+        Float tensor `(batch, new_height, new_width, filters)`.
+    """
+    width_in, filters = kernel.shape[2:]
+    width_out = filters // groups
+    per_bundle = max(1, min(groups, _BUNDLE_WIDTH // width_in))
+    if per_bundle > 1:
+        mask = _block_mask(groups, per_bundle, width_in, width_out)
+        mask = ops.cast(ops.convert_to_tensor(mask), kernel.dtype)
+        kernel = ops.tile(kernel, (1, 1, per_bundle, 1)) * mask
+    outputs = []
+    for start in range(0, groups, per_bundle):
+        stop = min(start + per_bundle, groups)
+        outputs.append(
+            ops.conv(
+                inputs[..., start * width_in : stop * width_in],
+                kernel[
+                    :,
+                    :,
+                    : (stop - start) * width_in,
+                    start * width_out : stop * width_out,
+                ],
+                strides=strides,
+                padding=padding,
+                data_format="channels_last",
+                dilation_rate=dilation_rate,
+            )
+        )
+    return ops.concatenate(outputs, -1) if len(outputs) > 1 else outputs[0]
+
+
+def _block_mask(groups, per_bundle, width_in, width_out):
+    """Ones where a bundle's row and a filter are of one group, else zeros.
+
+    Args:
+        groups: Integer.
+        per_bundle: Integer, groups in one bundle.
+        width_in: Integer, input channels per group.
+        width_out: Integer, filters per group.
+
+    Returns:
+        Float array `(per_bundle * width_in, groups * width_out)`.
+    """
+    row_group = np.repeat(np.arange(per_bundle), width_in)
+    filter_group = np.repeat(np.arange(groups) % per_bundle, width_out)
+    return (row_group[:, None] == filter_group).astype("float32")
+
+
+def _lacks_dilated_gradient():
+    return (
+        keras.backend.backend() == "tensorflow" and not tracing.traces_for_xla()
+    )
+
+
+@functools.cache
+def native_conv_works(dtype, padding, data_format, grouped, dilated):
+    """Whether the native kernel and its gradient run and are right here.
+
+    What runs depends on oneDNN, on how TensorFlow was built and on the CPU,
+    none of which can be asked for: one tiny example is computed, once.
+
+    Args:
+        dtype: Name of the type of inputs and kernel.
+        padding: `"valid"` or `"same"`.
+        data_format: `"channels_last"` or `"channels_first"`.
+        grouped: Whether there is more than one group.
+        dilated: Whether a dilation rate exceeds one.
+
+    Returns:
+        A boolean.
+    """
+    arguments = {
+        "groups": 2 if grouped else 1,
+        "padding": padding,
+        "dilation_rate": (2, 2) if dilated else (1, 1),
+        "data_format": data_format,
+    }
+    # A thread of its own runs eagerly, whatever graph, gradient tape or
+    # distribution strategy the caller is tracing in. (`tf.init_scope` would
+    # leave the graph, but it also stops every tape from recording.)
+    with futures.ThreadPoolExecutor(max_workers=1) as executor:
+        return all(
+            executor.submit(
+                _native_matches_portable,
+                dtype,
+                {**arguments, "strides": (stride, stride)},
+            ).result()
+            for stride in ((1,) if dilated else (1, 2))
+        )
+
+
+def _native_matches_portable(dtype, arguments):
+    try:
+        native = _convolve_example(native_conv, dtype, arguments)
+    except (tf.errors.OpError, NotImplementedError, ValueError):
+        return False
+    portable = _convolve_example(portable_conv, dtype, arguments)
+    tolerance = _PROBE_TOLERANCE.get(dtype, 1e-4)
+    return all(
+        np.max(np.abs(a - b)) <= tolerance * np.max(np.abs(b))
+        for a, b in zip(native, portable, strict=True)
+    )
+
+
+def _convolve_example(convolve, dtype, arguments):
+    """Returns output, input and kernel gradient of a small convolution."""
+    channels = 8
+    shape = (1, 7, 7, channels)
+    if arguments["data_format"] == "channels_first":
+        shape = (1, channels, 7, 7)
+    # A probe must not draw from the user's random state.
+    rng = np.random.default_rng(0)
+    inputs = rng.normal(size=shape)
+    kernel = rng.normal(size=(3, 3, channels // arguments["groups"], channels))
+    with tf.GradientTape() as tape:
+        inputs = tf.constant(inputs, dtype)
+        kernel = tf.constant(kernel, dtype)
+        tape.watch((inputs, kernel))
+        outputs = convolve(inputs, kernel, **arguments)
+        loss = tf.reduce_sum(tf.square(outputs))
+    gradients = tape.gradient(loss, (inputs, kernel))
+    return [
+        tf.cast(tensor, "float64").numpy() for tensor in (outputs, *gradients)
+    ]

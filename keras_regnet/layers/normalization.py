@@ -1,0 +1,212 @@
+"""Batch norm and normalisation of images by TensorFlow's fused operation."""
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_regnet.layers import folding
+from keras_regnet.layers import tracing
+
+if keras.backend.backend() == "tensorflow":
+    import tensorflow as tf
+
+
+@keras.saving.register_keras_serializable(package="keras_regnet")
+class BatchNormalization(keras.layers.BatchNormalization):
+    """`keras.layers.BatchNormalization` by TensorFlow's fused operation.
+
+    Weights, config, results and moving statistics are those of
+    `keras.layers.BatchNormalization`. The fused operation is used for
+    images (rank four) with scale and offset, when nothing is masked,
+    synchronized or compiled by XLA; Keras's own formula otherwise and on
+    other backends. At inference within `tf.function` the layer may become a
+    part of the convolution before it, see `keras_regnet.layers.folding`.
+    Rematerialization does not update the moving statistics a second time.
+
+    Args:
+        axis: Integer, the channel axis.
+        momentum: Float, the share of the old moving statistics that stays.
+        **kwargs: Further arguments of `keras.layers.BatchNormalization`.
+
+    Input shape: any, the fused operation from `(batch, height, width,
+        channels)` or `(batch, channels, height, width)`.
+    Output shape: that of the input.
+
+    Raises:
+        ValueError: If `synchronized` is set on another backend than
+            TensorFlow.
+
+    Example:
+    >>> layer = BatchNormalization()
+    >>> y = layer(np.ones((2, 4, 4, 3), "float32"), training=True)
+    >>> float(np.abs(y).max())
+    0.0
+
+    Source: [Ioffe and Szegedy, 2015](https://arxiv.org/abs/1502.03167).
+    """
+
+    def call(self, inputs, training=None, mask=None):
+        """Normalizes `inputs` per channel.
+
+        Args:
+            inputs: Float tensor `(batch, height, width, channels)` or any
+                other shape that Keras's layer takes.
+            training: Boolean, whether the batch's own statistics are used.
+            mask: Boolean tensor `(batch, height, width)` of the positions
+                that count, or `None`.
+
+        Returns:
+            Float tensor of the shape of `inputs`.
+        """
+        if training and tracing.is_recomputing():
+            # The first pass has updated the moving statistics; what this one
+            # assigns is kept by the scope and dropped with it.
+            with keras.StatelessScope():
+                return self._normalize(inputs, training, mask)
+        return self._normalize(inputs, training, mask)
+
+    def rematerialized_call(self, layer_call, *args, **kwargs):
+        """Returns `layer_call` as it is: computing it twice updates twice."""
+        del args, kwargs
+        return layer_call
+
+    def _normalize(self, inputs, training, mask):
+        if mask is not None or not self._is_fusible(inputs):
+            return super().call(inputs, training=training, mask=mask)
+        if training and self.trainable:
+            return self._fused_training_call(inputs)
+        scaled_convolution = folding.scaled_convolution(inputs)
+        if scaled_convolution and not training:
+            return scaled_convolution(*self._scale_and_offset())
+        return self._fused_inference_call(inputs)
+
+    def _scale_and_offset(self):
+        deviation = ops.sqrt(self.moving_variance + self.epsilon)
+        scale = self.gamma / deviation
+        return scale, self.beta - self.moving_mean * scale
+
+    def _is_fusible(self, inputs):
+        """Whether the fused operation computes this call, on TensorFlow."""
+        return (
+            keras.backend.backend() == "tensorflow"
+            and len(inputs.shape) == 4
+            and self.axis in (-1, 1, 3)
+            and self.scale
+            and self.center
+            and not self.synchronized
+            and not self.renorm
+            and keras.backend.standardize_dtype(inputs.dtype)
+            in ("float16", "bfloat16", "float32")
+            and not tracing.traces_for_xla()
+        )
+
+    def _fused_training_call(self, inputs):
+        outputs, mean, variance = self._fused_op(inputs, is_training=True)
+        self._update_moving_statistics(
+            mean, variance * _bias_correction(inputs, mean)
+        )
+        return outputs
+
+    def _fused_inference_call(self, inputs):
+        outputs, _, _ = self._fused_op(
+            inputs,
+            is_training=False,
+            mean=ops.cast(self.moving_mean, "float32"),
+            variance=ops.cast(self.moving_variance, "float32"),
+        )
+        return outputs
+
+    def _fused_op(self, inputs, is_training, mean=(), variance=()):
+        """Returns outputs, batch mean and unbiased batch variance."""
+        # Not `tf.compat.v1.nn.fused_batch_norm`: it raises an epsilon below
+        # 1.001e-5, and published RegNets have 1e-5.
+        outputs, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
+            x=inputs,
+            scale=ops.cast(self.gamma, "float32"),
+            offset=ops.cast(self.beta, "float32"),
+            mean=mean,
+            variance=variance,
+            epsilon=self.epsilon,
+            exponential_avg_factor=1.0,
+            data_format="NCHW" if self.axis == 1 else "NHWC",
+            is_training=is_training,
+        )
+        return ops.cast(outputs, self.compute_dtype), mean, variance
+
+    def _update_moving_statistics(self, mean, variance):
+        for moving, batch in (
+            (self.moving_mean, mean),
+            (self.moving_variance, variance),
+        ):
+            old = ops.cast(moving, "float32")
+            moving.assign(old * self.momentum + batch * (1.0 - self.momentum))
+
+
+@keras.saving.register_keras_serializable(package="keras_regnet")
+class Normalization(keras.layers.Normalization):
+    """`keras.layers.Normalization` by TensorFlow's fused operation.
+
+    Config and results are those of `keras.layers.Normalization`. Its two
+    elementwise operations broadcast three numbers over an image, which a CPU
+    does slowly. The fused batch norm computes the same in one pass.
+
+    Args:
+        axis: Integer, the channel axis.
+        mean: Sequence of floats, one per channel.
+        variance: Sequence of floats, one per channel.
+        **kwargs: Further arguments of `keras.layers.Normalization`.
+
+    Input shape: any, the fused operation from `(batch, height, width,
+        channels)` or `(batch, channels, height, width)`.
+    Output shape: that of the input.
+
+    Example:
+    >>> layer = Normalization(mean=[1.0, 2.0], variance=[4.0, 4.0])
+    >>> float(layer(np.full((1, 3, 3, 2), 5.0, "float32"))[0, 0, 0, 1])
+    1.5
+    """
+
+    def call(self, inputs):
+        """Normalizes `inputs`, of the shape given above."""
+        if not self._is_fusible(inputs):
+            return super().call(inputs)
+        mean = ops.reshape(self.mean, (-1,))
+        outputs, *_ = tf.raw_ops.FusedBatchNormV3(
+            x=ops.cast(inputs, self.compute_dtype),
+            scale=ops.ones_like(mean),
+            offset=ops.zeros_like(mean),
+            mean=mean,
+            variance=ops.reshape(self.variance, (-1,)),
+            epsilon=0.0,
+            data_format="NCHW" if self.axis == (1,) else "NHWC",
+            is_training=False,
+        )
+        return outputs
+
+    def _is_fusible(self, inputs):
+        """Whether the fused operation computes this call, on TensorFlow."""
+        return (
+            keras.backend.backend() == "tensorflow"
+            and len(inputs.shape) == 4
+            and self.axis in ((1,), (3,), (-1,))
+            and not self.invert
+            and self.input_mean is not None
+            # Zero variance is for Keras's formula, which has an epsilon.
+            and np.min(self.input_variance) > 0
+            and self.compute_dtype == "float32"
+            and not tracing.traces_for_xla()
+        )
+
+
+def _bias_correction(inputs, mean):
+    """(n - 1) / n: the fused variance is unbiased, Keras keeps the biased.
+
+    Args:
+        inputs: Float tensor, rank four.
+        mean: Float tensor `(channels,)`.
+
+    Returns:
+        Float32 scalar; zero for n = 1, where both variances are zero.
+    """
+    count = tf.cast(tf.size(inputs) // tf.size(mean), "float32")
+    return (count - 1.0) / count

@@ -1,0 +1,187 @@
+"""Tests of batch norm folded into convolutions, in a graph and in a model."""
+
+from collections import Counter
+
+import keras
+import numpy as np
+import tensorflow as tf
+from absl.testing import absltest
+from absl.testing import parameterized
+
+import keras_regnet
+from keras_regnet import export
+from keras_regnet import layers
+
+_CONFIG = keras_regnet.AnyNetConfig(
+    (1, 2), (16, 24), group_widths=8, se_ratio=0.25, stem_width=8
+)
+
+
+def _randomise(model, seed=0):
+    """Gives every tensor values that would show if it were left out."""
+    rng = np.random.default_rng(seed)
+    for weight in model.weights:
+        low, high = (0.5, 1.5) if "variance" in weight.path else (-0.5, 0.5)
+        weight.assign(rng.uniform(low, high, weight.shape))
+
+
+def _images(*shape):
+    return np.random.default_rng(1).normal(size=shape).astype("float32")
+
+
+def _small(stages=_CONFIG, **options):
+    options = {"input_shape": (32, 32, 3), "classes": 3, **options}
+    model = keras_regnet.AnyNet(stages, include_preprocessing=False, **options)
+    _randomise(model)
+    return model
+
+
+def _used_operations(function, *arguments):
+    """Counts the operations that the outputs of a traced function need."""
+    graph = function.get_concrete_function(*arguments).graph
+    pending, seen = [tensor.op for tensor in graph.outputs], set()
+    while pending:
+        operation = pending.pop()
+        if operation not in seen:
+            seen.add(operation)
+            pending += [tensor.op for tensor in operation.inputs]
+    return Counter(operation.type for operation in seen)
+
+
+class FoldInGraphTest(parameterized.TestCase):
+    def _forward(self, model):
+        return tf.function(lambda x: model(x, training=False))
+
+    @parameterized.parameters("channels_last", "channels_first")
+    def test_same_outputs_as_eagerly(self, data_format):
+        shape = (64, 64, 8) if data_format == "channels_last" else (8, 64, 64)
+        axis = 3 if data_format == "channels_last" else 1
+        inputs = keras.Input(shape)
+        x = layers.GroupedConv2D(
+            12,
+            3,
+            strides=2,
+            padding="same",
+            groups=4,
+            use_bias=False,
+            data_format=data_format,
+        )(inputs)
+        x = layers.BatchNormalization(axis=axis)(x)
+        model = keras.Model(inputs, x)
+        _randomise(model)
+        images = _images(2, *shape)
+        forward = self._forward(model)
+        used = _used_operations(forward, images)
+        self.assertEqual(used["FusedBatchNormV3"], 0)
+        self.assertEqual(used["Conv2D"], 1)
+        np.testing.assert_allclose(
+            forward(images), model(images, training=False), atol=2e-5
+        )
+
+    def test_follows_the_weights(self):
+        model = _small()
+        forward = self._forward(model)
+        images = _images(2, 32, 32, 3)
+        first = forward(images).numpy()
+        _randomise(model, seed=2)
+        second = forward(images).numpy()
+        self.assertGreater(np.abs(second - first).max(), 1e-3)
+        np.testing.assert_allclose(
+            second, model(images, training=False), atol=1e-5
+        )
+
+    def test_only_where_the_kernel_is_smaller_than_the_features(self):
+        """A 1x1 kernel of 16 channels against 8 * 8 and 2 * 2 pixels."""
+        for size, folded in ((8, True), (2, False), (None, False)):
+            inputs = keras.Input((size, size, 16))
+            x = layers.GroupedConv2D(4, 1, use_bias=False)(inputs)
+            model = keras.Model(inputs, layers.BatchNormalization()(x))
+            spec = tf.TensorSpec((None, size, size, 16))
+            used = _used_operations(self._forward(model), spec)
+            self.assertEqual(used["FusedBatchNormV3"], int(not folded))
+
+    def test_not_in_training_nor_when_frozen(self):
+        inputs = keras.Input((32, 32, 3))
+        conv = layers.GroupedConv2D(4, 1, use_bias=False)
+        norm = layers.BatchNormalization()
+        model = keras.Model(inputs, norm(conv(inputs)))
+        for norm.trainable in (True, False):
+            function = tf.function(lambda x: model(x, training=True))
+            used = _used_operations(function, _images(2, 32, 32, 3))
+            self.assertEqual(used["FusedBatchNormV3"], 1)
+
+    @parameterized.parameters({"use_bias": True}, {"activation": "relu"})
+    def test_not_behind_a_bias_or_an_activation(self, **options):
+        inputs = keras.Input((32, 32, 3))
+        conv = layers.GroupedConv2D(4, 1, **{"use_bias": False, **options})
+        model = keras.Model(inputs, layers.BatchNormalization()(conv(inputs)))
+        _randomise(model)
+        images = _images(2, 32, 32, 3)
+        np.testing.assert_allclose(
+            self._forward(model)(images),
+            model(images, training=False),
+            atol=1e-5,
+        )
+
+    def test_gradients_of_the_inference_pass(self):
+        model = _small()
+        images = tf.constant(_images(2, 32, 32, 3))
+
+        def gradients():
+            with tf.GradientTape() as tape:
+                outputs = model(images, training=False)
+                loss = tf.reduce_sum(outputs[:, 0])
+            return tape.gradient(loss, model.trainable_variables[0].value)
+
+        eager = gradients()
+        np.testing.assert_allclose(
+            tf.function(gradients)(), eager, atol=1e-4 * np.abs(eager).max()
+        )
+
+
+class FoldModelTest(parameterized.TestCase):
+    @parameterized.parameters(
+        {}, {"include_top": False}, {"output_stride": 4, "pooling": None}
+    )
+    def test_same_outputs(self, **options):
+        model = _small(**options)
+        before = [weight.numpy() for weight in model.weights]
+        folded = export.fold_batch_norm(model)
+        kinds = Counter(type(layer) for layer in folded.layers)
+        self.assertEqual(kinds[layers.BatchNormalization], 0)
+        images = _images(2, 32, 32, 3)
+        expected = model(images, training=False)
+        np.testing.assert_allclose(
+            folded(images), expected, atol=1e-5 * np.abs(expected).max()
+        )
+        for old, weight in zip(before, model.weights, strict=True):
+            np.testing.assert_array_equal(old, weight.numpy())
+
+    def test_keeps_what_does_not_follow_a_convolution_alone(self):
+        inputs = keras.Input((8, 8, 3))
+        conv = layers.GroupedConv2D(4, 3, padding="same", name="shared")
+        x = conv(inputs)
+        summed = layers.BatchNormalization(name="kept_1")(x)
+        summed = keras.layers.Add()([summed, x])
+        x = layers.BatchNormalization(name="kept_2")(summed)
+        x = layers.GroupedConv2D(5, 1, name="with_bias")(x)
+        x = layers.BatchNormalization(scale=False, name="gone")(x)
+        model = keras.Model(inputs, x)
+        _randomise(model)
+        folded = export.fold_batch_norm(model)
+        names = {layer.name for layer in model.layers}
+        self.assertEqual(
+            names - {layer.name for layer in folded.layers}, {"gone"}
+        )
+        images = _images(2, 8, 8, 3)
+        np.testing.assert_allclose(
+            folded(images), model(images, training=False), atol=1e-5
+        )
+
+    def test_not_functional(self):
+        with self.assertRaisesRegex(ValueError, "must be a functional"):
+            export.fold_batch_norm(keras.layers.Dense(2))
+
+
+if __name__ == "__main__":
+    absltest.main()
