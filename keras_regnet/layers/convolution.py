@@ -47,7 +47,7 @@ class Conv2D(keras.layers.Conv2D):
 
     Example:
     >>> layer = GroupedConv2D(8, 3, strides=2, padding="same", groups=4)
-    >>> tuple(layer(np.ones((2, 6, 6, 16), "float32")).shape)
+    >>> tuple(layer(ops.ones((2, 6, 6, 16))).shape)
     (2, 3, 3, 8)
     >>> tuple(layer.kernel.shape)
     (3, 3, 4, 8)

@@ -57,5 +57,12 @@ def note(
 
 
 def scaled_convolution(tensor: Any) -> Callable | None:
-    """Returns the function that was noted on a tensor, if any."""
+    """Returns what was noted on a tensor.
+
+    Args:
+        tensor: What a batch norm is called with.
+
+    Returns:
+        The function given to `note`, or `None`.
+    """
     return getattr(tensor, _NOTE, None)

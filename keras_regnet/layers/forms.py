@@ -34,6 +34,7 @@ def portable_ops():
         A context manager.
 
     Example:
+    >>> import keras
     >>> from keras_regnet.layers import GroupedConv2D
     >>> layer = GroupedConv2D(4, 3, groups=2)
     >>> with portable_ops():
@@ -55,6 +56,7 @@ def native_ops():
         A context manager, which holds for the current thread.
 
     Example:
+    >>> import keras
     >>> from keras_regnet.layers import GroupedConv2D
     >>> layer = GroupedConv2D(4, 3, groups=2)
     >>> layer.build((None, 5, 5, 4))

@@ -29,7 +29,7 @@ class PaddedMaxPooling2D(keras.layers.MaxPooling2D):
 
     Example:
     >>> layer = PaddedMaxPooling2D()
-    >>> tuple(layer(np.ones((2, 8, 7, 4), "float32")).shape)
+    >>> tuple(layer(ops.ones((2, 8, 7, 4))).shape)
     (2, 4, 4, 4)
 
     Source: `torch.nn.MaxPool2d(3, 2, 1)` in the stem of He et al., 2016.
