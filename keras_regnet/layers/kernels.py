@@ -28,7 +28,23 @@ _PROBE_TOLERANCE = {"float16": 2e-2, "bfloat16": 5e-2}
 def native_conv(
     inputs, kernel, *, groups, strides, padding, dilation_rate, data_format
 ):
-    """One `Conv2D` operation; it finds the groups from the shapes."""
+    """Convolves by one `Conv2D`, which finds the groups from the shapes.
+
+    Args:
+        inputs: Float tensor `(batch, height, width, channels)`, or with the
+            channels first.
+        kernel: Float tensor `(kernel_height, kernel_width,
+            channels // groups, filters)`.
+        groups: Integer.
+        strides: Pair of integers.
+        padding: `"valid"` or `"same"`.
+        dilation_rate: Pair of integers.
+        data_format: `"channels_last"` or `"channels_first"`.
+
+    Returns:
+        Float tensor `(batch, new_height, new_width, filters)`, or with the
+        channels first.
+    """
     del groups
     return tf.nn.conv2d(
         inputs,
@@ -41,7 +57,16 @@ def native_conv(
 
 
 def subsampled_conv(inputs, kernel, strides):
-    """A 1x1 convolution with strides, as one without on every n-th pixel."""
+    """Convolves with a strided 1x1 kernel, as unstrided on every n-th pixel.
+
+    Args:
+        inputs: Float tensor `(batch, height, width, channels)`.
+        kernel: Float tensor `(1, 1, channels, filters)`.
+        strides: Pair of integers.
+
+    Returns:
+        Float tensor `(batch, new_height, new_width, filters)`.
+    """
     return tf.nn.conv2d(
         inputs[:, :: strides[0], :: strides[1]], kernel, 1, "VALID"
     )
@@ -50,7 +75,23 @@ def subsampled_conv(inputs, kernel, strides):
 def portable_conv(
     inputs, kernel, *, groups, strides, padding, dilation_rate, data_format
 ):
-    """The same from ungrouped NHWC convolutions, which run everywhere."""
+    """Convolves by ungrouped NHWC convolutions, which run everywhere.
+
+    Args:
+        inputs: Float tensor `(batch, height, width, channels)`, or with the
+            channels first.
+        kernel: Float tensor `(kernel_height, kernel_width,
+            channels // groups, filters)`.
+        groups: Integer.
+        strides: Pair of integers.
+        padding: `"valid"` or `"same"`.
+        dilation_rate: Pair of integers.
+        data_format: `"channels_last"` or `"channels_first"`.
+
+    Returns:
+        Float tensor `(batch, new_height, new_width, filters)`, or with the
+        channels first.
+    """
     if data_format == "channels_first":
         outputs = portable_conv(
             ops.transpose(inputs, (0, 2, 3, 1)),
