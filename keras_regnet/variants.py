@@ -3,6 +3,7 @@
 The rows hold the parameters of the paper; widths and depths are derived by
 `keras_regnet.plan`. Sources: paper, figures 15 and 16 (RegNetX, RegNetY up to
 32GF); ClassyVision's model definitions (RegNetY-64GF to 256GF, RegNetZ);
+timm's (RegNetY-256GF-SEER as VISSL trained it, RegNetZ-4.0GF-NoHeadConv);
 arXiv 1512.03385 and 1611.05431 as pycls configures them (ResNet, ResNeXt).
 """
 
@@ -82,8 +83,10 @@ _VARIANTS = {
     "RegNetY-64GF": _y(20, 352, 147.48, 2.4, 328),
     "RegNetY-128GF": _y(27, 456, 160.83, 2.52, 264),
     "RegNetY-256GF": _y(27, 640, 124.47, 2.04, 848),
+    "RegNetY-256GF-SEER": _y(27, 640, 230.83, 2.53, 373),
     "RegNetZ-500MF": _z(21, 16, 10.7, 2.51, 4, head_width=1024),
     "RegNetZ-4.0GF": _z(28, 48, 14.5, 2.226, 8, head_width=1536),
+    "RegNetZ-4.0GF-NoHeadConv": _z(28, 48, 14.5, 2.226, 8, head_width=0),
     "ResNet-50": _resnet((3, 4, 6, 3)),
     "ResNet-101": _resnet((3, 4, 23, 3)),
     "ResNet-152": _resnet((3, 8, 36, 3)),
@@ -117,7 +120,14 @@ def _key(name):
     return family, round(flops * (1000 if match["unit"] == "g" else 1))
 
 
-_NAMES = {_key(name): name for name in _VARIANTS}
+_NAMES = {_key(name): name for name in _VARIANTS if _key(name)}
+_NAMES_IN_LOWER_CASE = {name.lower(): name for name in _VARIANTS}
+# Where two networks are of one size, timm's names tell them apart.
+_NAMES_OF_TIMM = {
+    "regnety_2560": "RegNetY-256GF-SEER",
+    "regnetz_040": "RegNetZ-4.0GF-NoHeadConv",
+    "regnetz_040_h": "RegNetZ-4.0GF",
+}
 
 
 def list_variants(family: str | None = None) -> tuple[str, ...]:
@@ -167,15 +177,26 @@ def variant_name(variant: str, family: str | None = None) -> str:
     ('RegNetY-4.0GF', 'RegNetY-3.2GF')
     """
     allowed = list_variants(family)
-    found_family, size = _key(variant) or (None, None)
-    if found_family is None and family is not None:
-        found_family = family.lower()
-    name = _NAMES.get((found_family, size))
+    name = _find(variant, family)
     if name not in allowed:
         raise errors.unknown_value(
             "variant", variant, _spelled_like(str(variant), allowed)
         )
     return name
+
+
+def _find(variant, family):
+    """Returns the printed name of whichever family, or None."""
+    text = str(variant).strip().lower()
+    prefix = f"{family}-".lower() if family else ""
+    for names in (_NAMES_OF_TIMM, _NAMES_IN_LOWER_CASE):
+        for spelling in (text, prefix + text):
+            if spelling in names:
+                return names[spelling]
+    found_family, size = _key(text) or (None, None)
+    if found_family is None and family is not None:
+        found_family = family.lower()
+    return _NAMES.get((found_family, size))
 
 
 def _spelled_like(variant, names):

@@ -7,15 +7,15 @@ from keras_regnet import variants
 class VariantsTest(parameterized.TestCase):
     def test_lists_every_variant_once(self):
         names = variants.list_variants()
-        self.assertLen(names, 35)
-        self.assertLen(set(names), 35)
+        self.assertLen(names, 37)
+        self.assertLen(set(names), 37)
         counts = {
             family: len(variants.list_variants(family))
             for family in ("RegNetX", "regnety", "RegNetZ", "ResNet", "ResNeXt")
         }
         self.assertEqual(
             counts,
-            {"RegNetX": 12, "regnety": 15, "RegNetZ": 2}
+            {"RegNetX": 12, "regnety": 16, "RegNetZ": 3}
             | {"ResNet": 3, "ResNeXt": 3},
         )
 
@@ -41,9 +41,19 @@ class VariantsTest(parameterized.TestCase):
         ("002", "RegNetY-200MF"),
         ("1280", "RegNetY-128GF"),
         ("256GF", "RegNetY-256GF"),
+        ("256GF-SEER", "RegNetY-256GF-SEER"),
     )
     def test_spellings(self, spelling, name):
         self.assertEqual(variants.variant_name(spelling, "RegNetY"), name)
+
+    @parameterized.parameters(
+        ("regnety_2560", "RegNetY-256GF-SEER"),
+        ("RegNetY-256GF", "RegNetY-256GF"),
+        ("regnetz_040", "RegNetZ-4.0GF-NoHeadConv"),
+        ("regnetz_040_h", "RegNetZ-4.0GF"),
+    )
+    def test_timm_tells_networks_of_one_size_apart(self, spelling, name):
+        self.assertEqual(variants.variant_name(spelling), name)
 
     @parameterized.parameters(
         ("resnet50", "ResNet-50"),
