@@ -4,6 +4,7 @@ import inspect
 import itertools
 import math
 import numbers
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -169,7 +170,7 @@ def _call_rematerialised(segment, x):
 
 def build(
     config: RegNetConfig | AnyNetConfig | str,
-    weights: str | None = None,
+    weights: str | os.PathLike | None = None,
     include_top: bool = True,
     input_tensor: Any = None,
     input_shape: tuple[int | None, ...] | None = None,
@@ -184,6 +185,7 @@ def build(
     output_stride: int | None = None,
     zero_init_last_gamma: bool = False,
     synchronized_bn: bool = False,
+    tag: str | None = None,
 ) -> RegNetModel:
     """Builds a network as a functional Keras model.
 
@@ -192,7 +194,11 @@ def build(
 
     Args:
       config: a configuration, or the name of a variant.
-      weights: None for random weights, or a `.keras` or `.weights.h5` file.
+      weights: None for random weights; "imagenet" for the paper's; the tag of
+        another set of `list_weights`; "hf:owner/name" for a repository of the
+        Hugging Face hub; or the path of a file: `.safetensors`, `.keras`,
+        `.weights.h5`, `.h5`, or with PyTorch `.pth`, `.pt`, `.pyth`, `.bin`,
+        `.torch`. The model gets their padding and normalisation.
       include_top: whether the pool and the classifier are part of it.
       input_tensor: a Keras tensor to start from; None for a new input.
       input_shape: shape of one image, from 32 pixels up, None for any size;
@@ -212,6 +218,8 @@ def build(
       zero_init_last_gamma: whether residual branches start at zero.
       synchronized_bn: whether batch norm takes its statistics over all
         replicas.
+      tag: which of `list_weights` a file is, where its names and its hash do
+        not tell.
 
     Returns:
       A model from (batch, height, width, channels) to (batch, classes), or
@@ -236,7 +244,10 @@ def build(
     _check_options(pooling, classes, include_top)
     _check_rate("dropout_rate", dropout_rate)
     _check_rate("drop_path_rate", drop_path_rate)
-    weights_lib.check_name(weights)
+    request = weights_lib.resolve(
+        weights, config, tag=tag, classes=classes if include_top else None
+    )
+    config = request.config
     make = blocks.LayerMaker(
         config,
         keras.config.image_data_format(),
@@ -245,7 +256,7 @@ def build(
     )
     inputs, x = _inputs(make, input_tensor, input_shape, include_top)
     if include_preprocessing:
-        x = _normalise(make, x)
+        x = _normalise(make, x, request.mean, request.std)
     x, pyramid = _features(make, x, config, output_stride, drop_path_rate)
     if include_top:
         x = _pool(make, x, "avg")
@@ -254,7 +265,7 @@ def build(
         x = _pool(make, x, pooling)
     model = RegNetModel(inputs, x, name=name or _default_name(config))
     model.set_network(config, pyramid)
-    weights_lib.load(model, weights)
+    request.fill(model)
     return model
 
 
@@ -325,8 +336,9 @@ def _check_input_shape(make, shape, argument):
         )
 
 
-def _normalise(make, x):
-    mean, std = preprocessing.mean_and_std(x.shape[make.channel_axis])
+def _normalise(make, x, mean, std):
+    channels = x.shape[make.channel_axis]
+    mean, std = preprocessing.mean_and_std(channels, mean, std)
     # Half precision would round the factors by up to half a percent.
     half = keras.config.dtype_policy().compute_dtype.endswith("float16")
     return layers.Normalization(

@@ -1,5 +1,7 @@
 """From RGB in 0..255 to what a network's weights expect."""
 
+from collections.abc import Sequence
+
 import keras
 import numpy as np
 
@@ -8,11 +10,17 @@ IMAGENET_MEAN = (123.675, 116.28, 103.53)
 IMAGENET_STD = (58.395, 57.12, 57.375)
 
 
-def mean_and_std(channels: int) -> tuple[list[float], list[float]]:
+def mean_and_std(
+    channels: int,
+    mean: Sequence[float] = IMAGENET_MEAN,
+    std: Sequence[float] = IMAGENET_STD,
+) -> tuple[list[float], list[float]]:
     """Returns what normalises an image of any number of channels.
 
     Args:
       channels: number of channels; all but 3 share the mean of the three.
+      mean: of red, green and blue, of pixels in 0..255.
+      std: standard deviation, likewise.
 
     Returns:
       (mean, standard deviation), one number per channel, of pixels in 0..255.
@@ -21,7 +29,7 @@ def mean_and_std(channels: int) -> tuple[list[float], list[float]]:
     >>> [len(values) for values in mean_and_std(1)]
     [1, 1]
     """
-    mean, std = np.array(IMAGENET_MEAN), np.array(IMAGENET_STD)
+    mean, std = np.array(mean), np.array(std)
     if channels != 3:
         mean = np.full(channels, mean.mean())
         std = np.full(channels, std.mean())

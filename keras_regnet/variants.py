@@ -7,6 +7,7 @@ timm's (RegNetY-256GF-SEER as VISSL trained it, RegNetZ-4.0GF-NoHeadConv);
 arXiv 1512.03385 and 1611.05431 as pycls configures them (ResNet, ResNeXt).
 """
 
+import dataclasses
 import re
 
 from keras_regnet import errors
@@ -228,3 +229,32 @@ def get_config(
     16
     """
     return _VARIANTS[variant_name(variant, family)]
+
+
+def find_name(config: RegNetConfig | AnyNetConfig) -> str | None:
+    """Returns the name of a configuration.
+
+    Args:
+      config: a configuration.
+
+    Returns:
+      The published network that it is, whatever its padding and the rounding
+      of its widths; None if it is none.
+
+    Example:
+    >>> find_name(get_config("regnetx_002"))
+    'RegNetX-200MF'
+    """
+    plain = _without_rules(config)
+    for name, published in _VARIANTS.items():
+        if _without_rules(published) == plain:
+            return name
+    return None
+
+
+def _without_rules(config):
+    """Returns the configuration with the rules that weights may change."""
+    rules = {"padding": "symmetric"}
+    if isinstance(config, RegNetConfig):
+        rules["width_rounding"] = "pycls"
+    return dataclasses.replace(config, **rules)

@@ -1,5 +1,6 @@
 """Filling a model from tensors: everything fits, or nothing is touched."""
 
+import re
 from collections.abc import Collection
 from collections.abc import Mapping
 
@@ -10,6 +11,8 @@ from keras_regnet.weights import transforms
 from keras_regnet.weights.names import Source
 
 _NAMES_SHOWN = 3
+_STEM = "stem_conv/kernel"
+_RGB = 3
 
 
 def fill(
@@ -17,7 +20,7 @@ def fill(
     tensors: Mapping[str, np.ndarray],
     mapping: Mapping[str, Source],
     *,
-    dropped: Collection[str] = ("num_batches_tracked",),
+    dropped: str = r"\bnum_batches_tracked$",
     unfilled: Collection[str] = (),
     unused: Collection[str] = (),
     adapt_stem: bool = False,
@@ -28,17 +31,18 @@ def fill(
     a file when asked keeps no second copy of the weights in memory.
 
     Args:
-      model: the model; `normalise` aside, every variable gets a value.
+      model: the model; every variable gets a value.
       tensors: arrays by their name in the file.
       mapping: where the variables come from, see
         `keras_regnet.weights.names.mapping`; without the classifier if the
         file's is not wanted.
-      dropped: endings of names of tensors that are left out.
+      dropped: a regular expression, found in the names of tensors that are
+        left out; see `keras_regnet.weights.names.Family`.
       unfilled: paths of variables that keep their value.
       unused: names of tensors that may be left over, such as those of a
         classifier that is not wanted.
-      adapt_stem: whether a stem made for another number of channels is
-        adapted to the model's, see `adapt_input_channels`.
+      adapt_stem: whether a stem made for three channels is adapted to the
+        model's number, see `adapt_input_channels`.
 
     Raises:
       ValueError: if a tensor or a variable is left over, shapes differ, or a
@@ -57,18 +61,15 @@ def fill(
 
 
 def _targets(model, unfilled):
-    """Returns the variables by path, without the model's own constants."""
     return {
         variable.path: variable
         for variable in model.weights
-        if not variable.path.startswith("normalise/")
-        and variable.path not in unfilled
+        if variable.path not in unfilled
     }
 
 
 def _check_names(targets, tensors, mapping, dropped, unused):
-    endings = tuple(dropped)
-    present = {name for name in tensors if not name.endswith(endings)}
+    present = {name for name in tensors if not re.search(dropped, name)}
     wanted = {mapping[path].name for path in targets if path in mapping}
     missing = sorted(wanted - present)
     unmapped = sorted(targets.keys() - mapping.keys())
@@ -90,7 +91,7 @@ def _read(tensors, source, target, path, adapt_stem):
     """Returns a tensor in Keras's layout, of the variable's shape."""
     array = transforms.to_keras(source.transform, tensors[source.name])
     shape = tuple(target.shape)
-    if adapt_stem and path == "stem_conv/kernel":
+    if adapt_stem and path == _STEM and array.shape[2] == _RGB:
         array = adapt_input_channels(array, shape[2])
     if array.shape != shape:
         raise ValueError(
@@ -119,10 +120,9 @@ def adapt_input_channels(kernel: np.ndarray, channels: int) -> np.ndarray:
     >>> adapt_input_channels(np.ones((1, 1, 3, 1)), 4)[0, 0, :, 0].tolist()
     [0.75, 0.75, 0.75, 0.75]
     """
-    present = kernel.shape[2]
-    if channels == present:
+    if channels == _RGB:
         return kernel
     if channels == 1:
         return kernel.sum(axis=2, keepdims=True)
-    taken = [channel % present for channel in range(channels)]
-    return kernel[:, :, taken] * np.asarray(present / channels, kernel.dtype)
+    taken = [channel % _RGB for channel in range(channels)]
+    return kernel[:, :, taken] * np.asarray(_RGB / channels, kernel.dtype)

@@ -59,6 +59,10 @@ _TORCH_VARIABLES = {
 }
 
 
+# How many batches PyTorch's batch norm has seen.
+_COUNTERS = r"\bnum_batches_tracked$"
+
+
 @dataclasses.dataclass(frozen=True)
 class Family:
     """How one family of files names its tensors.
@@ -75,7 +79,8 @@ class Family:
       stems: likewise, the stems.
       channel_order: of the stem's input, unless a record says otherwise.
       separator: between the name of a layer and that of its variable.
-      dropped: endings of tensors that hold nothing a network computes with.
+      dropped: a regular expression, found in the names of tensors that
+        hold nothing a network computes with.
     """
 
     ends: Mapping[str, str]
@@ -89,7 +94,7 @@ class Family:
     stems: tuple[str, ...] = ("simple",)
     channel_order: str = "RGB"
     separator: str = "."
-    dropped: tuple[str, ...] = ("num_batches_tracked",)
+    dropped: str = _COUNTERS
 
 
 _CLASSY_PARTS = {
@@ -170,7 +175,7 @@ FAMILIES = {
             "shortcut": "proj",
             "shortcut_bn": "bn",
         },
-        blocks=("x", "z", "basic"),
+        blocks=("x", "z"),
         stems=("simple", "cifar", "resnet"),
         channel_order="BGR",
     ),
@@ -182,6 +187,8 @@ FAMILIES = {
         },
         block="_feature_blocks.res{stage_2}.block{stage}-{block_0}.",
         parts=_CLASSY_PARTS,
+        # What self-supervised training puts behind the body.
+        dropped=rf"{_COUNTERS}|\bprojection_head\b|\bprototypes\d*\b",
     ),
     "swag": Family(
         ends={

@@ -219,3 +219,16 @@ def by_sha256(digest: str) -> tuple[WeightRecord, ...]:
             for published in (record.sha256, record.notop_sha256)
         )
     )
+
+
+def of_family(family: str) -> tuple[WeightRecord, ...]:
+    """Returns the records of one family of files.
+
+    Args:
+      family: a key of `keras_regnet.weights.names.FAMILIES`.
+
+    Returns:
+      The records; they agree on mean, std, padding and channel order, which
+      therefore serve for an unknown file of the family too.
+    """
+    return tuple(r for r in all_records() if r.family == family)
