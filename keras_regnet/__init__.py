@@ -18,6 +18,7 @@ from keras_regnet.preprocessing import preprocess_input
 from keras_regnet.variants import get_config
 from keras_regnet.variants import list_variants
 from keras_regnet.version import VERSION
+from keras_regnet.weights import list_weights
 
 __version__ = VERSION
 
@@ -37,6 +38,7 @@ __all__ = [
     "get_config",
     "layers",
     "list_variants",
+    "list_weights",
     "preprocess_input",
     "replace_head",
 ]

@@ -242,7 +242,7 @@ class ArgumentsTest(parameterized.TestCase):
         (dict(dropout_rate=1), "`dropout_rate` must be a number from 0"),
         (dict(drop_path_rate=-0.1), "`drop_path_rate` must be a number"),
         (dict(output_stride=12), "`output_stride` must be one of"),
-        (dict(weights="imagnet"), "`weights` must be None or the path"),
+        (dict(weights="imagnet"), "`weights` must be None or a path"),
         (dict(weights="missing.keras"), "a file that does not exist"),
     )
     def test_refuses(self, arguments, message):
@@ -589,7 +589,7 @@ class PreprocessingTest(parameterized.TestCase):
         )
 
     def test_refuses_a_data_format(self):
-        with self.assertRaisesRegex(ValueError, "`data_format` must be"):
+        with self.assertRaisesRegex(ValueError, "Unknown `data_format`"):
             preprocessing.preprocess_input(_images(1, 4, 4, 3), "NHWC")
 
 

@@ -1,24 +1,24 @@
 """One reader for each kind of file that holds another project's tensors.
 
-A reader is a module with `read(path) -> Tensors`; what it reads is recognised
-and loaded like any other (`recognition`, `loading`).
+A reader is a function from a path to `Tensors`; what it reads is recognised
+and filled like any other (`recognition`, `loading`).
 """
 
-import importlib
 import os
 from pathlib import Path
 
 from keras_regnet import errors
+from keras_regnet.weights import safetensors_file
+from keras_regnet.weights import torch_file
 from keras_regnet.weights.tensors import Tensors
 
 _READERS = {
-    ".safetensors": "safetensors_file",
-    ".pth": "torch_file",
-    ".pt": "torch_file",
-    ".pyth": "torch_file",
-    ".bin": "torch_file",
-    ".torch": "torch_file",
-    ".h5": "h5_file",
+    ".safetensors": safetensors_file.read,
+    ".pth": torch_file.read,
+    ".pt": torch_file.read,
+    ".pyth": torch_file.read,
+    ".bin": torch_file.read,
+    ".torch": torch_file.read,
 }
 SUFFIXES = tuple(_READERS)
 
@@ -39,6 +39,4 @@ def read(path: str | os.PathLike) -> Tensors:
     suffix = Path(path).suffix
     if suffix not in _READERS:
         raise errors.unknown_value("suffix", suffix, SUFFIXES)
-    # Not at the top: each needs a library that only its files need.
-    reader = importlib.import_module(f"keras_regnet.weights.{_READERS[suffix]}")
-    return reader.read(path)
+    return _READERS[suffix](path)

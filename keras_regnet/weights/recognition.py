@@ -261,5 +261,6 @@ def describe_stages(stages: Sequence[StageShape]) -> str:
     Returns:
       Such as "a network of depths 1-2 and widths 16-32".
     """
-    depths, widths, _ = ("-".join(map(str, v)) for v in zip(*stages))
+    depths = "-".join(str(stage.depth) for stage in stages)
+    widths = "-".join(str(stage.width) for stage in stages)
     return f"a network of depths {depths} and widths {widths}"

@@ -15,6 +15,10 @@ from keras_regnet import variants
 
 NON_COMMERCIAL_LICENCES = ("cc-by-nc-4.0", "seer-license")
 
+# Of RGB images in 0..255, over the training set of ImageNet-1k.
+IMAGENET_MEAN = (123.675, 116.28, 103.53)
+IMAGENET_STD = (58.395, 57.12, 57.375)
+
 # The tag that weights="imagenet" stands for: the paper's own networks.
 IMAGENET_TAG = "pycls_in1k"
 

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import keras
 
-from keras_regnet import preprocessing
 from keras_regnet import variants
 from keras_regnet.config import AnyNetConfig
 from keras_regnet.config import RegNetConfig
@@ -43,8 +42,8 @@ class Request:
     """
 
     config: RegNetConfig | AnyNetConfig
-    mean: tuple[float, ...] = preprocessing.IMAGENET_MEAN
-    std: tuple[float, ...] = preprocessing.IMAGENET_STD
+    mean: tuple[float, ...] = records.IMAGENET_MEAN
+    std: tuple[float, ...] = records.IMAGENET_STD
     record: WeightRecord | None = None
     path: Path | None = None
     found: Recognised | None = None
