@@ -10,6 +10,7 @@ from keras_regnet.models import AnyNet
 from keras_regnet.models import build
 from keras_regnet.models import RegNet
 from keras_regnet.models import RegNetModel
+from keras_regnet.models import RegNetV
 from keras_regnet.models import RegNetX
 from keras_regnet.models import RegNetY
 from keras_regnet.models import RegNetZ
@@ -29,6 +30,7 @@ __all__ = [
     "RegNet",
     "RegNetConfig",
     "RegNetModel",
+    "RegNetV",
     "RegNetX",
     "RegNetY",
     "RegNetZ",

@@ -244,6 +244,7 @@ def build(
     _check_options(pooling, classes, include_top)
     _check_rate("dropout_rate", dropout_rate)
     _check_rate("drop_path_rate", drop_path_rate)
+    _check_output_stride(output_stride, config)
     request = weights_lib.resolve(
         weights, config, tag=tag, classes=classes if include_top else None
     )
@@ -285,6 +286,15 @@ def _check_rate(name, rate):
         raise ValueError(
             f"`{name}` must be a number from 0 to below 1. "
             f"Received: {name}={rate!r}"
+        )
+
+
+def _check_output_stride(output_stride, config):
+    if output_stride is not None and config.projection == "pool":
+        raise ValueError(
+            "`output_stride` must be None with projection='pool': a pool "
+            "cannot be dilated. "
+            f"Received: output_stride={output_stride!r}"
         )
 
 
@@ -357,9 +367,13 @@ def _features(make, x, config, output_stride, drop_path_rate):
     by dilation (a stride of 3 is nearest to two halvings); the last tensor of
     a level stands for it.
     """
-    level = int(config.stem != "cifar")
-    x = blocks.stem_conv(make, x)
-    pyramid = {f"P{level}": x}
+    level, pyramid = 0, {}
+    convs = plan.stem_convs(config)
+    for number, conv in enumerate(convs, start=1):
+        name = f"stem_conv{number}" if len(convs) > 1 else "stem_conv"
+        x = blocks.stem_conv(make, x, conv, name)
+        level += round(math.log2(conv.stride))
+        pyramid[f"P{level}"] = x
     if config.stem == "resnet":
         level += 1
         pyramid[f"P{level}"] = x = blocks.stem_pool(make, x)
@@ -592,7 +606,7 @@ def RegNetZ(variant: str = "500MF", *args, **kwargs) -> RegNetModel:
     """Builds a RegNetZ: linear inverted bottlenecks, SiLU, no projections.
 
     Args:
-      variant: "500MF" or "4GF", in any common spelling.
+      variant: "500MF", "4GF", "B16" ..., in any common spelling.
       *args: see `build`.
       **kwargs: see `build`.
 
@@ -603,10 +617,36 @@ def RegNetZ(variant: str = "500MF", *args, **kwargs) -> RegNetModel:
       ValueError: if an argument is none of those allowed.
 
     Source:
-      arXiv 2103.06877; ClassyVision's definitions.
+      arXiv 2103.06877; ClassyVision's definitions, and timm's of those with
+      letters.
 
     Example:
     >>> RegNetZ("500MF", include_top=False).output.shape
     (None, None, None, 1024)
     """
     return _variant(variant, "RegNetZ", args, kwargs)
+
+
+@_with_arguments_of_build
+def RegNetV(variant: str = "4GF", *args, **kwargs) -> RegNetModel:
+    """Builds a RegNetV: a RegNetY with pre-activation blocks and SiLU.
+
+    Args:
+      variant: "4GF" or "6.4GF", in any common spelling.
+      *args: see `build`.
+      **kwargs: see `build`.
+
+    Returns:
+      A functional Keras model, see `build`.
+
+    Raises:
+      ValueError: if an argument is none of those allowed.
+
+    Source:
+      timm's definitions, with the stages of RegNetY.
+
+    Example:
+    >>> RegNetV("4GF", include_top=False).output.shape
+    (None, None, None, 1088)
+    """
+    return _variant(variant, "RegNetV", args, kwargs)

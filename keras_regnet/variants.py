@@ -3,7 +3,8 @@
 The rows hold the parameters of the paper; widths and depths are derived by
 `keras_regnet.plan`. Sources: paper, figures 15 and 16 (RegNetX, RegNetY up to
 32GF); ClassyVision's model definitions (RegNetY-64GF to 256GF, RegNetZ);
-timm's (RegNetY-256GF-SEER as VISSL trained it, RegNetZ-4.0GF-NoHeadConv);
+timm's (RegNetY-256GF-SEER as VISSL trained it, RegNetZ-4.0GF-NoHeadConv,
+RegNetZ-B16 to E8, RegNetV);
 arXiv 1512.03385 and 1611.05431 as pycls configures them (ResNet, ResNeXt).
 """
 
@@ -14,7 +15,7 @@ from keras_regnet import errors
 from keras_regnet.config import AnyNetConfig
 from keras_regnet.config import RegNetConfig
 
-FAMILIES = ("RegNetX", "RegNetY", "RegNetZ")
+FAMILIES = ("RegNetX", "RegNetY", "RegNetZ", "RegNetV")
 
 
 def _x(depth, w_0, w_a, w_m, group_width):
@@ -37,6 +38,41 @@ def _z(depth, w_0, w_a, w_m, group_width, head_width):
         se_ratio=0.25,
         activation="silu",
         head_width=head_width,
+    )
+
+
+def _v(depth, w_0, w_a, w_m, group_width, projection):
+    return RegNetConfig(
+        depth,
+        w_0,
+        w_a,
+        w_m,
+        group_width,
+        block="pre",
+        se_ratio=0.25,
+        activation="silu",
+        projection=projection,
+    )
+
+
+def _z_of_timm(
+    depths, widths, group_width, head_width, tiered=True, expansion=4
+):
+    return AnyNetConfig(
+        depths,
+        widths,
+        strides=(1 if tiered else 2, 2, 2, 2),
+        bottleneck_ratios=1 / expansion,
+        group_widths=group_width,
+        block="z",
+        se_ratio=0.25,
+        se_from="inner",
+        se_activation="relu",
+        expand_from="input",
+        stem="tiered" if tiered else "simple",
+        stem_width=64 if tiered else 32,
+        head_width=head_width,
+        activation="silu",
     )
 
 
@@ -88,6 +124,17 @@ _VARIANTS = {
     "RegNetZ-500MF": _z(21, 16, 10.7, 2.51, 4, head_width=1024),
     "RegNetZ-4.0GF": _z(28, 48, 14.5, 2.226, 8, head_width=1536),
     "RegNetZ-4.0GF-NoHeadConv": _z(28, 48, 14.5, 2.226, 8, head_width=0),
+    "RegNetZ-B16": _z_of_timm(
+        (2, 6, 12, 2), (48, 96, 192, 288), 16, 1536, tiered=False, expansion=3
+    ),
+    "RegNetZ-C16": _z_of_timm(
+        (2, 6, 12, 2), (48, 96, 192, 288), 16, 1536, tiered=False
+    ),
+    "RegNetZ-D32": _z_of_timm((3, 6, 12, 3), (64, 128, 256, 384), 32, 1792),
+    "RegNetZ-D8": _z_of_timm((3, 6, 12, 3), (64, 128, 256, 384), 8, 1792),
+    "RegNetZ-E8": _z_of_timm((3, 8, 16, 3), (96, 192, 384, 512), 8, 2048),
+    "RegNetV-4.0GF": _v(22, 96, 31.41, 2.24, 64, "conv"),
+    "RegNetV-6.4GF": _v(25, 112, 33.22, 2.27, 72, "pool"),
     "ResNet-50": _resnet((3, 4, 6, 3)),
     "ResNet-101": _resnet((3, 4, 23, 3)),
     "ResNet-152": _resnet((3, 8, 36, 3)),
@@ -98,7 +145,7 @@ _VARIANTS = {
 
 # "regnety_032", "RegNetY-3.2GF", "regnet_y_3_2gf", "3.2GF", "032" ...
 _REGNET_SPELLING = re.compile(
-    r"(?:regnet[-_ ]?(?P<family>[xyz])[-_ ]?)?"
+    r"(?:regnet[-_ ]?(?P<family>[xyzv])[-_ ]?)?"
     r"(?:(?P<flops>\d+(?:[._]\d+)?)(?P<unit>[mg])f?|(?P<code>\d{3,4}))"
 )
 _RESNET_SPELLING = re.compile(
@@ -123,11 +170,16 @@ def _key(name):
 
 _NAMES = {_key(name): name for name in _VARIANTS if _key(name)}
 _NAMES_IN_LOWER_CASE = {name.lower(): name for name in _VARIANTS}
-# Where two networks are of one size, timm's names tell them apart.
+# Where two networks are of one size or none is named, timm's names count.
 _NAMES_OF_TIMM = {
     "regnety_2560": "RegNetY-256GF-SEER",
     "regnetz_040": "RegNetZ-4.0GF-NoHeadConv",
     "regnetz_040_h": "RegNetZ-4.0GF",
+    "regnetz_b16": "RegNetZ-B16",
+    "regnetz_c16": "RegNetZ-C16",
+    "regnetz_d32": "RegNetZ-D32",
+    "regnetz_d8": "RegNetZ-D8",
+    "regnetz_e8": "RegNetZ-E8",
 }
 
 
@@ -135,8 +187,8 @@ def list_variants(family: str | None = None) -> tuple[str, ...]:
     """Returns the names of the published networks.
 
     Args:
-      family: "RegNetX", "RegNetY", "RegNetZ", "ResNet" or "ResNeXt" for the
-        networks of one family; None for all.
+      family: "RegNetX", "RegNetY", "RegNetZ", "RegNetV", "ResNet" or
+        "ResNeXt" for the networks of one family; None for all.
 
     Returns:
       Names as the papers print them, small to large within a family.
@@ -145,8 +197,8 @@ def list_variants(family: str | None = None) -> tuple[str, ...]:
       ValueError: if there is no such family.
 
     Example:
-    >>> list_variants("RegNetZ")
-    ('RegNetZ-500MF', 'RegNetZ-4.0GF')
+    >>> list_variants("RegNetV")
+    ('RegNetV-4.0GF', 'RegNetV-6.4GF')
     """
     if family is None:
         return tuple(_VARIANTS)
@@ -165,7 +217,7 @@ def variant_name(variant: str, family: str | None = None) -> str:
     Args:
       variant: "RegNetY-3.2GF", "regnety_032", "regnet_y_3_2gf", "resnet50";
         with a `family` also "3.2GF", "4.0GF", "4GF" or "032".
-      family: "RegNetX", "RegNetY" or "RegNetZ"; None if `variant` says it.
+      family: "RegNetX", "RegNetY" ...; None if `variant` says it.
 
     Returns:
       The key of `list_variants()`.
@@ -216,7 +268,7 @@ def get_config(
 
     Args:
       variant: the name in any common spelling, see `variant_name`.
-      family: "RegNetX", "RegNetY" or "RegNetZ"; None if `variant` says it.
+      family: "RegNetX", "RegNetY" ...; None if `variant` says it.
 
     Returns:
       A `RegNetConfig`; for ResNet and ResNeXt an `AnyNetConfig`.
