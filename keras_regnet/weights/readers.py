@@ -14,11 +14,7 @@ from keras_regnet.weights.tensors import Tensors
 
 _READERS = {
     ".safetensors": safetensors_file.read,
-    ".pth": torch_file.read,
-    ".pt": torch_file.read,
-    ".pyth": torch_file.read,
-    ".bin": torch_file.read,
-    ".torch": torch_file.read,
+    **dict.fromkeys(torch_file.SUFFIXES, torch_file.read),
 }
 SUFFIXES = tuple(_READERS)
 

@@ -9,10 +9,14 @@ import pickle
 import re
 import warnings
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from keras_regnet.weights import nesting
 from keras_regnet.weights.tensors import Tensors
+
+SUFFIXES = (".pth", ".pt", ".pyth", ".bin", ".torch")
 
 _GLOBAL = re.compile(r"GLOBAL:? ([\w.]+)")
 # What PyTorch raises for files that are damaged or none of its own.
@@ -47,7 +51,7 @@ def read(path: str | os.PathLike) -> Tensors:
     """
     path = Path(path)
     is_zip = _check_container(path)
-    torch = _import_torch(path)
+    torch = _import_torch(f"{str(path)!r} is a pickle, which PyTorch reads")
     try:
         with warnings.catch_warnings():
             # Of pickle protocols that need not concern a reader of weights.
@@ -87,16 +91,35 @@ def _check_container(path):
     return True
 
 
-def _import_torch(path):
+def _import_torch(reason):
     try:
         import torch
     except ImportError as error:
         raise ImportError(
-            f"{str(path)!r} is a pickle, which PyTorch reads: "
-            "`pip install keras_regnet[torch]`, or convert it to "
-            "`.safetensors` where PyTorch is installed."
+            f"{reason}: `pip install keras_regnet[torch]`, or use "
+            "`.safetensors`, which needs no PyTorch."
         ) from error
     return torch
+
+
+def write(checkpoint: Mapping[str, Any], path: str | os.PathLike) -> None:
+    """Writes a state dict of arrays as PyTorch's tensors.
+
+    Args:
+      checkpoint: arrays by name, or dicts of them by name.
+      path: of the file.
+
+    Raises:
+      ImportError: if PyTorch is not installed.
+    """
+    torch = _import_torch(f"PyTorch writes files such as {str(path)!r}")
+
+    def to_tensors(node):
+        if isinstance(node, Mapping):
+            return {name: to_tensors(value) for name, value in node.items()}
+        return torch.from_numpy(node)
+
+    torch.save(to_tensors(checkpoint), path)
 
 
 def _unreadable(path, error):
