@@ -169,21 +169,20 @@ class LayerMaker:
         )(x)
 
 
-def stem_conv(make: LayerMaker, x, conv: plan.StemConv, name: str):
+def stem_conv(make: LayerMaker, x, conv: plan.StemConv):
     """Returns the output of one of the stem's convolutions.
 
     Args:
       make: the layers' maker.
       x: images (batch, height, width, channels) or what the convolution
         before returned.
-      conv: width, kernel and stride.
-      name: prefix of the layers' names.
+      conv: name, width, kernel and stride.
 
     Returns:
       (batch, height / stride, width / stride, conv.width).
     """
     apply = make.conv if conv.bare else make.conv_bn_act
-    return apply(x, conv.width, conv.kernel, name, stride=conv.stride)
+    return apply(x, conv.width, conv.kernel, conv.name, stride=conv.stride)
 
 
 def stem_pool(make: LayerMaker, x):

@@ -368,10 +368,8 @@ def _features(make, x, config, output_stride, drop_path_rate):
     a level stands for it.
     """
     level, pyramid = 0, {}
-    convs = plan.stem_convs(config)
-    for number, conv in enumerate(convs, start=1):
-        name = f"stem_conv{number}" if len(convs) > 1 else "stem_conv"
-        x = blocks.stem_conv(make, x, conv, name)
+    for conv in plan.stem_convs(config):
+        x = blocks.stem_conv(make, x, conv)
         level += round(math.log2(conv.stride))
         pyramid[f"P{level}"] = x
     if config.stem == "resnet":

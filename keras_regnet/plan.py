@@ -242,12 +242,14 @@ class StemConv:
     """One convolution of a stem.
 
     Args:
+      name: of its layer.
       width: channels of its output.
       kernel: height and width of the kernel.
       stride: stride.
       bare: whether neither norm nor activation follow.
     """
 
+    name: str
     width: int
     kernel: int
     stride: int
@@ -278,9 +280,15 @@ def stem_convs(config: NetworkTemplate) -> tuple[StemConv, ...]:
     >>> [(conv.width, conv.stride) for conv in stem_convs(config)]
     [(24, 2), (32, 1), (64, 2)]
     """
+    shapes = _STEM_CONVS[config.stem]
+    names = ["stem_conv"]
+    if len(shapes) > 1:
+        names = [f"stem_conv{number}" for number in range(1, len(shapes) + 1)]
     convs = [
-        StemConv(max(1, round(share * config.stem_width)), *shape, bare=False)
-        for share, *shape in _STEM_CONVS[config.stem]
+        StemConv(
+            name, max(1, round(share * config.stem_width)), *shape, bare=False
+        )
+        for name, (share, *shape) in zip(names, shapes, strict=True)
     ]
     if config.block == "pre":
         convs[-1] = dataclasses.replace(convs[-1], bare=True)

@@ -11,7 +11,8 @@ from keras_regnet.weights import transforms
 from keras_regnet.weights.names import Source
 
 _NAMES_SHOWN = 3
-_STEM = "stem_conv/kernel"
+# The first convolution of a stem that has one, and of one that has more.
+_STEMS = ("stem_conv/kernel", "stem_conv1/kernel")
 _RGB = 3
 
 
@@ -91,7 +92,7 @@ def _read(tensors, source, target, path, adapt_stem):
     """Returns a tensor in Keras's layout, of the variable's shape."""
     array = transforms.to_keras(source.transform, tensors[source.name])
     shape = tuple(target.shape)
-    if adapt_stem and path == _STEM and array.shape[2] == _RGB:
+    if adapt_stem and path in _STEMS and array.shape[2] == _RGB:
         array = adapt_input_channels(array, shape[2])
     if array.shape != shape:
         raise ValueError(

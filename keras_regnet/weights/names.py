@@ -5,6 +5,7 @@ names of the parts of a block. It serves loading and exporting. No Keras here.
 """
 
 import dataclasses
+import itertools
 from collections.abc import Iterator
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -74,6 +75,7 @@ class Family:
         (from 2) and {letter} (X or Y).
       parts: the names within a block, by ours.
       parts_with_se: those that differ where there is squeeze-and-excitation.
+      parts_with_pool: those that differ where shortcuts pool.
       variables: the names of a layer's variables and their transforms.
       blocks: the blocks of `keras_regnet.config` that the family has.
       stems: likewise, the stems.
@@ -87,6 +89,7 @@ class Family:
     block: str
     parts: Mapping[str, str]
     parts_with_se: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    parts_with_pool: Mapping[str, str] = dataclasses.field(default_factory=dict)
     variables: Mapping[str, Mapping[str, tuple[str, str]]] = dataclasses.field(
         default_factory=lambda: _TORCH_VARIABLES
     )
@@ -133,6 +136,51 @@ FAMILIES = {
             "shortcut_bn": "downsample.bn",
         },
         blocks=("x", "z"),
+    ),
+    "timm_preact": Family(
+        ends={"stem_conv": "stem", "head_fc": "head.fc"},
+        block="s{stage}.b{block}.",
+        parts={
+            "norm1": "norm1",
+            "conv1": "conv1",
+            "norm2": "norm2",
+            "conv2": "conv2",
+            "se_reduce": "se.fc1",
+            "se_expand": "se.fc2",
+            "norm3": "norm3",
+            "conv3": "conv3",
+            "shortcut": "downsample",
+        },
+        parts_with_pool={"shortcut": "downsample.1"},
+        blocks=("pre",),
+    ),
+    "byobnet": Family(
+        ends={
+            "stem_conv": "stem.conv",
+            "stem_conv_bn": "stem.bn",
+            "stem_conv1": "stem.conv1.conv",
+            "stem_conv1_bn": "stem.conv1.bn",
+            "stem_conv2": "stem.conv2.conv",
+            "stem_conv2_bn": "stem.conv2.bn",
+            "stem_conv3": "stem.conv3.conv",
+            "stem_conv3_bn": "stem.conv3.bn",
+            "head_conv": "final_conv.conv",
+            "head_conv_bn": "final_conv.bn",
+            "head_fc": "head.fc",
+        },
+        block="stages.{stage_0}.{block_0}.",
+        parts={
+            "conv1": "conv1_1x1.conv",
+            "conv1_bn": "conv1_1x1.bn",
+            "conv2": "conv2_kxk.conv",
+            "conv2_bn": "conv2_kxk.bn",
+            "se_reduce": "attn.fc1",
+            "se_expand": "attn.fc2",
+            "conv3": "conv3_1x1.conv",
+            "conv3_bn": "conv3_1x1.bn",
+        },
+        blocks=("z",),
+        stems=("simple", "tiered"),
     ),
     "torchvision": Family(
         ends={
@@ -225,33 +273,61 @@ FAMILIES = {
     ),
 }
 
-# Which convolutions the main path of each block has.
-_CONVS = {
-    "x": ("conv1", "conv2", "conv3"),
-    "z": ("conv1", "conv2", "conv3"),
-    "v": ("conv1",),
-    "vr": ("conv1",),
-    "basic": ("conv1", "conv2"),
+_GATE = ("se_reduce", "se_expand")
+_BOTTLENECK = (
+    *("conv1", "conv1_bn", "conv2", "conv2_bn"),
+    *_GATE,
+    *("conv3", "conv3_bn"),
+)
+# The parts of each block's main path that have weights, in their order.
+_MAIN_PATHS = {
+    "x": _BOTTLENECK,
+    "z": _BOTTLENECK,
+    "pre": (
+        *("norm1", "conv1", "norm2", "conv2"),
+        *_GATE,
+        *("norm3", "conv3"),
+    ),
+    "v": ("conv1", "conv1_bn"),
+    "vr": ("conv1", "conv1_bn"),
+    "basic": ("conv1", "conv1_bn", "conv2", "conv2_bn"),
 }
 
 
-def _conv_bn(prefix, part, *place):
-    name = prefix + part
-    yield Layer(name, "conv", part, *place)
-    yield Layer(f"{name}_bn", "norm", f"{part}_bn", *place)
+def _kind(part):
+    if part in _GATE:
+        return "gate"
+    is_norm = part.endswith("_bn") or part.startswith("norm")
+    return "norm" if is_norm else "conv"
+
+
+def _conv_bn(name):
+    yield Layer(name, "conv", name)
+    yield Layer(f"{name}_bn", "norm", f"{name}_bn")
+
+
+def _block_parts(config, stage, inputs, first):
+    gated = bool(config.se_ratio)
+    parts = _MAIN_PATHS[config.block]
+    yield from (part for part in parts if gated or part not in _GATE)
+    stride = stage.nominal_stride if first else 1
+    kind = plan.shortcut(config.block, inputs, stage.width, stride)
+    if kind == "project":
+        yield "shortcut"
+        if config.block != "pre":
+            yield "shortcut_bn"
 
 
 def _block_layers(config, stage, inputs, place):
     prefix = "stage{}_block{}_".format(*place)
-    for part in _CONVS[config.block]:
-        if part == "conv3" and config.se_ratio:
-            for gate in ("se_reduce", "se_expand"):
-                yield Layer(prefix + gate, "gate", gate, *place)
-        yield from _conv_bn(prefix, part, *place)
-    stride = stage.nominal_stride if place[1] == 1 else 1
-    kind = plan.shortcut(config.block, inputs, stage.width, stride)
-    if kind == "project":
-        yield from _conv_bn(prefix, "shortcut", *place)
+    for part in _block_parts(config, stage, inputs, first=place[1] == 1):
+        yield Layer(prefix + part, _kind(part), part, *place)
+
+
+def _stem_layers(config):
+    for conv in plan.stem_convs(config):
+        kept = 1 if conv.bare else 2
+        yield from itertools.islice(_conv_bn(conv.name), kept)
 
 
 def layers(
@@ -271,19 +347,19 @@ def layers(
     >>> [layer.name for layer in layers(config)][-3:]
     ['stage1_block1_conv3', 'stage1_block1_conv3_bn', 'head_fc']
     """
-    yield from _conv_bn("", "stem_conv")
+    yield from _stem_layers(config)
     inputs = config.stem_width
     for number, stage in enumerate(plan.stages(config), start=1):
         for block in range(1, stage.depth + 1):
             yield from _block_layers(config, stage, inputs, (number, block))
             inputs = stage.width
     if config.head_width:
-        yield from _conv_bn("", "head_conv")
+        yield from _conv_bn("head_conv")
     if include_top:
         yield Layer("head_fc", "dense", "head_fc")
 
 
-def _their_name(family, layer, with_se):
+def _their_name(family, layer, config):
     if not layer.stage:
         return family.ends[layer.part]
     prefix = family.block.format(
@@ -292,11 +368,13 @@ def _their_name(family, layer, with_se):
         stage_2=layer.stage + 1,
         block=layer.block,
         block_0=layer.block - 1,
-        letter="Y" if with_se else "X",
+        letter="Y" if config.se_ratio else "X",
     )
-    parts = family.parts
-    if with_se:
-        parts = {**parts, **family.parts_with_se}
+    parts = dict(family.parts)
+    if config.se_ratio:
+        parts |= family.parts_with_se
+    if config.projection == "pool":
+        parts |= family.parts_with_pool
     return prefix + parts[layer.part]
 
 
@@ -347,11 +425,12 @@ def mapping(
     _check_expressible(config, family)
     layout = FAMILIES[family]
     order = channel_order or layout.channel_order
+    first_conv = plan.stem_convs(config)[0].name
     sources = {}
     for layer in layers(config, include_top):
-        name = _their_name(layout, layer, bool(config.se_ratio))
+        name = _their_name(layout, layer, config)
         for ours, (theirs, transform) in layout.variables[layer.kind].items():
-            if layer.name == "stem_conv" and order == "BGR":
+            if layer.name == first_conv and order == "BGR":
                 transform = f"bgr_{transform}"
             sources[f"{layer.name}/{ours}"] = Source(
                 f"{name}{layout.separator}{theirs}", transform

@@ -58,7 +58,8 @@ class Recognised:
         """Whether the stages are those of a configuration."""
         wanted = stage_shapes(config)
         return (
-            bool(config.se_ratio) == self.has_se
+            config.block in names.FAMILIES[self.family].blocks
+            and bool(config.se_ratio) == self.has_se
             and len(wanted) == len(self.stages)
             and all(map(_agree, self.stages, wanted))
         )
@@ -117,7 +118,7 @@ def recognise(tensors: Tensors) -> Recognised:
         tensors = tensors.renamed(_complete_transformers_name)
     for family, layout in names.FAMILIES.items():
         stages = _stages(layout, tensors.shapes)
-        if _ends_in(layout, "stem_conv", tensors) and stages:
+        if _has_stem(layout, tensors) and stages:
             return Recognised(
                 family,
                 tensors,
@@ -143,8 +144,10 @@ def _kernel_name(layout, module):
     return f"{module}{layout.separator}{theirs}"
 
 
-def _ends_in(layout, part, tensors):
-    return _kernel_name(layout, layout.ends[part]) in tensors
+def _has_stem(layout, tensors):
+    parts = ("stem_conv", "stem_conv1")
+    modules = [layout.ends[part] for part in parts if part in layout.ends]
+    return any(_kernel_name(layout, module) in tensors for module in modules)
 
 
 def _block_pattern(layout):
