@@ -23,7 +23,7 @@ from torch import nn
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
-import oracle_weights  # noqa: E402
+import oracle_weights
 
 MEAN = np.array([123.675, 116.28, 103.53], "f4")
 STD = np.array([58.395, 57.12, 57.375], "f4")
@@ -267,7 +267,8 @@ _KEYS = {"classy": _classy_key, "swag": _swag_key}
 
 def normalised(images, family):
     """Returns RGB in 0..255 as the family's networks want it."""
-    images = (images - MEAN) / STD
+    mean, std = (127.5, 127.5) if family == "byobnet" else (MEAN, STD)
+    images = (images - np.float32(mean)) / np.float32(std)
     if family == "pycls":
         images = images[..., ::-1]
     return torch.from_numpy(images.transpose(0, 3, 1, 2).copy())
@@ -296,9 +297,7 @@ def condition(model, images, seed):
                 uniform(module.bias, -0.2, 0.2)
     model.train()(images)
     for norm in norms:
-        sign = torch.randint(
-            0, 2, norm.running_mean.shape, generator=generator
-        )
+        sign = torch.randint(0, 2, norm.running_mean.shape, generator=generator)
         norm.running_mean += 0.1 * norm.running_var.sqrt() * (2 * sign - 1)
         factor = torch.empty_like(norm.running_var)
         uniform(factor, 0.8, 1.25)
