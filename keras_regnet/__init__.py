@@ -10,6 +10,7 @@ from keras_regnet.models import AnyNet
 from keras_regnet.models import build
 from keras_regnet.models import RegNet
 from keras_regnet.models import RegNetModel
+from keras_regnet.models import RegNetV
 from keras_regnet.models import RegNetX
 from keras_regnet.models import RegNetY
 from keras_regnet.models import RegNetZ
@@ -18,6 +19,7 @@ from keras_regnet.preprocessing import preprocess_input
 from keras_regnet.variants import get_config
 from keras_regnet.variants import list_variants
 from keras_regnet.version import VERSION
+from keras_regnet.weights import list_weights
 
 __version__ = VERSION
 
@@ -28,6 +30,7 @@ __all__ = [
     "RegNet",
     "RegNetConfig",
     "RegNetModel",
+    "RegNetV",
     "RegNetX",
     "RegNetY",
     "RegNetZ",
@@ -37,6 +40,7 @@ __all__ = [
     "get_config",
     "layers",
     "list_variants",
+    "list_weights",
     "preprocess_input",
     "replace_head",
 ]

@@ -21,6 +21,9 @@ BATCH_NORM_MOMENTUM = 0.9
 BATCH_NORM_EPSILON = 1e-5
 HEAD_STDDEV = 0.01
 
+# Nothing follows the sum of these.
+_LINEAR_BLOCKS = ("z", "pre")
+
 
 def _conv_initializer():
     """The paper's: fan-out of the whole kernel, groups not considered.
@@ -65,12 +68,13 @@ class LayerMaker:
     zero_init_last_gamma: bool = False
 
     def __post_init__(self) -> None:
-        name = self.config.activation
-        try:
-            keras.activations.get(name)
-        except ValueError as error:
-            known = sorted(filter(_is_activation, dir(keras.activations)))
-            raise errors.unknown_value("activation", name, known) from error
+        for argument in ("activation", "se_activation"):
+            name = getattr(self.config, argument)
+            try:
+                keras.activations.get(name)
+            except ValueError as error:
+                known = sorted(filter(_is_activation, dir(keras.activations)))
+                raise errors.unknown_value(argument, name, known) from error
 
     @property
     def channel_axis(self) -> int:
@@ -93,7 +97,22 @@ class LayerMaker:
             name=name,
         )(x)
 
-    def conv(self, x, filters, kernel, name, *, stride=1, groups=1, dilation=1):
+    def norm_act(self, x, name):
+        """Normalises, then activates."""
+        return self.activation(self.batch_norm(x, name), f"{name}_act")
+
+    def conv(
+        self,
+        x,
+        filters,
+        kernel,
+        name,
+        *,
+        stride=1,
+        groups=1,
+        dilation=1,
+        initializer=None,
+    ):
         """Convolves without bias; height and width shrink by the stride."""
         padding = "same"
         if stride > 1 and kernel > 1 and self.config.padding == "symmetric":
@@ -109,7 +128,7 @@ class LayerMaker:
             groups=groups,
             dilation_rate=dilation,
             use_bias=False,
-            kernel_initializer=_conv_initializer(),
+            kernel_initializer=initializer or _conv_initializer(),
             data_format=self.data_format,
             name=name,
         )(x)
@@ -133,9 +152,8 @@ class LayerMaker:
         gate = keras.layers.GlobalAveragePooling2D(
             keepdims=True, data_format=self.data_format, name=f"{name}_pool"
         )(x)
-        gate = self._gate_conv(
-            gate, squeeze, self.config.activation, f"{name}_reduce"
-        )
+        activation = self.config.se_activation or self.config.activation
+        gate = self._gate_conv(gate, squeeze, activation, f"{name}_reduce")
         gate = self._gate_conv(gate, width, "sigmoid", f"{name}_expand")
         return keras.layers.Multiply(name=f"{name}_scale")([x, gate])
 
@@ -151,21 +169,20 @@ class LayerMaker:
         )(x)
 
 
-def stem_conv(make: LayerMaker, x):
-    """Returns the output of the stem's convolution.
+def stem_conv(make: LayerMaker, x, conv: plan.StemConv):
+    """Returns the output of one of the stem's convolutions.
 
     Args:
       make: the layers' maker.
-      x: images (batch, height, width, channels).
+      x: images (batch, height, width, channels) or what the convolution
+        before returned.
+      conv: name, width, kernel and stride.
 
     Returns:
-      (batch, height / s, width / s, stem_width); s is 1 for the stem "cifar"
-      and 2 for the others.
+      (batch, height / stride, width / stride, conv.width).
     """
-    kernel, stride = plan.STEM_CONVS[make.config.stem]
-    return make.conv_bn_act(
-        x, make.config.stem_width, kernel, "stem_conv", stride=stride
-    )
+    apply = make.conv if conv.bare else make.conv_bn_act
+    return apply(x, conv.width, conv.kernel, conv.name, stride=conv.stride)
 
 
 def stem_pool(make: LayerMaker, x):
@@ -198,20 +215,34 @@ def _spatial(stage, first):
 def _bottleneck(make, x, stage, first, name):
     """1x1, 3x3 in groups, [SE], 1x1: blocks X, Y, R and Z."""
     inputs = x.shape[make.channel_axis]
-    inner = stage.inner_width
+    inner, groups = stage.inner_of(first)
+    options = {"groups": groups, **_spatial(stage, first)}
     x = make.conv_bn_act(x, inner, 1, f"{name}_conv1")
-    x = make.conv_bn_act(
-        x,
-        inner,
-        3,
-        f"{name}_conv2",
-        groups=stage.groups,
-        **_spatial(stage, first),
-    )
-    squeeze = squeeze_width(inputs, make.config.se_ratio)
+    x = make.conv_bn_act(x, inner, 3, f"{name}_conv2", **options)
+    squeeze = squeeze_width(make.config, inputs, inner)
     if squeeze:
         x = make.squeeze_excite(x, squeeze, f"{name}_se")
     return make.conv_bn(x, stage.width, 1, f"{name}_conv3", last=True)
+
+
+def _pre_activated(make, x, stage, first, name):
+    """The same with norm and activation before each convolution.
+
+    Those before the first are applied already: the shortcut has them too.
+    """
+    inputs = x.shape[make.channel_axis]
+    inner, groups = stage.inner_of(first)
+    options = {"groups": groups, **_spatial(stage, first)}
+    x = make.conv(x, inner, 1, f"{name}_conv1")
+    x = make.norm_act(x, f"{name}_norm2")
+    x = make.conv(x, inner, 3, f"{name}_conv2", **options)
+    squeeze = squeeze_width(make.config, inputs, inner)
+    if squeeze:
+        x = make.squeeze_excite(x, squeeze, f"{name}_se")
+    x = make.norm_act(x, f"{name}_norm3")
+    # A gamma of zero in front of a ReLU would never learn; a kernel does.
+    zeros = keras.initializers.Zeros() if make.zero_init_last_gamma else None
+    return make.conv(x, stage.width, 1, f"{name}_conv3", initializer=zeros)
 
 
 def _plain(make, x, stage, first, name):
@@ -239,6 +270,7 @@ def _basic(make, x, stage, first, name):
 _MAIN_PATHS = {
     "x": _bottleneck,
     "z": _bottleneck,
+    "pre": _pre_activated,
     "v": _plain,
     "vr": _plain,
     "basic": _basic,
@@ -254,11 +286,24 @@ def _shortcut(make, x, stage, first, name):
         stage.nominal_stride if first else 1,
     )
     if kind == "project":
-        stride = stage.stride if first else 1
-        return make.conv_bn(
-            x, stage.width, 1, f"{name}_shortcut", stride=stride
-        )
+        return _projection(make, x, stage, first, f"{name}_shortcut")
     return x if kind == "identity" else None
+
+
+def _projection(make, x, stage, first, name):
+    """Returns a shortcut that changes width or size."""
+    stride = stage.stride if first else 1
+    if make.config.projection == "pool" and stride > 1:
+        # At an odd size the last window holds fewer pixels.
+        x = keras.layers.AveragePooling2D(
+            stride,
+            padding="same",
+            data_format=make.data_format,
+            name=f"{name}_pool",
+        )(x)
+        stride = 1
+    apply = make.conv if make.config.block == "pre" else make.conv_bn
+    return apply(x, stage.width, 1, name, stride=stride)
 
 
 def block(make: LayerMaker, x, stage: Stage, first: bool, name: str, drop=0.0):
@@ -277,8 +322,11 @@ def block(make: LayerMaker, x, stage: Stage, first: bool, name: str, drop=0.0):
       its first block, otherwise 1.
 
     Source:
-      Paper, figure 4 and appendix D; stochastic depth: arXiv 1603.09382.
+      Paper, figure 4 and appendix D; stochastic depth: arXiv 1603.09382;
+      pre-activation: arXiv 1603.05027, as timm's RegNetV has it.
     """
+    if make.config.block == "pre":
+        x = make.norm_act(x, f"{name}_norm1")
     main = _MAIN_PATHS[make.config.block](make, x, stage, first, name)
     shortcut = _shortcut(make, x, stage, first, name)
     if shortcut is not None:
@@ -288,8 +336,7 @@ def block(make: LayerMaker, x, stage: Stage, first: bool, name: str, drop=0.0):
             )(main)
         # In this order a file of tf_keras.applications loads by topology.
         main = keras.layers.Add(name=f"{name}_add")([main, shortcut])
-    # The inverted bottleneck is linear: nothing follows its sum.
-    if make.config.block == "z":
+    if make.config.block in _LINEAR_BLOCKS:
         return main
     return make.activation(main, f"{name}_act")
 
@@ -325,6 +372,6 @@ def head(make: LayerMaker, x):
     """
     if make.config.head_width:
         return make.conv_bn_act(x, make.config.head_width, 1, "head_conv")
-    if make.config.block == "z":
+    if make.config.block in _LINEAR_BLOCKS:
         return make.activation(x, "head_act")
     return x

@@ -4,7 +4,7 @@ Two independent counts: from a configuration (no Keras, fast enough for a
 sampler) and from a built Keras model (walking its graph). What is counted is
 the reference's: convolutions and dense layers, their biases included; batch
 norm has two parameters a channel and is otherwise free; activations are the
-outputs of convolutions, dense layers and the stem's max-pool. No Keras here:
+outputs of convolutions, dense layers and pools with a window. No Keras here:
 a model is walked through its public attributes.
 """
 
@@ -28,7 +28,7 @@ class Complexity:
       flops: multiply-adds.
       params: trainable parameters.
       activations: elements in the outputs of convolutions, dense layers and
-        the stem's max-pool.
+        pools with a window (of a stem or a shortcut, not the head's).
     """
 
     flops: int = 0
@@ -125,9 +125,16 @@ def _conv(size, kernel, inputs, outputs, groups=1, bias=False):
     return Complexity(params * positions, params, outputs * positions)
 
 
+def _batch_norm(width):
+    return Complexity(params=2 * width)
+
+
 def _conv_bn(size, kernel, inputs, outputs, groups=1):
-    batch_norm = Complexity(params=2 * outputs)
-    return _conv(size, kernel, inputs, outputs, groups) + batch_norm
+    return _conv(size, kernel, inputs, outputs, groups) + _batch_norm(outputs)
+
+
+def _pool(size, width):
+    return Complexity(activations=width * size[0] * size[1])
 
 
 def _squeeze_excite(width, squeeze):
@@ -136,34 +143,43 @@ def _squeeze_excite(width, squeeze):
     return down + _conv(pixel, 1, squeeze, width, bias=True)
 
 
-def squeeze_width(inputs: int, se_ratio: float) -> int:
+def squeeze_width(config: NetworkTemplate, inputs: int, inner: int) -> int:
     """Returns the inner width of squeeze-and-excitation, 0 for none.
 
     Args:
+      config: has the ratio, and says of which width it is.
       inputs: channels of the *block's* input.
-      se_ratio: squeeze width / `inputs`.
+      inner: channels of its 3x3 convolution.
 
     Returns:
-      The nearest integer, at least 1 unless `se_ratio` is 0.
+      The nearest integer, at least 1 unless the ratio is 0; of the inner
+      width the nearest multiple of 8, halves up, at least 8.
     """
-    return max(1, round(inputs * se_ratio)) if se_ratio else 0
+    if not config.se_ratio:
+        return 0
+    if config.se_from == "input":
+        return max(1, round(inputs * config.se_ratio))
+    return max(8, int(inner * config.se_ratio + 4) // 8 * 8)
 
 
-def _bottleneck(config, size, inputs, stage, stride):
-    after = _shrink(size, stride)
-    inner = stage.inner_width
+def _bottleneck(config, size, inputs, stage, first):
+    after = _shrink(size, stage.stride if first else 1)
+    inner, groups = stage.inner_of(first)
     total = _conv_bn(size, 1, inputs, inner)
-    total += _conv_bn(after, 3, inner, inner, stage.groups)
-    squeeze = squeeze_width(inputs, config.se_ratio)
+    total += _conv_bn(after, 3, inner, inner, groups)
+    squeeze = squeeze_width(config, inputs, inner)
     if squeeze:
         total += _squeeze_excite(inner, squeeze)
-    return total + _conv_bn(after, 1, inner, stage.width)
+    total += _conv(after, 1, inner, stage.width)
+    # Two norms follow the first convolutions; the third is before the block
+    # or behind it.
+    return total + _batch_norm(inputs if config.block == "pre" else stage.width)
 
 
 def _plain(convolutions):
-    def count(config, size, inputs, stage, stride):
+    def count(config, size, inputs, stage, first):
         del config
-        after = _shrink(size, stride)
+        after = _shrink(size, stage.stride if first else 1)
         first = _conv_bn(after, 3, inputs, stage.width)
         other = _conv_bn(after, 3, stage.width, stage.width)
         return first + other * (convolutions - 1)
@@ -174,28 +190,43 @@ def _plain(convolutions):
 _MAIN_PATHS = {
     "x": _bottleneck,
     "z": _bottleneck,
+    "pre": _bottleneck,
     "v": _plain(1),
     "vr": _plain(1),
     "basic": _plain(2),
 }
 
 
-def _block(config, size, inputs, stage, stride):
-    total = _MAIN_PATHS[config.block](config, size, inputs, stage, stride)
+def _block(config, size, inputs, stage, first):
+    total = _MAIN_PATHS[config.block](config, size, inputs, stage, first)
+    stride = stage.stride if first else 1
     if plan.shortcut(config.block, inputs, stage.width, stride) == "project":
-        total += _conv_bn(_shrink(size, stride), 1, inputs, stage.width)
+        total += _projection(
+            config, _shrink(size, stride), inputs, stage, stride
+        )
+    return total
+
+
+def _projection(config, after, inputs, stage, stride):
+    total = _conv(after, 1, inputs, stage.width)
+    if config.block != "pre":
+        total += _batch_norm(stage.width)
+    if config.projection == "pool" and stride > 1:
+        total += _pool(after, inputs)
     return total
 
 
 def _stem(config, size, channels):
     """Returns the stem's complexity and the size after it."""
-    kernel, stride = plan.STEM_CONVS[config.stem]
-    size = _shrink(size, stride)
-    total = _conv_bn(size, kernel, channels, config.stem_width)
+    total = Complexity()
+    for conv in plan.stem_convs(config):
+        size = _shrink(size, conv.stride)
+        apply = _conv if conv.bare else _conv_bn
+        total += apply(size, conv.kernel, channels, conv.width)
+        channels = conv.width
     if config.stem == "resnet":
         size = _shrink(size, 2)
-        pooled = config.stem_width * size[0] * size[1]
-        total += Complexity(activations=pooled)
+        total += _pool(size, config.stem_width)
     return total, size
 
 
@@ -213,9 +244,10 @@ def _of_config(config, input_shape, classes):
     total, size = _stem(config, input_shape[:2], input_shape[2])
     width = config.stem_width
     for stage in plan.stages(config):
-        total += _block(config, size, width, stage, stage.stride)
+        total += _block(config, size, width, stage, first=True)
         size, width = _shrink(size, stage.stride), stage.width
-        total += _block(config, size, width, stage, 1) * (stage.depth - 1)
+        rest = _block(config, size, width, stage, first=False)
+        total += rest * (stage.depth - 1)
     return total + _head(config, size, width, classes)
 
 

@@ -16,13 +16,18 @@ from typing import Any
 
 from keras_regnet import errors
 
-BLOCKS = ("x", "y", "r", "v", "vr", "z", "basic")
-STEMS = ("simple", "cifar", "resnet")
+BLOCKS = ("x", "y", "r", "v", "vr", "z", "pre", "basic")
+STEMS = ("simple", "cifar", "resnet", "tiered")
+PROJECTIONS = ("conv", "pool")
+EXPANSIONS = ("output", "input")
+SQUEEZES = ("input", "inner")
 PADDINGS = ("symmetric", "same")
 WIDTH_ROUNDINGS = ("pycls", "torchvision")
 
 # Blocks made of plain 3x3 convolutions: no bottleneck, groups or SE.
 _PLAIN_BLOCKS = ("v", "vr", "basic")
+# Blocks without a shortcut where the shape changes.
+_UNPROJECTED_BLOCKS = ("v", "z")
 _SE_RATIO_OF_Y = 0.25
 
 
@@ -55,6 +60,14 @@ def _plain(value):
 def _check_name(name, value, allowed):
     if not isinstance(value, str) or value not in allowed:
         raise errors.unknown_value(name, value, allowed)
+
+
+def _check_activation(name, value):
+    if not isinstance(value, str) or not value:
+        raise ValueError(
+            f"`{name}` must be the name of a Keras activation. "
+            f"Received: {name}={value!r}"
+        )
 
 
 def inner_width(width: int, bottleneck_ratio: float) -> int:
@@ -99,11 +112,22 @@ class NetworkTemplate:
       block: "x" is the bottleneck with a grouped 3x3 convolution; "y" is "x"
         with squeeze-and-excitation and "r" is "x" without groups (both are
         stored as "x"); "v" is one 3x3 convolution and "vr" the same with a
-        residual; "z" is the linear inverted bottleneck; "basic" is the
-        residual block of two 3x3 convolutions.
+        residual; "z" is the linear inverted bottleneck; "pre" is "x" with
+        norm and activation before each convolution and behind none, after a
+        stem without them; "basic" is the residual block of two 3x3
+        convolutions.
       se_ratio: squeeze width / width of the block's input; 0 for none.
+      se_from: "input" as above; with "inner" the ratio is to the width of
+        the 3x3 convolution, and the squeeze width a multiple of 8.
+      se_activation: between the two convolutions of squeeze-and-excitation;
+        None for `activation`.
+      expand_from: which width the bottleneck ratio is of: that of the
+        block's "output", or of its "input" (they differ in a stage's first).
+      projection: what a shortcut is where the shape changes: "conv" is a
+        strided 1x1 convolution; with "pool" an average pool has the stride.
       stem: "simple" is 3x3 with stride 2, "cifar" is 3x3 with stride 1,
-        "resnet" is 7x7 with stride 2 and a 3x3 max-pool with stride 2.
+        "resnet" is 7x7 with stride 2 and a 3x3 max-pool with stride 2;
+        "tiered" is three 3x3 of growing width with strides 2, 1 and 2.
       stem_width: channels.
       head_width: channels of a 1x1 convolution before the pool; 0 for none.
       activation: name of a Keras activation.
@@ -116,6 +140,10 @@ class NetworkTemplate:
 
     block: str = "x"
     se_ratio: float = 0.0
+    se_from: str = "input"
+    se_activation: str | None = None
+    expand_from: str = "output"
+    projection: str = "conv"
     stem: str = "simple"
     stem_width: int = 32
     head_width: int = 0
@@ -126,14 +154,29 @@ class NetworkTemplate:
         _check_name("block", self.block, BLOCKS)
         _check_name("stem", self.stem, STEMS)
         _check_name("padding", self.padding, PADDINGS)
+        _check_name("projection", self.projection, PROJECTIONS)
+        _check_name("expand_from", self.expand_from, EXPANSIONS)
+        _check_name("se_from", self.se_from, SQUEEZES)
         _check_number("stem_width", self.stem_width, above=0, integer=True)
         _check_number("head_width", self.head_width, above=-1, integer=True)
         if self.se_ratio:
             _check_ratio("se_ratio", self.se_ratio)
-        if not isinstance(self.activation, str) or not self.activation:
+        _check_activation("activation", self.activation)
+        if self.se_activation is not None:
+            _check_activation("se_activation", self.se_activation)
+        self._validate_block(group_widths, bottleneck_ratios)
+
+    def _validate_block(self, group_widths, bottleneck_ratios) -> None:
+        """Refuses what the block does not have."""
+        if self.block in _UNPROJECTED_BLOCKS and self.projection != "conv":
             raise ValueError(
-                "`activation` must be the name of a Keras activation. "
-                f"Received: activation={self.activation!r}"
+                f"`projection` must be 'conv' with block={self.block!r}, which "
+                f"has none. Received: projection={self.projection!r}"
+            )
+        if self.block in _PLAIN_BLOCKS and self.expand_from != "output":
+            raise ValueError(
+                f"`expand_from` must be 'output' with block={self.block!r}. "
+                f"Received: expand_from={self.expand_from!r}"
             )
         grouped = any(width is not None for width in group_widths)
         if self.block in (*_PLAIN_BLOCKS, "r") and grouped:
@@ -152,8 +195,10 @@ class NetworkTemplate:
                 f"Received: se_ratio={self.se_ratio}"
             )
 
-    def _store_block_as_x(self) -> None:
-        """Gives "y" and "r" the one spelling under which they are equal."""
+    def _store_one_spelling(self) -> None:
+        """Makes configurations of equal networks equal."""
+        if self.se_activation == self.activation:
+            self._set(se_activation=None)
         if self.block == "y":
             self._set(block="x", se_ratio=self.se_ratio or _SE_RATIO_OF_Y)
         elif self.block == "r":
@@ -234,7 +279,18 @@ class RegNetConfig(NetworkTemplate):
             _check_number("strides", stride, above=0, integer=True)
         _check_name("width_rounding", self.width_rounding, WIDTH_ROUNDINGS)
         self._validate_template([self.group_width], [self.bottleneck_ratio])
-        self._store_block_as_x()
+        self._store_one_spelling()
+
+
+def _check_group_width(stage, width, ratio, group_width):
+    inner = inner_width(width, ratio)
+    if inner % group_width:
+        raise ValueError(
+            "`group_widths` must divide the inner width (width / "
+            f"bottleneck ratio) of their stage. Received: stage "
+            f"{stage} with width={width}, bottleneck_ratio={ratio}, "
+            f"inner width={inner}, group_width={group_width}"
+        )
 
 
 def _per_stage(name, value, stages):
@@ -295,24 +351,25 @@ class AnyNetConfig(NetworkTemplate):
             _check_ratio("bottleneck_ratios", ratio)
         self._validate_template(self.group_widths, self.bottleneck_ratios)
         self._check_group_widths()
-        self._store_block_as_x()
+        self._store_one_spelling()
 
     def _check_group_widths(self) -> None:
         stages = zip(
-            self.widths, self.bottleneck_ratios, self.group_widths, strict=True
+            (self.stem_width, *self.widths),
+            self.widths,
+            self.bottleneck_ratios,
+            self.group_widths,
+            strict=False,  # The last width is no stage's input.
         )
-        for stage, (width, ratio, group_width) in enumerate(stages, start=1):
-            if group_width is None:
+        for stage, (before, width, ratio, group) in enumerate(stages, start=1):
+            if group is None:
                 continue
-            _check_number("group_widths", group_width, above=0, integer=True)
-            inner = inner_width(width, ratio)
-            if inner % group_width:
-                raise ValueError(
-                    "`group_widths` must divide the inner width (width / "
-                    f"bottleneck ratio) of their stage. Received: stage "
-                    f"{stage} with width={width}, bottleneck_ratio={ratio}, "
-                    f"inner width={inner}, group_width={group_width}"
-                )
+            _check_number("group_widths", group, above=0, integer=True)
+            expanded = (width,)
+            if self.expand_from == "input":
+                expanded = (before, width)
+            for expanded_width in expanded:
+                _check_group_width(stage, expanded_width, ratio, group)
 
 
 _TYPES = {cls.__name__: cls for cls in (RegNetConfig, AnyNetConfig)}

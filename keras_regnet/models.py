@@ -4,6 +4,7 @@ import inspect
 import itertools
 import math
 import numbers
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -169,7 +170,7 @@ def _call_rematerialised(segment, x):
 
 def build(
     config: RegNetConfig | AnyNetConfig | str,
-    weights: str | None = None,
+    weights: str | os.PathLike | None = None,
     include_top: bool = True,
     input_tensor: Any = None,
     input_shape: tuple[int | None, ...] | None = None,
@@ -184,6 +185,7 @@ def build(
     output_stride: int | None = None,
     zero_init_last_gamma: bool = False,
     synchronized_bn: bool = False,
+    tag: str | None = None,
 ) -> RegNetModel:
     """Builds a network as a functional Keras model.
 
@@ -192,7 +194,11 @@ def build(
 
     Args:
       config: a configuration, or the name of a variant.
-      weights: None for random weights, or a `.keras` or `.weights.h5` file.
+      weights: None for random weights; "imagenet" for the paper's; the tag of
+        another set of `list_weights`; "hf:owner/name" for a repository of the
+        Hugging Face hub; or the path of a file: `.safetensors`, `.keras`,
+        `.weights.h5`, `.h5`, or with PyTorch `.pth`, `.pt`, `.pyth`, `.bin`,
+        `.torch`. The model gets their padding and normalisation.
       include_top: whether the pool and the classifier are part of it.
       input_tensor: a Keras tensor to start from; None for a new input.
       input_shape: shape of one image, from 32 pixels up, None for any size;
@@ -212,6 +218,8 @@ def build(
       zero_init_last_gamma: whether residual branches start at zero.
       synchronized_bn: whether batch norm takes its statistics over all
         replicas.
+      tag: which of `list_weights` a file is, where its names and its hash do
+        not tell.
 
     Returns:
       A model from (batch, height, width, channels) to (batch, classes), or
@@ -236,7 +244,11 @@ def build(
     _check_options(pooling, classes, include_top)
     _check_rate("dropout_rate", dropout_rate)
     _check_rate("drop_path_rate", drop_path_rate)
-    weights_lib.check_name(weights)
+    _check_output_stride(output_stride, config)
+    request = weights_lib.resolve(
+        weights, config, tag=tag, classes=classes if include_top else None
+    )
+    config = request.config
     make = blocks.LayerMaker(
         config,
         keras.config.image_data_format(),
@@ -245,7 +257,7 @@ def build(
     )
     inputs, x = _inputs(make, input_tensor, input_shape, include_top)
     if include_preprocessing:
-        x = _normalise(make, x)
+        x = _normalise(make, x, request.mean, request.std)
     x, pyramid = _features(make, x, config, output_stride, drop_path_rate)
     if include_top:
         x = _pool(make, x, "avg")
@@ -254,7 +266,7 @@ def build(
         x = _pool(make, x, pooling)
     model = RegNetModel(inputs, x, name=name or _default_name(config))
     model.set_network(config, pyramid)
-    weights_lib.load(model, weights)
+    request.fill(model)
     return model
 
 
@@ -274,6 +286,15 @@ def _check_rate(name, rate):
         raise ValueError(
             f"`{name}` must be a number from 0 to below 1. "
             f"Received: {name}={rate!r}"
+        )
+
+
+def _check_output_stride(output_stride, config):
+    if output_stride is not None and config.projection == "pool":
+        raise ValueError(
+            "`output_stride` must be None with projection='pool': a pool "
+            "cannot be dilated. "
+            f"Received: output_stride={output_stride!r}"
         )
 
 
@@ -325,8 +346,9 @@ def _check_input_shape(make, shape, argument):
         )
 
 
-def _normalise(make, x):
-    mean, std = preprocessing.mean_and_std(x.shape[make.channel_axis])
+def _normalise(make, x, mean, std):
+    channels = x.shape[make.channel_axis]
+    mean, std = preprocessing.mean_and_std(channels, mean, std)
     # Half precision would round the factors by up to half a percent.
     half = keras.config.dtype_policy().compute_dtype.endswith("float16")
     return layers.Normalization(
@@ -345,9 +367,11 @@ def _features(make, x, config, output_stride, drop_path_rate):
     by dilation (a stride of 3 is nearest to two halvings); the last tensor of
     a level stands for it.
     """
-    level = int(config.stem != "cifar")
-    x = blocks.stem_conv(make, x)
-    pyramid = {f"P{level}": x}
+    level, pyramid = 0, {}
+    for conv in plan.stem_convs(config):
+        x = blocks.stem_conv(make, x, conv)
+        level += round(math.log2(conv.stride))
+        pyramid[f"P{level}"] = x
     if config.stem == "resnet":
         level += 1
         pyramid[f"P{level}"] = x = blocks.stem_pool(make, x)
@@ -580,7 +604,7 @@ def RegNetZ(variant: str = "500MF", *args, **kwargs) -> RegNetModel:
     """Builds a RegNetZ: linear inverted bottlenecks, SiLU, no projections.
 
     Args:
-      variant: "500MF" or "4GF", in any common spelling.
+      variant: "500MF", "4GF", "B16" ..., in any common spelling.
       *args: see `build`.
       **kwargs: see `build`.
 
@@ -591,10 +615,36 @@ def RegNetZ(variant: str = "500MF", *args, **kwargs) -> RegNetModel:
       ValueError: if an argument is none of those allowed.
 
     Source:
-      arXiv 2103.06877; ClassyVision's definitions.
+      arXiv 2103.06877; ClassyVision's definitions, and timm's of those with
+      letters.
 
     Example:
     >>> RegNetZ("500MF", include_top=False).output.shape
     (None, None, None, 1024)
     """
     return _variant(variant, "RegNetZ", args, kwargs)
+
+
+@_with_arguments_of_build
+def RegNetV(variant: str = "4GF", *args, **kwargs) -> RegNetModel:
+    """Builds a RegNetV: a RegNetY with pre-activation blocks and SiLU.
+
+    Args:
+      variant: "4GF" or "6.4GF", in any common spelling.
+      *args: see `build`.
+      **kwargs: see `build`.
+
+    Returns:
+      A functional Keras model, see `build`.
+
+    Raises:
+      ValueError: if an argument is none of those allowed.
+
+    Source:
+      timm's definitions, with the stages of RegNetY.
+
+    Example:
+    >>> RegNetV("4GF", include_top=False).output.shape
+    (None, None, None, 1088)
+    """
+    return _variant(variant, "RegNetV", args, kwargs)

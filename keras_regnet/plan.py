@@ -14,6 +14,7 @@ import numpy as np
 from keras_regnet.config import AnyNetConfig
 from keras_regnet.config import as_fraction
 from keras_regnet.config import inner_width
+from keras_regnet.config import NetworkTemplate
 from keras_regnet.config import RegNetConfig
 
 # Widths of a RegNet are multiples of this before groups are considered.
@@ -32,6 +33,8 @@ class Stage:
       stride: stride of the first block.
       inner_width: channels of each block's 3x3 convolution.
       group_width: channels per group of the 3x3 convolution.
+      first_inner_width: channels of the first block's 3x3 convolution.
+      first_groups: its number of groups.
       dilation: dilation of the 3x3 convolutions.
       first_dilation: dilation of the first one, which stands where the
         stride was and still sees the undilated image.
@@ -42,6 +45,8 @@ class Stage:
     stride: int
     inner_width: int
     group_width: int
+    first_inner_width: int
+    first_groups: int
     dilation: int = 1
     first_dilation: int = 1
 
@@ -52,8 +57,14 @@ class Stage:
 
     @property
     def groups(self) -> int:
-        """Number of groups of the 3x3 convolutions."""
+        """Number of groups of the 3x3 convolutions, but for the first."""
         return self.inner_width // self.group_width
+
+    def inner_of(self, first: bool) -> tuple[int, int]:
+        """Channels and groups of the 3x3 of the first or another block."""
+        if first:
+            return self.first_inner_width, self.first_groups
+        return self.inner_width, self.groups
 
 
 def block_widths(
@@ -197,35 +208,103 @@ def stages(config: RegNetConfig | AnyNetConfig) -> tuple[Stage, ...]:
     """
     if isinstance(config, RegNetConfig):
         config = anynet_config(config)
-    inner_widths = map(inner_width, config.widths, config.bottleneck_ratios)
+    ratios = config.bottleneck_ratios
+    inner_widths = tuple(map(inner_width, config.widths, ratios))
+    first_inner_widths = inner_widths
+    if config.expand_from == "input":
+        inputs = (config.stem_width, *config.widths[:-1])
+        first_inner_widths = tuple(map(inner_width, inputs, ratios))
     columns = zip(
         config.depths,
         config.widths,
         config.strides,
         inner_widths,
         config.group_widths,
+        first_inner_widths,
         strict=True,
     )
     return tuple(
-        Stage(depth, width, stride, inner, group_width or inner)
-        for depth, width, stride, inner, group_width in columns
+        Stage(
+            depth,
+            width,
+            stride,
+            inner,
+            group_width or inner,
+            first_inner,
+            first_groups=first_inner // (group_width or first_inner),
+        )
+        for depth, width, stride, inner, group_width, first_inner in columns
     )
 
 
-# Kernel size and stride of each stem's convolution.
-STEM_CONVS = {"simple": (3, 2), "cifar": (3, 1), "resnet": (7, 2)}
+@dataclasses.dataclass(frozen=True)
+class StemConv:
+    """One convolution of a stem.
+
+    Args:
+      name: of its layer.
+      width: channels of its output.
+      kernel: height and width of the kernel.
+      stride: stride.
+      bare: whether neither norm nor activation follow.
+    """
+
+    name: str
+    width: int
+    kernel: int
+    stride: int
+    bare: bool
+
+
+# Share of the stem's width, kernel and stride of each of its convolutions.
+_STEM_CONVS = {
+    "simple": ((1, 3, 2),),
+    "cifar": ((1, 3, 1),),
+    "resnet": ((1, 7, 2),),
+    "tiered": ((3 / 8, 3, 2), (1 / 2, 3, 1), (1, 3, 2)),
+}
+
+
+def stem_convs(config: NetworkTemplate) -> tuple[StemConv, ...]:
+    """Returns the convolutions of a network's stem.
+
+    Args:
+      config: a `RegNetConfig` or an `AnyNetConfig`.
+
+    Returns:
+      From the image on; the last has the stem's whole width, and is bare in
+      front of pre-activation blocks, which begin with a norm of their own.
+
+    Example:
+    >>> config = AnyNetConfig((1,), (64,), stem="tiered", stem_width=64)
+    >>> [(conv.width, conv.stride) for conv in stem_convs(config)]
+    [(24, 2), (32, 1), (64, 2)]
+    """
+    shapes = _STEM_CONVS[config.stem]
+    names = ["stem_conv"]
+    if len(shapes) > 1:
+        names = [f"stem_conv{number}" for number in range(1, len(shapes) + 1)]
+    convs = [
+        StemConv(
+            name, max(1, round(share * config.stem_width)), *shape, bare=False
+        )
+        for name, (share, *shape) in zip(names, shapes, strict=True)
+    ]
+    if config.block == "pre":
+        convs[-1] = dataclasses.replace(convs[-1], bare=True)
+    return tuple(convs)
 
 
 def stem_stride(stem: str) -> int:
     """Returns the factor by which a stem shrinks the image.
 
     Args:
-      stem: "simple", "cifar" or "resnet".
+      stem: "simple", "cifar", "resnet" or "tiered".
 
     Returns:
-      2, 1 or 4.
+      2, 1, 4 or 4.
     """
-    _, stride = STEM_CONVS[stem]
+    stride = math.prod(stride for _, _, stride in _STEM_CONVS[stem])
     return stride * (2 if stem == "resnet" else 1)
 
 
@@ -282,14 +361,15 @@ def shortcut(block: str, inputs: int, outputs: int, stride: int) -> str | None:
     """Returns what the shortcut of a block does.
 
     Args:
-      block: "x", "v", "vr", "z" or "basic".
+      block: "x", "v", "vr", "z", "pre" or "basic".
       inputs: channels of the block's input.
       outputs: channels of its output.
       stride: stride of the block, before any was replaced by dilation: a
         network keeps its weights when its strides go.
 
     Returns:
-      "identity", "project" (a strided 1x1 convolution), or None for none.
+      "identity", "project" (see `NetworkTemplate.projection`), or None for
+      none.
 
     Example:
     >>> shortcut("x", 32, 32, 2), shortcut("z", 32, 32, 1)

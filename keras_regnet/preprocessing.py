@@ -1,18 +1,30 @@
-"""From RGB in 0..255 to what a network's weights expect."""
+"""From images to what a network's weights expect."""
+
+from collections.abc import Sequence
+from typing import Any
 
 import keras
 import numpy as np
+from keras import ops
 
-# Of RGB images in 0..255, over the training set of ImageNet-1k.
-IMAGENET_MEAN = (123.675, 116.28, 103.53)
-IMAGENET_STD = (58.395, 57.12, 57.375)
+from keras_regnet import errors
+from keras_regnet.weights import records
+from keras_regnet.weights.records import WeightRecord
+
+_DATA_FORMATS = ("channels_last", "channels_first")
 
 
-def mean_and_std(channels: int) -> tuple[list[float], list[float]]:
+def mean_and_std(
+    channels: int,
+    mean: Sequence[float] = records.IMAGENET_MEAN,
+    std: Sequence[float] = records.IMAGENET_STD,
+) -> tuple[list[float], list[float]]:
     """Returns what normalises an image of any number of channels.
 
     Args:
       channels: number of channels; all but 3 share the mean of the three.
+      mean: of red, green and blue, of pixels in 0..255.
+      std: standard deviation, likewise.
 
     Returns:
       (mean, standard deviation), one number per channel, of pixels in 0..255.
@@ -21,48 +33,116 @@ def mean_and_std(channels: int) -> tuple[list[float], list[float]]:
     >>> [len(values) for values in mean_and_std(1)]
     [1, 1]
     """
-    mean, std = np.array(IMAGENET_MEAN), np.array(IMAGENET_STD)
+    mean, std = np.array(mean), np.array(std)
     if channels != 3:
         mean = np.full(channels, mean.mean())
         std = np.full(channels, std.mean())
     return mean.tolist(), std.tolist()
 
 
-def preprocess_input(images, data_format: str | None = None):
-    """Normalises images for a model without its own normalisation.
+def preprocess_input(
+    images: Any,
+    data_format: str | None = None,
+    *,
+    weights: str | WeightRecord | None = None,
+    variant: str | None = None,
+    normalise: bool = True,
+) -> Any:
+    """Prepares images as they were when the weights were evaluated.
 
-    Only for models built with `include_preprocessing=False`; every other
-    model does this itself and takes RGB in 0..255.
+    Normalisation is done once, here or in the model: by default here, for a
+    model built with `include_preprocessing=False`. Every other model does it
+    itself and takes RGB in 0..255; for such a model pass `normalise=False`,
+    and images are resized and cropped only.
 
     Args:
       images: RGB in 0..255, (..., height, width, channels), array or tensor.
       data_format: "channels_last", "channels_first" or None for Keras's
         default.
+      weights: a tag or record of `keras_regnet.list_weights`: the short side
+        is resized and the centre cropped as its source does. None leaves the
+        size, and takes ImageNet's mean and standard deviation.
+      variant: the network that `weights` is of, unless it is a record.
+      normalise: whether to subtract the mean and divide by the deviation.
 
     Returns:
-      Floats of the same shape, about -2 to 3.
+      Floats, (..., size, size, channels) with `weights`, else of the same
+      shape; about -2 to 3, or 0 to 255 with `normalise=False`.
 
     Raises:
-      ValueError: if `data_format` is neither.
+      ValueError: if there are no such weights or data format, or the images'
+        size is unknown where they are to be resized.
 
     Example:
     >>> import numpy as np
     >>> float(preprocess_input(np.zeros((1, 2, 2, 3)))[0, 0, 0, 0]).__round__(3)
     -2.118
+    >>> images = np.zeros((1, 300, 400, 3))
+    >>> preprocess_input(
+    ...     images, weights="tv2_in1k", variant="RegNetX-3.2GF"
+    ... ).shape[1:]
+    (224, 224, 3)
     """
-    data_format = (
-        keras.config.image_data_format() if data_format is None else data_format
-    )
-    if data_format not in ("channels_last", "channels_first"):
+    data_format = data_format or keras.config.image_data_format()
+    if data_format not in _DATA_FORMATS:
+        raise errors.unknown_value("data_format", data_format, _DATA_FORMATS)
+    record = _record(weights, variant)
+    images = ops.cast(images, "float32")
+    if record is not None:
+        images = _resize_and_crop(images, record, data_format)
+    return _normalise(images, record, data_format) if normalise else images
+
+
+def _record(weights, variant):
+    if weights is None or isinstance(weights, WeightRecord):
+        return weights
+    if variant is None:
         raise ValueError(
-            "`data_format` must be 'channels_last' or 'channels_first'. "
-            f"Received: data_format={data_format!r}"
+            "`variant` must name the network that the weights are of. "
+            f"Received: weights={weights!r}, variant=None"
         )
-    axis = -1 if data_format == "channels_last" else -3
+    return records.find(variant, weights)
+
+
+def _axes(data_format):
+    """Returns the axes of height, width and channels, from the end."""
+    return (-3, -2, -1) if data_format == "channels_last" else (-2, -1, -3)
+
+
+def _resize_and_crop(images, record, data_format):
+    height_axis, width_axis, _ = _axes(data_format)
+    size = images.shape[height_axis], images.shape[width_axis]
+    if None in size:
+        raise ValueError(
+            "`images` must have a known height and width to be resized. "
+            f"Received: shape={tuple(images.shape)}"
+        )
+    # The longer side is truncated, as PyTorch's transforms do it.
+    resized = tuple(record.resize * side // min(size) for side in size)
+    if resized != size:
+        images = ops.image.resize(
+            images,
+            resized,
+            interpolation=record.interpolation,
+            antialias=True,
+            data_format=data_format,
+        )
+        # The sources resize images of 8 bits, which stay of 8 bits.
+        images = ops.clip(ops.round(images), 0.0, 255.0)
+    slices = [slice(None)] * len(images.shape)
+    for axis, side in zip((height_axis, width_axis), resized, strict=True):
+        start = round((side - record.test_size) / 2)
+        slices[axis] = slice(start, start + record.test_size)
+    return images[tuple(slices)]
+
+
+def _normalise(images, record, data_format):
+    axis = _axes(data_format)[-1]
+    published = (record.mean, record.std) if record else ()
     mean, std = (
         np.asarray(values, dtype="float32")
-        for values in mean_and_std(images.shape[axis])
+        for values in mean_and_std(images.shape[axis], *published)
     )
     if axis == -3:
         mean, std = mean[:, None, None], std[:, None, None]
-    return (keras.ops.cast(images, "float32") - mean) / std
+    return (images - mean) / std

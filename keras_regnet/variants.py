@@ -3,16 +3,19 @@
 The rows hold the parameters of the paper; widths and depths are derived by
 `keras_regnet.plan`. Sources: paper, figures 15 and 16 (RegNetX, RegNetY up to
 32GF); ClassyVision's model definitions (RegNetY-64GF to 256GF, RegNetZ);
+timm's (RegNetY-256GF-SEER as VISSL trained it, RegNetZ-4.0GF-NoHeadConv,
+RegNetZ-B16 to E8, RegNetV);
 arXiv 1512.03385 and 1611.05431 as pycls configures them (ResNet, ResNeXt).
 """
 
+import dataclasses
 import re
 
 from keras_regnet import errors
 from keras_regnet.config import AnyNetConfig
 from keras_regnet.config import RegNetConfig
 
-FAMILIES = ("RegNetX", "RegNetY", "RegNetZ")
+FAMILIES = ("RegNetX", "RegNetY", "RegNetZ", "RegNetV")
 
 
 def _x(depth, w_0, w_a, w_m, group_width):
@@ -35,6 +38,41 @@ def _z(depth, w_0, w_a, w_m, group_width, head_width):
         se_ratio=0.25,
         activation="silu",
         head_width=head_width,
+    )
+
+
+def _v(depth, w_0, w_a, w_m, group_width, projection):
+    return RegNetConfig(
+        depth,
+        w_0,
+        w_a,
+        w_m,
+        group_width,
+        block="pre",
+        se_ratio=0.25,
+        activation="silu",
+        projection=projection,
+    )
+
+
+def _z_of_timm(
+    depths, widths, group_width, head_width, tiered=True, expansion=4
+):
+    return AnyNetConfig(
+        depths,
+        widths,
+        strides=(1 if tiered else 2, 2, 2, 2),
+        bottleneck_ratios=1 / expansion,
+        group_widths=group_width,
+        block="z",
+        se_ratio=0.25,
+        se_from="inner",
+        se_activation="relu",
+        expand_from="input",
+        stem="tiered" if tiered else "simple",
+        stem_width=64 if tiered else 32,
+        head_width=head_width,
+        activation="silu",
     )
 
 
@@ -82,8 +120,21 @@ _VARIANTS = {
     "RegNetY-64GF": _y(20, 352, 147.48, 2.4, 328),
     "RegNetY-128GF": _y(27, 456, 160.83, 2.52, 264),
     "RegNetY-256GF": _y(27, 640, 124.47, 2.04, 848),
+    "RegNetY-256GF-SEER": _y(27, 640, 230.83, 2.53, 373),
     "RegNetZ-500MF": _z(21, 16, 10.7, 2.51, 4, head_width=1024),
     "RegNetZ-4.0GF": _z(28, 48, 14.5, 2.226, 8, head_width=1536),
+    "RegNetZ-4.0GF-NoHeadConv": _z(28, 48, 14.5, 2.226, 8, head_width=0),
+    "RegNetZ-B16": _z_of_timm(
+        (2, 6, 12, 2), (48, 96, 192, 288), 16, 1536, tiered=False, expansion=3
+    ),
+    "RegNetZ-C16": _z_of_timm(
+        (2, 6, 12, 2), (48, 96, 192, 288), 16, 1536, tiered=False
+    ),
+    "RegNetZ-D32": _z_of_timm((3, 6, 12, 3), (64, 128, 256, 384), 32, 1792),
+    "RegNetZ-D8": _z_of_timm((3, 6, 12, 3), (64, 128, 256, 384), 8, 1792),
+    "RegNetZ-E8": _z_of_timm((3, 8, 16, 3), (96, 192, 384, 512), 8, 2048),
+    "RegNetV-4.0GF": _v(22, 96, 31.41, 2.24, 64, "conv"),
+    "RegNetV-6.4GF": _v(25, 112, 33.22, 2.27, 72, "pool"),
     "ResNet-50": _resnet((3, 4, 6, 3)),
     "ResNet-101": _resnet((3, 4, 23, 3)),
     "ResNet-152": _resnet((3, 8, 36, 3)),
@@ -94,7 +145,7 @@ _VARIANTS = {
 
 # "regnety_032", "RegNetY-3.2GF", "regnet_y_3_2gf", "3.2GF", "032" ...
 _REGNET_SPELLING = re.compile(
-    r"(?:regnet[-_ ]?(?P<family>[xyz])[-_ ]?)?"
+    r"(?:regnet[-_ ]?(?P<family>[xyzv])[-_ ]?)?"
     r"(?:(?P<flops>\d+(?:[._]\d+)?)(?P<unit>[mg])f?|(?P<code>\d{3,4}))"
 )
 _RESNET_SPELLING = re.compile(
@@ -117,15 +168,27 @@ def _key(name):
     return family, round(flops * (1000 if match["unit"] == "g" else 1))
 
 
-_NAMES = {_key(name): name for name in _VARIANTS}
+_NAMES = {_key(name): name for name in _VARIANTS if _key(name)}
+_NAMES_IN_LOWER_CASE = {name.lower(): name for name in _VARIANTS}
+# Where two networks are of one size or none is named, timm's names count.
+_NAMES_OF_TIMM = {
+    "regnety_2560": "RegNetY-256GF-SEER",
+    "regnetz_040": "RegNetZ-4.0GF-NoHeadConv",
+    "regnetz_040_h": "RegNetZ-4.0GF",
+    "regnetz_b16": "RegNetZ-B16",
+    "regnetz_c16": "RegNetZ-C16",
+    "regnetz_d32": "RegNetZ-D32",
+    "regnetz_d8": "RegNetZ-D8",
+    "regnetz_e8": "RegNetZ-E8",
+}
 
 
 def list_variants(family: str | None = None) -> tuple[str, ...]:
     """Returns the names of the published networks.
 
     Args:
-      family: "RegNetX", "RegNetY", "RegNetZ", "ResNet" or "ResNeXt" for the
-        networks of one family; None for all.
+      family: "RegNetX", "RegNetY", "RegNetZ", "RegNetV", "ResNet" or
+        "ResNeXt" for the networks of one family; None for all.
 
     Returns:
       Names as the papers print them, small to large within a family.
@@ -134,8 +197,8 @@ def list_variants(family: str | None = None) -> tuple[str, ...]:
       ValueError: if there is no such family.
 
     Example:
-    >>> list_variants("RegNetZ")
-    ('RegNetZ-500MF', 'RegNetZ-4.0GF')
+    >>> list_variants("RegNetV")
+    ('RegNetV-4.0GF', 'RegNetV-6.4GF')
     """
     if family is None:
         return tuple(_VARIANTS)
@@ -154,7 +217,7 @@ def variant_name(variant: str, family: str | None = None) -> str:
     Args:
       variant: "RegNetY-3.2GF", "regnety_032", "regnet_y_3_2gf", "resnet50";
         with a `family` also "3.2GF", "4.0GF", "4GF" or "032".
-      family: "RegNetX", "RegNetY" or "RegNetZ"; None if `variant` says it.
+      family: "RegNetX", "RegNetY" ...; None if `variant` says it.
 
     Returns:
       The key of `list_variants()`.
@@ -167,15 +230,26 @@ def variant_name(variant: str, family: str | None = None) -> str:
     ('RegNetY-4.0GF', 'RegNetY-3.2GF')
     """
     allowed = list_variants(family)
-    found_family, size = _key(variant) or (None, None)
-    if found_family is None and family is not None:
-        found_family = family.lower()
-    name = _NAMES.get((found_family, size))
+    name = _find(variant, family)
     if name not in allowed:
         raise errors.unknown_value(
             "variant", variant, _spelled_like(str(variant), allowed)
         )
     return name
+
+
+def _find(variant, family):
+    """Returns the printed name of whichever family, or None."""
+    text = str(variant).strip().lower()
+    prefix = f"{family}-".lower() if family else ""
+    for names in (_NAMES_OF_TIMM, _NAMES_IN_LOWER_CASE):
+        for spelling in (text, prefix + text):
+            if spelling in names:
+                return names[spelling]
+    found_family, size = _key(text) or (None, None)
+    if found_family is None and family is not None:
+        found_family = family.lower()
+    return _NAMES.get((found_family, size))
 
 
 def _spelled_like(variant, names):
@@ -194,7 +268,7 @@ def get_config(
 
     Args:
       variant: the name in any common spelling, see `variant_name`.
-      family: "RegNetX", "RegNetY" or "RegNetZ"; None if `variant` says it.
+      family: "RegNetX", "RegNetY" ...; None if `variant` says it.
 
     Returns:
       A `RegNetConfig`; for ResNet and ResNeXt an `AnyNetConfig`.
@@ -207,3 +281,32 @@ def get_config(
     16
     """
     return _VARIANTS[variant_name(variant, family)]
+
+
+def find_name(config: RegNetConfig | AnyNetConfig) -> str | None:
+    """Returns the name of a configuration.
+
+    Args:
+      config: a configuration.
+
+    Returns:
+      The published network that it is, whatever its padding and the rounding
+      of its widths; None if it is none.
+
+    Example:
+    >>> find_name(get_config("regnetx_002"))
+    'RegNetX-200MF'
+    """
+    plain = _without_rules(config)
+    for name, published in _VARIANTS.items():
+        if _without_rules(published) == plain:
+            return name
+    return None
+
+
+def _without_rules(config):
+    """Returns the configuration with the rules that weights may change."""
+    rules = {"padding": "symmetric"}
+    if isinstance(config, RegNetConfig):
+        rules["width_rounding"] = "pycls"
+    return dataclasses.replace(config, **rules)

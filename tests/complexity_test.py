@@ -1,3 +1,4 @@
+import dataclasses
 import math
 
 import hypothesis
@@ -8,12 +9,15 @@ from absl.testing import parameterized
 from hypothesis import strategies
 
 import keras_regnet
+from keras_regnet import plan
 from keras_regnet import variants
 from keras_regnet.complexity import complexity
 from keras_regnet.config import AnyNetConfig
 from keras_regnet.config import RegNetConfig
 
-BLOCKS = strategies.sampled_from(["x", "y", "z", "r", "v", "vr", "basic"])
+BLOCKS = strategies.sampled_from(
+    ["x", "y", "z", "pre", "r", "v", "vr", "basic"]
+)
 
 
 @strategies.composite
@@ -25,7 +29,7 @@ def anynet_configs(draw):
     def per_stage(values):
         return draw(strategies.lists(values, min_size=stages, max_size=stages))
 
-    grouped = block in ("x", "y", "z")
+    grouped = block in ("x", "y", "z", "pre")
     bottleneck = grouped or block == "r"
     return AnyNetConfig(
         depths=per_stage(strategies.integers(1, 2)),
@@ -38,8 +42,22 @@ def anynet_configs(draw):
             strategies.sampled_from([1, 2, 4] if grouped else [None])
         ),
         block=block,
-        stem=draw(strategies.sampled_from(["simple", "cifar", "resnet"])),
-        stem_width=draw(strategies.integers(1, 9)),
+        se_ratio=draw(strategies.sampled_from([0, 0.25] if grouped else [0])),
+        se_from=draw(strategies.sampled_from(["input", "inner"])),
+        expand_from=draw(
+            strategies.sampled_from(
+                ["input", "output"] if bottleneck else ["output"]
+            )
+        ),
+        projection=draw(
+            strategies.sampled_from(
+                ["conv"] if block in ("v", "z") else ["conv", "pool"]
+            )
+        ),
+        stem=draw(
+            strategies.sampled_from(["simple", "cifar", "resnet", "tiered"])
+        ),
+        stem_width=8 * draw(strategies.integers(1, 3)),
         head_width=draw(strategies.sampled_from([0, 12])),
         padding=draw(strategies.sampled_from(["symmetric", "same"])),
     )
@@ -67,19 +85,30 @@ class ComplexityTest(parameterized.TestCase):
             counted.activations / 1e6, activations, delta=0.06
         )
 
+    @parameterized.parameters(*published.rows("timm"))
+    def test_params_of_timm(self, variant, params, depths, widths):
+        config = variants.get_config(variant.removesuffix("_tv"))
+        if variant.endswith("_tv"):
+            config = dataclasses.replace(config, width_rounding="torchvision")
+        stages = plan.stages(config)
+        self.assertEqual(tuple(stage.depth for stage in stages), depths)
+        self.assertEqual(tuple(stage.width for stage in stages), widths)
+        self.assertEqual(complexity(config).params, params)
+
     def test_params_of_others(self):
         for variant, params in {
-            "RegNetZ-500MF": 7122742,  # timm regnetz_005
-            "RegNetZ-4GF": 28938880,  # timm regnetz_040_h
             "RegNetY-128GF": 644812894,  # torchvision regnet_y_128gf
         }.items():
             counted = complexity(variants.get_config(variant))
             self.assertEqual(counted.params, params)
 
     @parameterized.parameters(
-        *(name for name in variants.list_variants() if "GF" not in name),
+        *(name for name in variants.list_variants() if "MF" in name),
         "RegNetX-8.0GF",
-        "ResNet-50",
+        "RegNetZ-B16",
+        "RegNetZ-D8",
+        "RegNetV-4.0GF",
+        "RegNetV-6.4GF",
         "ResNeXt-50",
     )
     def test_model_agrees_with_config(self, variant):

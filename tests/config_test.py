@@ -69,6 +69,19 @@ class ConfigTest(parameterized.TestCase):
             "with width=64, bottleneck_ratio=1.0, inner width=64, "
             "group_width=24",
         ),
+        (
+            dict(group_widths=24, widths=(24, 48), expand_from="input"),
+            "Received: stage 1 with width=32",
+        ),
+        (dict(projection="max"), "Unknown `projection`. Allowed: 'conv'"),
+        (dict(block="z", projection="pool"), "`projection` must be 'conv'"),
+        (dict(expand_from="inputs"), "Did you mean 'input'"),
+        (
+            dict(block="vr", group_widths=None, expand_from="input"),
+            "`expand_from` must be 'output' with block='vr'",
+        ),
+        (dict(se_from="outer"), "Unknown `se_from`. Allowed: 'input', 'inner'"),
+        (dict(se_activation=""), "`se_activation` must be the name"),
     )
     def test_anynet_refuses(self, change, message):
         with self.assertRaisesRegex(ValueError, message):
@@ -92,6 +105,12 @@ class ConfigTest(parameterized.TestCase):
         ungrouped = {**REGNET, "group_width": None}
         self.assertEqual(
             RegNetConfig(**ungrouped, block="r"), RegNetConfig(**ungrouped)
+        )
+
+    def test_activation_of_the_gate_has_one_spelling(self):
+        self.assertEqual(
+            RegNetConfig(**REGNET, block="y", se_activation="relu"),
+            RegNetConfig(**REGNET, block="y"),
         )
 
     def test_numpy_values_become_plain(self):

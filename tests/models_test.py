@@ -224,6 +224,32 @@ class ArgumentsTest(parameterized.TestCase):
             _run(model, images), _run(stem, images), atol=1e-6
         )
 
+    def test_zero_init_silences_pre_activated_branches(self):
+        config = AnyNetConfig(
+            (1,), (8,), 1, group_widths=4, stem_width=8, block="pre"
+        )
+        model = keras_regnet.AnyNet(
+            config,
+            input_shape=(32, 32, 3),
+            classes=2,
+            zero_init_last_gamma=True,
+        )
+        before = keras.Model(
+            model.input, model.get_layer("stage1_block1_norm1_act").output
+        )
+        after = keras.Model(
+            model.input, model.get_layer("stage1_block1_add").output
+        )
+        images = _images(2, 32, 32, 3)
+        np.testing.assert_allclose(
+            _run(after, images), _run(before, images), atol=1e-6
+        )
+        # And they can learn: the gradient of what is zero is not.
+        model.compile("sgd", "sparse_categorical_crossentropy")
+        model.fit(images, np.array([0, 1]), verbose=0)
+        kernel = np.asarray(model.get_layer("stage1_block1_conv3").kernel)
+        self.assertGreater(np.abs(kernel).max(), 0)
+
     def test_synchronized_bn(self):
         model = keras_regnet.RegNet(
             SMALL, include_top=False, synchronized_bn=True
@@ -242,12 +268,22 @@ class ArgumentsTest(parameterized.TestCase):
         (dict(dropout_rate=1), "`dropout_rate` must be a number from 0"),
         (dict(drop_path_rate=-0.1), "`drop_path_rate` must be a number"),
         (dict(output_stride=12), "`output_stride` must be one of"),
-        (dict(weights="imagnet"), "`weights` must be None or the path"),
+        (dict(weights="imagnet"), "`weights` must be None or a path"),
         (dict(weights="missing.keras"), "a file that does not exist"),
     )
     def test_refuses(self, arguments, message):
         with self.assertRaisesRegex(ValueError, message):
             keras_regnet.RegNet(SMALL, **arguments)
+
+    def test_refuses_to_dilate_a_pool(self):
+        config = RegNetConfig(2, 16, 8, 2, 8, projection="pool")
+        with self.assertRaisesRegex(ValueError, "`output_stride` must be None"):
+            keras_regnet.build(config, output_stride=16)
+
+    def test_refuses_unknown_gate_activations(self):
+        config = RegNetConfig(2, 16, 8, 2, 8, se_activation="rleu")
+        with self.assertRaisesRegex(ValueError, "`se_activation`.* 'relu'"):
+            keras_regnet.build(config)
 
     def test_refuses_unknown_activations(self):
         config = RegNetConfig(2, 16, 8, 2, 8, activation="silou")
@@ -302,9 +338,9 @@ class StructureTest(parameterized.TestCase):
         self.assertEqual(*names)
         self.assertIn("stage2_block1_se_reduce/kernel", names[0])
 
-    @parameterized.parameters("x", "y", "r", "v", "vr", "z", "basic")
+    @parameterized.parameters("x", "y", "r", "v", "vr", "z", "pre", "basic")
     def test_every_block_trains(self, block):
-        grouped = block in ("x", "y", "z")
+        grouped = block in ("x", "y", "z", "pre")
         config = AnyNetConfig(
             (1, 2),
             (8, 16),
@@ -312,6 +348,7 @@ class StructureTest(parameterized.TestCase):
             group_widths=4 if grouped else None,
             bottleneck_ratios=0.5 if block == "z" else 1,
             block=block,
+            projection="pool" if block == "pre" else "conv",
         )
         model = keras_regnet.AnyNet(config, input_shape=(32, 32, 3), classes=3)
         model.compile("sgd", "sparse_categorical_crossentropy")
@@ -327,6 +364,7 @@ class StructureTest(parameterized.TestCase):
         ("simple", ["P1", "P2", "P3", "P4", "P5"], 1),
         ("cifar", ["P0", "P1", "P2", "P3", "P4"], 0),
         ("resnet", ["P1", "P2", "P3", "P4", "P5", "P6"], 1),
+        ("tiered", ["P1", "P2", "P3", "P4", "P5", "P6"], 1),
     )
     def test_pyramid(self, stem, levels, first):
         config = AnyNetConfig(
@@ -589,7 +627,7 @@ class PreprocessingTest(parameterized.TestCase):
         )
 
     def test_refuses_a_data_format(self):
-        with self.assertRaisesRegex(ValueError, "`data_format` must be"):
+        with self.assertRaisesRegex(ValueError, "Unknown `data_format`"):
             preprocessing.preprocess_input(_images(1, 4, 4, 3), "NHWC")
 
 

@@ -16,6 +16,27 @@ def images():
     return np.random.default_rng(0).uniform(0, 255, IMAGE_SHAPE).astype("f4")
 
 
+def photos(size):
+    """Returns two RGB images in 0..255 that are smooth here and rough there.
+
+    Args:
+      size: height and width.
+
+    Returns:
+      float32 array of whole numbers (2, size, size, 3); that of a smaller
+      size is no crop of a larger one.
+    """
+    rng = np.random.default_rng(size)
+    waves = rng.uniform(-0.3, 0.3, (2, 3, 4, 2))
+    phases = rng.uniform(0, 2 * np.pi, (2, 3, 4))
+    grid = np.stack(np.meshgrid(*[np.arange(size)] * 2, indexing="ij"))
+    angles = np.einsum("bckd,dhw->bhwck", waves, grid) + phases[:, None, None]
+    smooth = np.sin(angles).mean(-1)
+    rough = rng.uniform(-1, 1, smooth.shape)
+    rough[:, :, : size // 2] *= 0.1
+    return np.clip(127 + 90 * (smooth + rough), 0, 255).round().astype("f4")
+
+
 def weight(path, shape):
     """Returns the value of a variable.
 

@@ -134,12 +134,31 @@ class PlanTest(parameterized.TestCase):
             plan.stages(config)
 
     def test_anynet_config_has_the_same_stages(self):
-        for name in variants.list_variants("RegNetZ"):
+        for name in ("RegNetZ-500MF", "RegNetZ-4GF", "RegNetV-6.4GF"):
             config = variants.get_config(name)
             anynet = plan.anynet_config(config)
             self.assertIsInstance(anynet, AnyNetConfig)
             self.assertEqual(plan.stages(anynet), plan.stages(config))
             self.assertEqual(anynet.head_width, config.head_width)
+            self.assertEqual(anynet.projection, config.projection)
+
+    def test_expansion_of_the_input(self):
+        """The figures are those of timm's regnetz_b16."""
+        first, second, *_ = plan.stages(variants.get_config("RegNetZ-B16"))
+        self.assertEqual(
+            [stage.inner_of(True) for stage in (first, second)],
+            [(96, 6), (144, 9)],
+        )
+        self.assertEqual(
+            [stage.inner_of(False) for stage in (first, second)],
+            [(144, 9), (288, 18)],
+        )
+
+    def test_expansion_without_groups(self):
+        config = AnyNetConfig((2,), (24,), expand_from="input", stem_width=48)
+        (stage,) = plan.stages(config)
+        self.assertEqual(stage.inner_of(True), (48, 1))
+        self.assertEqual(stage.inner_of(False), (24, 1))
 
     @parameterized.parameters(
         (8, (2, 2, 1, 1), (1, 1, 2, 4), (1, 1, 1, 2)),

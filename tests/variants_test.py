@@ -7,16 +7,16 @@ from keras_regnet import variants
 class VariantsTest(parameterized.TestCase):
     def test_lists_every_variant_once(self):
         names = variants.list_variants()
-        self.assertLen(names, 35)
-        self.assertLen(set(names), 35)
+        self.assertLen(names, 44)
+        self.assertLen(set(names), 44)
         counts = {
             family: len(variants.list_variants(family))
-            for family in ("RegNetX", "regnety", "RegNetZ", "ResNet", "ResNeXt")
+            for family in (*variants.FAMILIES, "resnet", "ResNeXt")
         }
         self.assertEqual(
             counts,
-            {"RegNetX": 12, "regnety": 15, "RegNetZ": 2}
-            | {"ResNet": 3, "ResNeXt": 3},
+            {"RegNetX": 12, "RegNetY": 16, "RegNetZ": 8, "RegNetV": 2}
+            | {"resnet": 3, "ResNeXt": 3},
         )
 
     def test_every_name_finds_itself(self):
@@ -41,9 +41,24 @@ class VariantsTest(parameterized.TestCase):
         ("002", "RegNetY-200MF"),
         ("1280", "RegNetY-128GF"),
         ("256GF", "RegNetY-256GF"),
+        ("256GF-SEER", "RegNetY-256GF-SEER"),
     )
     def test_spellings(self, spelling, name):
         self.assertEqual(variants.variant_name(spelling, "RegNetY"), name)
+
+    @parameterized.parameters(
+        ("regnety_2560", "RegNetY-256GF-SEER"),
+        ("RegNetY-256GF", "RegNetY-256GF"),
+        ("regnetz_040", "RegNetZ-4.0GF-NoHeadConv"),
+        ("regnetz_040_h", "RegNetZ-4.0GF"),
+        ("regnetz_005", "RegNetZ-500MF"),
+        ("regnetz_4gf", "RegNetZ-4.0GF"),
+        ("regnetz_b16", "RegNetZ-B16"),
+        ("RegNetZ-D8", "RegNetZ-D8"),
+        ("regnetv_040", "RegNetV-4.0GF"),
+    )
+    def test_spellings_of_timm(self, spelling, name):
+        self.assertEqual(variants.variant_name(spelling), name)
 
     @parameterized.parameters(
         ("resnet50", "ResNet-50"),
@@ -62,6 +77,7 @@ class VariantsTest(parameterized.TestCase):
         ("", "RegNetX", "Unknown `variant`"),
         (None, "RegNetX", "Unknown `variant`.* Received: variant=None"),
         ("resnet51", None, "Did you mean 'ResNet-50'"),
+        ("D16", "RegNetZ", "Did you mean 'C16'"),
     )
     def test_unknown_variants(self, variant, family, message):
         with self.assertRaisesRegex(ValueError, message):

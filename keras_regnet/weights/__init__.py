@@ -1,6 +1,17 @@
-"""Weights: what may be asked for, and filling a built model with it."""
+"""Weights: what was published, and filling a built model with it."""
 
-from keras_regnet.weights.files import check_name
-from keras_regnet.weights.files import load
+from keras_regnet.weights.exporting import export
+from keras_regnet.weights.records import find
+from keras_regnet.weights.records import list_weights
+from keras_regnet.weights.records import WeightRecord
+from keras_regnet.weights.request import Request
+from keras_regnet.weights.request import resolve
 
-__all__ = ["check_name", "load"]
+__all__ = [
+    "Request",
+    "WeightRecord",
+    "export",
+    "find",
+    "list_weights",
+    "resolve",
+]

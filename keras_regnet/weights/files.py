@@ -1,59 +1,24 @@
 """Weights from a file that Keras saved."""
 
-import difflib
 import os
 from pathlib import Path
 
 import h5py
 import keras
 
-_SUFFIXES = (".keras", ".weights.h5")
+SUFFIXES = (".keras", ".weights.h5")
 
 
-def check_name(weights: str | os.PathLike | None) -> None:
-    """Raises unless `weights` is something that `load` can load.
-
-    Asked before a network is built, so that a wrong name costs nothing.
-
-    Args:
-      weights: None, or the path of a `.keras` or `.weights.h5` file.
-
-    Raises:
-      ValueError: if it is no such path or there is no such file.
-    """
-    if weights is None:
-        return
-    path = Path(weights)
-    if not path.name.endswith(_SUFFIXES):
-        raise ValueError(
-            "`weights` must be None or the path of a file that ends in "
-            f"{' or '.join(_SUFFIXES)}. Received: weights={str(weights)!r}"
-        )
-    if not path.is_file():
-        raise ValueError(
-            f"`weights` names a file that does not exist.{_close(path)} "
-            f"Received: weights={str(weights)!r}"
-        )
-
-
-def _close(path):
-    siblings = [p.name for p in path.parent.glob("*") if p.is_file()]
-    close = difflib.get_close_matches(path.name, siblings, n=1)
-    return f" Did you mean {close[0]!r}?" if close else ""
-
-
-def load(model: keras.Model, weights: str | os.PathLike | None) -> None:
+def load(model: keras.Model, weights: str | os.PathLike) -> None:
     """Fills a built model from a file, or leaves it as it is.
 
     Args:
       model: the model to fill; its weights stay as they are on an error.
-      weights: None, or the path of a `.keras` or `.weights.h5` file.
+      weights: the path of a `.keras` or `.weights.h5` file.
 
     Raises:
       ValueError: if the file is damaged or holds another network.
     """
-    if weights is None:
-        return
     path = Path(weights)
     fill = _fill_from_keras if path.suffix == ".keras" else _fill_from_h5
     before = model.get_weights()

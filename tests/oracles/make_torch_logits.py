@@ -18,12 +18,6 @@ import torch
 TESTS = pathlib.Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(TESTS))
 
-library = torch.library.Library("torchvision", "DEF")
-library.define("nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-library.define(
-    "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
-)
-
 import oracle_weights  # noqa: E402
 import timm  # noqa: E402
 import torchvision  # noqa: E402
@@ -33,6 +27,15 @@ STD = np.array([58.395, 57.12, 57.375], "f4")
 
 # Patterns of their module names and ours; the first that fits is taken.
 TIMM = [
+    (r"stem\.(conv\d)\.conv", r"stem_\1"),
+    (r"stem\.(conv\d)\.bn", r"stem_\1_bn"),
+    (r"stages\.(\d)\.(\d+)\.(conv\d)_\w+\.conv", r"stage\1+_block\2+_\3"),
+    (r"stages\.(\d)\.(\d+)\.(conv\d)_\w+\.bn", r"stage\1+_block\2+_\3_bn"),
+    (r"stages\.(\d)\.(\d+)\.attn\.fc1", r"stage\1+_block\2+_se_reduce"),
+    (r"stages\.(\d)\.(\d+)\.attn\.fc2", r"stage\1+_block\2+_se_expand"),
+    (r"s(\d)\.b(\d+)\.(conv\d|norm\d)", r"stage\1_block\2_\3"),
+    (r"s(\d)\.b(\d+)\.downsample(?:\.1)?", r"stage\1_block\2_shortcut"),
+    (r"stem", r"stem_conv"),
     (r"stem\.conv", r"stem_conv"),
     (r"stem\.bn", r"stem_conv_bn"),
     (r"s(\d)\.b(\d+)\.conv(\d)\.conv", r"stage\1_block\2_conv\3"),
@@ -79,7 +82,9 @@ TORCHVISION_PARTS = {
 def timm_name(module):
     for pattern, ours in TIMM:
         if re.fullmatch(pattern, module):
-            return re.sub(pattern, ours, module)
+            name = re.sub(pattern, ours, module)
+            # Where they count from 0.
+            return re.sub(r"(\d+)\+", lambda m: str(int(m[1]) + 1), name)
     raise KeyError(module)
 
 
@@ -140,6 +145,14 @@ MODELS = {
     "RegNetX-8.0GF": lambda: (timm.create_model("regnetx_080"), timm_name),
     "RegNetY-400MF": lambda: (timm.create_model("regnety_004"), timm_name),
     "RegNetZ-500MF": lambda: (timm.create_model("regnetz_005"), timm_name),
+    "RegNetZ-4.0GF-NoHeadConv": lambda: (
+        timm.create_model("regnetz_040"),
+        timm_name,
+    ),
+    "RegNetZ-B16": lambda: (timm.create_model("regnetz_b16"), timm_name),
+    "RegNetZ-D8": lambda: (timm.create_model("regnetz_d8"), timm_name),
+    "RegNetV-4.0GF": lambda: (timm.create_model("regnetv_040"), timm_name),
+    "RegNetV-6.4GF": lambda: (timm.create_model("regnetv_064"), timm_name),
     "RegNetX-400MF torchvision": lambda: (
         torchvision.models.regnet_x_400mf(),
         torchvision_name,

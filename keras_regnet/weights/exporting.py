@@ -1,0 +1,106 @@
+"""Writing a model's weights as the state dict of another project."""
+
+import os
+from pathlib import Path
+
+import keras
+import numpy as np
+import safetensors.numpy
+
+from keras_regnet import errors
+from keras_regnet.weights import names
+from keras_regnet.weights import torch_file
+from keras_regnet.weights import transforms
+
+FAMILIES = ("timm", "torchvision", "pycls")
+
+_SUFFIXES = (".safetensors", *torch_file.SUFFIXES)
+# PyTorch counts the batches that its batch norm has seen.
+_COUNTER = "num_batches_tracked"
+
+
+def export(
+    model: keras.Model, path: str | os.PathLike, family: str = "timm"
+) -> None:
+    """Writes the weights of a model for another project.
+
+    That project builds the network with the model's number of classes, and
+    loads the file with `strict=True`. Its images are normalised outside the
+    network, as for a model with `include_preprocessing=False`.
+
+    Args:
+      model: one of our models, with or without its top.
+      path: of the file: `.safetensors`, or with PyTorch `.pth`, `.pt`,
+        `.pyth`, `.bin` or `.torch`. It appears when it is whole.
+      family: "timm", "torchvision" or "pycls". A pickle for pycls has the
+        tensors under "model_state", as its checkpoints have.
+
+    Raises:
+      ImportError: if the path needs PyTorch, which is not installed.
+      ValueError: if there is no such family or suffix, the family has no
+        such networks, or the model was built for padding "same".
+
+    Example:
+    >>> import keras_regnet, tempfile
+    >>> model = keras_regnet.RegNetX("200MF", input_shape=(32, 32, 3))
+    >>> export(model, tempfile.mkdtemp() + "/regnetx_002.safetensors", "timm")
+    """
+    path = Path(path)
+    if family not in FAMILIES:
+        raise errors.unknown_value("family", family, FAMILIES)
+    if path.suffix not in _SUFFIXES:
+        raise errors.unknown_value("suffix of `path`", path.suffix, _SUFFIXES)
+    if getattr(model, "network", None) is None:
+        raise ValueError(
+            "`model` must be one that keras_regnet's builders made. "
+            f"Received: model={model.name!r}"
+        )
+    if model.network.padding != "symmetric":
+        raise ValueError(
+            "`model` must have symmetric padding, the only one that "
+            f"{family!r} has. Received: padding={model.network.padding!r}"
+        )
+    state = state_dict(model, family)
+    # The suffix stays: readers go by it.
+    partial = path.with_name(f".{path.name}.partial{path.suffix}")
+    try:
+        if path.suffix == ".safetensors":
+            # What transformers and others expect of a file of PyTorch's.
+            metadata = {"format": "pt"}
+            safetensors.numpy.save_file(state, partial, metadata)
+        else:
+            wrapped = family == "pycls"
+            torch_file.write(
+                {"model_state": state} if wrapped else state, partial
+            )
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def state_dict(model: keras.Model, family: str) -> dict[str, np.ndarray]:
+    """Returns the weights of a model under a family's names.
+
+    Args:
+      model: one of our models.
+      family: a key of `keras_regnet.weights.names.FAMILIES`.
+
+    Returns:
+      Arrays in the family's layout and order, PyTorch's counters included.
+
+    Raises:
+      ValueError: if the family has no such networks.
+    """
+    variables = {variable.path: variable for variable in model.weights}
+    include_top = "head_fc/kernel" in variables
+    state = {}
+    for path, source in names.mapping(
+        model.network, family, include_top
+    ).items():
+        array = keras.ops.convert_to_numpy(variables[path])
+        array = transforms.from_keras(source.transform, array)
+        state[source.name] = np.ascontiguousarray(array)
+        if path.endswith("/moving_variance"):
+            layer, separator, _ = source.name.rpartition(".")
+            state[layer + separator + _COUNTER] = np.zeros((), "int64")
+    return state

@@ -1,0 +1,270 @@
+"""Fetching published files: whole, verified, once, or not at all.
+
+huggingface-hub downloads, from its hub and from plain URLs: unlike
+`keras.utils.get_file`, it goes on where a connection was cut and gives up on a
+server that falls silent. Files of plain URLs lie where Keras keeps those of
+`keras.applications` (`~/.keras/models`, or `$KERAS_HOME/models`), so that one
+fetched by Keras 2 is found again; files of the hub lie in the hub's own cache.
+"""
+
+import hashlib
+import os
+import re
+import urllib.parse
+from collections.abc import Sequence
+from pathlib import Path
+
+import filelock
+
+from keras_regnet.weights.records import WeightRecord
+
+# "hf:owner/name" and "hf:owner/name@revision"
+_HUB_SOURCE = re.compile(
+    r"hf:(?P<repo>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w./-]+))?"
+)
+# The files of a repository that hold weights, the safest first.
+HUB_FILES = ("model.safetensors", "pytorch_model.bin")
+_SHA256_LENGTH = 64
+
+
+def fetch(record: WeightRecord, include_top: bool = True) -> Path:
+    """Returns the local copy of a published set of weights.
+
+    Args:
+      record: the set.
+      include_top: whether its classifier is needed; without it, a smaller
+        file is fetched if one was published.
+
+    Returns:
+      Path of the copy, whose hash was verified if one is published.
+
+    Raises:
+      OSError: if the file can be neither found nor fetched.
+      ValueError: if it is not the published one.
+    """
+    if record.hub_id:
+        return from_hub(f"hf:{record.hub_id}", [record.file])
+    if record.notop_url and not include_top:
+        return from_url(record.notop_url, record.notop_sha256)
+    return from_url(record.url, record.sha256, record.file)
+
+
+def is_hub_source(source: str | os.PathLike) -> bool:
+    """Returns whether a source names a repository of the Hugging Face hub.
+
+    Args:
+      source: what the caller gave as `weights`.
+
+    Returns:
+      Whether it starts with "hf:".
+
+    Example:
+    >>> is_hub_source("hf:timm/regnety_016.tv2_in1k"), is_hub_source("a.pth")
+    (True, False)
+    """
+    return str(source).startswith("hf:")
+
+
+def cache_folder() -> Path:
+    """Returns the folder for files of plain URLs.
+
+    Returns:
+      The folder "models" in the folder that `KERAS_HOME` names, by default
+      "~/.keras".
+    """
+    home = os.environ.get("KERAS_HOME") or "~/.keras"
+    return Path(home).expanduser() / "models"
+
+
+def sha256(path: str | os.PathLike) -> str:
+    """Returns the hash of a file.
+
+    Args:
+      path: the file.
+
+    Returns:
+      64 hexadecimal digits.
+    """
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def from_url(url: str, published_hash: str = "", name: str = "") -> Path:
+    """Returns the local copy of a file, fetching it if there is none.
+
+    The file appears under its name only when it is whole and its hash is the
+    published one; what a broken download left is gone on with next time. Of
+    several processes one downloads and the others wait.
+
+    Args:
+      url: where the file is.
+      published_hash: the file's sha256, or the first digits of it; empty if
+        none is published.
+      name: name of the copy; by default the last part of the URL.
+
+    Returns:
+      Path of the copy.
+
+    Raises:
+      OSError: if the file can be neither found nor fetched.
+      ValueError: if it is not the published one.
+    """
+    name = name or Path(urllib.parse.urlsplit(url).path).name
+    target = cache_folder() / name
+    if _is_published(target, published_hash):
+        return target
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        # Beside, not inside: the lock outlives every file it guards.
+        lock = filelock.FileLock(target.with_name(f".{name}.lock"))
+        with lock:
+            if not _is_published(target, published_hash):
+                _download(url, target, published_hash)
+    except OSError as error:
+        raise OSError(
+            f"Cannot fetch {url!r} to {str(target.parent)!r}: "
+            f"{_reason(error)} Without a network put the file there as "
+            f"{name!r}, or give its path as `weights`."
+        ) from error
+    return target
+
+
+def _is_published(path, published_hash):
+    return path.is_file() and sha256(path).startswith(published_hash.lower())
+
+
+def _download(url, target, published_hash):
+    """Fetches a file, beginning with what an earlier attempt has left."""
+    part = target.with_name(f"{target.name}.part")
+    resumes = part.exists()
+    _append(url, part)
+    if not _is_published(part, published_hash) and resumes:
+        # What was left may be of another file: from the beginning, then.
+        part.unlink()
+        _append(url, part)
+    if not _is_published(part, published_hash):
+        found = sha256(part)
+        part.unlink()
+        raise ValueError(
+            f"{url!r} is not the published file: its sha256 is {found}, that "
+            f"of the published one {_begins(published_hash)}. It was deleted."
+        )
+    os.replace(part, target)
+
+
+def _begins(published_hash):
+    start = "" if len(published_hash) == _SHA256_LENGTH else "starts with "
+    return f"{start}{published_hash}"
+
+
+def _append(url, part):
+    """Fetches what is missing at the end of a file."""
+    # Not at the top: this import would double the time that ours takes.
+    from huggingface_hub import errors
+    from huggingface_hub import file_download
+
+    try:
+        with open(part, "ab") as file:
+            file_download.http_get(url, file, resume_size=file.tell())
+    except errors.HfHubHTTPError as error:
+        # 416: there is nothing beyond what we have.
+        if error.response.status_code != 416:
+            raise _as_os_error(error) from error
+    except Exception as error:
+        # The hub's errors for networks are of whichever HTTP client it
+        # uses, and have no other base in common.
+        raise _as_os_error(error) from error
+    finally:
+        if not part.stat().st_size:
+            part.unlink()
+    if not part.exists():
+        raise OSError("The file is empty.")
+
+
+def _as_os_error(error):
+    return OSError(_reason(error))
+
+
+def _reason(error):
+    """Returns what went wrong as one sentence of one line."""
+    text = str(error).strip().split("\n")[0] or type(error).__name__
+    return text if text.endswith(".") else f"{text}."
+
+
+def from_hub(
+    source: str,
+    names: Sequence[str] = HUB_FILES,
+    endpoint: str | None = None,
+) -> Path:
+    """Returns the local copy of a repository's weights.
+
+    Args:
+      source: "hf:owner/name" or "hf:owner/name@revision".
+      names: the files that would do, in order of preference.
+      endpoint: URL of the hub; by default what `HF_ENDPOINT` says.
+
+    Returns:
+      Path of the first of the files that the repository has.
+
+    Raises:
+      OSError: if no such file can be found in the cache or fetched.
+      ValueError: if `source` is not spelled so, or the file is damaged.
+    """
+    match = _HUB_SOURCE.fullmatch(source)
+    if not match:
+        raise ValueError(
+            "`weights` must be spelled 'hf:owner/name' or "
+            "'hf:owner/name@revision' for a repository of the Hugging Face "
+            f"hub. Received: weights={source!r}"
+        )
+    from huggingface_hub import errors
+
+    options = {"revision": match["revision"], "endpoint": endpoint}
+    missing = None
+    for name in names:
+        try:
+            return _from_hub(match["repo"], name, options)
+        except errors.LocalEntryNotFoundError as error:
+            # The hub does not answer; do not wait for that twice.
+            options["local_files_only"] = True
+            missing = missing or error
+        except errors.EntryNotFoundError as error:
+            missing = error
+        except OSError as error:
+            raise _hub_error(source, endpoint, error) from error
+    raise _hub_error(source, endpoint, missing) from missing
+
+
+def _from_hub(repo, name, options):
+    import huggingface_hub
+
+    try:
+        path = huggingface_hub.hf_hub_download(repo, name, **options)
+    except (OSError, ValueError):
+        raise
+    except Exception as error:
+        raise _as_os_error(error) from error
+    path = Path(path)
+    # Files above some size are stored under their sha256.
+    stored = path.resolve()
+    if len(stored.name) == _SHA256_LENGTH and sha256(path) != stored.name:
+        path.unlink()
+        stored.unlink(missing_ok=True)
+        raise ValueError(
+            f"{name!r} of 'hf:{repo}' is not the file on the hub: its sha256 "
+            f"is not {stored.name}. It was deleted."
+        )
+    return path
+
+
+def _hub_error(source, endpoint, error):
+    from huggingface_hub import constants
+
+    # The hub says "an error happened"; the cause says which.
+    reason = _reason(error.__cause__ or error)
+    return OSError(
+        f"Cannot fetch {source!r} from {endpoint or constants.ENDPOINT!r} to "
+        f"{constants.HF_HUB_CACHE!r}: {reason} Without a network copy that "
+        "folder from a machine that has the files, or give the path of a file "
+        "as `weights`."
+    )

@@ -1,0 +1,129 @@
+"""Filling a model from tensors: everything fits, or nothing is touched."""
+
+import re
+from collections.abc import Collection
+from collections.abc import Mapping
+
+import keras
+import numpy as np
+
+from keras_regnet.weights import transforms
+from keras_regnet.weights.names import Source
+
+_NAMES_SHOWN = 3
+# The first convolution of a stem that has one, and of one that has more.
+_STEMS = ("stem_conv/kernel", "stem_conv1/kernel")
+_RGB = 3
+
+
+def fill(
+    model: keras.Model,
+    tensors: Mapping[str, np.ndarray],
+    mapping: Mapping[str, Source],
+    *,
+    dropped: str = r"\bnum_batches_tracked$",
+    unfilled: Collection[str] = (),
+    unused: Collection[str] = (),
+    adapt_stem: bool = False,
+) -> None:
+    """Assigns every variable of a model, after all checks have passed.
+
+    The tensors are read twice, one at a time: a mapping that reads them from
+    a file when asked keeps no second copy of the weights in memory.
+
+    Args:
+      model: the model; every variable gets a value.
+      tensors: arrays by their name in the file.
+      mapping: where the variables come from, see
+        `keras_regnet.weights.names.mapping`; without the classifier if the
+        file's is not wanted.
+      dropped: a regular expression, found in the names of tensors that are
+        left out; see `keras_regnet.weights.names.Family`.
+      unfilled: paths of variables that keep their value.
+      unused: names of tensors that may be left over, such as those of a
+        classifier that is not wanted.
+      adapt_stem: whether a stem made for three channels is adapted to the
+        model's number, see `adapt_input_channels`.
+
+    Raises:
+      ValueError: if a tensor or a variable is left over, shapes differ, or a
+        value is not finite; the model is as it was.
+    """
+    targets = _targets(model, unfilled)
+    _check_names(targets, tensors, mapping, dropped, unused)
+    for path, target in targets.items():
+        array = _read(tensors, mapping[path], target, path, adapt_stem)
+        if not np.isfinite(array).all():
+            raise ValueError(
+                f"The tensor {mapping[path].name!r} holds NaN or infinity."
+            )
+    for path, target in targets.items():
+        target.assign(_read(tensors, mapping[path], target, path, adapt_stem))
+
+
+def _targets(model, unfilled):
+    return {
+        variable.path: variable
+        for variable in model.weights
+        if variable.path not in unfilled
+    }
+
+
+def _check_names(targets, tensors, mapping, dropped, unused):
+    present = {name for name in tensors if not re.search(dropped, name)}
+    wanted = {mapping[path].name for path in targets if path in mapping}
+    missing = sorted(wanted - present)
+    unmapped = sorted(targets.keys() - mapping.keys())
+    left_over = sorted(present - wanted - set(unused))
+    if missing or unmapped or left_over:
+        raise ValueError(
+            f"missing in the file: {_some(missing + unmapped)}; "
+            f"left over in it: {_some(left_over)}."
+        )
+
+
+def _some(names):
+    listed = ", ".join(names[:_NAMES_SHOWN]) or "none"
+    more = len(names) - _NAMES_SHOWN
+    return f"{listed} and {more} more" if more > 0 else listed
+
+
+def _read(tensors, source, target, path, adapt_stem):
+    """Returns a tensor in Keras's layout, of the variable's shape."""
+    array = transforms.to_keras(source.transform, tensors[source.name])
+    shape = tuple(target.shape)
+    if adapt_stem and path in _STEMS and array.shape[2] == _RGB:
+        array = adapt_input_channels(array, shape[2])
+    if array.shape != shape:
+        raise ValueError(
+            f"The tensor {source.name!r} has, in Keras's order of axes, the "
+            f"shape {array.shape}, where {path!r} needs {shape}."
+        )
+    return array
+
+
+def adapt_input_channels(kernel: np.ndarray, channels: int) -> np.ndarray:
+    """Returns a stem's kernel for another number of input channels.
+
+    Args:
+      kernel: (height, width, 3, outputs), red first.
+      channels: the number of channels of the images.
+
+    Returns:
+      (height, width, channels, outputs): for one channel the sum over the
+      three, otherwise the three repeated in turn and scaled by 3 / channels,
+      so that the sum over equal channels stays what it was.
+
+    Source:
+      timm's rule for pretrained stems (`adapt_input_conv`).
+
+    Example:
+    >>> adapt_input_channels(np.ones((1, 1, 3, 1)), 4)[0, 0, :, 0].tolist()
+    [0.75, 0.75, 0.75, 0.75]
+    """
+    if channels == _RGB:
+        return kernel
+    if channels == 1:
+        return kernel.sum(axis=2, keepdims=True)
+    taken = [channel % _RGB for channel in range(channels)]
+    return kernel[:, :, taken] * np.asarray(_RGB / channels, kernel.dtype)

@@ -1,0 +1,269 @@
+"""Which family and which network a file is, from names and shapes alone."""
+
+import dataclasses
+import re
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from keras_regnet import config as config_lib
+from keras_regnet import plan
+from keras_regnet import variants
+from keras_regnet.config import AnyNetConfig
+from keras_regnet.config import RegNetConfig
+from keras_regnet.weights import names
+from keras_regnet.weights import transforms
+from keras_regnet.weights.tensors import Tensors
+
+# transformers leaves this out where it saves a body without classifier.
+_TRANSFORMERS_PREFIX = "regnet."
+_TRANSFORMERS_BODY = ("embedder.", "encoder.")
+_FIELD = re.compile(r"\\\{(\w+?)(_\d)?\\\}")
+
+
+class StageShape(NamedTuple):
+    """What the tensors of one stage tell; 0 where they do not.
+
+    Args:
+      depth: blocks.
+      width: channels of their outputs.
+      group_width: channels per group of their 3x3 convolutions.
+    """
+
+    depth: int
+    width: int
+    group_width: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Recognised:
+    """What a file holds.
+
+    Args:
+      family: a key of `keras_regnet.weights.names.FAMILIES`.
+      tensors: under the names that the family's map expects.
+      stages: the stages' shapes.
+      has_se: whether blocks have squeeze-and-excitation.
+      classes: outputs of the classifier, 0 if there is none.
+    """
+
+    family: str
+    tensors: Tensors
+    stages: tuple[StageShape, ...]
+    has_se: bool
+    classes: int
+
+    def fits(self, config: RegNetConfig | AnyNetConfig) -> bool:
+        """Whether the stages are those of a configuration."""
+        wanted = stage_shapes(config)
+        return (
+            config.block in names.FAMILIES[self.family].blocks
+            and bool(config.se_ratio) == self.has_se
+            and len(wanted) == len(self.stages)
+            and all(map(_agree, self.stages, wanted))
+        )
+
+    def variant(self) -> str | None:
+        """The published network that these stages are, None if there is none.
+
+        Torchvision's widths count as those of the same network.
+        """
+        for name in variants.list_variants():
+            if any(
+                map(self.fits, with_each_rounding(variants.get_config(name)))
+            ):
+                return name
+        return None
+
+    def describe(self) -> str:
+        """What the file holds, in words for an error."""
+        network = self.variant() or describe_stages(self.stages)
+        return f"{network} in the names of {self.family!r}"
+
+
+def with_each_rounding(
+    config: RegNetConfig | AnyNetConfig,
+) -> list[RegNetConfig | AnyNetConfig]:
+    """Returns a configuration in each of the roundings of its widths.
+
+    Args:
+      config: the network.
+
+    Returns:
+      The configuration itself first; of an `AnyNetConfig` there is no other.
+    """
+    if not isinstance(config, RegNetConfig):
+        return [config]
+    others = set(config_lib.WIDTH_ROUNDINGS) - {config.width_rounding}
+    return [config] + [
+        dataclasses.replace(config, width_rounding=rounding)
+        for rounding in sorted(others)
+    ]
+
+
+def recognise(tensors: Tensors) -> Recognised:
+    """Returns what a file's tensors are.
+
+    Args:
+      tensors: the file's.
+
+    Returns:
+      The family, and what its names and shapes tell of the network.
+
+    Raises:
+      ValueError: if the names are of no known family.
+    """
+    if any(name.startswith(_TRANSFORMERS_BODY) for name in tensors):
+        tensors = tensors.renamed(_complete_transformers_name)
+    for family, layout in names.FAMILIES.items():
+        stages = _stages(layout, tensors.shapes)
+        if _has_stem(layout, tensors) and stages:
+            return Recognised(
+                family,
+                tensors,
+                stages,
+                has_se=_has_part(layout, "se_reduce", tensors),
+                classes=_classes(layout, tensors.shapes),
+            )
+    shown = ", ".join(map(repr, sorted(tensors)[:3])) or "none"
+    raise ValueError(
+        f"its tensors are not named as a RegNet's are in any of the families "
+        f"{', '.join(names.FAMILIES)}; the first are {shown}."
+    )
+
+
+def _complete_transformers_name(name):
+    if name.startswith(_TRANSFORMERS_BODY):
+        return _TRANSFORMERS_PREFIX + name
+    return name
+
+
+def _kernel_name(layout, module):
+    theirs, _ = layout.variables["conv"]["kernel"]
+    return f"{module}{layout.separator}{theirs}"
+
+
+def _has_stem(layout, tensors):
+    parts = ("stem_conv", "stem_conv1")
+    modules = [layout.ends[part] for part in parts if part in layout.ends]
+    return any(_kernel_name(layout, module) in tensors for module in modules)
+
+
+def _block_pattern(layout):
+    """Matches a name within a block; its groups are numbered from 1.
+
+    Returns the pattern and what is to be taken from each number.
+    """
+    offsets = {}
+
+    def group(match):
+        field, offset = match[1], match[2]
+        if field not in ("stage", "block"):
+            return r"\w"
+        if field in offsets:
+            return r"\d+"
+        # {stage_0} counts from 0, {stage} from 1, {stage_2} from 2.
+        offsets[field] = int(offset[1:]) - 1 if offset else 0
+        return rf"(?P<{field}>\d+)"
+
+    pattern = _FIELD.sub(group, re.escape(layout.block))
+    return re.compile(f"{pattern}(?P<part>.+)"), offsets
+
+
+def _blocks(layout, shapes):
+    """Yields stage, block, the name within the block and the shape."""
+    pattern, offsets = _block_pattern(layout)
+    for name, shape in shapes.items():
+        if match := pattern.fullmatch(name):
+            yield (
+                int(match["stage"]) - offsets["stage"],
+                int(match["block"]) - offsets["block"],
+                match["part"],
+                shape,
+            )
+
+
+def _part_names(layout, part):
+    """Returns what the kernel of a part may be called within a block."""
+    modules = {layout.parts.get(part), layout.parts_with_se.get(part)} - {None}
+    return {_kernel_name(layout, module) for module in modules}
+
+
+def _has_part(layout, part, tensors):
+    wanted = _part_names(layout, part)
+    return any(
+        name in wanted for _, _, name, _ in _blocks(layout, tensors.shapes)
+    )
+
+
+def _stages(layout, shapes):
+    """Returns the stages, or () if the names are not of this family."""
+    depths, outputs, groups = {}, {}, {}
+    grouped, last = (_part_names(layout, part) for part in ("conv2", "conv3"))
+    for stage, block, part, shape in _blocks(layout, shapes):
+        depths[stage] = max(block, depths.get(stage, 0))
+        if len(shape) != 4:
+            continue
+        kernel = _kernel_shape(layout, shape)
+        if part in grouped:
+            groups[stage] = kernel[2]
+        elif part in last:
+            outputs[stage] = kernel[3]
+    if not (outputs and groups):
+        return ()
+    return tuple(
+        StageShape(depths[stage], outputs.get(stage, 0), groups.get(stage, 0))
+        for stage in sorted(depths)
+    )
+
+
+def _kernel_shape(layout, shape):
+    """Returns the shape that a convolution's kernel has in Keras."""
+    _, transform = layout.variables["conv"]["kernel"]
+    # Of one number, spread over the shape: no memory is taken.
+    spread = np.broadcast_to(np.float32(0), shape)
+    return transforms.to_keras(transform, spread).shape
+
+
+def _classes(layout, shapes):
+    bias, _ = layout.variables["dense"]["bias"]
+    name = f"{layout.ends['head_fc']}{layout.separator}{bias}"
+    shape = shapes.get(name, (0,))
+    return shape[0] if len(shape) == 1 else 0
+
+
+def stage_shapes(
+    config: RegNetConfig | AnyNetConfig,
+) -> tuple[StageShape, ...]:
+    """Returns what the tensors of a network would tell.
+
+    Args:
+      config: the network.
+
+    Returns:
+      One `StageShape` for each stage.
+    """
+    return tuple(
+        StageShape(stage.depth, stage.width, stage.group_width)
+        for stage in plan.stages(config)
+    )
+
+
+def _agree(found, wanted):
+    """A single tensor that is missing does not make another network."""
+    return all(f in (0, w) for f, w in zip(found, wanted, strict=True))
+
+
+def describe_stages(stages: Sequence[StageShape]) -> str:
+    """Returns the words for a network that has no name.
+
+    Args:
+      stages: the shapes of its stages.
+
+    Returns:
+      Such as "a network of depths 1-2 and widths 16-32".
+    """
+    depths = "-".join(str(stage.depth) for stage in stages)
+    widths = "-".join(str(stage.width) for stage in stages)
+    return f"a network of depths {depths} and widths {widths}"

@@ -1,0 +1,238 @@
+"""The published sets of weights, one typed record for each.
+
+The table is `keras_regnet/data/weights.csv`. URLs, hashes, licences, sizes
+and accuracies are as their publishers give them; none was checked here, where
+no published file can be downloaded. No Keras here.
+"""
+
+import csv
+import dataclasses
+import functools
+import importlib.resources
+
+from keras_regnet import errors
+from keras_regnet import variants
+
+NON_COMMERCIAL_LICENCES = ("cc-by-nc-4.0", "seer-license")
+
+# Of RGB images in 0..255, over the training set of ImageNet-1k.
+IMAGENET_MEAN = (123.675, 116.28, 103.53)
+IMAGENET_STD = (58.395, 57.12, 57.375)
+
+# The tag that weights="imagenet" stands for: the paper's own networks.
+IMAGENET_TAG = "pycls_in1k"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class WeightRecord:
+    """One published file of weights, and what a network needs to use it.
+
+    Args:
+      variant: the network, as `keras_regnet.list_variants()` prints it.
+      tag: the set of weights, in timm's spelling, such as "pycls_in1k". The
+        same set may be published by several sources, in other forms.
+      source: who publishes this file: "timm", "torchvision", "pycls",
+        "transformers", "swag", "vissl", "keras_applications" or "kimm".
+      family: how the file names its tensors, see `keras_regnet.weights.names`.
+      hub_id: repository on the Hugging Face hub, "" if it is not there.
+      file: name of the file.
+      url: where the file lies, "" if it is on the hub.
+      sha256: the published digest or its published beginning, "" for none.
+      notop_url: a second file without the classifier, "" for none.
+      notop_sha256: its digest.
+      licence: in small letters, as SPDX or the publisher spells it.
+      classes: outputs of the classifier, 0 if the file has none.
+      train_size: height and width of the images trained on.
+      train_resize: short side from which `train_size` is cropped.
+      test_size: height and width of the images evaluated.
+      resize: short side to which an image is resized before the centre of
+        `test_size` is cropped.
+      interpolation: of that resizing, "bilinear" or "bicubic".
+      mean: of each channel, red first, of pixels in 0..255.
+      std: standard deviation, likewise.
+      channel_order: the order of the stem's input channels in the file,
+        "RGB" or "BGR"; the model built takes RGB in any case.
+      padding: of strided convolutions, see `keras_regnet.config`.
+      width_rounding: see `keras_regnet.RegNetConfig`.
+      top1_at_train_size: percent, as published; None if unknown.
+      top1: percent at `test_size`, as published; None if unknown.
+      top5: percent at `test_size`, as published; None if unknown.
+    """
+
+    variant: str
+    tag: str
+    source: str
+    family: str
+    hub_id: str
+    file: str
+    url: str
+    sha256: str
+    notop_url: str
+    notop_sha256: str
+    licence: str
+    classes: int
+    train_size: int
+    train_resize: int
+    test_size: int
+    resize: int
+    interpolation: str
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    channel_order: str
+    padding: str
+    width_rounding: str
+    top1_at_train_size: float | None
+    top1: float | None
+    top5: float | None
+
+    @property
+    def commercial(self) -> bool:
+        """Whether the licence allows commercial use."""
+        return self.licence not in NON_COMMERCIAL_LICENCES
+
+    @property
+    def full_tag(self) -> str:
+        """The tag with its source, which names this file alone."""
+        return f"{self.tag}@{self.source}"
+
+    @property
+    def crop(self) -> float:
+        """The share of the resized short side that evaluation keeps."""
+        return self.test_size / self.resize
+
+
+_INTEGERS = ("classes", "train_size", "train_resize", "test_size", "resize")
+_FLOATS = ("top1_at_train_size", "top1", "top5")
+_TRIPLES = ("mean", "std")
+
+
+def _parse(row):
+    values = dict(row)
+    for name in _INTEGERS:
+        values[name] = int(row[name])
+    for name in _FLOATS:
+        values[name] = float(row[name]) if row[name] else None
+    for name in _TRIPLES:
+        values[name] = tuple(map(float, row[name].split()))
+    return WeightRecord(**values)
+
+
+@functools.cache
+def all_records() -> tuple[WeightRecord, ...]:
+    """Returns every record, in the order of the table.
+
+    Within a variant "pycls_in1k" comes first; within a tag, the source that
+    needs neither PyTorch nor a pickle.
+
+    Returns:
+      The records.
+    """
+    table = importlib.resources.files("keras_regnet") / "data" / "weights.csv"
+    with table.open(newline="", encoding="utf-8") as file:
+        return tuple(map(_parse, csv.DictReader(file)))
+
+
+def list_weights(
+    variant: str | None = None, source: str | None = None
+) -> tuple[WeightRecord, ...]:
+    """Returns the records of the published weights.
+
+    Args:
+      variant: a network in any common spelling; None for all.
+      source: who publishes them, see `WeightRecord`; None for all.
+
+    Returns:
+      Records, those preferred first. `record.tag` is what `weights=` takes.
+
+    Raises:
+      ValueError: if there is no such variant or source.
+
+    Example:
+    >>> [record.tag for record in list_weights("RegNetX-4GF", "timm")]
+    ['pycls_in1k']
+    """
+    found = all_records()
+    if source is not None:
+        sources = dict.fromkeys(record.source for record in found)
+        if source not in sources:
+            raise errors.unknown_value("source", source, sources)
+        found = tuple(record for record in found if record.source == source)
+    if variant is not None:
+        name = variants.variant_name(variant)
+        found = tuple(record for record in found if record.variant == name)
+    return found
+
+
+def find(variant: str, tag: str) -> WeightRecord:
+    """Returns the record of one set of weights.
+
+    Args:
+      variant: a network in any common spelling.
+      tag: "imagenet" for the paper's weights; a tag such as "tv2_in1k", for
+        the source that needs neither PyTorch nor a pickle if there is one;
+        with "@" and a source, such as "tv2_in1k@torchvision", for that file.
+
+    Returns:
+      The record.
+
+    Raises:
+      ValueError: if the variant has no such weights; it lists those it has.
+
+    Example:
+    >>> find("regnety_032", "imagenet").hub_id
+    'timm/regnety_032.pycls_in1k'
+    >>> find("RegNetY-3.2GF", "tv2_in1k@torchvision").file
+    'regnet_y_3_2gf-9180c971.pth'
+    """
+    found = list_weights(variant)
+    name = variants.variant_name(variant)
+    if not found:
+        raise ValueError(
+            f"`weights` must be None or a path for {name}, of which no "
+            f"weights were published. Received: weights={tag!r}"
+        )
+    wanted = IMAGENET_TAG if tag == "imagenet" else tag
+    for record in found:
+        if wanted in (record.tag, record.full_tag):
+            return record
+    tags = dict.fromkeys(record.tag for record in found)
+    if "@" in wanted:
+        tags = [record.full_tag for record in found]
+    error = errors.unknown_value("weights", tag, tags)
+    raise ValueError(f"{name} has no such weights. {error}")
+
+
+def by_sha256(digest: str) -> tuple[WeightRecord, ...]:
+    """Returns the records whose file, whole or without top, has a digest.
+
+    Args:
+      digest: sha256 of a whole file, 64 hexadecimal digits.
+
+    Returns:
+      The records whose published digest is the beginning of this one.
+
+    Example:
+    >>> [record.full_tag for record in by_sha256("9180c971" + "0" * 56)]
+    ['tv2_in1k@torchvision']
+    """
+    return tuple(
+        record
+        for record in all_records()
+        if any(
+            published and digest.startswith(published)
+            for published in (record.sha256, record.notop_sha256)
+        )
+    )
+
+
+def of_family(family: str) -> tuple[WeightRecord, ...]:
+    """Returns the records of one family of files.
+
+    Args:
+      family: a key of `keras_regnet.weights.names.FAMILIES`.
+
+    Returns:
+      The records; they agree on mean, std, padding and channel order, which
+      therefore serve for an unknown file of the family too.
+    """
+    return tuple(r for r in all_records() if r.family == family)

@@ -1,0 +1,284 @@
+"""From the argument `weights` to a filled model, in two steps.
+
+`resolve` is asked before a network is built: which file it is, and what the
+network needs to use it. `Request.fill` is asked after.
+"""
+
+import dataclasses
+import difflib
+import os
+import warnings
+from pathlib import Path
+
+import keras
+
+from keras_regnet import variants
+from keras_regnet.config import AnyNetConfig
+from keras_regnet.config import RegNetConfig
+from keras_regnet.weights import fetch
+from keras_regnet.weights import files
+from keras_regnet.weights import loading
+from keras_regnet.weights import names
+from keras_regnet.weights import readers
+from keras_regnet.weights import recognition
+from keras_regnet.weights import records
+from keras_regnet.weights.recognition import Recognised
+from keras_regnet.weights.records import WeightRecord
+
+SUFFIXES = (*files.SUFFIXES, *readers.SUFFIXES)
+
+
+@dataclasses.dataclass(frozen=True)
+class Request:
+    """What a network must be to take the weights that were asked for.
+
+    Args:
+      config: the network, with the padding and rounding of the weights.
+      mean: of red, green and blue, which the model subtracts from 0..255.
+      std: what it divides by.
+      record: of the weights, None for none or those of an unknown file.
+      path: the file, None for random weights.
+      found: what the file holds, None for a file that Keras saved.
+    """
+
+    config: RegNetConfig | AnyNetConfig
+    mean: tuple[float, ...] = records.IMAGENET_MEAN
+    std: tuple[float, ...] = records.IMAGENET_STD
+    record: WeightRecord | None = None
+    path: Path | None = None
+    found: Recognised | None = None
+
+    def fill(self, model: keras.Model) -> None:
+        """Gives the model the weights, or leaves it as it is.
+
+        Args:
+          model: built from `config`.
+
+        Raises:
+          ValueError: if they do not fit.
+        """
+        if self.path is None:
+            return
+        if self.found is None:
+            files.load(model, self.path)
+            return
+        try:
+            _fill(model, self.found, self.config, self.record)
+        except ValueError as error:
+            raise _unfit(self.path, model.name, error) from error
+
+
+def _unfit(path, name, reason):
+    return ValueError(
+        f"The weights in {str(path)!r} do not fit the model {name!r}: {reason}"
+    )
+
+
+def _fill(model, found, config, record):
+    # A tag may stand for a file of another family than the caller's.
+    same = record is not None and record.family == found.family
+    order = record.channel_order if same else None
+    whole = names.mapping(config, found.family, True, order)
+    body = names.mapping(config, found.family, False, order)
+    head = {path: whole[path] for path in whole.keys() - body.keys()}
+    outputs = [v.shape[-1] for v in model.weights if v.path in head]
+    takes_head = bool(outputs) and outputs[0] == found.classes
+    loading.fill(
+        model,
+        found.tensors,
+        whole if takes_head else body,
+        dropped=names.FAMILIES[found.family].dropped,
+        unfilled=() if takes_head else head.keys(),
+        unused=() if takes_head else {source.name for source in head.values()},
+        adapt_stem=True,
+    )
+
+
+def resolve(
+    weights: str | os.PathLike | None,
+    config: RegNetConfig | AnyNetConfig,
+    *,
+    tag: str | None = None,
+    classes: int | None = 1000,
+) -> Request:
+    """Returns what must be built for the weights that were asked for.
+
+    Args:
+      weights: None for random weights; "imagenet" for the paper's; a tag of
+        `keras_regnet.list_weights`; "hf:owner/name"; or the path of a file.
+      config: the network that was asked for.
+      tag: for a file, the weights that it is; its normalisation follows.
+      classes: outputs of the model, None without the top.
+
+    Returns:
+      The request; files are fetched and recognised, and nothing is built.
+
+    Raises:
+      ImportError: if the file needs PyTorch, which is not installed.
+      OSError: if a file cannot be fetched.
+      ValueError: if there are no such weights, they are another network's,
+        or the file is damaged or unsafe.
+    """
+    if weights is None:
+        if tag is not None:
+            raise ValueError(
+                "`tag` says what the file `weights` is. Received: "
+                f"weights=None, tag={tag!r}"
+            )
+        return Request(config)
+    record, path = _locate(weights, config, tag, classes)
+    if path.name.endswith(files.SUFFIXES):
+        return _of_keras_file(config, record, path)
+    try:
+        found = recognition.recognise(readers.read(path))
+        config = _fitting(config, found)
+    except ValueError as error:
+        raise ValueError(
+            f"`weights` cannot be loaded: {error} "
+            f"Received: weights={str(weights)!r}"
+        ) from error
+    _check_has_head(found.classes, classes, path.name)
+    _mention_other_classes(found.classes, classes, path.name)
+    if record is None:
+        record = _record_of_hash(path, found)
+    rules = record or records.of_family(found.family)[0]
+    config = dataclasses.replace(config, padding=rules.padding)
+    return Request(config, rules.mean, rules.std, record, path, found)
+
+
+def _of_keras_file(config, record, path):
+    if record is None:
+        return Request(config, path=path)
+    config = _with_rules(config, record)
+    return Request(config, record.mean, record.std, record, path)
+
+
+def _with_rules(config, record):
+    rules = {"padding": record.padding}
+    if isinstance(config, RegNetConfig):
+        rules["width_rounding"] = record.width_rounding
+    return dataclasses.replace(config, **rules)
+
+
+def _fitting(config, found):
+    """Returns the configuration in the rounding that the file's widths have."""
+    for rounded in recognition.with_each_rounding(config):
+        if found.fits(rounded):
+            return rounded
+    asked = variants.find_name(config)
+    if asked is None:
+        asked = recognition.describe_stages(recognition.stage_shapes(config))
+    raise ValueError(f"it holds {found.describe()}, and asked for was {asked}.")
+
+
+def _check_has_head(classes_of_weights, classes, name):
+    if classes is not None and not classes_of_weights:
+        raise ValueError(
+            f"{name!r} has no classifier: these weights come from training "
+            "without labels, or without the top. Pass `include_top=False`; "
+            'with `pooling="avg"`, `keras_regnet.replace_head` adds a '
+            "classifier to train."
+        )
+
+
+def _mention_other_classes(classes_of_weights, classes, name):
+    if classes not in (None, classes_of_weights):
+        warnings.warn(
+            f"{name!r} classifies {classes_of_weights} classes and the model "
+            f"{classes}: everything but the classifier is loaded, which "
+            "starts at random.",
+            stacklevel=2,
+        )
+
+
+def _mention_licence(record):
+    if record is not None and not record.commercial:
+        warnings.warn(
+            f"The weights {record.tag!r} of {record.variant} are under the "
+            f"licence {record.licence!r}, which allows no commercial use.",
+            stacklevel=2,
+        )
+
+
+def _record_of_hash(path, found):
+    """Returns the record whose published hash the file has, or None.
+
+    Files are read for it only where there is a hash to compare.
+    """
+    network = found.variant()
+    candidates = [
+        record
+        for record in records.of_family(found.family)
+        if record.variant == network and record.sha256
+    ]
+    known = records.by_sha256(fetch.sha256(path)) if candidates else ()
+    record = known[0] if known else None
+    _mention_licence(record)
+    return record
+
+
+def _locate(weights, config, tag, classes):
+    """Returns the record, if there is one, and the path of the file."""
+    if fetch.is_hub_source(weights):
+        record = _record_of_hub(str(weights))
+        if tag is not None:
+            record = _record(config, tag)
+        _mention_licence(record)
+        return record, Path(fetch.from_hub(str(weights)))
+    if _is_path(weights):
+        _check_file(Path(weights))
+        record = None if tag is None else _record(config, tag)
+        _mention_licence(record)
+        return record, Path(weights)
+    if tag is not None:
+        raise ValueError(
+            "`tag` says what a file is, and `weights` is none. "
+            f"Received: weights={weights!r}, tag={tag!r}"
+        )
+    record = _record(config, weights)
+    _check_has_head(record.classes, classes, record.tag)
+    _mention_licence(record)
+    return record, Path(fetch.fetch(record, include_top=classes is not None))
+
+
+def _is_path(weights):
+    text = os.fspath(weights)
+    return (
+        not isinstance(weights, str)
+        or text.endswith(SUFFIXES)
+        or os.sep in text
+    )
+
+
+def _check_file(path):
+    if not path.name.endswith(SUFFIXES):
+        raise ValueError(
+            "`weights` must be the path of a file that ends in "
+            f"{', '.join(SUFFIXES)}. Received: weights={str(path)!r}"
+        )
+    if not path.is_file():
+        siblings = [p.name for p in path.parent.glob("*") if p.is_file()]
+        close = difflib.get_close_matches(path.name, siblings, n=1)
+        hint = f" Did you mean {close[0]!r}?" if close else ""
+        raise ValueError(
+            f"`weights` names a file that does not exist.{hint} "
+            f"Received: weights={str(path)!r}"
+        )
+
+
+def _record(config, tag):
+    name = variants.find_name(config)
+    if name is None:
+        raise ValueError(
+            "`weights` must be None or a path for a network that was not "
+            f"published. Received: weights={tag!r}"
+        )
+    return records.find(name, tag)
+
+
+def _record_of_hub(source):
+    hub_id = source.removeprefix("hf:").split("@")[0]
+    for record in records.all_records():
+        if record.hub_id == hub_id:
+            return record
+    return None

@@ -1,0 +1,55 @@
+"""The tensors of a file, by name, each read when it is asked for."""
+
+from collections.abc import Callable
+from collections.abc import Iterator
+from collections.abc import Mapping
+
+import numpy as np
+
+
+class Tensors(Mapping):
+    """Arrays by name, whose shapes are known before any is read.
+
+    Args:
+      shapes: shape of each tensor, by name.
+      read: returns the array of a name.
+    """
+
+    def __init__(
+        self,
+        shapes: Mapping[str, tuple[int, ...]],
+        read: Callable[[str], np.ndarray],
+    ):
+        self.shapes = dict(shapes)
+        self._read = read
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        if name not in self.shapes:
+            raise KeyError(name)
+        return self._read(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.shapes)
+
+    def __len__(self) -> int:
+        return len(self.shapes)
+
+    def renamed(self, new_name: Callable[[str], str]) -> "Tensors":
+        """Returns the same tensors under other names.
+
+        Args:
+          new_name: from the old name to the new.
+
+        Returns:
+          A view; nothing is read.
+
+        Raises:
+          ValueError: if two tensors get one name.
+        """
+        old_names = {}
+        for name in self.shapes:
+            other = old_names.setdefault(new_name(name), name)
+            if other != name:
+                raise ValueError(f"{other!r} and {name!r} are one tensor.")
+        shapes = {new: self.shapes[old] for new, old in old_names.items()}
+        return Tensors(shapes, lambda name: self._read(old_names[name]))

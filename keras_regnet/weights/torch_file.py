@@ -1,0 +1,151 @@
+"""Reading pickled checkpoints by PyTorch, which is imported only here.
+
+Nothing is executed: `weights_only=True` builds tensors and plain containers,
+and every other object in a file is an error.
+"""
+
+import os
+import pickle
+import re
+import warnings
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from keras_regnet.weights import nesting
+from keras_regnet.weights.tensors import Tensors
+
+SUFFIXES = (".pth", ".pt", ".pyth", ".bin", ".torch")
+
+_GLOBAL = re.compile(r"GLOBAL:? ([\w.]+)")
+# What PyTorch raises for files that are damaged or none of its own.
+_DAMAGE = (
+    AttributeError,
+    EOFError,
+    IndexError,
+    KeyError,
+    MemoryError,
+    OSError,
+    OverflowError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+    pickle.UnpicklingError,
+)
+
+
+def read(path: str | os.PathLike) -> Tensors:
+    """Returns the tensors of a checkpoint, whatever wraps them.
+
+    Args:
+      path: of a file that `torch.save` wrote.
+
+    Returns:
+      The tensors; where the file's format allows, it stays mapped, not read.
+
+    Raises:
+      ImportError: if PyTorch is not installed.
+      ValueError: if the file is damaged, would execute code, or holds no
+        state dict.
+    """
+    path = Path(path)
+    is_zip = _check_container(path)
+    torch = _import_torch(f"{str(path)!r} is a pickle, which PyTorch reads")
+    try:
+        with warnings.catch_warnings():
+            # Of pickle protocols that need not concern a reader of weights.
+            warnings.simplefilter("ignore")
+            checkpoint = torch.load(
+                path, map_location="cpu", weights_only=True, mmap=is_zip
+            )
+    except _DAMAGE as error:
+        raise _unreadable(path, error) from error
+    try:
+        state = nesting.state_dict(checkpoint)
+    except ValueError as error:
+        raise ValueError(f"{str(path)!r} cannot be used. {error}") from error
+    shapes = {name: tuple(value.shape) for name, value in state.items()}
+    return Tensors(shapes, lambda name: _to_numpy(path, name, state[name]))
+
+
+def _check_container(path):
+    """Returns whether a file is a zip archive such as PyTorch writes."""
+    if not path.stat().st_size:
+        raise ValueError(f"{str(path)!r} is empty.")
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        entries = archive.infolist()
+    if any(Path(entry.filename).name == "constants.pkl" for entry in entries):
+        raise ValueError(
+            f"{str(path)!r} is a TorchScript program, which would execute "
+            "code. Save its `state_dict()` in its place."
+        )
+    # PyTorch never compresses: an entry that grows is a trap.
+    if any(entry.file_size > entry.compress_size for entry in entries):
+        raise ValueError(
+            f"{str(path)!r} is compressed, as no checkpoint of PyTorch is, "
+            "and may unpack to any size."
+        )
+    return True
+
+
+def _import_torch(reason):
+    try:
+        import torch
+    except ImportError as error:
+        raise ImportError(
+            f"{reason}: `pip install keras_regnet[torch]`, or use "
+            "`.safetensors`, which needs no PyTorch."
+        ) from error
+    return torch
+
+
+def write(checkpoint: Mapping[str, Any], path: str | os.PathLike) -> None:
+    """Writes a state dict of arrays as PyTorch's tensors.
+
+    Args:
+      checkpoint: arrays by name, or dicts of them by name.
+      path: of the file.
+
+    Raises:
+      ImportError: if PyTorch is not installed.
+    """
+    torch = _import_torch(f"PyTorch writes files such as {str(path)!r}")
+
+    def to_tensors(node):
+        if isinstance(node, Mapping):
+            return {name: to_tensors(value) for name, value in node.items()}
+        return torch.from_numpy(node)
+
+    torch.save(to_tensors(checkpoint), path)
+
+
+def _unreadable(path, error):
+    text = str(error)
+    if match := _GLOBAL.search(text):
+        return ValueError(
+            f"{str(path)!r} holds {match[1]!r} and would execute code when "
+            "loaded. Only tensors and plain containers are allowed."
+        )
+    reason = re.split(r"\.\s|\n", text.strip())[0] or type(error).__name__
+    if isinstance(error, pickle.UnpicklingError):
+        # PyTorch's first line is advice to switch its protection off.
+        reason = "its pickle holds more than tensors, or cannot be parsed"
+    return ValueError(
+        f"{str(path)!r} is no checkpoint of PyTorch, or is damaged: "
+        f"{reason.rstrip('.')}."
+    )
+
+
+def _to_numpy(path, name, tensor):
+    try:
+        if str(tensor.dtype) == "torch.bfloat16":
+            tensor = tensor.float()
+        return tensor.detach().numpy()
+    except (TypeError, RuntimeError) as error:
+        raise ValueError(
+            f"The tensor {name!r} of {str(path)!r} is of an unusual kind: "
+            f"{tensor.dtype}, {tensor.layout}."
+        ) from error
