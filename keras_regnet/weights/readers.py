@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 
 from keras_regnet import errors
+from keras_regnet.weights import keras_h5
 from keras_regnet.weights import safetensors_file
 from keras_regnet.weights import torch_file
 from keras_regnet.weights.tensors import Tensors
@@ -19,6 +20,7 @@ _READERS = {
     ".pyth": torch_file.read,
     ".bin": torch_file.read,
     ".torch": torch_file.read,
+    ".h5": keras_h5.read,
 }
 SUFFIXES = tuple(_READERS)
 
