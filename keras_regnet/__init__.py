@@ -1,6 +1,7 @@
 """RegNets for Keras 3: the networks, and the method that found them."""
 
 from keras_regnet import config
+from keras_regnet import design_space
 from keras_regnet import layers
 from keras_regnet.complexity import Complexity
 from keras_regnet.complexity import complexity
@@ -34,6 +35,7 @@ __all__ = [
     "build",
     "complexity",
     "config",
+    "design_space",
     "get_config",
     "layers",
     "list_variants",
