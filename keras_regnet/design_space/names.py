@@ -1,6 +1,5 @@
 """The spaces of the paper, by name."""
 
-import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
@@ -57,15 +56,14 @@ def _domains(all_domains, block):
 
 
 def _anynet(block, letter):
-    name = f"AnyNet{block}_{letter}"
     chosen = _domains(anynet.DOMAINS, block)
-    space = anynet.AnyNetSpace(name, _TEMPLATES[block], chosen)
+    space = anynet.AnyNetSpace("", _TEMPLATES[block], chosen)
     for step, restrictions in _CHAIN.items():
         present = {k: v for k, v in restrictions.items() if k in chosen}
         space = space.restrict(**present)
         if step == letter:
             break
-    return space
+    return space.named(f"AnyNet{block}_{letter}")
 
 
 def _regnet(block):
@@ -75,7 +73,7 @@ def _regnet(block):
 
 def _constrained(block):
     narrowed = _regnet(block).restrict(**_CONSTRAINED)
-    return dataclasses.replace(narrowed, name=f"RegNet{block}_constrained")
+    return narrowed.named(f"RegNet{block}_constrained")
 
 
 def _makers():

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from keras_regnet.complexity import check_input_shape
 from keras_regnet.config import AnyNetConfig
 from keras_regnet.config import RegNetConfig
 from keras_regnet.design_space import arrays
@@ -136,8 +137,14 @@ def sample(
     Raises:
       ValueError: if too few candidates lie in the ranges.
     """
-    if not isinstance(n, numbers.Integral) or n < 1:
-        raise ValueError(f"`n` must be an integer above 0. Received: n={n!r}")
+    counts = {"n": n, "classes": classes, "max_candidates": max_candidates}
+    for name, value in counts.items():
+        if not isinstance(value, numbers.Integral) or value < 1:
+            raise ValueError(
+                f"`{name}` must be an integer above 0. "
+                f"Received: {name}={value!r}"
+            )
+    check_input_shape(input_shape)
     if not isinstance(rng, np.random.Generator):
         raise ValueError(
             "`rng` must be a NumPy generator, such as "
@@ -180,7 +187,7 @@ class _Search:
         """Accepts what it may of a chunk of numbers, [space.numbers, m]."""
         drawn = self._space.draw(uniforms)
         sides = drawn.parameters.get("resolution")
-        size = self._input_shape[:2] if sides is None else (sides, sides)
+        size = self._input_shape[:2] if sides is None else (*sides, *sides)
         measures = arrays.complexity(
             drawn.networks,
             self._space.template,
@@ -229,7 +236,7 @@ class _Search:
             network = drawn.networks.take([index])
             columns = [column.ravel() for column in vars(network).values()]
             key = b"".join(column.tobytes() for column in columns)
-            side = None if sides is None else int(sides[index])
+            side = None if sides is None else int(sides[0, index])
             if (key, side) in self._seen:
                 duplicates += 1
                 continue

@@ -64,6 +64,7 @@ class Space:
       resolutions: None, or the sides of the image that are drawn too.
       lean: whether params and activations stay under the paper's fits.
       restrictions: what narrowed the space, in words.
+      implied: those of them that the name implies.
     """
 
     name: str
@@ -75,12 +76,25 @@ class Space:
     resolutions: domains.Domain | None = None
     lean: bool = False
     restrictions: tuple[str, ...] = ()
+    implied: tuple[str, ...] = ()
 
     # Names of words that a restriction may be, besides numbers.
     _WORDS: ClassVar[Mapping[str, tuple[str, ...]]] = {}
 
     def __repr__(self) -> str:
-        return ", ".join((self.name, *self.restrictions))
+        added = [x for x in self.restrictions if x not in self.implied]
+        return ", ".join((self.name, *added))
+
+    def named(self, name: str) -> "Space":
+        """Returns the space under a name that implies its restrictions.
+
+        Args:
+          name: what it is called from now on.
+
+        Returns:
+          The same space.
+        """
+        return dataclasses.replace(self, name=name, implied=self.restrictions)
 
     # --- Narrower and other spaces ------------------------------------------
 
@@ -103,7 +117,7 @@ class Space:
         Example:
         >>> from keras_regnet.design_space import space
         >>> space("AnyNetX_C").restrict(widths="falling")
-        AnyNetX_C, bottleneck_ratios equal, group_widths equal, widths falling
+        AnyNetX_C, widths falling
         """
         narrowed = self
         for name, value in restrictions.items():

@@ -4,15 +4,12 @@ Errors are top-1 errors in percent, though any number of which less is better
 will do. Everything random takes a NumPy generator.
 """
 
-import math
-import numbers
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-# Resamples are drawn in pieces of at most this many numbers.
-_PIECE = 2_000_000
+from keras_regnet.design_space import checks
 
 
 class Interval(NamedTuple):
@@ -21,26 +18,6 @@ class Interval(NamedTuple):
     low: float
     median: float
     high: float
-
-
-class Comparison(NamedTuple):
-    """How the errors of a population differ from those of another.
-
-    Args:
-      difference: mean error of the first minus that of the second.
-      low: lower end of the interval of the difference.
-      high: upper end.
-      ks: Kolmogorov-Smirnov statistic, the greatest distance of the EDFs.
-      p_value: chance of at least that distance, were both from one space.
-      sizes: numbers of networks.
-    """
-
-    difference: float
-    low: float
-    high: float
-    ks: float
-    p_value: float
-    sizes: tuple[int, int]
 
 
 class Curve(NamedTuple):
@@ -79,48 +56,6 @@ class Fit(NamedTuple):
     correlation: float
 
 
-def _vector(name, values):
-    array = np.asarray(values, float)
-    if array.ndim != 1 or not array.size or not np.isfinite(array).all():
-        raise ValueError(
-            f"`{name}` must be one or more finite numbers in one dimension "
-            f"(leave failed trials out). Received: {name}={values!r}"
-        )
-    return array
-
-
-def _pair(name, values, errors):
-    values, errors = _vector(name, values), _vector("errors", errors)
-    if len(values) != len(errors):
-        raise ValueError(
-            f"`{name}` must have one value for each error. Received: "
-            f"{len(values)} values and {len(errors)} errors"
-        )
-    return values, errors
-
-
-def _check_fraction(name, value, above=0.0, up_to=1.0):
-    if not isinstance(value, numbers.Real) or not above < value <= up_to:
-        raise ValueError(
-            f"`{name}` must be above {above:g} and at most {up_to:g}. "
-            f"Received: {name}={value!r}"
-        )
-
-
-def _check_repeats(repeats):
-    if not isinstance(repeats, numbers.Integral) or repeats < 1:
-        raise ValueError(
-            "`repeats` must be an integer above 0. "
-            f"Received: repeats={repeats!r}"
-        )
-
-
-def _tails(level):
-    """Percentiles at the two ends of a central interval, and the middle."""
-    _check_fraction("level", level, up_to=1 - 1e-9)
-    return [50 * (1 - level), 50.0, 50 * (1 + level)]
-
-
 # --- Error EDFs -------------------------------------------------------------
 
 
@@ -141,7 +76,7 @@ def edf(errors: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
     >>> edf([40, 50, 60, 60], [40, 45, 60, 61]).tolist()
     [0.0, 0.25, 0.5, 1.0]
     """
-    errors = np.sort(_vector("errors", errors))
+    errors = np.sort(checks.vector("errors", errors))
     return np.searchsorted(errors, np.asarray(thresholds), "left") / len(errors)
 
 
@@ -180,7 +115,7 @@ def normalized_edf(
     >>> normalized_edf([40, 60, 60], [1, 9, 10], [50], bins=2).tolist()
     [0.5]
     """
-    complexities, errors = _pair("complexities", complexities, errors)
+    complexities, errors = checks.pair("complexities", complexities, errors)
     low, high = limits or (complexities.min(), complexities.max())
     inside = (low <= complexities) & (complexities <= high)
     if not inside.any():
@@ -222,8 +157,11 @@ def edf_band(
     >>> low.tolist(), high.tolist()
     ([0.0], [1.0])
     """
-    errors, (low, _, high) = _vector("errors", errors), _tails(level)
-    _check_repeats(repeats)
+    errors, (low, _, high) = (
+        checks.vector("errors", errors),
+        checks.tails(level),
+    )
+    checks.check_repeats(repeats)
     thresholds = np.asarray(thresholds, float)
     # Resampling moves whole errors between the steps of the EDF: it is the
     # number of draws in each step that is random, which is multinomial.
@@ -274,25 +212,18 @@ def bootstrap_best(
     >>> low < 20 < high, abs(median - 20) <= 1
     (True, True)
     """
-    values, errors = _pair("values", values, errors)
-    _check_fraction("fraction", fraction)
-    _check_repeats(repeats)
+    values, errors = checks.pair("values", values, errors)
+    checks.check_fraction("fraction", fraction)
+    checks.check_repeats(repeats)
     draws = max(1, round(fraction * len(values)))
     # Ranks, so that the least index is the least error.
     by_error = values[np.argsort(errors, kind="stable")]
-    piece = max(1, _PIECE // draws)
     kept = [
         by_error[rng.integers(len(values), size=(rows, draws)).min(axis=1)]
-        for rows in _pieces(repeats, piece)
+        for rows in checks.pieces(repeats, draws)
     ]
-    ends = np.percentile(np.concatenate(kept), _tails(level))
+    ends = np.percentile(np.concatenate(kept), checks.tails(level))
     return Interval(*ends.tolist())
-
-
-def _pieces(total, piece):
-    while total > 0:
-        yield min(total, piece)
-        total -= piece
 
 
 def best_of_n(
@@ -318,7 +249,7 @@ def best_of_n(
     >>> best_of_n([40, 60], [1, 2]).mean.tolist()
     [50.0, 45.0]
     """
-    errors = np.sort(_vector("errors", errors))
+    errors = np.sort(checks.vector("errors", errors))
     sizes = np.asarray(sizes)
     if sizes.ndim != 1 or not sizes.size or (sizes < 1).any():
         raise ValueError(
@@ -332,7 +263,7 @@ def best_of_n(
     chances = np.diff(reached, axis=1, prepend=0.0)
     quantiles = [
         errors[(reached < percent / 100 - 1e-12).sum(axis=1)]
-        for percent in _tails(level)
+        for percent in checks.tails(level)
     ]
     return Curve(chances @ errors, *quantiles)
 
@@ -368,117 +299,11 @@ def trends(
         raise ValueError("`populations` must hold at least one regime.")
     rows = []
     for values, errors in populations:
-        values, errors = _pair("values", values, errors)
+        values, errors = checks.pair("values", values, errors)
         band = bootstrap_best(values, errors, rng, fraction, repeats)
         best = values[np.argmin(errors)]
         rows.append((values.min(), values.max(), *band, best))
     return Trend(*np.array(rows).T)
-
-
-# --- Two populations --------------------------------------------------------
-
-
-def compare(
-    errors: np.ndarray,
-    other_errors: np.ndarray,
-    rng: np.random.Generator,
-    repeats: int = 10_000,
-    level: float = 0.95,
-) -> Comparison:
-    """Returns how sure one may be that two spaces differ.
-
-    Args:
-      errors: of networks of the first space, [n].
-      other_errors: of networks of the second, [m].
-      rng: draws the resamples.
-      repeats: how many for the interval.
-      level: of the interval of the difference of means (percentile
-        bootstrap, both populations resampled).
-
-    Returns:
-      A `Comparison`; a difference below 0 says that the first is better.
-
-    Example:
-    >>> rng = np.random.default_rng(0)
-    >>> first, second = np.arange(50, 80), np.arange(60, 90)
-    >>> result = compare(first, second, rng)
-    >>> result.difference, result.high < 0, round(result.ks, 2)
-    (-10.0, True, 0.33)
-    """
-    first = _vector("errors", errors)
-    second = _vector("other_errors", other_errors)
-    _check_repeats(repeats)
-    means = [_resampled_means(x, rng, repeats) for x in (first, second)]
-    low, _, high = np.percentile(means[0] - means[1], _tails(level)).tolist()
-    distance = ks_distance(first, second)
-    return Comparison(
-        float(first.mean() - second.mean()),
-        low,
-        high,
-        distance,
-        ks_p_value(distance, len(first), len(second)),
-        (len(first), len(second)),
-    )
-
-
-def _resampled_means(values, rng, repeats):
-    n = len(values)
-    return np.concatenate(
-        [
-            values[rng.integers(n, size=(rows, n))].mean(axis=1)
-            for rows in _pieces(repeats, max(1, _PIECE // n))
-        ]
-    )
-
-
-def ks_distance(errors: np.ndarray, other_errors: np.ndarray) -> float:
-    """Returns the greatest distance between two EDFs.
-
-    Args:
-      errors: [n].
-      other_errors: [m].
-
-    Returns:
-      The Kolmogorov-Smirnov statistic, in [0, 1].
-
-    Example:
-    >>> ks_distance([1, 2, 3, 4], [3, 4, 5, 6])
-    0.5
-    """
-    first = _vector("errors", errors)
-    second = _vector("other_errors", other_errors)
-    steps = np.nextafter(np.concatenate([first, second]), np.inf)
-    return float(np.abs(edf(first, steps) - edf(second, steps)).max())
-
-
-def ks_p_value(distance: float, n: int, m: int) -> float:
-    """Returns the chance of a distance between EDFs of one distribution.
-
-    Args:
-      distance: Kolmogorov-Smirnov statistic.
-      n: size of the first population.
-      m: size of the second.
-
-    Returns:
-      The chance of at least that distance, by Kolmogorov's limit with
-      Stephens's correction for few networks (within a few hundredths for 10
-      or more in each).
-
-    Source:
-      Stephens, J. Royal Stat. Soc. B 32 (1970), 115-122.
-
-    Example:
-    >>> round(ks_p_value(0.2, 100, 100), 3)
-    0.031
-    """
-    root = math.sqrt(n * m / (n + m))
-    scaled = (root + 0.12 + 0.11 / root) * distance
-    if scaled < 0.2:
-        # The series below converges slowly; the sum is 1 to 12 digits.
-        return 1.0
-    k = np.arange(1, 101)
-    terms = (-1.0) ** (k - 1) * np.exp(-2 * (k * scaled) ** 2)
-    return float(np.clip(2 * terms.sum(), 0, 1))
 
 
 # --- Complexity -------------------------------------------------------------
@@ -517,7 +342,7 @@ def fit_complexity(
     >>> round(fit.coefficients[0], 6), round(fit.correlation, 6)
     (6.5, 1.0)
     """
-    flops, values = _pair("flops", flops, values)
+    flops, values = checks.pair("flops", flops, values)
     for term in terms:
         if term not in _TERMS:
             raise ValueError(
