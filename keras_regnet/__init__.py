@@ -2,6 +2,7 @@
 
 from keras_regnet import applications
 from keras_regnet import config
+from keras_regnet import design_space
 from keras_regnet import layers
 from keras_regnet.complexity import Complexity
 from keras_regnet.complexity import complexity
@@ -39,6 +40,7 @@ __all__ = [
     "build",
     "complexity",
     "config",
+    "design_space",
     "get_config",
     "layers",
     "list_variants",

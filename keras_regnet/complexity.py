@@ -80,7 +80,7 @@ def complexity(
     >>> complexity(get_config("RegNetX-200MF"))
     Complexity(flops=199040872, params=2684792, activations=2164056)
     """
-    _check_input_shape(input_shape)
+    check_input_shape(input_shape)
     if not isinstance(classes, numbers.Integral) or classes < 1:
         raise ValueError(
             "`classes` must be an integer above 0. "
@@ -98,7 +98,15 @@ def complexity(
     return sum(_of_layers(config_or_model, input_shape), Complexity())
 
 
-def _check_input_shape(input_shape):
+def check_input_shape(input_shape: tuple[int, int, int]) -> None:
+    """Raises unless a shape is (height, width, channels).
+
+    Args:
+      input_shape: what was given.
+
+    Raises:
+      ValueError: if it is not three integers above 0.
+    """
     is_shape = isinstance(input_shape, tuple | list) and len(input_shape) == 3
     valid = is_shape and all(
         isinstance(size, numbers.Integral) and size > 0 for size in input_shape

@@ -11,6 +11,10 @@ from absl.testing import parameterized
 
 _ROOT = pathlib.Path(__file__).resolve().parents[1]
 _NO_KERAS = ("config", "variants", "plan", "complexity", "errors", "digits")
+_DESIGN_SPACE = tuple(
+    f"design_space/{path.stem}"
+    for path in sorted((_ROOT / "keras_regnet" / "design_space").glob("*.py"))
+)
 _FRAMEWORKS = {"keras", "tensorflow", "jax", "torch"}
 
 # What importing the package must not load.
@@ -77,7 +81,7 @@ def _build_rules():
 
 
 class ImportsTest(parameterized.TestCase):
-    @parameterized.parameters(*_NO_KERAS)
+    @parameterized.parameters(*_NO_KERAS, *_DESIGN_SPACE)
     def test_imports_no_framework(self, name):
         path = _ROOT / "keras_regnet" / f"{name}.py"
         roots = {imported.split(".")[0] for imported in _imports(path)}
@@ -88,7 +92,7 @@ class ImportsTest(parameterized.TestCase):
             for imported in _imports(path)
             if imported.startswith("keras_regnet.")
         }
-        self.assertEmpty(ours - set(_NO_KERAS))
+        self.assertEmpty(ours - {*_NO_KERAS, "design_space"})
 
     def test_direction(self):
         for name, path in _sources().items():

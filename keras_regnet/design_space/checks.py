@@ -1,0 +1,129 @@
+"""What the statistics have in common: checks of arrays, levels, pieces."""
+
+import numbers
+from collections.abc import Iterator
+
+import numpy as np
+
+# Resamples are drawn in pieces of at most this many numbers.
+_PIECE = 2_000_000
+
+
+def vector(name: str, values: object) -> np.ndarray:
+    """Returns numbers as an array.
+
+    Args:
+      name: the argument's name, for the error.
+      values: what was given, [n].
+
+    Returns:
+      Floats, [n].
+
+    Raises:
+      ValueError: unless they are one or more finite numbers.
+    """
+    array = np.asarray(values, float)
+    if array.ndim != 1 or not array.size or not np.isfinite(array).all():
+        raise ValueError(
+            f"`{name}` must be one or more finite numbers in one dimension "
+            f"(leave failed trials out). Received: {name}={values!r}"
+        )
+    return array
+
+
+def pair(
+    name: str, values: object, errors: object
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns values and errors as arrays of one length.
+
+    Args:
+      name: the name of the values, for the error.
+      values: [n].
+      errors: [n].
+
+    Returns:
+      Floats, [n] each.
+
+    Raises:
+      ValueError: if one is no vector, or their lengths differ.
+    """
+    values, errors = vector(name, values), vector("errors", errors)
+    if len(values) != len(errors):
+        raise ValueError(
+            f"`{name}` must have one value for each error. Received: "
+            f"{len(values)} values and {len(errors)} errors"
+        )
+    return values, errors
+
+
+def check_fraction(name: str, value: object, up_to: float = 1.0) -> None:
+    """Raises unless a number is above 0 and at most `up_to`.
+
+    Args:
+      name: the argument's name, for the error.
+      value: what was given.
+      up_to: the greatest allowed.
+
+    Raises:
+      ValueError: if it is not.
+    """
+    if not isinstance(value, numbers.Real) or not 0 < value <= up_to:
+        raise ValueError(
+            f"`{name}` must be above 0 and at most {up_to:g}. "
+            f"Received: {name}={value!r}"
+        )
+
+
+def check_repeats(repeats: object) -> None:
+    """Raises unless `repeats` is an integer above 0.
+
+    Args:
+      repeats: what was given.
+
+    Raises:
+      ValueError: if it is not.
+    """
+    if not isinstance(repeats, numbers.Integral) or repeats < 1:
+        raise ValueError(
+            "`repeats` must be an integer above 0. "
+            f"Received: repeats={repeats!r}"
+        )
+
+
+def tails(level: float) -> list[float]:
+    """Returns the percentiles of a central interval and of the median.
+
+    Args:
+      level: share between the two ends.
+
+    Returns:
+      Three percentiles.
+
+    Raises:
+      ValueError: unless 0 < level < 1.
+
+    Example:
+    >>> [round(percentile, 3) for percentile in tails(0.95)]
+    [2.5, 50.0, 97.5]
+    """
+    if not isinstance(level, numbers.Real) or not 0 < level < 1:
+        raise ValueError(
+            f"`level` must be between 0 and 1. Received: level={level!r}"
+        )
+    return [50 * (1 - level), 50.0, 50 * (1 + level)]
+
+
+def pieces(total: int, width: int) -> Iterator[int]:
+    """Yields numbers of rows that sum to a total and fit in memory.
+
+    Args:
+      total: how many rows there are.
+      width: how many numbers a row has.
+
+    Yields:
+      How many rows to draw at a time.
+    """
+    most = max(1, _PIECE // width)
+    while total > 0:
+        yield min(total, most)
+        total -= most

@@ -1,0 +1,78 @@
+"""The paper's fits of params and activations to flops (figure 12)."""
+
+import numpy as np
+
+from keras_regnet.complexity import complexity
+from keras_regnet.config import AnyNetConfig
+from keras_regnet.config import RegNetConfig
+
+
+def max_params(flops: np.ndarray) -> np.ndarray:
+    """Returns the parameters of good networks, 3.0 + 5.5 F millions.
+
+    Args:
+      flops: multiply-adds, any shape.
+
+    Returns:
+      Numbers of parameters of that shape.
+
+    Source:
+      Paper, figure 12; F in units of 1e9.
+
+    Example:
+    >>> float(max_params(1e9))
+    8500000.0
+    """
+    return 3.0e6 + 5.5e-3 * np.asarray(flops, float)
+
+
+def max_activations(flops: np.ndarray) -> np.ndarray:
+    """Returns the activations of good networks, 6.5 sqrt(F) millions.
+
+    Args:
+      flops: multiply-adds, any shape.
+
+    Returns:
+      Numbers of activations of that shape.
+
+    Source:
+      Paper, figure 12; F in units of 1e9.
+
+    Example:
+    >>> float(max_activations(4e9))
+    13000000.0
+    """
+    return 6.5e6 * np.sqrt(np.asarray(flops, float) / 1e9)
+
+
+def are_lean(
+    flops: np.ndarray, params: np.ndarray, activations: np.ndarray
+) -> np.ndarray:
+    """Returns which networks stay under both fits.
+
+    Args:
+      flops: multiply-adds, [n].
+      params: parameters, [n].
+      activations: activations, [n].
+
+    Returns:
+      Booleans, [n].
+    """
+    under = params <= max_params(flops)
+    return under & (activations <= max_activations(flops))
+
+
+def is_lean(
+    config: RegNetConfig | AnyNetConfig, input_shape: tuple[int, int, int]
+) -> bool:
+    """Returns whether a network stays under both fits.
+
+    Args:
+      config: the network.
+      input_shape: (height, width, channels) at which it is counted.
+
+    Returns:
+      Whether it does.
+    """
+    count = complexity(config, input_shape)
+    return bool(are_lean(count.flops, count.params, count.activations))

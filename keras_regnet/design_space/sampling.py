@@ -1,0 +1,293 @@
+"""Draws networks from a space until there are enough in a budget."""
+
+import collections
+import dataclasses
+import math
+import numbers
+from collections.abc import Mapping
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from keras_regnet.complexity import check_input_shape
+from keras_regnet.config import AnyNetConfig
+from keras_regnet.config import RegNetConfig
+from keras_regnet.design_space import arrays
+from keras_regnet.design_space import limits
+
+# Candidates at a time: their arrays fit in a core's cache. Another number
+# would give the same networks.
+CHUNK = 8192
+_MEASURES = ("flops", "params", "activations")
+Range = tuple[float, float]
+
+
+@dataclasses.dataclass(frozen=True)
+class Acceptance:
+    """What became of the candidates, up to the last one that was accepted.
+
+    Args:
+      candidates: how many were drawn.
+      wrong_stages: had another number of stages than the space.
+      outside: lay outside the ranges of complexity.
+      duplicates: would have been built like one before.
+      accepted: are in the sample.
+    """
+
+    candidates: int
+    wrong_stages: int
+    outside: int
+    duplicates: int
+    accepted: int
+
+    @property
+    def rate(self) -> float:
+        """Share of the candidates that were accepted."""
+        return self.accepted / self.candidates
+
+    def __str__(self) -> str:
+        return (
+            f"{self.accepted} of {self.candidates} candidates "
+            f"({self.rate:.2%}); {self.wrong_stages} with another number of "
+            f"stages, {self.outside} outside the ranges, {self.duplicates} "
+            "built like one before"
+        )
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Sample(Sequence):
+    """Networks drawn from a space: a sequence of configurations.
+
+    Args:
+      configs: the configurations, [n].
+      flops: multiply-adds of each, [n].
+      params: parameters, [n].
+      activations: activations, [n].
+      resolutions: side of the image of each, [n]; None if not drawn.
+      acceptance: how many candidates it took.
+    """
+
+    configs: tuple[RegNetConfig | AnyNetConfig, ...]
+    flops: np.ndarray
+    params: np.ndarray
+    activations: np.ndarray
+    resolutions: np.ndarray | None
+    acceptance: Acceptance
+
+    def __len__(self) -> int:
+        return len(self.configs)
+
+    def __getitem__(self, index: int | slice) -> Any:
+        return self.configs[index]
+
+
+def check_range(name: str, value: object) -> Range:
+    """Returns a (least, greatest) pair of numbers.
+
+    Args:
+      name: the argument's name, for the error.
+      value: what was given.
+
+    Returns:
+      The pair.
+
+    Raises:
+      ValueError: if it is no pair of numbers in order.
+
+    Example:
+    >>> check_range("flops", (360e6, 400e6))
+    (360000000.0, 400000000.0)
+    """
+    pair = tuple(value) if isinstance(value, list | tuple) else ()
+    numeric = len(pair) == 2 and all(
+        isinstance(end, numbers.Real) and not math.isnan(end) for end in pair
+    )
+    if not numeric or pair[0] > pair[1]:
+        raise ValueError(
+            f"`{name}` must be (least, greatest), two numbers in order. "
+            f"Received: {name}={value!r}"
+        )
+    return pair
+
+
+def sample(
+    space: Any,
+    rng: np.random.Generator,
+    n: int,
+    ranges: Mapping[str, Range | None],
+    input_shape: tuple[int, int, int],
+    classes: int,
+    max_candidates: int,
+) -> Sample:
+    """Draws different networks until there are enough; see `Space.sample`.
+
+    Args:
+      space: a `Space`.
+      rng: gives the seed.
+      n: how many networks.
+      ranges: of flops, params and activations; None for any.
+      input_shape: (height, width, channels).
+      classes: number of classes.
+      max_candidates: after how many to give up.
+
+    Returns:
+      A `Sample`.
+
+    Raises:
+      ValueError: if too few candidates lie in the ranges.
+    """
+    counts = {"n": n, "classes": classes, "max_candidates": max_candidates}
+    for name, value in counts.items():
+        if not isinstance(value, numbers.Integral) or value < 1:
+            raise ValueError(
+                f"`{name}` must be an integer above 0. "
+                f"Received: {name}={value!r}"
+            )
+    check_input_shape(input_shape)
+    if not isinstance(rng, np.random.Generator):
+        raise ValueError(
+            "`rng` must be a NumPy generator, such as "
+            f"np.random.default_rng(0). Received: rng={rng!r}"
+        )
+    ranges = {
+        name: check_range(name, ends)
+        for name, ends in ranges.items()
+        if ends is not None
+    }
+    search = _Search(space, ranges, n, input_shape, classes)
+    # A generator of our own, so that `rng` moves on by the same amount
+    # whatever the search takes.
+    seed = rng.integers(2**63, size=2).tolist()
+    own = np.random.Generator(np.random.PCG64(seed))
+    while not search.complete and search.candidates < max_candidates:
+        search.look_at(own.random((CHUNK, space.numbers)).T)
+    if not search.complete:
+        raise ValueError(search.failure())
+    return search.result()
+
+
+class _Search:
+    """The state of one search: counts, what was accepted, the nearest miss."""
+
+    def __init__(self, space, ranges, n, input_shape, classes):
+        self._space, self._ranges, self._n = space, ranges, n
+        self._input_shape, self._classes = input_shape, classes
+        self.candidates = 0
+        self._fates = collections.Counter()
+        self._seen = set()
+        self._kept = []
+        self._nearest = (math.inf, None)
+
+    @property
+    def complete(self):
+        return len(self._kept) == self._n
+
+    def look_at(self, uniforms):
+        """Accepts what it may of a chunk of numbers, [space.numbers, m]."""
+        drawn = self._space.draw(uniforms)
+        sides = drawn.parameters.get("resolution")
+        size = self._input_shape[:2] if sides is None else (*sides, *sides)
+        measures = arrays.complexity(
+            drawn.networks,
+            self._space.template,
+            self._space.strides,
+            size,
+            self._input_shape[2],
+            self._classes,
+        )
+        inside = self._inside(measures)
+        duplicates, end = self._accept(drawn, measures, inside)
+        # Only what came before the last one needed is counted.
+        end = uniforms.shape[1] if end is None else end
+        built = int(np.searchsorted(drawn.indices, end))
+        self.candidates += end
+        self._fates["wrong_stages"] += end - built
+        self._fates["outside"] += int((~inside[:built]).sum())
+        self._fates["duplicates"] += duplicates
+
+    def _inside(self, measures):
+        inside = np.ones(len(measures[0]), bool)
+        distance = np.zeros(len(inside))
+        for name, measure in zip(_MEASURES, measures, strict=True):
+            low, high = self._ranges.get(name, (0, math.inf))
+            inside &= (low <= measure) & (measure <= high)
+            if not self._kept:
+                distance += _log_distance(measure, low, high)
+        if self._space.lean:
+            lean = limits.are_lean(*measures)
+            inside &= lean
+            distance[~lean] += 1
+        if not self._kept and len(inside):
+            self._remember_nearest(distance, measures)
+        return inside
+
+    def _remember_nearest(self, distance, measures):
+        best = int(np.argmin(distance))
+        if distance[best] < self._nearest[0]:
+            nearest = [int(measure[best]) for measure in measures]
+            self._nearest = (distance[best], nearest)
+
+    def _accept(self, drawn, measures, inside):
+        """Returns the number of duplicates, and where the sample was full."""
+        duplicates = 0
+        sides = drawn.parameters.get("resolution")
+        for index in np.flatnonzero(inside):
+            network = drawn.networks.take([index])
+            columns = [column.ravel() for column in vars(network).values()]
+            key = b"".join(column.tobytes() for column in columns)
+            side = None if sides is None else int(sides[0, index])
+            if (key, side) in self._seen:
+                duplicates += 1
+                continue
+            self._seen.add((key, side))
+            config = self._space.config(drawn, index)
+            counts = [int(measure[index]) for measure in measures]
+            self._kept.append((config, counts, side))
+            if self.complete:
+                return duplicates, int(drawn.indices[index]) + 1
+        return duplicates, None
+
+    def result(self):
+        configs, counts, sides = zip(*self._kept, strict=True)
+        flops, params, activations = np.array(counts).T
+        return Sample(
+            configs,
+            flops,
+            params,
+            activations,
+            None if sides[0] is None else np.array(sides),
+            Acceptance(
+                candidates=self.candidates,
+                accepted=len(configs),
+                **self._fates,
+            ),
+        )
+
+    def failure(self):
+        """Says what was wanted, and how near the search came."""
+        wanted = ", ".join(
+            f"{name} in [{low:.4g}, {high:.4g}]"
+            for name, (low, high) in self._ranges.items()
+        )
+        found = f"{len(self._kept)} different networks"
+        nearest = ""
+        if not self._kept and self._nearest[1]:
+            measured = zip(_MEASURES, self._nearest[1], strict=True)
+            said = ", ".join(f"{value:.4g} {name}" for name, value in measured)
+            nearest = f" The nearest had {said}."
+        return (
+            f"{self._space!r} has too few networks with "
+            f"{wanted or 'any complexity'} at input_shape="
+            f"{self._input_shape}: {found} among {self.candidates} "
+            f"candidates, of which {self._fates['wrong_stages']} had another "
+            f"number of stages, {self._fates['outside']} lay outside, and "
+            f"{self._fates['duplicates']} were built like one before."
+            f"{nearest} Received: n={self._n}"
+        )
+
+
+def _log_distance(measure, low, high):
+    """How far outside a range, as a logarithm of the ratio; 0 inside."""
+    nearest = np.clip(measure, low, high)
+    return np.abs(np.log(np.maximum(nearest, 1) / np.maximum(measure, 1)))

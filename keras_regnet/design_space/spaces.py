@@ -1,0 +1,419 @@
+"""Design spaces: what all have in common, and how they are restricted.
+
+A space is a template, a domain for each parameter, and restrictions in the
+order in which they were made. `restrict` narrows a space and `vary` changes
+what it is made of; both return a new one. No Keras here.
+"""
+
+import dataclasses
+import functools
+import math
+import numbers
+from collections.abc import Mapping
+from typing import Any
+from typing import ClassVar
+
+import numpy as np
+
+from keras_regnet import errors
+from keras_regnet.config import AnyNetConfig
+from keras_regnet.config import NetworkTemplate
+from keras_regnet.config import RegNetConfig
+from keras_regnet.design_space import arrays
+from keras_regnet.design_space import domains
+from keras_regnet.design_space import limits
+from keras_regnet.design_space import sampling
+
+_RESOLUTION_STEP = 32
+_TEMPLATE_FIELDS = tuple(
+    field.name for field in dataclasses.fields(NetworkTemplate)
+)
+# How the words of a restriction to one value go on after the name.
+_EQUALS_DIGIT = tuple(f"= {digit}" for digit in range(10))
+# These may be restricted to values between those that are drawn.
+_CONTINUOUS = ("w_0", "w_a", "w_m")
+_LEAN = "params and activations under the fits of figure 12"
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Draws:
+    """Candidates that have the right number of stages.
+
+    Args:
+      indices: place of each among the candidates, rising, [m].
+      networks: what is built, m networks.
+      parameters: what was drawn, by name, [stages or 1, m].
+    """
+
+    indices: np.ndarray
+    networks: arrays.Networks
+    parameters: Mapping[str, np.ndarray]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Space:
+    """A set of networks and how they are drawn, in one of two subclasses.
+
+    Args:
+      name: as `space` knows it.
+      template: what all blocks have in common.
+      domains: values of each parameter.
+      orders: "equal", "rising" or "falling" for parameters of stages.
+      stages: number of stages.
+      strides: stride of each stage's first block.
+      resolutions: None, or the sides of the image that are drawn too.
+      lean: whether params and activations stay under the paper's fits.
+      restrictions: what narrowed the space, in words.
+      implied: those of them that the name implies.
+    """
+
+    name: str
+    template: NetworkTemplate
+    domains: Mapping[str, domains.Domain]
+    orders: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    stages: int = 4
+    strides: tuple[int, ...] = (2, 2, 2, 2)
+    resolutions: domains.Domain | None = None
+    lean: bool = False
+    restrictions: tuple[str, ...] = ()
+    implied: tuple[str, ...] = ()
+
+    # Names of words that a restriction may be, besides numbers.
+    _WORDS: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+
+    def __repr__(self) -> str:
+        added = [x for x in self.restrictions if x not in self.implied]
+        return ", ".join((self.name, *added))
+
+    def named(self, name: str) -> "Space":
+        """Returns the space under a name that implies its restrictions.
+
+        Args:
+          name: what it is called from now on.
+
+        Returns:
+          The same space.
+        """
+        return dataclasses.replace(self, name=name, implied=self.restrictions)
+
+    # --- Narrower and other spaces ------------------------------------------
+
+    def restrict(self, **restrictions: Any) -> "Space":
+        """Returns the part of the space in which restrictions hold.
+
+        Args:
+          **restrictions: for a parameter, the only value it may have, or the
+            (least, greatest), or for a parameter of stages "equal",
+            "rising" or "falling"; w_0="w_a" for both alike; lean=True for
+            params and activations under the fits of figure 12.
+
+        Returns:
+          A space with the restrictions appended to its own.
+
+        Raises:
+          ValueError: if a name is unknown, or a restriction contradicts the
+            space or another.
+
+        Example:
+        >>> from keras_regnet.design_space import space
+        >>> space("AnyNetX_C").restrict(widths="falling")
+        AnyNetX_C, widths falling
+        """
+        narrowed = self
+        for name, value in restrictions.items():
+            narrowed = narrowed._restricted(name, value)
+        return narrowed
+
+    def _restricted(self, name, value):
+        if name == "lean":
+            return self._with(_LEAN, lean=True) if value else self
+        if name not in self.domains:
+            allowed = [*self.domains, "lean"]
+            raise errors.unknown_value("restriction", name, allowed)
+        if isinstance(value, str):
+            return self._ordered(name, value)
+        domain = self.domains[name]
+        narrowed, words = _narrow(name, domain, value)
+        if not narrowed.values:
+            raise ValueError(
+                f"`{name}` has no such value in {self!r}, which has "
+                f"{_in_words(domain)}: restrictions contradict each other. "
+                f"Received: {name}={value!r}"
+            )
+        return self._with(words, domains={**self.domains, name: narrowed})
+
+    def _ordered(self, name, order):
+        words = self._WORDS.get(name, ())
+        if order not in words:
+            raise errors.unknown_value(name, order, words)
+        before = self.orders.get(name, order)
+        if before != order:
+            raise ValueError(
+                f"`{name}` cannot be {order!r} in {self!r}, where it is "
+                f"{before!r}: restrictions contradict each other. "
+                f"Received: {name}={order!r}"
+            )
+        if name in self.orders:
+            return self
+        between = " = " if order in self.domains else " "
+        return self._with(
+            f"{name}{between}{order}", orders={**self.orders, name: order}
+        )
+
+    def _with(self, words, **changes):
+        return dataclasses.replace(
+            self, restrictions=(*self.restrictions, words), **changes
+        )
+
+    def vary(
+        self,
+        *,
+        stages: int | None = None,
+        strides: int | tuple[int, ...] = 2,
+        resolution: tuple[int, int] | None = None,
+        **changes: Any,
+    ) -> "Space":
+        """Returns the space with other ingredients.
+
+        Args:
+          stages: number of stages.
+          strides: stride of each stage's first block; one serves all.
+          resolution: (least, greatest) side of the image in pixels, to draw
+            it in multiples of 32, log-uniformly (the paper does not say how).
+          **changes: a field of the template, such as stem="cifar",
+            stem_width=16 or activation="silu"; or a parameter with the values
+            that it may have, equally likely, such as group_width=(16, 32).
+
+        Returns:
+          A space whose restrictions still hold, but for the values of
+          parameters that were given new ones.
+
+        Raises:
+          ValueError: if a name is unknown or a value is not allowed.
+
+        Example:
+        >>> from keras_regnet.design_space import space
+        >>> space("RegNetX").vary(stages=5, stem="cifar").stages
+        5
+        """
+        count = self.stages if stages is None else stages
+        _check_integer("stages", count)
+        template, new = {}, dict(self.domains)
+        for name, value in changes.items():
+            if name in _TEMPLATE_FIELDS:
+                template[name] = value
+            elif name in self.domains:
+                new[name] = domains.uniform(np.atleast_1d(value).tolist())
+            else:
+                allowed = [*_TEMPLATE_FIELDS, *self.domains]
+                raise errors.unknown_value("change", name, allowed)
+        strides = self._strides(strides, count, stages)
+        template = dataclasses.replace(self.template, **template)
+        varied = dataclasses.replace(
+            self,
+            template=template,
+            domains=new,
+            stages=count,
+            strides=strides,
+            resolutions=_resolutions(resolution) or self.resolutions,
+            restrictions=(
+                *_about_others(self.restrictions, changes),
+                *_changed(stages, changes),
+            ),
+        )
+        varied._check()
+        return varied
+
+    def _strides(self, strides, count, stages):
+        if strides == 2 and stages is None:
+            return self.strides
+        strides = strides if isinstance(strides, tuple) else (strides,) * count
+        if len(strides) != count:
+            raise ValueError(
+                f"`strides` must have one value per stage, {count}. "
+                f"Received: strides={strides}"
+            )
+        return strides
+
+    def _check(self):
+        """Raises what a configuration of the space would raise."""
+        grouped = any("group" in name for name in self.domains)
+        ratio = any("bottleneck" in name for name in self.domains)
+        AnyNetConfig(
+            (1,) * self.stages,
+            (64,) * self.stages,
+            self.strides,
+            2 if ratio else 1,
+            1 if grouped else None,
+            **self.template_fields(),
+        )
+
+    def template_fields(self) -> dict[str, Any]:
+        """Returns the template's fields, as configurations take them."""
+        return {name: getattr(self.template, name) for name in _TEMPLATE_FIELDS}
+
+    # --- Membership ---------------------------------------------------------
+
+    def contains(
+        self,
+        config: RegNetConfig | AnyNetConfig,
+        input_shape: tuple[int, int, int] = (224, 224, 3),
+    ) -> bool:
+        """Returns whether the space has a sample that builds the network.
+
+        Stem, activation and padding are no part of a space.
+
+        Args:
+          config: the network; for a RegNet space a `RegNetConfig`.
+          input_shape: at which a lean space counts.
+
+        Returns:
+          Whether it is there. Between the ends of their ranges, w_0, w_a and
+          w_m may be any numbers.
+
+        Raises:
+          ValueError: if a RegNet space is given an `AnyNetConfig`: its
+            parameters have to be fitted first (`fit.fit_regnet`).
+        """
+        same_blocks = all(
+            getattr(config, name) == getattr(self.template, name)
+            for name in ("block", "se_ratio", "head_width")
+        )
+        if not same_blocks or not self._generates(config):
+            return False
+        return not self.lean or limits.is_lean(config, input_shape)
+
+    # --- Sampling -----------------------------------------------------------
+
+    @functools.cached_property
+    def drawers(self) -> Mapping[str, domains.Drawer]:
+        """What draws each parameter, in the order of the draws."""
+        drawers = self._parameter_drawers()
+        if self.resolutions is not None:
+            drawers["resolution"] = domains.Drawer(self.resolutions, 1, "free")
+        return drawers
+
+    @property
+    def numbers(self) -> int:
+        """How many random numbers one candidate takes."""
+        return sum(drawer.numbers for drawer in self.drawers.values())
+
+    def draw(self, uniforms: np.ndarray) -> Draws:
+        """Returns the candidates that random numbers stand for.
+
+        Args:
+          uniforms: numbers in [0, 1), [self.numbers, n].
+
+        Returns:
+          Those with as many stages as the space.
+        """
+        parameters, row = {}, 0
+        for name, drawer in self.drawers.items():
+            rows = uniforms[row : row + drawer.numbers]
+            parameters[name] = drawer.draw(rows)
+            row += drawer.numbers
+        return self._build(parameters)
+
+    def sample(
+        self,
+        rng: np.random.Generator,
+        n: int = 500,
+        flops: tuple[float, float] | None = None,
+        params: tuple[float, float] | None = None,
+        activations: tuple[float, float] | None = None,
+        input_shape: tuple[int, int, int] = (224, 224, 3),
+        stem: str | None = None,
+        classes: int = 1000,
+        max_candidates: int = 20_000_000,
+    ) -> "sampling.Sample":
+        """Draws different networks until there are enough in a budget.
+
+        Args:
+          rng: gives the seed. The same seed gives the same networks on any
+            machine.
+          n: how many networks.
+          flops: (least, greatest) number of multiply-adds, both allowed.
+          params: (least, greatest) number of parameters.
+          activations: (least, greatest) number of activations.
+          input_shape: (height, width, channels) at which they are counted;
+            where the space has free resolution, only its channels.
+          stem: another stem than the space's.
+          classes: number of classes of the classifier.
+          max_candidates: after how many to give up.
+
+        Returns:
+          A `Sample`: a sequence of configurations, all different once widths
+          and group widths fit, with their complexity and how many candidates
+          it took.
+
+        Raises:
+          ValueError: if a range is impossible, or too few candidates lie in
+            the ranges; says how near the nearest came.
+
+        Example:
+        >>> from keras_regnet.design_space import space
+        >>> rng = np.random.default_rng(0)
+        >>> sample = space("RegNetX").sample(rng, n=3, flops=(360e6, 400e6))
+        >>> len(sample), bool((sample.flops <= 400e6).all())
+        (3, True)
+        """
+        space = self if stem is None else self.vary(stem=stem)
+        ranges = {"flops": flops, "params": params, "activations": activations}
+        return sampling.sample(
+            space, rng, n, ranges, input_shape, classes, max_candidates
+        )
+
+
+def _check_integer(name, value):
+    if not isinstance(value, numbers.Integral) or value < 1:
+        raise ValueError(
+            f"`{name}` must be an integer above 0. Received: {name}={value!r}"
+        )
+
+
+def _narrow(name, domain, value):
+    """Returns the narrowed domain, empty if contradictory, and its words."""
+    if not isinstance(value, numbers.Real):
+        low, high = sampling.check_range(name, value)
+        words = f"{name} in [{low:g}, {high:g}]"
+        return domain.within(low, high), words
+    kept = domain.within(value, value)
+    inside = domain.values[0] <= value <= domain.values[-1]
+    if not kept.values and name in _CONTINUOUS and inside:
+        kept = domains.Domain((float(value),), (1.0,))
+    return kept, f"{name} = {value:g}"
+
+
+def _in_words(domain):
+    if len(domain.values) <= 8:
+        return f"the values {', '.join(f'{v:g}' for v in domain.values)}"
+    return f"values from {domain.values[0]:g} to {domain.values[-1]:g}"
+
+
+def _resolutions(ends):
+    if ends is None:
+        return None
+    low, high = sampling.check_range("resolution", ends)
+    low = math.ceil(low / _RESOLUTION_STEP) * _RESOLUTION_STEP
+    if not 0 < low <= high:
+        raise ValueError(
+            "`resolution` must be two numbers of pixels with a multiple of "
+            f"{_RESOLUTION_STEP} between them. Received: resolution={ends}"
+        )
+    return domains.log_uniform(low, int(high), _RESOLUTION_STEP)
+
+
+def _about_others(restrictions, changes):
+    """Leaves out what restricted the values of parameters that changed."""
+    for words in restrictions:
+        name, _, rest = words.partition(" ")
+        is_range = rest.startswith("in [") or rest[:3] in _EQUALS_DIGIT
+        if not (is_range and name in changes):
+            yield words
+
+
+def _changed(stages, changes):
+    if stages is not None:
+        yield f"{stages} stages"
+    for name, value in changes.items():
+        yield f"{name} {value}"

@@ -1,0 +1,361 @@
+"""Statistics of populations of trained networks: pure functions of arrays.
+
+Errors are top-1 errors in percent, though any number of which less is better
+will do. Everything random takes a NumPy generator.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from keras_regnet.design_space import checks
+
+
+class Interval(NamedTuple):
+    """A median, and what lies around it with the chance asked for."""
+
+    low: float
+    median: float
+    high: float
+
+
+class Curve(NamedTuple):
+    """Best error of a random search, arrays [sizes]."""
+
+    mean: np.ndarray
+    low: np.ndarray
+    median: np.ndarray
+    high: np.ndarray
+
+
+class Trend(NamedTuple):
+    """A parameter in several regimes, arrays [regimes].
+
+    Args:
+      least: smallest value that was sampled.
+      greatest: greatest value.
+      low: lower end of the interval of the best value.
+      median: the best value that is most likely.
+      high: upper end of the interval.
+      best: value of the network of least error.
+    """
+
+    least: np.ndarray
+    greatest: np.ndarray
+    low: np.ndarray
+    median: np.ndarray
+    high: np.ndarray
+    best: np.ndarray
+
+
+class Fit(NamedTuple):
+    """Coefficients of the terms of a fit, and its correlation with the data."""
+
+    coefficients: tuple[float, ...]
+    correlation: float
+
+
+# --- Error EDFs -------------------------------------------------------------
+
+
+def edf(errors: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
+    """Returns the share of networks with an error below each threshold.
+
+    Args:
+      errors: [n].
+      thresholds: any shape.
+
+    Returns:
+      Shares in [0, 1], of the shape of `thresholds`.
+
+    Source:
+      Paper, equation 1.
+
+    Example:
+    >>> edf([40, 50, 60, 60], [40, 45, 60, 61]).tolist()
+    [0.0, 0.25, 0.5, 1.0]
+    """
+    errors = np.sort(checks.vector("errors", errors))
+    return np.searchsorted(errors, np.asarray(thresholds), "left") / len(errors)
+
+
+def normalized_edf(
+    errors: np.ndarray,
+    complexities: np.ndarray,
+    thresholds: np.ndarray,
+    limits: tuple[float, float] | None = None,
+    bins: int = 10,
+) -> np.ndarray:
+    """Returns an EDF in which all complexities count alike.
+
+    Two populations with different distributions of flops cannot be compared
+    as they are. Here the networks of each bin of complexity together have
+    the same weight.
+
+    Args:
+      errors: [n].
+      complexities: flops, params or activations, [n].
+      thresholds: [t].
+      limits: (least, greatest) complexity; networks outside are left out.
+        Those of the data by default; name them to compare populations.
+      bins: how many bins of equal width there are between the limits; those
+        without networks are left out.
+
+    Returns:
+      Weighted shares in [0, 1], [t].
+
+    Raises:
+      ValueError: if no network lies between the limits.
+
+    Source:
+      arXiv 1905.13214, section 4.2.
+
+    Example:
+    >>> normalized_edf([40, 60, 60], [1, 9, 10], [50], bins=2).tolist()
+    [0.5]
+    """
+    complexities, errors = checks.pair("complexities", complexities, errors)
+    low, high = limits or (complexities.min(), complexities.max())
+    inside = (low <= complexities) & (complexities <= high)
+    if not inside.any():
+        raise ValueError(
+            "`limits` must hold the complexity of at least one network, from "
+            f"{complexities.min():g} to {complexities.max():g}. "
+            f"Received: limits={limits}"
+        )
+    edges = np.linspace(low, high, bins + 1)[1:-1]
+    bin_of = np.searchsorted(edges, complexities[inside], "right")
+    counts = np.bincount(bin_of, minlength=bins)
+    weights = 1 / counts[bin_of] / np.count_nonzero(counts)
+    below = errors[inside][:, None] < np.asarray(thresholds, float)
+    return weights @ below
+
+
+def edf_band(
+    errors: np.ndarray,
+    thresholds: np.ndarray,
+    rng: np.random.Generator,
+    repeats: int = 2000,
+    level: float = 0.95,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the pointwise confidence band of an EDF.
+
+    Args:
+      errors: [n].
+      thresholds: [t].
+      rng: draws the resamples.
+      repeats: how many.
+      level: share of the resamples' EDFs between the two ends.
+
+    Returns:
+      Lower and upper ends, [t] each.
+
+    Example:
+    >>> rng = np.random.default_rng(0)
+    >>> low, high = edf_band([40, 50, 60, 70], [55], rng)
+    >>> low.tolist(), high.tolist()
+    ([0.0], [1.0])
+    """
+    errors, (low, _, high) = (
+        checks.vector("errors", errors),
+        checks.tails(level),
+    )
+    checks.check_repeats(repeats)
+    thresholds = np.asarray(thresholds, float)
+    # Resampling moves whole errors between the steps of the EDF: it is the
+    # number of draws in each step that is random, which is multinomial.
+    steps = np.concatenate([[0.0], np.sort(edf(errors, thresholds)), [1.0]])
+    shares = np.maximum(np.diff(steps), 0)
+    drawn = rng.multinomial(len(errors), shares / shares.sum(), size=repeats)
+    resampled = np.cumsum(drawn[:, :-1], axis=1) / len(errors)
+    ends = np.percentile(resampled, [low, high], axis=0)
+    order = np.argsort(np.argsort(thresholds, kind="stable"), kind="stable")
+    return ends[0][order], ends[1][order]
+
+
+# --- The best of a population -----------------------------------------------
+
+
+def bootstrap_best(
+    values: np.ndarray,
+    errors: np.ndarray,
+    rng: np.random.Generator,
+    fraction: float = 0.25,
+    repeats: int = 10_000,
+    level: float = 0.95,
+) -> Interval:
+    """Returns the interval of a parameter's best value.
+
+    Draws a part of the networks with replacement, keeps the value of the one
+    of least error, and repeats.
+
+    Args:
+      values: the parameter of each network, [n].
+      errors: [n].
+      rng: draws the resamples.
+      fraction: share of n that is drawn each time.
+      repeats: how often.
+      level: share of the values kept between the two ends.
+
+    Returns:
+      (low, median, high) of the values kept; the median is the most likely
+      best value.
+
+    Source:
+      Paper, footnote 4.
+
+    Example:
+    >>> rng = np.random.default_rng(0)
+    >>> depths = np.arange(100)
+    >>> low, median, high = bootstrap_best(depths, (depths - 20) ** 2, rng)
+    >>> low < 20 < high, abs(median - 20) <= 1
+    (True, True)
+    """
+    values, errors = checks.pair("values", values, errors)
+    checks.check_fraction("fraction", fraction)
+    checks.check_repeats(repeats)
+    draws = max(1, round(fraction * len(values)))
+    # Ranks, so that the least index is the least error.
+    by_error = values[np.argsort(errors, kind="stable")]
+    kept = [
+        by_error[rng.integers(len(values), size=(rows, draws)).min(axis=1)]
+        for rows in checks.pieces(repeats, draws)
+    ]
+    ends = np.percentile(np.concatenate(kept), checks.tails(level))
+    return Interval(*ends.tolist())
+
+
+def best_of_n(
+    errors: np.ndarray, sizes: Sequence[int], level: float = 0.95
+) -> Curve:
+    """Returns what random search finds with a number of networks.
+
+    The least error of m networks drawn with replacement has a distribution
+    in closed form, so nothing is simulated.
+
+    Args:
+      errors: [n].
+      sizes: numbers m of networks, [s].
+      level: share of the searches between the two ends.
+
+    Returns:
+      Mean, lower end, median and upper end of the least error, [s] each.
+
+    Source:
+      Paper, figure 9 right.
+
+    Example:
+    >>> best_of_n([40, 60], [1, 2]).mean.tolist()
+    [50.0, 45.0]
+    """
+    errors = np.sort(checks.vector("errors", errors))
+    sizes = np.asarray(sizes)
+    if sizes.ndim != 1 or not sizes.size or (sizes < 1).any():
+        raise ValueError(
+            "`sizes` must be one or more integers above 0. "
+            f"Received: sizes={sizes.tolist()}"
+        )
+    n = len(errors)
+    # Chance that the best of m has at most rank r, [s, n].
+    rest = (n - 1 - np.arange(n)) / n
+    reached = 1 - rest ** sizes[:, None]
+    chances = np.diff(reached, axis=1, prepend=0.0)
+    quantiles = [
+        errors[(reached < percent / 100 - 1e-12).sum(axis=1)]
+        for percent in checks.tails(level)
+    ]
+    return Curve(chances @ errors, *quantiles)
+
+
+def trends(
+    populations: Sequence[tuple[np.ndarray, np.ndarray]],
+    rng: np.random.Generator,
+    fraction: float = 0.25,
+    repeats: int = 10_000,
+) -> Trend:
+    """Returns how the best value of a parameter moves between regimes.
+
+    Args:
+      populations: (values [n], errors [n]) of each regime; n may differ.
+      rng: draws the resamples.
+      fraction: see `bootstrap_best`.
+      repeats: see `bootstrap_best`.
+
+    Returns:
+      Arrays [regimes].
+
+    Source:
+      Paper, figure 11.
+
+    Example:
+    >>> rng = np.random.default_rng(0)
+    >>> depth = np.arange(1, 41)
+    >>> regimes = [(depth, abs(depth - best)) for best in (12, 20)]
+    >>> trends(regimes, rng).best.tolist()
+    [12.0, 20.0]
+    """
+    if not len(populations):
+        raise ValueError("`populations` must hold at least one regime.")
+    rows = []
+    for values, errors in populations:
+        values, errors = checks.pair("values", values, errors)
+        band = bootstrap_best(values, errors, rng, fraction, repeats)
+        best = values[np.argmin(errors)]
+        rows.append((values.min(), values.max(), *band, best))
+    return Trend(*np.array(rows).T)
+
+
+# --- Complexity -------------------------------------------------------------
+
+_TERMS = {
+    "constant": np.ones_like,
+    "sqrt": np.sqrt,
+    "linear": np.asarray,
+}
+
+
+def fit_complexity(
+    flops: np.ndarray, values: np.ndarray, terms: Sequence[str]
+) -> Fit:
+    """Returns the least-squares fit of a quantity to flops.
+
+    Args:
+      flops: in the unit that the coefficients are wanted for, [n].
+      values: params, activations or times, [n].
+      terms: of "constant", "sqrt" and "linear", those that are summed. The
+        paper's: ("sqrt",) for activations, ("constant", "linear") for params,
+        ("sqrt", "linear") for times.
+
+    Returns:
+      One coefficient per term, and Pearson's correlation of fit and values.
+
+    Raises:
+      ValueError: if a term is unknown, or there are fewer values than terms.
+
+    Source:
+      Paper, figure 12.
+
+    Example:
+    >>> flops = np.array([1.0, 4.0, 9.0])
+    >>> fit = fit_complexity(flops, 6.5 * np.sqrt(flops), ("sqrt",))
+    >>> round(fit.coefficients[0], 6), round(fit.correlation, 6)
+    (6.5, 1.0)
+    """
+    flops, values = checks.pair("flops", flops, values)
+    for term in terms:
+        if term not in _TERMS:
+            raise ValueError(
+                f"`terms` must be of {', '.join(map(repr, _TERMS))}. "
+                f"Received: terms={terms!r}"
+            )
+    if not terms or len(flops) < len(terms):
+        raise ValueError(
+            "`terms` must be at least one, and no more than there are values. "
+            f"Received: terms={terms!r} for {len(flops)} values"
+        )
+    columns = np.stack([_TERMS[term](flops) for term in terms], axis=1)
+    coefficients, *_ = np.linalg.lstsq(columns, values, rcond=None)
+    fitted = columns @ coefficients
+    correlation = np.corrcoef(fitted, values)[0, 1]
+    return Fit(tuple(coefficients.tolist()), float(correlation))
