@@ -59,7 +59,10 @@ _TORCH_VARIABLES = {
     "dense": {"kernel": ("weight", "dense"), "bias": ("bias", "same")},
 }
 
-
+_KERAS_VARIABLES = {
+    kind: {variable: (variable, "same") for variable in variables}
+    for kind, variables in _TORCH_VARIABLES.items()
+}
 # How many batches PyTorch's batch norm has seen.
 _COUNTERS = r"\bnum_batches_tracked$"
 
@@ -270,6 +273,30 @@ FAMILIES = {
             "conv3": "layer.3.convolution",
             "conv3_bn": "layer.3.normalization",
         },
+    ),
+    # As `keras_h5` reads them: without the name of the model, which begins
+    # every name in the file.
+    "keras_applications": Family(
+        ends={
+            "stem_conv": "stem_conv",
+            "stem_conv_bn": "stem_bn",
+            "head_fc": "head_dense",
+        },
+        block="Stage_{stage_0}_{letter}Block_{block_0}_",
+        parts={
+            "conv1": "conv_1x1_1",
+            "conv1_bn": "conv_1x1_1_bn",
+            "conv2": "conv_3x3",
+            "conv2_bn": "conv_3x3_bn",
+            "se_reduce": "squeeze_and_excite_squeeze",
+            "se_expand": "squeeze_and_excite_excite",
+            "conv3": "conv_1x1_2",
+            "conv3_bn": "conv_1x1_2_bn",
+            "shortcut": "skip_1x1",
+            "shortcut_bn": "skip_bn",
+        },
+        variables=_KERAS_VARIABLES,
+        separator="/",
     ),
 }
 

@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 
 from keras_regnet import errors
+from keras_regnet.weights import keras_h5
 from keras_regnet.weights import safetensors_file
 from keras_regnet.weights import torch_file
 from keras_regnet.weights.tensors import Tensors
@@ -15,6 +16,7 @@ from keras_regnet.weights.tensors import Tensors
 _READERS = {
     ".safetensors": safetensors_file.read,
     **dict.fromkeys(torch_file.SUFFIXES, torch_file.read),
+    ".h5": keras_h5.read,
 }
 SUFFIXES = tuple(_READERS)
 

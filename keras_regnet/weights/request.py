@@ -95,7 +95,7 @@ def _fill(model, found, config, record):
 
 
 def resolve(
-    weights: str | os.PathLike | None,
+    weights: "str | os.PathLike | Request | None",
     config: RegNetConfig | AnyNetConfig,
     *,
     tag: str | None = None,
@@ -105,7 +105,8 @@ def resolve(
 
     Args:
       weights: None for random weights; "imagenet" for the paper's; a tag of
-        `keras_regnet.list_weights`; "hf:owner/name"; or the path of a file.
+        `keras_regnet.list_weights`; "hf:owner/name"; the path of a file; or
+        what this function returned.
       config: the network that was asked for.
       tag: for a file, the weights that it is; its normalisation follows.
       classes: outputs of the model, None without the top.
@@ -119,6 +120,8 @@ def resolve(
       ValueError: if there are no such weights, they are another network's,
         or the file is damaged or unsafe.
     """
+    if isinstance(weights, Request):
+        return weights
     if weights is None:
         if tag is not None:
             raise ValueError(

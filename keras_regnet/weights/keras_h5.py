@@ -1,0 +1,231 @@
+"""Reading `.h5` files of Keras 2: weights, or a whole model.
+
+Their layers are found by name, never by order or shape. The names begin with
+the model's name, which the user could choose; here they come without it, as
+`keras_regnet.weights.names` lists them under "keras_applications". The
+classifier has no fixed name (Keras 2 counted it up with every model built in
+a process): it is the one dense layer that follows the network.
+"""
+
+import dataclasses
+import json
+import os
+import re
+import warnings
+from typing import Any
+
+import h5py
+import numpy as np
+
+from keras_regnet.weights import keras2_graph
+from keras_regnet.weights.tensors import Tensors
+
+_STEM = re.compile(r"(?P<model>.*)_stem_conv/kernel")
+_OF_NETWORK = r"{model}_(?P<name>stem_(?:conv|bn)/\w+|Stage_\d+_[A-Z]Block_.+)"
+# What may stand between the network and its dense layer, or follow it,
+# where a network of ours has the same.
+_PLAIN_HEAD = {
+    "GlobalAveragePooling2D",
+    "Dropout",
+    "Dense",
+    "Activation",
+    "Softmax",
+}
+_NAMES_SHOWN = 3
+
+
+@dataclasses.dataclass(frozen=True)
+class SavedModel:
+    """What an `.h5` file of Keras 2 holds.
+
+    Args:
+      path: of the file.
+      model_name: what the names of the network's layers begin with.
+      network: the network's tensors, without the model's name.
+      others: the tensors of all other layers, as "layer/variable".
+      config: Keras 2's description of the whole model; None if the file holds
+        weights alone.
+    """
+
+    path: str
+    model_name: str
+    network: Tensors
+    others: Tensors
+    config: dict[str, Any] | None
+
+    def classifier(self) -> str | None:
+        """Returns the name of the dense layer that is the classifier.
+
+        Returns:
+          The name, or None: if there is no layer but those of the network, if
+          there are several that have weights, or if the file says that the
+          classifier does not take the average-pooled features.
+        """
+        layers = {name.split("/")[0] for name in self.others}
+        if len(layers) != 1:
+            return None
+        (layer,) = layers
+        kernel = self.others.shapes.get(f"{layer}/kernel", ())
+        if len(kernel) != 2 or not self._has_plain_head():
+            return None
+        return layer
+
+    def _has_plain_head(self):
+        if self.config is None:
+            return True
+        try:
+            after = keras2_graph.chain(self.config, self.model_name).after
+        except ValueError:
+            return False
+        return {layer["class_name"] for layer in after} <= _PLAIN_HEAD
+
+
+def read(path: str | os.PathLike) -> Tensors:
+    """Returns the tensors of the network, and of its classifier.
+
+    Args:
+      path: of an `.h5` file.
+
+    Returns:
+      The tensors, under the names of the family "keras_applications". Layers
+      that a network of ours does not have are left out, with a warning.
+
+    Raises:
+      ValueError: if the file is damaged, or not of such a network.
+    """
+    saved = open_file(path)
+    classifier = saved.classifier()
+    if saved.others and not classifier:
+        layers = list(dict.fromkeys(n.split("/")[0] for n in saved.others))
+        warnings.warn(
+            f"{saved.path!r} holds the network {saved.model_name!r} and, "
+            f"around it, the layers {_some(layers)}, which were not loaded: "
+            "only a single dense layer on the average-pooled features is "
+            "taken as the classifier. `keras_regnet.applications.load_model` "
+            "loads whole models.",
+            stacklevel=2,
+        )
+    head = {
+        f"head_dense/{variable}": f"{classifier}/{variable}"
+        for variable in ("kernel", "bias")
+        if classifier
+    }
+    return _with_classifier(saved, head)
+
+
+def _with_classifier(saved, head):
+    shapes = dict(saved.network.shapes)
+    for ours, theirs in head.items():
+        # A dense layer without bias is one with a bias of zero.
+        units = saved.others.shapes[head["head_dense/kernel"]][-1:]
+        shapes[ours] = saved.others.shapes.get(theirs, units)
+
+    def read_tensor(name):
+        if name not in head:
+            return saved.network[name]
+        if head[name] not in saved.others:
+            return np.zeros(shapes[name], "float32")
+        return saved.others[head[name]]
+
+    return Tensors(shapes, read_tensor)
+
+
+def open_file(path: str | os.PathLike) -> SavedModel:
+    """Returns what a file holds; its tensors are read when asked for.
+
+    Args:
+      path: of an `.h5` file that Keras 2 wrote.
+
+    Returns:
+      The network and whatever else there is.
+
+    Raises:
+      ValueError: if the file is damaged, or holds no RegNet of Keras 2's
+        `keras.applications`, or several.
+    """
+    path = os.fspath(path)
+    try:
+        file = h5py.File(path, "r")
+        places = _places(file)
+        config = json.loads(file.attrs.get("model_config", "null"))
+        shapes = {name: file[place].shape for name, place in places.items()}
+    except (OSError, KeyError, AttributeError, json.JSONDecodeError) as error:
+        reason = str(error).strip("'\"").split("\n")[0]
+        raise ValueError(
+            f"{path!r} is no `.h5` file of Keras 2, or is damaged: {reason}."
+        ) from error
+    tensors = Tensors(shapes, lambda name: _read(file, path, places[name]))
+    name = _model_name(path, shapes)
+    pattern = re.compile(_OF_NETWORK.format(model=re.escape(name)))
+    inner = {n: match["name"] for n in shapes if (match := pattern.match(n))}
+    return SavedModel(
+        path,
+        name,
+        _subset(tensors, inner).renamed(inner.__getitem__),
+        _subset(tensors, [n for n in shapes if n not in inner]),
+        config,
+    )
+
+
+def _subset(tensors, names):
+    shapes = {name: tensors.shapes[name] for name in names}
+    return Tensors(shapes, tensors.__getitem__)
+
+
+def _read(file, path, place):
+    try:
+        return np.asarray(file[place])
+    except OSError as error:
+        raise ValueError(f"{path!r} is damaged at {place!r}.") from error
+
+
+def _model_name(path, names):
+    """Returns what the names of one network's layers begin with."""
+    found = [match["model"] for n in names if (match := _STEM.fullmatch(n))]
+    if len(found) == 1:
+        return found[0]
+    what = f"{len(found)} networks: {_some(found)}" if found else "none"
+    raise ValueError(
+        f"{path!r} must hold one RegNet of Keras 2's keras.applications, "
+        f"whose first layer's name ends in '_stem_conv'. It holds {what}. "
+        f"Its first tensors are {_some(list(names))}."
+    )
+
+
+def _some(names):
+    shown = ", ".join(map(repr, names[:_NAMES_SHOWN])) or "none"
+    more = len(names) - _NAMES_SHOWN
+    return f"{shown} and {more} more" if more > 0 else shown
+
+
+def _places(file):
+    """Returns where each tensor is, by "layer/variable".
+
+    The variables of a nested model lie in one group, under full names.
+    """
+    group = file.get("model_weights", file)
+    places = {}
+    for layer in _list_attribute(group, "layer_names"):
+        for full_name in _list_attribute(group[layer], "weight_names"):
+            name = "/".join(full_name.removesuffix(":0").split("/")[-2:])
+            if name in places:
+                raise KeyError(f"two tensors are named {name}")
+            places[name] = f"{group[layer].name}/{full_name}"
+    return places
+
+
+def _list_attribute(group, name):
+    """Returns a list of names; Keras splits long ones into pieces."""
+    if name in group.attrs:
+        pieces = [group.attrs[name]]
+    else:
+        numbers = range(len(group.attrs))
+        keys = [f"{name}{number}" for number in numbers]
+        pieces = [group.attrs[key] for key in keys if key in group.attrs]
+        if not pieces:
+            raise KeyError(f"{group.name} has no attribute {name}")
+    return [
+        entry.decode() if isinstance(entry, bytes) else str(entry)
+        for piece in pieces
+        for entry in piece
+    ]
