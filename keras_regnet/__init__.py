@@ -1,5 +1,6 @@
 """RegNets for Keras 3: the networks, and the method that found them."""
 
+from keras_regnet import applications
 from keras_regnet import config
 from keras_regnet import layers
 from keras_regnet.complexity import Complexity
@@ -34,6 +35,7 @@ __all__ = [
     "RegNetX",
     "RegNetY",
     "RegNetZ",
+    "applications",
     "build",
     "complexity",
     "config",
