@@ -25,6 +25,7 @@ _FAMILY = "keras_applications"
 # Arguments that Keras 3's layers do not have; the dtype is a policy's
 # business, which is the caller's.
 _DROPPED_ARGUMENTS = ("dtype", "rng_type")
+_POOLS = ("GlobalAveragePooling2D", "GlobalMaxPooling2D")
 _SE_RATIO = 0.25
 
 
@@ -72,7 +73,7 @@ def load_model(
         input_tensor=x,
         include_preprocessing=chain.rescales,
     )
-    x = _apply(chain.after, body.output, custom_objects)
+    x = _apply(_with_our_pool(chain.after), body.output, custom_objects)
     model = models.RegNetModel(inputs, x, name=_name(saved))
     model.set_network(config, body.pyramid_outputs)
     _fill(model, saved, config)
@@ -97,6 +98,14 @@ def _network(saved):
         se_ratio=_SE_RATIO if found.has_se else 0.0,
         padding="same",
     )
+
+
+def _with_our_pool(layers):
+    """Names a pool as ours is named, for `keras_regnet.replace_head`."""
+    if not layers or layers[0]["class_name"] not in _POOLS:
+        return layers
+    pool, *rest = layers
+    return [{**pool, "config": {**pool["config"], "name": "head_pool"}}, *rest]
 
 
 def _apply(layers, x, custom_objects):
