@@ -83,7 +83,7 @@ def state_dict(model: keras.Model, family: str) -> dict[str, np.ndarray]:
 
     Args:
       model: one of our models.
-      family: a key of `keras_regnet.weights.names.FAMILIES`.
+      family: a key of `keras_regnet.weights.families.FAMILIES`.
 
     Returns:
       Arrays in the family's layout and order, PyTorch's counters included.

@@ -87,10 +87,10 @@ def _fill(model, found, config, record):
         model,
         found.tensors,
         whole if takes_head else body,
-        dropped=names.FAMILIES[found.family].dropped,
+        dropped=found.layouts[0].dropped,
         unfilled=() if takes_head else head.keys(),
         unused=() if takes_head else {source.name for source in head.values()},
-        adapt_stem=True,
+        stem=names.first_kernel(config),
     )
 
 
