@@ -37,7 +37,7 @@ NETWORKS = {
         },
     ),
     "timm_v": (
-        "timm",
+        "timm_preact",
         {
             "block": "pre",
             "se_ratio": 0.25,
