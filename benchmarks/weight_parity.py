@@ -40,7 +40,7 @@ from tests import oracle_weights
 
 _ROOT = pathlib.Path(__file__).resolve().parents[1]
 _FAMILIES = (
-    *("timm", "timm_preact", "byobnet", "torchvision", "transformers"),
+    *("timm", "byobnet", "torchvision", "transformers"),
     *("pycls", "classy", "swag", "keras_applications"),
 )
 _TF_KERAS = "keras_applications"

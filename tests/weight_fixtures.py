@@ -37,7 +37,7 @@ NETWORKS = {
         },
     ),
     "timm_v": (
-        "timm_preact",
+        "timm",
         {
             "block": "pre",
             "se_ratio": 0.25,

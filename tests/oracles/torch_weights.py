@@ -201,7 +201,6 @@ def _transformers(request):
 
 NETWORKS = {
     "timm": _timm,
-    "timm_preact": _timm,
     "byobnet": _byobnet,
     "torchvision": _torchvision,
     "transformers": _transformers,
@@ -213,7 +212,6 @@ NETWORKS = {
 
 _STAGES = {
     "timm": r"s\d",
-    "timm_preact": r"s\d",
     "byobnet": r"stages\.\d",
     "torchvision": r"trunk_output\.block\d",
     "transformers": r"regnet\.encoder\.stages\.\d",
