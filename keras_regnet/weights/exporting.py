@@ -48,7 +48,7 @@ def export(
     if family not in FAMILIES:
         raise errors.unknown_value("family", family, FAMILIES)
     if path.suffix not in SUFFIXES:
-        raise errors.unknown_value("suffix of `path`", path.suffix, SUFFIXES)
+        raise errors.unknown_value("path", path.suffix, SUFFIXES)
     if getattr(model, "network", None) is None:
         raise ValueError(
             "`model` must be one that keras_regnet's builders made. "

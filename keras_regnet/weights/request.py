@@ -150,16 +150,24 @@ def resolve(
 
 
 def _of_keras_file(config, record, path):
-    if record is None:
+    if record is not None:
+        config = _with_rules_of(record, config)
+        return Request(config, record.mean, record.std, record, path)
+    rules = files.saved_rules(path)
+    if rules is None:
         return Request(config, path=path)
-    config = _with_rules(config, record)
-    return Request(config, record.mean, record.std, record, path)
+    config = _with_rules_of(rules.network, config)
+    if rules.mean is None:
+        return Request(config, path=path)
+    return Request(config, rules.mean, rules.std, path=path)
 
 
-def _with_rules(config, record):
-    rules = {"padding": record.padding}
+def _with_rules_of(source, config):
+    """Returns a configuration with another's padding and rounding."""
+    rules = {"padding": source.padding}
     if isinstance(config, RegNetConfig):
-        rules["width_rounding"] = record.width_rounding
+        rounding = getattr(source, "width_rounding", config.width_rounding)
+        rules["width_rounding"] = rounding
     return dataclasses.replace(config, **rules)
 
 
