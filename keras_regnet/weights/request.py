@@ -140,10 +140,11 @@ def resolve(
             f"`weights` cannot be loaded: {error} "
             f"Received: weights={str(weights)!r}"
         ) from error
-    _check_has_head(found.classes, classes, path.name)
-    _mention_other_classes(found.classes, classes, path.name)
     if record is None:
         record = _record_of_hash(path, found)
+    name = record.tag if record else path.name
+    _check_has_head(found.classes, classes, name)
+    _mention_other_classes(found.classes, classes, name)
     rules = record or records.of_family(found.family)[0]
     config = dataclasses.replace(config, padding=rules.padding)
     return Request(config, rules.mean, rules.std, record, path, found)
