@@ -141,10 +141,13 @@ class KerasH5Test(parameterized.TestCase):
 
     @parameterized.parameters("two_dense", "sequential", "notop_x")
     def test_no_classifier_to_take(self, name):
-        with self.assertRaisesRegex(ValueError, "has no classifier"):
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                self.build(name)
+        with (
+            warnings.catch_warnings(),
+            self.assertRaisesRegex(ValueError, "has no classifier"),
+        ):
+            # Of what is left out, which the test above is about.
+            warnings.simplefilter("ignore")
+            self.build(name)
 
     def test_dense_layer_on_another_pool_is_no_classifier(self):
         with self.edited("one_dense") as (file, path):

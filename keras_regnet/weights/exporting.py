@@ -13,8 +13,7 @@ from keras_regnet.weights import torch_file
 from keras_regnet.weights import transforms
 
 FAMILIES = ("timm", "torchvision", "pycls")
-
-_SUFFIXES = (".safetensors", *torch_file.SUFFIXES)
+SUFFIXES = (".safetensors", *torch_file.SUFFIXES)
 # PyTorch counts the batches that its batch norm has seen.
 _COUNTER = "num_batches_tracked"
 
@@ -48,8 +47,8 @@ def export(
     path = Path(path)
     if family not in FAMILIES:
         raise errors.unknown_value("family", family, FAMILIES)
-    if path.suffix not in _SUFFIXES:
-        raise errors.unknown_value("suffix of `path`", path.suffix, _SUFFIXES)
+    if path.suffix not in SUFFIXES:
+        raise errors.unknown_value("path", path.suffix, SUFFIXES)
     if getattr(model, "network", None) is None:
         raise ValueError(
             "`model` must be one that keras_regnet's builders made. "
@@ -83,7 +82,7 @@ def state_dict(model: keras.Model, family: str) -> dict[str, np.ndarray]:
 
     Args:
       model: one of our models.
-      family: a key of `keras_regnet.weights.names.FAMILIES`.
+      family: a key of `keras_regnet.weights.families.FAMILIES`.
 
     Returns:
       Arrays in the family's layout and order, PyTorch's counters included.

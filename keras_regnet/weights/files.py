@@ -1,12 +1,60 @@
-"""Weights from a file that Keras saved."""
+"""Weights from a file that Keras saved, and the rules saved with them."""
 
+import json
+import math
 import os
+import zipfile
 from pathlib import Path
+from typing import NamedTuple
 
 import h5py
 import keras
 
+from keras_regnet import config as config_lib
+from keras_regnet.config import AnyNetConfig
+from keras_regnet.config import RegNetConfig
+
 SUFFIXES = (".keras", ".weights.h5")
+
+
+class SavedRules(NamedTuple):
+    """What a saved model says of itself.
+
+    Args:
+      network: its configuration.
+      mean: of each channel, in pixels; None if it does not normalise.
+      std: likewise.
+    """
+
+    network: RegNetConfig | AnyNetConfig
+    mean: tuple[float, ...] | None
+    std: tuple[float, ...] | None
+
+
+def saved_rules(path: str | os.PathLike) -> SavedRules | None:
+    """Returns what a file tells besides the weights.
+
+    Args:
+      path: of a `.keras` or `.weights.h5` file.
+
+    Returns:
+      The rules; None if the file tells none, or is none of one of our models
+      (which `load` then says).
+    """
+    if Path(path).suffix != ".keras":
+        return None
+    try:
+        with zipfile.ZipFile(path) as archive:
+            model = json.loads(archive.read("config.json"))["config"]
+        network = config_lib.from_json(model["network"])
+    except (zipfile.BadZipFile, KeyError, TypeError, ValueError):
+        return None
+    for layer in model["layers"]:
+        if layer["name"] == "normalise":
+            mean = tuple(layer["config"]["mean"])
+            std = tuple(map(math.sqrt, layer["config"]["variance"]))
+            return SavedRules(network, mean, std)
+    return SavedRules(network, None, None)
 
 
 def load(model: keras.Model, weights: str | os.PathLike) -> None:

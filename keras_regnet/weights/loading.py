@@ -11,8 +11,6 @@ from keras_regnet.weights import transforms
 from keras_regnet.weights.names import Source
 
 _NAMES_SHOWN = 3
-# The first convolution of a stem that has one, and of one that has more.
-_STEMS = ("stem_conv/kernel", "stem_conv1/kernel")
 _RGB = 3
 
 
@@ -24,7 +22,7 @@ def fill(
     dropped: str = r"\bnum_batches_tracked$",
     unfilled: Collection[str] = (),
     unused: Collection[str] = (),
-    adapt_stem: bool = False,
+    stem: str = "",
 ) -> None:
     """Assigns every variable of a model, after all checks have passed.
 
@@ -38,12 +36,12 @@ def fill(
         `keras_regnet.weights.names.mapping`; without the classifier if the
         file's is not wanted.
       dropped: a regular expression, found in the names of tensors that are
-        left out; see `keras_regnet.weights.names.Family`.
+        left out; see `keras_regnet.weights.families.Layout`.
       unfilled: paths of variables that keep their value.
       unused: names of tensors that may be left over, such as those of a
         classifier that is not wanted.
-      adapt_stem: whether a stem made for three channels is adapted to the
-        model's number, see `adapt_input_channels`.
+      stem: path of the first kernel, if one made for three channels is to be
+        adapted to the model's number, see `adapt_input_channels`.
 
     Raises:
       ValueError: if a tensor or a variable is left over, shapes differ, or a
@@ -52,13 +50,13 @@ def fill(
     targets = _targets(model, unfilled)
     _check_names(targets, tensors, mapping, dropped, unused)
     for path, target in targets.items():
-        array = _read(tensors, mapping[path], target, path, adapt_stem)
+        array = _read(tensors, mapping[path], target, path, stem)
         if not np.isfinite(array).all():
             raise ValueError(
                 f"The tensor {mapping[path].name!r} holds NaN or infinity."
             )
     for path, target in targets.items():
-        target.assign(_read(tensors, mapping[path], target, path, adapt_stem))
+        target.assign(_read(tensors, mapping[path], target, path, stem))
 
 
 def _targets(model, unfilled):
@@ -82,17 +80,17 @@ def _check_names(targets, tensors, mapping, dropped, unused):
         )
 
 
-def _some(names):
-    listed = ", ".join(names[:_NAMES_SHOWN]) or "none"
-    more = len(names) - _NAMES_SHOWN
+def _some(found):
+    listed = ", ".join(found[:_NAMES_SHOWN]) or "none"
+    more = len(found) - _NAMES_SHOWN
     return f"{listed} and {more} more" if more > 0 else listed
 
 
-def _read(tensors, source, target, path, adapt_stem):
+def _read(tensors, source, target, path, stem):
     """Returns a tensor in Keras's layout, of the variable's shape."""
     array = transforms.to_keras(source.transform, tensors[source.name])
     shape = tuple(target.shape)
-    if adapt_stem and path in _STEMS and array.shape[2] == _RGB:
+    if path == stem and array.shape[2] == _RGB:
         array = adapt_input_channels(array, shape[2])
     if array.shape != shape:
         raise ValueError(

@@ -1,19 +1,20 @@
 """The names of every tensor, ours and each family's: one map for each.
 
 A map is regular: it follows from the stages of the network and a table of the
-names of the parts of a block. It serves loading and exporting. No Keras here.
+names of the parts of a block (`families`). It serves loading and exporting.
+No Keras here.
 """
 
-import dataclasses
 import itertools
 from collections.abc import Iterator
-from collections.abc import Mapping
 from typing import NamedTuple
 
 from keras_regnet import errors
 from keras_regnet import plan
 from keras_regnet.config import AnyNetConfig
 from keras_regnet.config import RegNetConfig
+from keras_regnet.weights.families import FAMILIES
+from keras_regnet.weights.families import Layout
 
 
 class Source(NamedTuple):
@@ -45,260 +46,6 @@ class Layer(NamedTuple):
     stage: int = 0
     block: int = 0
 
-
-# The variables of a layer, and what PyTorch calls them and how it lays out.
-_TORCH_VARIABLES = {
-    "conv": {"kernel": ("weight", "conv")},
-    "gate": {"kernel": ("weight", "conv"), "bias": ("bias", "same")},
-    "norm": {
-        "gamma": ("weight", "same"),
-        "beta": ("bias", "same"),
-        "moving_mean": ("running_mean", "same"),
-        "moving_variance": ("running_var", "same"),
-    },
-    "dense": {"kernel": ("weight", "dense"), "bias": ("bias", "same")},
-}
-
-_KERAS_VARIABLES = {
-    kind: {variable: (variable, "same") for variable in variables}
-    for kind, variables in _TORCH_VARIABLES.items()
-}
-# How many batches PyTorch's batch norm has seen.
-_COUNTERS = r"\bnum_batches_tracked$"
-
-
-@dataclasses.dataclass(frozen=True)
-class Family:
-    """How one family of files names its tensors.
-
-    Args:
-      ends: the names of the layers of stem and head, by ours.
-      block: the beginning of the names within a block, with the fields
-        {stage}, {block} (from 1), {stage_0}, {block_0} (from 0), {stage_2}
-        (from 2) and {letter} (X or Y).
-      parts: the names within a block, by ours.
-      parts_with_se: those that differ where there is squeeze-and-excitation.
-      parts_with_pool: those that differ where shortcuts pool.
-      variables: the names of a layer's variables and their transforms.
-      blocks: the blocks of `keras_regnet.config` that the family has.
-      stems: likewise, the stems.
-      channel_order: of the stem's input, unless a record says otherwise.
-      separator: between the name of a layer and that of its variable.
-      dropped: a regular expression, found in the names of tensors that
-        hold nothing a network computes with.
-    """
-
-    ends: Mapping[str, str]
-    block: str
-    parts: Mapping[str, str]
-    parts_with_se: Mapping[str, str] = dataclasses.field(default_factory=dict)
-    parts_with_pool: Mapping[str, str] = dataclasses.field(default_factory=dict)
-    variables: Mapping[str, Mapping[str, tuple[str, str]]] = dataclasses.field(
-        default_factory=lambda: _TORCH_VARIABLES
-    )
-    blocks: tuple[str, ...] = ("x",)
-    stems: tuple[str, ...] = ("simple",)
-    channel_order: str = "RGB"
-    separator: str = "."
-    dropped: str = _COUNTERS
-
-
-_CLASSY_PARTS = {
-    "conv1": "f.a.0",
-    "conv1_bn": "f.a.1",
-    "conv2": "f.b.0",
-    "conv2_bn": "f.b.1",
-    "se_reduce": "f.se.excitation.0",
-    "se_expand": "f.se.excitation.2",
-    "conv3": "f.c",
-    "conv3_bn": "f.final_bn",
-    "shortcut": "proj",
-    "shortcut_bn": "bn",
-}
-
-FAMILIES = {
-    "timm": Family(
-        ends={
-            "stem_conv": "stem.conv",
-            "stem_conv_bn": "stem.bn",
-            "head_conv": "final_conv.conv",
-            "head_conv_bn": "final_conv.bn",
-            "head_fc": "head.fc",
-        },
-        block="s{stage}.b{block}.",
-        parts={
-            "conv1": "conv1.conv",
-            "conv1_bn": "conv1.bn",
-            "conv2": "conv2.conv",
-            "conv2_bn": "conv2.bn",
-            "se_reduce": "se.fc1",
-            "se_expand": "se.fc2",
-            "conv3": "conv3.conv",
-            "conv3_bn": "conv3.bn",
-            "shortcut": "downsample.conv",
-            "shortcut_bn": "downsample.bn",
-        },
-        blocks=("x", "z"),
-    ),
-    "timm_preact": Family(
-        ends={"stem_conv": "stem", "head_fc": "head.fc"},
-        block="s{stage}.b{block}.",
-        parts={
-            "norm1": "norm1",
-            "conv1": "conv1",
-            "norm2": "norm2",
-            "conv2": "conv2",
-            "se_reduce": "se.fc1",
-            "se_expand": "se.fc2",
-            "norm3": "norm3",
-            "conv3": "conv3",
-            "shortcut": "downsample",
-        },
-        parts_with_pool={"shortcut": "downsample.1"},
-        blocks=("pre",),
-    ),
-    "byobnet": Family(
-        ends={
-            "stem_conv": "stem.conv",
-            "stem_conv_bn": "stem.bn",
-            "stem_conv1": "stem.conv1.conv",
-            "stem_conv1_bn": "stem.conv1.bn",
-            "stem_conv2": "stem.conv2.conv",
-            "stem_conv2_bn": "stem.conv2.bn",
-            "stem_conv3": "stem.conv3.conv",
-            "stem_conv3_bn": "stem.conv3.bn",
-            "head_conv": "final_conv.conv",
-            "head_conv_bn": "final_conv.bn",
-            "head_fc": "head.fc",
-        },
-        block="stages.{stage_0}.{block_0}.",
-        parts={
-            "conv1": "conv1_1x1.conv",
-            "conv1_bn": "conv1_1x1.bn",
-            "conv2": "conv2_kxk.conv",
-            "conv2_bn": "conv2_kxk.bn",
-            "se_reduce": "attn.fc1",
-            "se_expand": "attn.fc2",
-            "conv3": "conv3_1x1.conv",
-            "conv3_bn": "conv3_1x1.bn",
-        },
-        blocks=("z",),
-        stems=("simple", "tiered"),
-    ),
-    "torchvision": Family(
-        ends={
-            "stem_conv": "stem.0",
-            "stem_conv_bn": "stem.1",
-            "head_fc": "fc",
-        },
-        block="trunk_output.block{stage}.block{stage}-{block_0}.",
-        parts={
-            "conv1": "f.a.0",
-            "conv1_bn": "f.a.1",
-            "conv2": "f.b.0",
-            "conv2_bn": "f.b.1",
-            "se_reduce": "f.se.fc1",
-            "se_expand": "f.se.fc2",
-            "conv3": "f.c.0",
-            "conv3_bn": "f.c.1",
-            "shortcut": "proj.0",
-            "shortcut_bn": "proj.1",
-        },
-    ),
-    "pycls": Family(
-        ends={
-            "stem_conv": "stem.conv",
-            "stem_conv_bn": "stem.bn",
-            "head_conv": "head.conv",
-            "head_conv_bn": "head.bn",
-            "head_fc": "head.fc",
-        },
-        block="s{stage}.b{block}.",
-        parts={
-            "conv1": "f.a",
-            "conv1_bn": "f.a_bn",
-            "conv2": "f.b",
-            "conv2_bn": "f.b_bn",
-            "se_reduce": "f.se.f_ex.0",
-            "se_expand": "f.se.f_ex.2",
-            "conv3": "f.c",
-            "conv3_bn": "f.c_bn",
-            "shortcut": "proj",
-            "shortcut_bn": "bn",
-        },
-        blocks=("x", "z"),
-        stems=("simple", "cifar", "resnet"),
-        channel_order="BGR",
-    ),
-    "classy": Family(
-        ends={
-            "stem_conv": "_feature_blocks.conv1.stem.0",
-            "stem_conv_bn": "_feature_blocks.conv1.stem.1",
-            "head_fc": "0.clf.0",
-        },
-        block="_feature_blocks.res{stage_2}.block{stage}-{block_0}.",
-        parts=_CLASSY_PARTS,
-        # What self-supervised training puts behind the body.
-        dropped=rf"{_COUNTERS}|\bprojection_head\b|\bprototypes\d*\b",
-    ),
-    "swag": Family(
-        ends={
-            "stem_conv": "stem.stem.0",
-            "stem_conv_bn": "stem.stem.1",
-            "head_fc": "head.fc",
-        },
-        block="trunk_output.block{stage}.block{stage}-{block_0}.",
-        parts=_CLASSY_PARTS,
-    ),
-    "transformers": Family(
-        ends={
-            "stem_conv": "regnet.embedder.embedder.convolution",
-            "stem_conv_bn": "regnet.embedder.embedder.normalization",
-            "head_fc": "classifier.1",
-        },
-        block="regnet.encoder.stages.{stage_0}.layers.{block_0}.",
-        parts={
-            "conv1": "layer.0.convolution",
-            "conv1_bn": "layer.0.normalization",
-            "conv2": "layer.1.convolution",
-            "conv2_bn": "layer.1.normalization",
-            "se_reduce": "layer.2.attention.0",
-            "se_expand": "layer.2.attention.2",
-            "conv3": "layer.2.convolution",
-            "conv3_bn": "layer.2.normalization",
-            "shortcut": "shortcut.convolution",
-            "shortcut_bn": "shortcut.normalization",
-        },
-        parts_with_se={
-            "conv3": "layer.3.convolution",
-            "conv3_bn": "layer.3.normalization",
-        },
-    ),
-    # As `keras_h5` reads them: without the name of the model, which begins
-    # every name in the file.
-    "keras_applications": Family(
-        ends={
-            "stem_conv": "stem_conv",
-            "stem_conv_bn": "stem_bn",
-            "head_fc": "head_dense",
-        },
-        block="Stage_{stage_0}_{letter}Block_{block_0}_",
-        parts={
-            "conv1": "conv_1x1_1",
-            "conv1_bn": "conv_1x1_1_bn",
-            "conv2": "conv_3x3",
-            "conv2_bn": "conv_3x3_bn",
-            "se_reduce": "squeeze_and_excite_squeeze",
-            "se_expand": "squeeze_and_excite_excite",
-            "conv3": "conv_1x1_2",
-            "conv3_bn": "conv_1x1_2_bn",
-            "shortcut": "skip_1x1",
-            "shortcut_bn": "skip_bn",
-        },
-        variables=_KERAS_VARIABLES,
-        separator="/",
-    ),
-}
 
 _GATE = ("se_reduce", "se_expand")
 _BOTTLENECK = (
@@ -357,6 +104,22 @@ def _stem_layers(config):
         yield from itertools.islice(_conv_bn(conv.name), kept)
 
 
+def first_kernel(config: RegNetConfig | AnyNetConfig) -> str:
+    """Returns the path of the kernel that sees the image.
+
+    Args:
+      config: the network.
+
+    Returns:
+      Our name of the variable.
+
+    Example:
+    >>> first_kernel(AnyNetConfig((1,), (32,)))
+    'stem_conv/kernel'
+    """
+    return f"{plan.stem_convs(config)[0].name}/kernel"
+
+
 def layers(
     config: RegNetConfig | AnyNetConfig, include_top: bool = True
 ) -> Iterator[Layer]:
@@ -386,38 +149,60 @@ def layers(
         yield Layer("head_fc", "dense", "head_fc")
 
 
-def _their_name(family, layer, config):
+def _their_name(layout, layer, with_se):
     if not layer.stage:
-        return family.ends[layer.part]
-    prefix = family.block.format(
+        return layout.ends[layer.part]
+    prefix = layout.block.format(
         stage=layer.stage,
         stage_0=layer.stage - 1,
         stage_2=layer.stage + 1,
         block=layer.block,
         block_0=layer.block - 1,
-        letter="Y" if config.se_ratio else "X",
+        letter="Y" if with_se else "X",
     )
-    parts = dict(family.parts)
-    if config.se_ratio:
-        parts |= family.parts_with_se
-    if config.projection == "pool":
-        parts |= family.parts_with_pool
+    parts = layout.parts
+    if with_se:
+        parts = {**parts, **layout.parts_with_se}
     return prefix + parts[layer.part]
 
 
-def _check_expressible(config, name):
-    family = FAMILIES[name]
-    unlike = {
-        "block": config.block not in family.blocks,
-        "stem": config.stem not in family.stems,
-        "head_width": config.head_width and "head_conv" not in family.ends,
-    }
-    for field, is_unlike in unlike.items():
-        if is_unlike:
-            raise ValueError(
-                f"The family {name!r} has no names for a network with "
-                f"{field}={getattr(config, field)!r}."
-            )
+def layout_of(config: RegNetConfig | AnyNetConfig, family: str) -> Layout:
+    """Returns the layout that a family has for a network.
+
+    Args:
+      config: the network.
+      family: a key of `FAMILIES`.
+
+    Returns:
+      One of the family's layouts.
+
+    Raises:
+      ValueError: if there is no such family, or it has no such networks.
+    """
+    if family not in FAMILIES:
+        raise errors.unknown_value("family", family, FAMILIES)
+    layout = min(
+        FAMILIES[family], key=lambda layout: len(_unlike(config, layout))
+    )
+    unlike = _unlike(config, layout)
+    if unlike:
+        values = ", ".join(f"{f}={getattr(config, f)!r}" for f in unlike)
+        raise ValueError(
+            f"The family {family!r} has no names for a network with {values}."
+        )
+    return layout
+
+
+def _unlike(config, layout):
+    """Returns the fields in which a network has no names in a layout."""
+    fields = [
+        field
+        for field, values in layout.allowed.items()
+        if getattr(config, field) not in values
+    ]
+    if config.head_width and "head_conv" not in layout.ends:
+        fields.append("head_width")
+    return fields
 
 
 def mapping(
@@ -447,19 +232,17 @@ def mapping(
     >>> mapping(config, "timm")["stage1_block1_conv1/kernel"]
     Source(name='s1.b1.conv1.conv.weight', transform='conv')
     """
-    if family not in FAMILIES:
-        raise errors.unknown_value("family", family, FAMILIES)
-    _check_expressible(config, family)
-    layout = FAMILIES[family]
+    layout = layout_of(config, family)
     order = channel_order or layout.channel_order
-    first_conv = plan.stem_convs(config)[0].name
+    first = first_kernel(config)
     sources = {}
     for layer in layers(config, include_top):
-        name = _their_name(layout, layer, config)
+        name = _their_name(layout, layer, bool(config.se_ratio))
         for ours, (theirs, transform) in layout.variables[layer.kind].items():
-            if layer.name == first_conv and order == "BGR":
+            path = f"{layer.name}/{ours}"
+            if path == first and order == "BGR":
                 transform = f"bgr_{transform}"
-            sources[f"{layer.name}/{ours}"] = Source(
+            sources[path] = Source(
                 f"{name}{layout.separator}{theirs}", transform
             )
     return sources

@@ -14,11 +14,14 @@ from keras_regnet.config import AnyNetConfig
 from keras_regnet.config import RegNetConfig
 from keras_regnet.weights import names
 from keras_regnet.weights import transforms
+from keras_regnet.weights.families import FAMILIES
+from keras_regnet.weights.families import Layout
 from keras_regnet.weights.tensors import Tensors
 
 # transformers leaves this out where it saves a body without classifier.
 _TRANSFORMERS_PREFIX = "regnet."
 _TRANSFORMERS_BODY = ("embedder.", "encoder.")
+_STEMS = ("stem_conv", "stem_conv1")
 _FIELD = re.compile(r"\\\{(\w+?)(_\d)?\\\}")
 
 
@@ -41,28 +44,39 @@ class Recognised:
     """What a file holds.
 
     Args:
-      family: a key of `keras_regnet.weights.names.FAMILIES`.
+      family: a key of `keras_regnet.weights.families.FAMILIES`.
+      layouts: those of the family that its names can be of.
       tensors: under the names that the family's map expects.
       stages: the stages' shapes.
       has_se: whether blocks have squeeze-and-excitation.
+      has_head_conv: whether a convolution comes before the pool.
       classes: outputs of the classifier, 0 if there is none.
     """
 
     family: str
+    layouts: tuple[Layout, ...]
     tensors: Tensors
     stages: tuple[StageShape, ...]
     has_se: bool
+    has_head_conv: bool
     classes: int
 
     def fits(self, config: RegNetConfig | AnyNetConfig) -> bool:
-        """Whether the stages are those of a configuration."""
+        """Whether the tensors are those of a configuration."""
         wanted = stage_shapes(config)
         return (
-            config.block in names.FAMILIES[self.family].blocks
-            and bool(config.se_ratio) == self.has_se
+            bool(config.se_ratio) == self.has_se
+            and bool(config.head_width) == self.has_head_conv
             and len(wanted) == len(self.stages)
             and all(map(_agree, self.stages, wanted))
+            and self._has_layout(config)
         )
+
+    def _has_layout(self, config):
+        try:
+            return names.layout_of(config, self.family) in self.layouts
+        except ValueError:
+            return False
 
     def variant(self) -> str | None:
         """The published network that these stages are, None if there is none.
@@ -116,20 +130,25 @@ def recognise(tensors: Tensors) -> Recognised:
     """
     if any(name.startswith(_TRANSFORMERS_BODY) for name in tensors):
         tensors = tensors.renamed(_complete_transformers_name)
-    for family, layout in names.FAMILIES.items():
-        stages = _stages(layout, tensors.shapes)
-        if _has_stem(layout, tensors) and stages:
+    for family, layouts in FAMILIES.items():
+        fitting = tuple(
+            layout for layout in layouts if _is_named_so(layout, tensors)
+        )
+        if fitting:
+            layout = fitting[0]
             return Recognised(
                 family,
+                fitting,
                 tensors,
-                stages,
+                _stages(layout, tensors.shapes),
                 has_se=_has_part(layout, "se_reduce", tensors),
+                has_head_conv=_has_end(layout, "head_conv", tensors),
                 classes=_classes(layout, tensors.shapes),
             )
     shown = ", ".join(map(repr, sorted(tensors)[:3])) or "none"
     raise ValueError(
         f"its tensors are not named as a RegNet's are in any of the families "
-        f"{', '.join(names.FAMILIES)}; the first are {shown}."
+        f"{', '.join(FAMILIES)}; the first are {shown}."
     )
 
 
@@ -144,10 +163,14 @@ def _kernel_name(layout, module):
     return f"{module}{layout.separator}{theirs}"
 
 
-def _has_stem(layout, tensors):
-    parts = ("stem_conv", "stem_conv1")
-    modules = [layout.ends[part] for part in parts if part in layout.ends]
-    return any(_kernel_name(layout, module) in tensors for module in modules)
+def _has_end(layout, part, tensors):
+    module = layout.ends.get(part)
+    return module is not None and _kernel_name(layout, module) in tensors
+
+
+def _is_named_so(layout, tensors):
+    has_stem = any(_has_end(layout, stem, tensors) for stem in _STEMS)
+    return has_stem and bool(_stages(layout, tensors.shapes))
 
 
 def _block_pattern(layout):

@@ -33,7 +33,8 @@ class WeightRecord:
         same set may be published by several sources, in other forms.
       source: who publishes this file: "timm", "torchvision", "pycls",
         "transformers", "swag", "vissl", "keras_applications" or "kimm".
-      family: how the file names its tensors, see `keras_regnet.weights.names`.
+      family: how the file names its tensors, see
+        `keras_regnet.weights.families`.
       hub_id: repository on the Hugging Face hub, "" if it is not there.
       file: name of the file.
       url: where the file lies, "" if it is on the hub.
@@ -229,7 +230,7 @@ def of_family(family: str) -> tuple[WeightRecord, ...]:
     """Returns the records of one family of files.
 
     Args:
-      family: a key of `keras_regnet.weights.names.FAMILIES`.
+      family: a key of `keras_regnet.weights.families.FAMILIES`.
 
     Returns:
       The records; they agree on mean, std, padding and channel order, which

@@ -87,10 +87,10 @@ def _fill(model, found, config, record):
         model,
         found.tensors,
         whole if takes_head else body,
-        dropped=names.FAMILIES[found.family].dropped,
+        dropped=found.layouts[0].dropped,
         unfilled=() if takes_head else head.keys(),
         unused=() if takes_head else {source.name for source in head.values()},
-        adapt_stem=True,
+        stem=names.first_kernel(config),
     )
 
 
@@ -140,26 +140,35 @@ def resolve(
             f"`weights` cannot be loaded: {error} "
             f"Received: weights={str(weights)!r}"
         ) from error
-    _check_has_head(found.classes, classes, path.name)
-    _mention_other_classes(found.classes, classes, path.name)
     if record is None:
         record = _record_of_hash(path, found)
+    name = record.tag if record else path.name
+    _check_has_head(found.classes, classes, name)
+    _mention_other_classes(found.classes, classes, name)
     rules = record or records.of_family(found.family)[0]
     config = dataclasses.replace(config, padding=rules.padding)
     return Request(config, rules.mean, rules.std, record, path, found)
 
 
 def _of_keras_file(config, record, path):
-    if record is None:
+    if record is not None:
+        config = _with_rules_of(record, config)
+        return Request(config, record.mean, record.std, record, path)
+    rules = files.saved_rules(path)
+    if rules is None:
         return Request(config, path=path)
-    config = _with_rules(config, record)
-    return Request(config, record.mean, record.std, record, path)
+    config = _with_rules_of(rules.network, config)
+    if rules.mean is None:
+        return Request(config, path=path)
+    return Request(config, rules.mean, rules.std, path=path)
 
 
-def _with_rules(config, record):
-    rules = {"padding": record.padding}
+def _with_rules_of(source, config):
+    """Returns a configuration with another's padding and rounding."""
+    rules = {"padding": source.padding}
     if isinstance(config, RegNetConfig):
-        rules["width_rounding"] = record.width_rounding
+        rounding = getattr(source, "width_rounding", config.width_rounding)
+        rules["width_rounding"] = rounding
     return dataclasses.replace(config, **rules)
 
 

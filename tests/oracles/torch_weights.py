@@ -1,17 +1,13 @@
 """Networks of the PyTorch family with random weights, in their own files.
 
-Run in an environment of its own, with torch, torchvision, timm, transformers
-and safetensors. It answers requests, one line of JSON each, until its input
-ends (see `main`); `make_weight_fixtures.py` and `benchmarks/weight_parity.py`
-ask it:
-
-    python tests/oracles/torch_weights.py < requests
+For an environment of its own, with torch, torchvision, timm, transformers and
+safetensors. `make_weight_fixtures.py` asks for small networks, and
+`benchmarks/weight_parity.py` for the published ones (see `answer`).
 
 A network gets random weights and random, but plausible, batch-norm
 statistics: with arbitrary ones float32 itself is off by 1e-3.
 """
 
-import json
 import pathlib
 import re
 import sys
@@ -175,10 +171,6 @@ def _byobnet(request):
 
 
 def _torchvision(request):
-    import torchvision
-
-    if "arch" in request:
-        return getattr(torchvision.models, request["arch"])()
     from torchvision.models import regnet
 
     parameters = regnet.BlockParams.from_init_params(
@@ -364,9 +356,9 @@ def answer(request):
     """Writes a network's weights and what it computes.
 
     Args:
-      request: "family", "classes", "sizes" of the images, "seed", "weights"
-        and "outputs" (paths to write), "weights_also" (another); and "arch",
-        or what the family's function above asks for.
+      request: "family", "classes", "sizes" of the images (the statistics are
+        those of the first), "seed", "weights" and "outputs" (paths to write);
+        and "arch", or what the family's function above asks for.
     """
     family = request["family"]
     model = NETWORKS[family](request)
@@ -379,16 +371,14 @@ def answer(request):
             results[f"{size}/{name}"] = value
     np.savez(request["outputs"], **results)
     state = state_dict(model, family)
-    for path in (request["weights"], *request.get("weights_also", ())):
-        save(state, pathlib.Path(path), family)
+    save(state, pathlib.Path(request["weights"]), family)
 
 
-def main():
-    """Answers requests, and says so by one line each."""
-    for line in sys.stdin:
-        answer(json.loads(line))
-        print("done", flush=True)
+def versions():
+    """Returns what runs here."""
+    import timm
+    import torchvision
+    import transformers
 
-
-if __name__ == "__main__":
-    main()
+    modules = (torch, torchvision, timm, transformers)
+    return {module.__name__: module.__version__ for module in modules}

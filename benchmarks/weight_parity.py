@@ -1,0 +1,333 @@
+r"""Compares loaded weights with the projects that publish them.
+
+For every network that `keras_regnet.list_weights` knows, in every form in
+which it is published, the other project's own network gets random weights and
+random batch-norm statistics and writes its file; `weights=` loads it here,
+and features of every stage and logits are compared, in float32.
+
+    python benchmarks/weight_parity.py --torch_python=/path/to/python \
+        --tf_keras_python=/path/to/python --output=weight_parity.json
+
+`tests/oracles` says what the interpreters need. Networks that the output has
+already are left out, so that the same command goes on where it was ended.
+"""
+
+import contextlib
+import gc
+import json
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import keras
+import numpy as np
+import tensorflow as tf
+from absl import app
+from absl import flags
+
+# Also when run from another working directory.
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+import keras_regnet
+from benchmarks import timing
+from keras_regnet import plan
+from tests import oracle_weights
+
+_ROOT = pathlib.Path(__file__).resolve().parents[1]
+_FAMILIES = (
+    *("timm", "byobnet", "torchvision", "transformers"),
+    *("pycls", "classy", "swag", "keras_applications"),
+)
+_TF_KERAS = "keras_applications"
+
+_ASKED = flags.DEFINE_multi_enum(
+    "family", _FAMILIES, _FAMILIES, "Forms to compare, one flag for each."
+)
+_VARIANTS = flags.DEFINE_list(
+    "variants", None, "Networks to compare; all by default."
+)
+_MAX_GIGAFLOPS = flags.DEFINE_float(
+    "max_gigaflops", 33, "Larger networks are left out.", 0
+)
+_SIZES = flags.DEFINE_multi_integer(
+    "size", [224, 193], "Height and width of the images, an even one first.", 32
+)
+_TORCH_PYTHON = flags.DEFINE_string("torch_python", None, "Interpreter.")
+_TF_KERAS_PYTHON = flags.DEFINE_string("tf_keras_python", None, "Interpreter.")
+_OUTPUT = flags.DEFINE_string(
+    "output", "weight_parity.json", "JSON file; a table is written beside it."
+)
+
+_PROGRAM = """
+sys.path.insert(0, sys.argv[1])
+import {module} as oracle
+reply(oracle.versions())
+for job in jobs():
+    oracle.answer(job)
+    reply(None)
+"""
+
+
+class Task(NamedTuple):
+    """One network in one form.
+
+    Args:
+      family: the form.
+      variant: the network.
+      rounding: of its widths.
+      arch: the name that the other project has for it, "" if it is made from
+        its stages.
+    """
+
+    family: str
+    variant: str
+    rounding: str
+    arch: str
+
+    @property
+    def name(self) -> str:
+        """What its row is called."""
+        rounded = ", torchvision's widths" * (self.rounding != "pycls")
+        return self.variant + rounded
+
+
+def _arch(record):
+    if record.source == "timm":
+        return record.hub_id.split("/")[1].split(".")[0]
+    if record.family == _TF_KERAS:
+        code = re.sub(r"\W", "", record.file).removesuffix("h5")
+        return code.replace("regnetx", "RegNetX").replace("regnety", "RegNetY")
+    return ""
+
+
+def tasks() -> Iterator[Task]:
+    """Yields what the flags ask for, small networks first."""
+    found = set()
+    for record in keras_regnet.list_weights():
+        if record.family not in _FAMILIES:
+            continue
+        config = keras_regnet.get_config(record.variant)
+        # The rounding counts only where it makes a difference.
+        rounded = _config(record.variant, record.width_rounding)
+        same = plan.stages(rounded) == plan.stages(config)
+        rounding = "pycls" if same else record.width_rounding
+        task = Task(record.family, record.variant, rounding, _arch(record))
+        flops = keras_regnet.complexity(config).flops
+        wanted = _VARIANTS.value is None or record.variant in _VARIANTS.value
+        if wanted and flops <= _MAX_GIGAFLOPS.value * 1e9:
+            found.add((_FAMILIES.index(record.family), flops, task))
+    for _, _, task in sorted(found):
+        yield task
+
+
+def _config(variant, rounding):
+    config = keras_regnet.get_config(variant)
+    if isinstance(config, keras_regnet.AnyNetConfig):
+        return config
+    values = json.loads(config.to_json()) | {"width_rounding": rounding}
+    return keras_regnet.config.from_dict(values)
+
+
+def request(task: Task, folder: str) -> dict[str, object]:
+    """Returns what the oracle needs to write a network.
+
+    Args:
+      task: the network.
+      folder: where to write.
+
+    Returns:
+      The request for `answer` of the oracle.
+    """
+    suffix = "h5" if task.family == _TF_KERAS else "safetensors"
+    config = _config(task.variant, task.rounding)
+    stages = plan.stages(config)
+    asked = {
+        "family": task.family,
+        "classes": 1000,
+        "sizes": _SIZES.value,
+        "stem_width": config.stem_width,
+        "depths": [stage.depth for stage in stages],
+        "widths": [stage.width for stage in stages],
+        "group_widths": [stage.group_width for stage in stages],
+        "se": bool(config.se_ratio),
+        "weights": os.path.join(folder, f"weights.{suffix}"),
+        "outputs": os.path.join(folder, "outputs.npz"),
+    }
+    if isinstance(config, keras_regnet.RegNetConfig):
+        names = ("depth", "w_0", "w_a", "w_m", "group_width")
+        line = {name: getattr(config, name) for name in names}
+        asked["torchvision"] = {**line, "bottleneck_multiplier": 1.0}
+    if task.arch:
+        asked["arch"] = task.arch
+    return asked
+
+
+def compare(task: Task, asked: dict[str, object]) -> dict[str, object]:
+    """Loads what the oracle wrote, and returns the row of the comparison.
+
+    Args:
+      task: the network.
+      asked: the oracle's request, which it has answered.
+
+    Returns:
+      The largest differences, relative to the largest value of each tensor.
+    """
+    model = keras_regnet.build(
+        task.variant,
+        weights=asked["weights"],
+        input_shape=(None, None, 3),
+        classifier_activation=None,
+    )
+    stages = list(model.pyramid_outputs.values())[-len(asked["depths"]) :]
+    names = [f"stage{number}" for number in range(1, len(stages) + 1)]
+    outputs = keras.Model(model.input, [*stages, model.output])
+    expected = np.load(asked["outputs"])
+    differences = {}
+    for size in asked["sizes"]:
+        values = outputs(oracle_weights.photos(size), training=False)
+        for name, value in zip([*names, "logits"], values, strict=True):
+            wanted = expected[f"{size}/{name}"]
+            difference = np.abs(value.numpy() - wanted).max()
+            relative = difference / np.abs(wanted).max()
+            differences[f"{name} at {size}"] = float(relative)
+    return {
+        "family": task.family,
+        "network": task.name,
+        "params": model.count_params(),
+        "largest": max(differences.values()),
+        "differences": differences,
+    }
+
+
+def _table(rows):
+    """Returns a Markdown table: networks by families, in millionths."""
+    families = [f for f in _FAMILIES if any(r["family"] == f for r in rows)]
+    found = {(row["network"], row["family"]): row["largest"] for row in rows}
+    lines = [
+        f"| network | {' | '.join(families)} |",
+        f"| --- |{' --- |' * len(families)}",
+    ]
+    for network in dict.fromkeys(_in_order(row["network"] for row in rows)):
+        cells = [
+            f"{found[network, family] * 1e6:.2f}"
+            if (network, family) in found
+            else ""
+            for family in families
+        ]
+        lines.append(f"| {network} | {' | '.join(cells)} |")
+    return lines
+
+
+def _in_order(networks):
+    order = keras_regnet.list_variants()
+    return sorted(networks, key=lambda n: (order.index(n.split(",")[0]), n))
+
+
+def _write(record):
+    rows = record["rows"]
+    timing.write_json(_OUTPUT.value, record)
+    worst = max(rows, key=lambda row: row["largest"])
+    header = {k: v for k, v in record.items() if k != "rows"}
+    text = [
+        "# Loaded weights against their own projects",
+        "",
+        "Largest difference of any stage's features or the logits, at any of",
+        "the sizes, relative to the largest value of its tensor, in millionths",
+        "(1 is 1e-6). Weights and batch-norm statistics are random.",
+        "",
+        *_table(rows),
+        "",
+        f"The largest of {len(rows)}: {worst['largest']:.1e} "
+        f"({worst['network']}, {worst['family']}).",
+        "",
+        *(f"- {name}: {value}" for name, value in header.items()),
+    ]
+    path = pathlib.Path(_OUTPUT.value).with_suffix(".md")
+    path.write_text("\n".join(text) + "\n")
+
+
+def _revision():
+    result = subprocess.run(
+        ["git", "describe", "--always", "--dirty"],
+        cwd=_ROOT,
+        capture_output=True,
+        text=True,
+    )
+    return result.stdout.strip() or "unknown revision"
+
+
+def _header():
+    # Without the folders of this machine.
+    line = " ".join(["python benchmarks/weight_parity.py", *sys.argv[1:]])
+    line = re.sub(r"(-\w+_python[= ])\S+", r"\1PYTHON", line)
+    return {
+        "cpu": timing.cpu_model(),
+        "tensorflow": tf.__version__,
+        "keras": keras.__version__,
+        "keras_regnet": f"{keras_regnet.__version__}, {_revision()}",
+        "sizes": _SIZES.value,
+        "command": re.sub(r"(-output[= ])\S*/", r"\1", line),
+    }
+
+
+def _start(family, stack, children):
+    """Returns the oracle of a family, None if its interpreter is not given."""
+    module, flag = "torch_weights", _TORCH_PYTHON
+    if family == _TF_KERAS:
+        module, flag = "tf_keras_weights", _TF_KERAS_PYTHON
+    if flag.value is None:
+        return None
+    if module not in children:
+        child = timing.Child(
+            module,
+            flag.value,
+            _PROGRAM.format(module=module),
+            _ROOT / "tests" / "oracles",
+        )
+        children[module] = stack.enter_context(child)
+    return children[module]
+
+
+def _run(stack):
+    record = {**_header(), "rows": []}
+    output = pathlib.Path(_OUTPUT.value)
+    if output.exists():
+        record["rows"] = json.loads(output.read_text())["rows"]
+    done = {(row["family"], row["network"]) for row in record["rows"]}
+    children = {}
+    for task in tasks():
+        known = (task.family, task.name) in done
+        if known or task.family not in _ASKED.value:
+            continue
+        child = _start(task.family, stack, children)
+        if child is None:
+            continue
+        record.update(child.greeting)
+        with tempfile.TemporaryDirectory() as folder:
+            asked = request(task, folder)
+            child.call(asked)
+            row = compare(task, asked)
+        record["rows"].append(row)
+        print(f"{task.family} {task.name}: {row['largest']:.1e}", flush=True)
+        _write(record)
+        keras.backend.clear_session()
+        gc.collect()
+
+
+def main(argv: list[str]) -> None:
+    """Compares, and writes after every network."""
+    del argv
+    with contextlib.ExitStack() as stack:
+        try:
+            _run(stack)
+        except timing.ChildError as error:
+            sys.exit(f"Error: {error}")
+
+
+if __name__ == "__main__":
+    app.run(main)

@@ -1,0 +1,259 @@
+"""What a file of weights is, and whether its numbers look trained.
+
+Published files cannot always be compared with a published hash. What then
+tells a whole file from a fresh network, or from one whose tensors were mixed
+up, are plain statistics of each stage. No model is built.
+"""
+
+import collections
+import dataclasses
+import math
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from keras_regnet import variants
+from keras_regnet.config import AnyNetConfig
+from keras_regnet.config import RegNetConfig
+from keras_regnet.weights import fetch
+from keras_regnet.weights import names
+from keras_regnet.weights import readers
+from keras_regnet.weights import recognition
+from keras_regnet.weights import records
+from keras_regnet.weights import transforms
+from keras_regnet.weights.recognition import Recognised
+from keras_regnet.weights.records import WeightRecord
+
+# How far the standard deviation of n normal numbers may be from that of
+# their distribution, in standard errors (which are 1 / sqrt(2 n)).
+_MAX_STANDARD_ERRORS = 5
+_HEAD_STDDEV = 0.01
+_TENSORS_SHOWN = 3
+
+
+@dataclasses.dataclass(frozen=True)
+class Statistics:
+    """The numbers of one part of a network.
+
+    Args:
+      part: "stem", "stage 1" ..., or "head".
+      parameters: how many numbers its tensors have.
+      kernel_ratio: standard deviation of its kernels, relative to that of
+        the paper's initializer (head: 0.01); the median over the layers.
+      gamma_mean: of batch norm's scales; NaN if it has none.
+      gamma_std: their standard deviation.
+      variance_range: the smallest and the largest running variance.
+      not_finite: how many numbers are NaN or infinite.
+      looks_initial: what is as in a network that was not trained.
+    """
+
+    part: str
+    parameters: int
+    kernel_ratio: float
+    gamma_mean: float
+    gamma_std: float
+    variance_range: tuple[float, float]
+    not_finite: int
+    looks_initial: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Inspection:
+    """What was found in a file.
+
+    Args:
+      path: of the file.
+      sha256: its digest.
+      found: family, tensors and shapes.
+      variant: the published network that it is.
+      records: the published sets that have this digest.
+      missing: tensors that the network needs and the file does not have.
+      left_over: tensors that the network has no place for.
+      statistics: of each part of the network.
+    """
+
+    path: str
+    sha256: str
+    found: Recognised
+    variant: str
+    records: tuple[WeightRecord, ...]
+    missing: tuple[str, ...]
+    left_over: tuple[str, ...]
+    statistics: tuple[Statistics, ...]
+
+    def problems(self) -> list[str]:
+        """Returns what speaks against using the file, in sentences."""
+        problems = []
+        for what, tensors in (
+            ("missing", self.missing),
+            ("left over", self.left_over),
+        ):
+            if tensors:
+                shown = ", ".join(tensors[:_TENSORS_SHOWN])
+                problems.append(f"{len(tensors)} tensors {what}: {shown}.")
+        signs = collections.defaultdict(list)
+        for row in self.statistics:
+            if row.not_finite:
+                problems.append(
+                    f"{row.not_finite} numbers of {row.part} are not finite."
+                )
+            for sign in row.looks_initial:
+                signs[sign].append(row.part)
+        for sign, parts in signs.items():
+            problems.append(f"Untrained ({', '.join(parts)}): {sign}.")
+        return problems
+
+
+def network(
+    found: Recognised,
+) -> tuple[str, RegNetConfig | AnyNetConfig]:
+    """Returns the published network that a file holds.
+
+    Args:
+      found: what was recognised.
+
+    Returns:
+      The name of the variant, and its configuration in the rounding that
+      the file's widths have.
+
+    Raises:
+      ValueError: if it is none of the published networks.
+    """
+    variant = found.variant()
+    if variant is None:
+        raise ValueError(
+            f"It holds {found.describe()}, which is none of the published "
+            "networks."
+        )
+    roundings = recognition.with_each_rounding(variants.get_config(variant))
+    return variant, next(filter(found.fits, roundings))
+
+
+def inspect(path: str | os.PathLike) -> Inspection:
+    """Returns what a file holds.
+
+    Args:
+      path: of a file that `weights=` takes, but for those of Keras 3.
+
+    Returns:
+      The inspection; each tensor was read once.
+
+    Raises:
+      ImportError: if the file needs PyTorch, which is not installed.
+      OSError: if there is no such file.
+      ValueError: if the file is damaged, or of no published network.
+    """
+    path = Path(path)
+    digest = fetch.sha256(path)
+    found = recognition.recognise(readers.read(path))
+    variant, config = network(found)
+    known = tuple(r for r in records.by_sha256(digest) if r.variant == variant)
+    mapping = names.mapping(
+        config,
+        found.family,
+        bool(found.classes),
+        known[0].channel_order if known else None,
+    )
+    wanted = {source.name for source in mapping.values()}
+    present = set(found.tensors) - set(_dropped(found))
+    return Inspection(
+        path=os.fspath(path),
+        sha256=digest,
+        found=found,
+        variant=variant,
+        records=known,
+        missing=tuple(sorted(wanted - present)),
+        left_over=tuple(sorted(present - wanted)),
+        statistics=tuple(_statistics(found, config, mapping)),
+    )
+
+
+def _dropped(found):
+    pattern = re.compile(found.layouts[0].dropped)
+    return filter(pattern.search, found.tensors)
+
+
+def _statistics(found, config, mapping) -> Iterator[Statistics]:
+    parts = collections.defaultdict(list)
+    for layer in names.layers(config, bool(found.classes)):
+        part = f"stage {layer.stage}" if layer.stage else _end(layer)
+        parts[part].append(layer)
+    for part, layers in parts.items():
+        yield _of_part(part, list(_arrays(layers, found.tensors, mapping)))
+
+
+def _end(layer):
+    return "stem" if layer.name.startswith("stem") else "head"
+
+
+def _arrays(layers, tensors, mapping):
+    """Yields the arrays of some layers by the kind of their variable."""
+    prefixes = {layer.name for layer in layers}
+    for path, source in mapping.items():
+        layer, _, kind = path.rpartition("/")
+        if layer in prefixes and source.name in tensors:
+            array = np.asarray(tensors[source.name], "float32")
+            yield kind, transforms.to_keras(source.transform, array)
+
+
+def _of_part(part, arrays):
+    by_kind = collections.defaultdict(list)
+    for kind, array in arrays:
+        by_kind[kind].append(array)
+    kernels = by_kind["kernel"]
+    ratios = [_kernel_ratios(kernel)[0] for kernel in kernels]
+    gamma = _joined(by_kind["gamma"])
+    variance = _joined(by_kind["moving_variance"])
+    return Statistics(
+        part=part,
+        parameters=sum(array.size for _, array in arrays),
+        kernel_ratio=float(np.median(ratios or [math.nan])),
+        gamma_mean=_or_nan(np.mean, gamma),
+        gamma_std=_or_nan(np.std, gamma),
+        variance_range=(_or_nan(np.min, variance), _or_nan(np.max, variance)),
+        not_finite=sum(int((~np.isfinite(a)).sum()) for _, a in arrays),
+        looks_initial=tuple(_initial_signs(kernels, gamma, variance)),
+    )
+
+
+def _joined(arrays):
+    return np.concatenate([array.ravel() for array in arrays] or [[]])
+
+
+def _or_nan(function, values):
+    return float(function(values)) if values.size else math.nan
+
+
+def _kernel_ratios(kernel):
+    """Returns a kernel's deviation relative to each initializer's.
+
+    The paper's comes first (normal, fan-out; a fixed one for the classifier),
+    then that of keras.applications (He's, fan-in; Glorot's).
+    """
+    deviation = float(kernel.std())
+    *window, inputs, outputs = kernel.shape
+    if kernel.ndim == 2:
+        usual = (_HEAD_STDDEV, math.sqrt(2 / (inputs + outputs)))
+    else:
+        size = math.prod(window)
+        usual = (math.sqrt(2 / (size * fan)) for fan in (outputs, inputs))
+    return tuple(deviation / initial for initial in usual)
+
+
+def _initial_signs(kernels, gamma, variance) -> Iterator[str]:
+    """Yields what is still as an initializer left it."""
+    if variance.size and np.all(variance == variance[0]):
+        yield f"all running variances are {variance[0]:g}"
+    if gamma.size and np.all(gamma == gamma[0]):
+        yield f"all gammas are {gamma[0]:g}"
+    for ratios in zip(*map(_kernel_ratios, kernels), strict=True):
+        sizes = [kernel.size for kernel in kernels]
+        if all(map(_is_chance, ratios, sizes)):
+            yield "all kernels have the standard deviation of an initializer"
+
+
+def _is_chance(ratio, size):
+    return abs(ratio - 1) < _MAX_STANDARD_ERRORS / math.sqrt(2 * size)
