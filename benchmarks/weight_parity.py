@@ -192,9 +192,8 @@ def compare(task: Task, asked: dict[str, object]) -> dict[str, object]:
         values = outputs(oracle_weights.photos(size), training=False)
         for name, value in zip([*names, "logits"], values, strict=True):
             wanted = expected[f"{size}/{name}"]
-            difference = np.abs(value.numpy() - wanted).max()
-            relative = difference / np.abs(wanted).max()
-            differences[f"{name} at {size}"] = float(relative)
+            relative = _relative_difference(value.numpy(), wanted)
+            differences[f"{name} at {size}"] = relative
     return {
         "family": task.family,
         "network": task.name,
@@ -202,6 +201,13 @@ def compare(task: Task, asked: dict[str, object]) -> dict[str, object]:
         "largest": max(differences.values()),
         "differences": differences,
     }
+
+
+def _relative_difference(got, wanted):
+    scale = np.abs(wanted).max()
+    if not (np.isfinite(wanted).all() and scale > 0):
+        raise ValueError("The other project computed nothing to compare with.")
+    return float(np.abs(got - wanted).max() / scale)
 
 
 def _table(rows):

@@ -60,22 +60,38 @@ class ScheduleTest(parameterized.TestCase):
 
 
 class SGDTest(parameterized.TestCase):
-    @parameterized.product(nesterov=(True, False), momentum=(0.0, 0.9))
-    def test_is_keras_sgd(self, nesterov, momentum):
+    def setUp(self):
+        super().setUp()
         rng = np.random.default_rng(0)
-        start = rng.normal(size=(4, 3)).astype("float32")
-        gradients = rng.normal(size=(5, 4, 3)).astype("float32")
-        rate = optimizer.EpochSchedule(0.3, "cosine", 5, 1)
-        ends = []
-        for cls in (optimizer.SGD, keras.optimizers.SGD):
-            sgd = cls(rate, momentum=momentum, nesterov=nesterov)
-            variable = keras.Variable(start)
-            sgd.build([variable])
-            for gradient in gradients:
-                sgd.apply([tf.constant(gradient)], [variable])
-            ends.append([np.asarray(v) for v in (variable, *sgd.variables)])
-        for ours, stock in zip(*ends, strict=True):
-            np.testing.assert_allclose(ours, stock, rtol=1e-6, atol=1e-7)
+        self.start = rng.normal(size=(4, 3)).astype("float32")
+        self.gradients = rng.normal(size=(5, 4, 3)).astype("float32")
+
+    def _end(self, sgd):
+        variable = keras.Variable(self.start)
+        sgd.build([variable])
+        for gradient in self.gradients:
+            sgd.apply([tf.constant(gradient)], [variable])
+        return np.asarray(variable)
+
+    @parameterized.product(nesterov=(True, False), momentum=(0.0, 0.9))
+    def test_is_keras_sgd_at_a_constant_rate(self, nesterov, momentum):
+        ours, stock = (
+            self._end(cls(0.3, momentum=momentum, nesterov=nesterov))
+            for cls in (optimizer.SGD, keras.optimizers.SGD)
+        )
+        np.testing.assert_allclose(ours, stock, rtol=1e-5, atol=1e-6)
+
+    @parameterized.parameters(True, False)
+    def test_velocity_holds_gradients_where_the_rate_changes(self, nesterov):
+        """As in `torch.optim.SGD`, which the paper's code uses."""
+        schedule = optimizer.EpochSchedule(0.3, "cosine", 5, 1)
+        expected, velocity = self.start.astype("float64"), 0.0
+        for step_number, gradient in enumerate(self.gradients):
+            velocity = 0.9 * velocity + gradient
+            ahead = gradient + 0.9 * velocity if nesterov else velocity
+            expected = expected - closed_form(step_number, 5, 0.3) * ahead
+        sgd = optimizer.SGD(schedule, momentum=0.9, nesterov=nesterov)
+        np.testing.assert_allclose(self._end(sgd), expected, rtol=1e-5)
 
 
 class DecayTest(parameterized.TestCase):
@@ -112,7 +128,6 @@ class DecayTest(parameterized.TestCase):
                 images.T @ error / 128 + decay * kernel,
                 error.mean(0) + decay * bias * decay_all,
             ]
-            # Keras keeps the rate inside the velocity; it is constant here.
             for i, gradient in enumerate(gradients):
                 velocities[i] = momentum * velocities[i] + gradient
             updates = [

@@ -38,9 +38,8 @@ def paper() -> TrainConfig:
     100 epochs, lr 0.1 per 128 images, half-period cosine set once per epoch,
     five epochs of warm-up from a tenth, L2 of 5e-5 on all parameters (batch
     norm and biases too), no other regularisation. The paper's batch is 1024,
-    512 or 256 for small, middle and large networks on 8 GPUs. Two known
-    differences from pycls: Keras folds the learning rate into the velocity,
-    and batch norm keeps the biased variance.
+    512 or 256 for small, middle and large networks on 8 GPUs. One known
+    difference from pycls: batch norm keeps the biased variance.
     """
     return TrainConfig(
         recipe="paper",

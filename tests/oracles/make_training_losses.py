@@ -1,0 +1,83 @@
+"""Writes tests/data/torch_training.npz: losses of training in PyTorch.
+
+Run in the environment of `make_torch_logits.py`, whose names it shares:
+
+    python tests/oracles/make_training_losses.py
+
+Small networks of timm, with the weights of `oracle_weights`, and the paper's
+optimizer: SGD with Nesterov momentum, coupled weight decay on every
+parameter, cosine by epochs with a warm-up.
+"""
+
+import pathlib
+import sys
+
+import numpy as np
+import torch
+from timm.models import regnet
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+
+import make_torch_logits as torch_logits
+import training_parity
+
+
+def network(se_ratio):
+    """Returns timm's network of `training_parity.LINE`, filled."""
+    line = training_parity.LINE
+    cfg = regnet.RegNetCfg(
+        depth=line["depth"],
+        w0=line["w_0"],
+        wa=line["w_a"],
+        wm=line["w_m"],
+        group_size=line["group_width"],
+        se_ratio=se_ratio,
+        stem_width=training_parity.STEM_WIDTH,
+    )
+    model = regnet.RegNet(cfg, num_classes=training_parity.CLASSES)
+    torch_logits.fill(model, torch_logits.timm_name)
+    return model
+
+
+def losses(model, run):
+    """Returns the loss of every step of a run."""
+    optimizer = torch.optim.SGD(
+        model.parameters(),
+        lr=0.0,
+        momentum=0.9,
+        weight_decay=training_parity.WEIGHT_DECAY,
+        nesterov=True,
+    )
+    model.train()
+    found = []
+    for step in range(run.steps):
+        images, labels = training_parity.batch(step)
+        images = (images - torch_logits.MEAN) / torch_logits.STD
+        images = torch.from_numpy(images.transpose(0, 3, 1, 2).copy())
+        logits = model(images)
+        loss = torch.nn.functional.cross_entropy(
+            logits, torch.from_numpy(labels).long()
+        )
+        optimizer.zero_grad()
+        loss.backward()
+        for group in optimizer.param_groups:
+            group["lr"] = training_parity.learning_rate(run, step)
+        optimizer.step()
+        found.append(loss.item())
+    return np.array(found)
+
+
+def main():
+    """Writes the losses of every network and run."""
+    results = {}
+    for name, se_ratio in (("x", 0.0), ("y", 0.25)):
+        for run in training_parity.RUNS:
+            results[f"{name} {run.name}"] = losses(network(se_ratio), run)
+    for name, values in results.items():
+        print(name, values.round(4).tolist())
+    data = pathlib.Path(training_parity.__file__).parent / "data"
+    np.savez_compressed(data / "torch_training.npz", **results)
+
+
+if __name__ == "__main__":
+    main()

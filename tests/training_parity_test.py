@@ -1,0 +1,96 @@
+"""Training here has the losses of the same training in PyTorch.
+
+`oracles/make_training_losses.py` wrote them: the same weights, batches and
+optimizer. The trainer's own step and optimizer run here.
+"""
+
+import pathlib
+import tempfile
+
+import numpy as np
+import oracle_weights
+import tensorflow as tf
+import training_parity
+import training_testing
+from absl.testing import absltest
+from absl.testing import parameterized
+
+import keras_regnet
+from training import optimizer as train_optimizer
+from training import recipes
+from training import step as train_step
+
+_LOSSES = dict(
+    np.load(pathlib.Path(__file__).parent / "data" / "torch_training.npz")
+)
+
+
+class TrainingParityTest(parameterized.TestCase):
+    @parameterized.product(block=("x", "y"), run=training_parity.RUNS)
+    def test_losses(self, block, run):
+        expected = _LOSSES[f"{block} {run.name}"]
+        got = self._losses(block, run)
+        self.assertGreater(np.ptp(expected), 0.1)
+        np.testing.assert_allclose(got, expected, rtol=1e-4)
+
+    def _losses(self, block, run):
+        """Returns the loss of every step, by the trainer's own parts."""
+        model = keras_regnet.RegNet(
+            keras_regnet.RegNetConfig(
+                **training_parity.LINE,
+                block=block,
+                stem_width=training_parity.STEM_WIDTH,
+            ),
+            input_shape=(training_parity.IMAGE_SIZE,) * 2 + (3,),
+            classes=training_parity.CLASSES,
+        )
+        oracle_weights.fill(model)
+        config = self._config(run)
+        steps = train_step.Steps(
+            tf.distribute.get_strategy(),
+            model,
+            train_optimizer.make(
+                config,
+                training_parity.STEPS_PER_EPOCH,
+                model.trainable_variables,
+            ),
+            config,
+        )
+        batches = iter(self._batches(run))
+        losses = []
+        for _ in range(run.steps):
+            sums = steps.train(
+                batches, tf.constant(1), tf.zeros([4], tf.float64)
+            )
+            losses.append(float(sums[0]) / training_parity.BATCH_SIZE)
+        return losses
+
+    def _config(self, run):
+        """Returns the paper's recipe at the run's rate and length."""
+        paper = recipes.paper()
+        return training_testing.tiny_config(
+            self.enterContext(tempfile.TemporaryDirectory()),
+            optimizer=paper.optimizer,
+            schedule=paper.schedule,
+            per_epoch_schedule=paper.per_epoch_schedule,
+            warmup_factor=paper.warmup_factor,
+            weight_decay=paper.weight_decay,
+            decay_norm_and_bias=paper.decay_norm_and_bias,
+            base_learning_rate=run.peak,
+            base_batch_size=training_parity.BATCH_SIZE,
+            global_batch_size=training_parity.BATCH_SIZE,
+            epochs=run.epochs,
+            warmup_epochs=float(run.warmup_epochs),
+        )
+
+    def _batches(self, run):
+        images, labels = zip(
+            *map(training_parity.batch, range(run.steps)), strict=True
+        )
+        return tf.data.Dataset.from_tensor_slices(
+            (np.stack(images), np.stack(labels))
+        )
+
+
+if __name__ == "__main__":
+    absltest.main()
