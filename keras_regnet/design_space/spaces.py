@@ -219,7 +219,7 @@ class Space:
             resolutions=_resolutions(resolution) or self.resolutions,
             restrictions=(
                 *_about_others(self.restrictions, changes),
-                *_changed(stages, changes),
+                *_changed(stages, resolution, changes),
             ),
         )
         varied._check()
@@ -412,9 +412,11 @@ def _about_others(restrictions, changes):
             yield words
 
 
-def _changed(stages, changes):
+def _changed(stages, resolution, changes):
     if stages is not None:
         yield f"{stages} stages"
+    if resolution is not None:
+        yield "resolution in [{:g}, {:g}]".format(*resolution)
     for name, value in changes.items():
         if isinstance(value, domains.Domain):
             value = _in_words(value)
