@@ -5,8 +5,14 @@ No Keras here.
 
 from keras_regnet.design_space.comparisons import compare
 from keras_regnet.design_space.comparisons import Comparison
+from keras_regnet.design_space.examples import imagenet_population
+from keras_regnet.design_space.fit import e_fit
+from keras_regnet.design_space.fit import fit_regnet
+from keras_regnet.design_space.fit import RegNetFit
 from keras_regnet.design_space.names import list_spaces
 from keras_regnet.design_space.names import space
+from keras_regnet.design_space.proposals import Proposals
+from keras_regnet.design_space.proposals import propose
 from keras_regnet.design_space.sampling import Acceptance
 from keras_regnet.design_space.sampling import Sample
 from keras_regnet.design_space.spaces import Space
@@ -21,16 +27,22 @@ from keras_regnet.design_space.statistics import trends
 __all__ = [
     "Acceptance",
     "Comparison",
+    "Proposals",
+    "RegNetFit",
     "Sample",
     "Space",
     "best_of_n",
     "bootstrap_best",
     "compare",
+    "e_fit",
     "edf",
     "edf_band",
     "fit_complexity",
+    "fit_regnet",
+    "imagenet_population",
     "list_spaces",
     "normalized_edf",
+    "propose",
     "space",
     "trends",
 ]

@@ -138,7 +138,7 @@ def ks_p_value(distance: float, n: int, m: int) -> float:
         paths, log_scale = paths / largest, log_scale + math.log(largest)
     log_all = math.lgamma(n + m + 1) - math.lgamma(n + 1) - math.lgamma(m + 1)
     # The end of the grid is always near the diagonal.
-    staying = paths[-1] * math.exp(log_scale - log_all)
+    staying = float(paths[-1]) * math.exp(log_scale - log_all)
     return min(1.0, max(0.0, 1.0 - staying))
 
 

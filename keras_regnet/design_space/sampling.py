@@ -111,6 +111,23 @@ def check_range(name: str, value: object) -> Range:
     return pair
 
 
+def check_counts(**counts: int) -> None:
+    """Raises unless all are integers above 0.
+
+    Args:
+      **counts: the arguments, by name.
+
+    Raises:
+      ValueError: if one is not.
+    """
+    for name, value in counts.items():
+        if not isinstance(value, numbers.Integral) or value < 1:
+            raise ValueError(
+                f"`{name}` must be an integer above 0. "
+                f"Received: {name}={value!r}"
+            )
+
+
 def sample(
     space: Any,
     rng: np.random.Generator,
@@ -119,6 +136,7 @@ def sample(
     input_shape: tuple[int, int, int],
     classes: int,
     max_candidates: int,
+    least: int | None = None,
 ) -> Sample:
     """Draws different networks until there are enough; see `Space.sample`.
 
@@ -130,6 +148,7 @@ def sample(
       input_shape: (height, width, channels).
       classes: number of classes.
       max_candidates: after how many to give up.
+      least: how many networks are enough then; n by default.
 
     Returns:
       A `Sample`.
@@ -137,13 +156,7 @@ def sample(
     Raises:
       ValueError: if too few candidates lie in the ranges.
     """
-    counts = {"n": n, "classes": classes, "max_candidates": max_candidates}
-    for name, value in counts.items():
-        if not isinstance(value, numbers.Integral) or value < 1:
-            raise ValueError(
-                f"`{name}` must be an integer above 0. "
-                f"Received: {name}={value!r}"
-            )
+    check_counts(n=n, classes=classes, max_candidates=max_candidates)
     check_input_shape(input_shape)
     if not isinstance(rng, np.random.Generator):
         raise ValueError(
@@ -162,7 +175,7 @@ def sample(
     own = np.random.Generator(np.random.PCG64(seed))
     while not search.complete and search.candidates < max_candidates:
         search.look_at(own.random((CHUNK, space.numbers)).T)
-    if not search.complete:
+    if search.found < (least or n):
         raise ValueError(search.failure())
     return search.result()
 
@@ -180,8 +193,12 @@ class _Search:
         self._nearest = (math.inf, None)
 
     @property
+    def found(self):
+        return len(self._kept)
+
+    @property
     def complete(self):
-        return len(self._kept) == self._n
+        return self.found == self._n
 
     def look_at(self, uniforms):
         """Accepts what it may of a chunk of numbers, [space.numbers, m]."""
@@ -270,7 +287,7 @@ class _Search:
             f"{name} in [{low:.4g}, {high:.4g}]"
             for name, (low, high) in self._ranges.items()
         )
-        found = f"{len(self._kept)} different networks"
+        found = f"{self.found} different networks"
         nearest = ""
         if not self._kept and self._nearest[1]:
             measured = zip(_MEASURES, self._nearest[1], strict=True)

@@ -181,8 +181,9 @@ class Space:
           resolution: (least, greatest) side of the image in pixels, to draw
             it in multiples of 32, log-uniformly (the paper does not say how).
           **changes: a field of the template, such as stem="cifar",
-            stem_width=16 or activation="silu"; or a parameter with the values
-            that it may have, equally likely, such as group_width=(16, 32).
+            stem_width=16 or activation="silu"; or a parameter with a `Domain`
+            or the values that it may have, equally likely, such as
+            group_width=(16, 32).
 
         Returns:
           A space whose restrictions still hold, but for the values of
@@ -197,13 +198,13 @@ class Space:
         5
         """
         count = self.stages if stages is None else stages
-        _check_integer("stages", count)
+        sampling.check_counts(stages=count)
         template, new = {}, dict(self.domains)
         for name, value in changes.items():
             if name in _TEMPLATE_FIELDS:
                 template[name] = value
             elif name in self.domains:
-                new[name] = domains.uniform(np.atleast_1d(value).tolist())
+                new[name] = _new_domain(value)
             else:
                 allowed = [*_TEMPLATE_FIELDS, *self.domains]
                 raise errors.unknown_value("change", name, allowed)
@@ -218,7 +219,7 @@ class Space:
             resolutions=_resolutions(resolution) or self.resolutions,
             restrictions=(
                 *_about_others(self.restrictions, changes),
-                *_changed(stages, changes),
+                *_changed(stages, resolution, changes),
             ),
         )
         varied._check()
@@ -364,13 +365,6 @@ class Space:
         )
 
 
-def _check_integer(name, value):
-    if not isinstance(value, numbers.Integral) or value < 1:
-        raise ValueError(
-            f"`{name}` must be an integer above 0. Received: {name}={value!r}"
-        )
-
-
 def _narrow(name, domain, value):
     """Returns the narrowed domain, empty if contradictory, and its words."""
     if not isinstance(value, numbers.Real):
@@ -382,6 +376,12 @@ def _narrow(name, domain, value):
     if not kept.values and name in _CONTINUOUS and inside:
         kept = domains.Domain((float(value),), (1.0,))
     return kept, f"{name} = {value:g}"
+
+
+def _new_domain(value):
+    if isinstance(value, domains.Domain):
+        return value
+    return domains.uniform(value if np.iterable(value) else (value,))
 
 
 def _in_words(domain):
@@ -412,8 +412,12 @@ def _about_others(restrictions, changes):
             yield words
 
 
-def _changed(stages, changes):
+def _changed(stages, resolution, changes):
     if stages is not None:
         yield f"{stages} stages"
+    if resolution is not None:
+        yield "resolution in [{:g}, {:g}]".format(*resolution)
     for name, value in changes.items():
+        if isinstance(value, domains.Domain):
+            value = _in_words(value)
         yield f"{name} {value}"

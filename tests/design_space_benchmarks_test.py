@@ -1,0 +1,95 @@
+"""The benchmarks of design spaces run on tiny settings."""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+from absl.testing import absltest
+
+_ROOT = pathlib.Path(__file__).resolve().parents[1]
+
+
+def _run(name, *arguments):
+    return subprocess.run(
+        [sys.executable, f"benchmarks/{name}.py", *arguments],
+        cwd=_ROOT,
+        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
+        capture_output=True,
+        text=True,
+    )
+
+
+# Stands in for a checkout: modules of the names that are imported, whose
+# sampler keeps every fourth candidate.
+_FAKE_PYCLS = {
+    "torch.py": "__version__ = 'none'\ndef set_num_threads(n): pass\n",
+    "yacs/config.py": """
+class CfgNode(dict):
+    def __init__(self, values=(), new_allowed=False):
+        super().__init__(values)
+    def __getattr__(self, name):
+        return self.setdefault(name, CfgNode())
+    def __setattr__(self, name, value):
+        self[name] = value
+""",
+    "pycls/core/config.py": "cfg = None\n",
+    "pycls/sweep/config.py": """
+from yacs.config import CfgNode
+sweep_cfg = CfgNode()
+def load_sampler(key, value):
+    assert value["TYPE"].endswith("_sampler")
+    return value
+""",
+    "tools/sweep_setup.py": """
+from pycls.sweep.config import sweep_cfg
+def sample_cfgs(seed):
+    return range(sweep_cfg.SETUP.CHUNK_SIZE // 4)
+""",
+}
+
+
+class SamplingTest(absltest.TestCase):
+    def test_side_by_side(self):
+        folder = pathlib.Path(self.create_tempdir().full_path)
+        for name, text in _FAKE_PYCLS.items():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_text(text)
+        output = folder / "sampling.json"
+        result = _run(
+            "sampling",
+            "--candidates=1000",
+            "--rounds=1",
+            "--pycls_candidates=8",
+            f"--pycls={folder}",
+            f"--output={output}",
+        )
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertLen(result.stdout.splitlines(), 4)
+        record = json.loads(output.read_text())
+        for name in ("AnyNetX_A", "RegNetX"):
+            rates = record["spaces"][name]
+            self.assertEqual(rates["pycls"]["kept"], 0.25)
+            self.assertGreater(rates["keras_regnet"]["candidates_per_s"], 0)
+            self.assertBetween(rates["keras_regnet"]["kept"], 0.001, 0.05)
+
+    def test_not_a_checkout(self):
+        folder = self.create_tempdir().full_path
+        result = _run("sampling", f"--pycls={folder}")
+        self.assertNotEqual(result.returncode, 0)
+        self.assertIn("pycls ended early", result.stderr)
+
+
+class ProposalsTest(absltest.TestCase):
+    def test_prints_a_row_for_each_budget(self):
+        result = _run("proposals", "--n=1")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        lines = result.stdout.splitlines()
+        self.assertLen(lines, 26)
+        self.assertIn("RegNetY-32GF", lines[23])
+        self.assertIn("published networks in it: 5 of 24", lines[25])
+
+
+if __name__ == "__main__":
+    absltest.main()
