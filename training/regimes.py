@@ -100,7 +100,7 @@ _REGIMES = {
         flops=(1.0e6, 1.5e6),
         epochs=2,
         batch_size=64,
-        learning_rate=0.05,
+        learning_rate=0.1,
         shift=4,
     ),
     # Comes with the package: to try a sweep within minutes.
