@@ -254,7 +254,9 @@ class Log:
 
     def __init__(self, path: str | os.PathLike):
         self._path = pathlib.Path(path)
-        self._file = open(self._path, "ab+")  # noqa: SIM115
+        # Unbuffered: what could not be written must not linger and be
+        # written later.
+        self._file = open(self._path, "ab+", buffering=0)  # noqa: SIM115
         self._file.seek(0)
         whole, self.torn = split_torn(self._file.read())
         if self.torn:
@@ -271,12 +273,13 @@ class Log:
           OSError: if the disk is full or fails; the file is as before then.
         """
         size = os.fstat(self._file.fileno()).st_size
+        left = record.to_json().encode() + b"\n"
         try:
-            self._file.write(record.to_json().encode() + b"\n")
-            self._file.flush()
+            while left:
+                left = left[self._file.write(left) :]
             os.fsync(self._file.fileno())
         except OSError as error:
-            os.truncate(self._path, size)
+            self._file.truncate(size)
             raise OSError(error.errno, error.strerror, str(self._path)) from (
                 error
             )
