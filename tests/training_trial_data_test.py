@@ -173,7 +173,7 @@ class ConvertTest(parameterized.TestCase):
         grey = [np.full((300, 400, 3), 9, np.uint8)] * 2
         with (
             mock.patch.object(
-                convert.tfds, "builder", lambda *_, **__: _FakeBuilder(grey)
+                convert.tfds, "builder", return_value=_FakeBuilder(grey)
             ),
             mock.patch.object(convert.tfds, "as_numpy", lambda x: x),
         ):
@@ -192,7 +192,7 @@ class ConvertTest(parameterized.TestCase):
         images = np.broadcast_to(images, (8, 32, 32, 3))
         stored = {"image": images, "label": np.array([0, 1] * 4)}
         with (
-            mock.patch.object(convert.tfds, "load", lambda *_, **__: stored),
+            mock.patch.object(convert.tfds, "load", return_value=stored),
             mock.patch.object(convert.tfds, "as_numpy", lambda x: x),
         ):
             target = folder / "data" / "cifar10-4-seed0.npz"

@@ -89,7 +89,7 @@ class StepsTest(parameterized.TestCase):
 
     def test_unknown_backend(self):
         with (
-            mock.patch.object(keras.backend, "backend", lambda: "jaxx"),
+            mock.patch.object(keras.backend, "backend", return_value="jaxx"),
             self.assertRaisesRegex(ValueError, "Did you mean 'jax'"),
         ):
             trial.step_module()
@@ -126,7 +126,7 @@ class TrialTest(absltest.TestCase):
 
     def test_nan_fails_with_reason(self):
         wild = dataclasses.replace(regimes.get("synthetic"), learning_rate=1e30)
-        with mock.patch.object(regimes, "get", lambda name: wild):
+        with mock.patch.object(regimes, "get", return_value=wild):
             record = trial.run(_trial(), self.arrays)
         self.assertEqual(record.status, "failed")
         self.assertRegex(record.reason, r"^loss is (nan|inf) in epoch 1")
