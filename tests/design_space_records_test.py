@@ -3,8 +3,6 @@ import gzip
 import json
 import pathlib
 import resource
-import subprocess
-import sys
 import tempfile
 
 import design_space_testing as testing
@@ -62,7 +60,10 @@ class RecordTest(parameterized.TestCase):
 class FileTest(absltest.TestCase):
     def setUp(self):
         super().setUp()
-        self.path = pathlib.Path(self.create_tempdir()) / "records.jsonl"
+        self.path = (
+            pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
+            / "records.jsonl"
+        )
 
     def test_log_appends(self):
         for _ in range(2):
@@ -109,32 +110,19 @@ class FileTest(absltest.TestCase):
         """A limit on the size of files stands for the end of the disk."""
         log = records.Log(self.path)
         log.append(testing.RECORD)
-        log.close()
         size = self.path.stat().st_size
-        code = (
-            "import sys; import design_space_testing as testing\n"
-            "from keras_regnet.design_space import records\n"
-            f"log = records.Log({str(self.path)!r})\n"
-            "try: log.append(testing.RECORD)\n"
-            "except OSError as error: print(error)\n"
-            "log.close()\n"
-        )
-
-        def limit():
-            resource.setrlimit(resource.RLIMIT_FSIZE, (size + 99, size + 99))
-
-        with tempfile.TemporaryFile("w+") as said:
-            subprocess.run(
-                [sys.executable, "-c", code],
-                stdout=subprocess.PIPE,
-                stderr=said,
-                check=True,
-                preexec_fn=limit,
-                cwd=pathlib.Path(__file__).parent,
-                env={"PYTHONPATH": ":".join(sys.path)},
-            )
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size + 99, hard))
+        try:
+            with self.assertRaisesRegex(OSError, "records.jsonl"):
+                log.append(testing.RECORD)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
         self.assertEqual(records.read(self.path), [testing.RECORD])
         self.assertEqual(self.path.stat().st_size, size)
+        log.append(testing.FAILED)
+        log.close()
+        self.assertEqual(records.read(self.path)[1:], [testing.FAILED])
 
 
 class GroupsTest(absltest.TestCase):

@@ -3,6 +3,7 @@ import html.parser
 import json
 import pathlib
 import re
+import tempfile
 import time
 
 import design_space_testing as testing
@@ -46,14 +47,19 @@ def _rows(page):
         r'<script id="data" type="application/json">(.*?)</script>', page
     )[1]
     data = json.loads(text)
-    return [dict(zip(data["columns"], row, strict=True)) for row in data["rows"]]
+    return [
+        dict(zip(data["columns"], row, strict=True)) for row in data["rows"]
+    ]
 
 
 class ReportTest(absltest.TestCase):
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        cls.path = pathlib.Path(cls.create_tempdir(cls)) / "report.html"
+        cls.path = (
+            pathlib.Path(cls.enterClassContext(tempfile.TemporaryDirectory()))
+            / "report.html"
+        )
         cls.failed = dataclasses.replace(
             testing.FAILED,
             trial="f",
@@ -162,9 +168,7 @@ class PlotsTest(absltest.TestCase):
         np.testing.assert_allclose(fitted, start + slope * np.arange(4))
 
     def test_linear_fit_of_a_generator_without_steps(self):
-        network = RegNetConfig(
-            depth=6, w_0=32, w_a=16, w_m=1.01, group_width=8
-        )
+        network = RegNetConfig(depth=6, w_0=32, w_a=16, w_m=1.01, group_width=8)
         slope, start = plots.linear_fit(plots.block_widths(network))
         self.assertAlmostEqual(slope, 16, delta=1.5)
         self.assertAlmostEqual(start, 32, delta=4)
@@ -190,6 +194,11 @@ class SummaryTest(absltest.TestCase):
         done = dataclasses.replace(testing.RECORD, attempt=2)
         (found,) = summary.populations([testing.FAILED, done])
         self.assertEqual((found.done, found.failed), ((done,), ()))
+
+    def test_few_networks_are_not_compared(self):
+        few = testing.population("B", 7, 90)
+        found = [*testing.population("A", 20, 40), *few]
+        self.assertEmpty(summary.summarize(found)["comparisons"])
 
     def test_statistics(self):
         records = testing.population("A", 20, 40)

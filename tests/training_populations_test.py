@@ -1,6 +1,7 @@
 import dataclasses
 import json
 import pathlib
+import tempfile
 from unittest import mock
 
 from absl.testing import absltest
@@ -48,7 +49,9 @@ class SpecTest(parameterized.TestCase):
 class SampleTest(absltest.TestCase):
     def setUp(self):
         super().setUp()
-        self.folder = pathlib.Path(self.create_tempdir())
+        self.folder = pathlib.Path(
+            self.enterContext(tempfile.TemporaryDirectory())
+        )
 
     def test_trials(self):
         trials = populations.sample(_SPEC, self.folder)
@@ -79,6 +82,17 @@ class SampleTest(absltest.TestCase):
         grown = populations.sample(larger, self.folder)
         self.assertLen(grown, 20)
         self.assertLess({t.trial for t in first}, {t.trial for t in grown})
+
+    def test_sampler_that_changed_since(self):
+        """What was sampled is trained, whatever would be sampled today."""
+        first = populations.sample(_SPEC, self.folder)
+        path = self.folder / populations.TRIALS_FILE
+        older = [dataclasses.replace(t, trial=f"old {t.index}") for t in first]
+        path.write_text("".join(json.dumps(vars(t)) + "\n" for t in older))
+        self.assertEqual(populations.sample(_SPEC, self.folder), older)
+        with self.assertRaisesRegex(ValueError, "none can be added"):
+            larger = dataclasses.replace(_SPEC, n=4)
+            populations.sample(larger, self.folder)
 
     def test_other_sweep_in_the_folder(self):
         populations.sample(_SPEC, self.folder)

@@ -7,6 +7,7 @@ import pathlib
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 
 import design_space_testing as testing
@@ -57,7 +58,7 @@ def _wait_until(condition, seconds=_PATIENCE):
 class KilledSweepTest(absltest.TestCase):
     def test_goes_on(self):
         """The driver dies, a line is cut, a trial crashes its worker."""
-        out = pathlib.Path(self.create_tempdir())
+        out = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
         populations.sample(_SPEC, out)
         path = out / stages.RECORDS_FILE
         command = ("run", f"--out={out}", "--workers=2", "--retries=1")
@@ -101,7 +102,9 @@ class KilledSweepTest(absltest.TestCase):
 class PoolTest(absltest.TestCase):
     def setUp(self):
         super().setUp()
-        self.folder = pathlib.Path(self.create_tempdir())
+        self.folder = pathlib.Path(
+            self.enterContext(tempfile.TemporaryDirectory())
+        )
         self.trials = populations.sample(_SPEC, self.folder)
 
     def _job(self, index, attempt=1):
@@ -148,7 +151,9 @@ class PoolTest(absltest.TestCase):
 class QueueTest(absltest.TestCase):
     def setUp(self):
         super().setUp()
-        self.trials = populations.sample(_SPEC, self.create_tempdir())
+        self.trials = populations.sample(
+            _SPEC, self.enterContext(tempfile.TemporaryDirectory())
+        )
 
     def _record(self, index, **changes):
         fields = {**vars(testing.RECORD), **vars(self.trials[index])}
@@ -193,13 +198,13 @@ class QueueTest(absltest.TestCase):
 
 class StagesTest(absltest.TestCase):
     def test_nothing_to_report(self):
-        out = self.create_tempdir()
+        out = self.enterContext(tempfile.TemporaryDirectory())
         for stage in (stages.collect, stages.analyze, stages.report):
             with self.assertRaisesRegex(ValueError, "the sweep is empty"):
                 stage(out)
 
     def test_unfinished_sweep(self):
-        out = pathlib.Path(self.create_tempdir())
+        out = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
         trials = populations.sample(_SPEC, out)
         log = records.Log(out / stages.RECORDS_FILE)
         fields = {**vars(testing.RECORD), **vars(trials[0])}
@@ -213,7 +218,7 @@ class StagesTest(absltest.TestCase):
         self.assertIn("2 not run", (out / stages.REPORT_FILE).read_text())
 
     def test_two_drivers(self):
-        out = pathlib.Path(self.create_tempdir())
+        out = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
         populations.sample(_SPEC, out)
         with (
             stages._locked(out),
@@ -223,7 +228,7 @@ class StagesTest(absltest.TestCase):
 
     def test_train_before_sample(self):
         with self.assertRaisesRegex(ValueError, "run `sample` first"):
-            stages.train(self.create_tempdir())
+            stages.train(self.enterContext(tempfile.TemporaryDirectory()))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 import dataclasses
 import pathlib
 import subprocess
+import tempfile
 from unittest import mock
 
 import numpy as np
@@ -128,11 +129,14 @@ class DataTest(absltest.TestCase):
     def test_needs_data_dir(self):
         with self.assertRaisesRegex(ValueError, "`data_dir`.*'cifar10'"):
             trial_data.prepare(
-                "cifar10", regimes.get("cifar10"), self.create_tempdir(), ""
+                "cifar10",
+                regimes.get("cifar10"),
+                self.enterContext(tempfile.TemporaryDirectory()),
+                "",
             )
 
     def test_data_dir_without_the_set(self):
-        folder = self.create_tempdir().full_path
+        folder = self.enterContext(tempfile.TemporaryDirectory())
         failed = subprocess.CompletedProcess([], 1, None, "x\nNot found: a\n")
         with (
             mock.patch.object(subprocess, "run", return_value=failed),
@@ -142,7 +146,7 @@ class DataTest(absltest.TestCase):
             trial_data.prepare("cifar10", regime, folder, folder)
 
     def test_arrays_of_photos_stay_on_the_disk(self):
-        folder = pathlib.Path(self.create_tempdir())
+        folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
         target = folder / "data" / "imagenet2012"
         target.mkdir(parents=True)
         for name in trial_data.NAMES:
@@ -169,7 +173,7 @@ class _FakeBuilder:
 
 class ConvertTest(parameterized.TestCase):
     def test_folder(self):
-        folder = pathlib.Path(self.create_tempdir())
+        folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
         grey = [np.full((300, 400, 3), 9, np.uint8)] * 2
         with (
             mock.patch.object(
@@ -186,7 +190,7 @@ class ConvertTest(parameterized.TestCase):
         self.assertEqual(labels.tolist(), [0, 1])
 
     def test_npz(self):
-        folder = pathlib.Path(self.create_tempdir())
+        folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
         regime = dataclasses.replace(regimes.get("cifar10"), train_images=4)
         images = np.arange(8, dtype=np.uint8)[:, None, None, None]
         images = np.broadcast_to(images, (8, 32, 32, 3))

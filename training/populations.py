@@ -127,10 +127,20 @@ def sample(spec: Spec, folder: str | os.PathLike) -> list[trial_lib.Trial]:
     folder = pathlib.Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / SPEC_FILE
+    before = []
     if path.exists():
         _check_extends(spec, _read_spec(path), path)
+        stored, before = load(folder)
+        if stored == spec:
+            return before
     drawn = [_trials(spec, text) for text in spec.spaces]
     trials = [t for turn in zip(*drawn, strict=True) for t in turn]
+    if not {trial.trial for trial in before} <= {t.trial for t in trials}:
+        raise ValueError(
+            f"{path} was sampled by another version of keras_regnet, whose "
+            "networks are no part of this sample: its trials can be trained, "
+            "but none can be added."
+        )
     lines = "".join(json.dumps(vars(trial)) + "\n" for trial in trials)
     _write(folder / TRIALS_FILE, lines)
     _write(path, json.dumps(spec.to_dict(), indent=2) + "\n")

@@ -195,8 +195,10 @@ def table(found: list[records.Record]) -> str:
     for claim in CLAIMS:
         chosen = [populations.get(SPACES[key]) for key in claim.spaces]
         row = [str(claim.number), claim.text, claim.paper]
-        if any(p is None or len(p.done) < 2 for p in chosen):
-            lines.append(f"| {' | '.join([*row, *['-'] * 4])} | not tested |")
+        if any(_too_few(p) for p in chosen):
+            lines.append(
+                f"| {' | '.join([*row, *['-'] * 4])} | too few trials |"
+            )
             continue
         ours, interval, verdict = claim.judge(*chosen)
         sizes = ", ".join(str(len(p.done)) for p in chosen)
@@ -204,6 +206,10 @@ def table(found: list[records.Record]) -> str:
         row += [ours, interval, sizes, failed, verdict]
         lines.append(f"| {' | '.join(row)} |")
     return "\n".join(lines)
+
+
+def _too_few(population):
+    return population is None or len(population.done) < summary.MIN_COMPARED
 
 
 def results(found: list[records.Record]) -> str:

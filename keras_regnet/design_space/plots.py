@@ -168,9 +168,18 @@ def widths(axes: Axes, network: Network, title: str) -> None:
     axes.xaxis.label.set_fontsize("x-small")
     axes.yaxis.label.set_fontsize("x-small")
     axes.tick_params(labelsize="x-small")
-    ticks = sorted(set(per_block.tolist()))
+    ticks = _apart(sorted(set(per_block.tolist())))
     axes.set_yticks(ticks, [str(tick) for tick in ticks])
     axes.minorticks_off()
+
+
+def _apart(widths):
+    """Leaves out widths whose labels would lie on another's."""
+    kept = widths[:1]
+    for width in widths[1:]:
+        if width >= kept[-1] * (widths[-1] / widths[0]) ** 0.12:
+            kept.append(width)
+    return kept
 
 
 def block_widths(network: Network) -> np.ndarray:

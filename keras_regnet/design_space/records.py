@@ -306,7 +306,14 @@ def last_of_each_trial(records: Iterable[Record]) -> list[Record]:
 
 
 def by_space(records: Iterable[Record]) -> dict[str, list[Record]]:
-    """Returns the records of each space, in the order of appearance."""
+    """Returns the records of each space.
+
+    Args:
+      records: of any spaces.
+
+    Returns:
+      Lists of records by the spaces' names, in the order of appearance.
+    """
     groups = collections.defaultdict(list)
     for record in records:
         groups[record.space].append(record)

@@ -12,12 +12,15 @@ from typing import Any
 
 import numpy as np
 
+from keras_regnet.design_space import comparisons
 from keras_regnet.design_space import records as records_lib
 from keras_regnet.design_space import statistics
 from keras_regnet.design_space.records import Record
 
 # Draws of the bootstraps: the same records give the same numbers.
 _SEED = 0
+# The bootstrap's interval is too narrow for fewer networks than these.
+MIN_COMPARED = 8
 PARAMETERS = ("depth", "flops", "params", "activations")
 
 
@@ -114,13 +117,14 @@ def summarize(
 
     Returns:
       What JSON can hold: "regime"; "spaces", a list of statistics; and
-      "comparisons", one for each pair of spaces with two networks or more.
+      "comparisons", one for each pair of spaces with `MIN_COMPARED` networks.
 
     Raises:
       ValueError: as in `populations`.
     """
     found = populations(records, missing)
-    pairs = itertools.combinations([p for p in found if len(p.done) > 1], 2)
+    enough = [p for p in found if len(p.done) >= MIN_COMPARED]
+    pairs = itertools.combinations(enough, 2)
     return {
         "regime": records[0].regime,
         "spaces": [_statistics(population) for population in found],
@@ -157,7 +161,7 @@ def _statistics(population):
 
 def _comparison(first, second):
     rng = np.random.default_rng(_SEED)
-    compared = statistics.compare(first.errors, second.errors, rng)
+    compared = comparisons.compare(first.errors, second.errors, rng)
     return {
         "first": first.space,
         "second": second.space,
