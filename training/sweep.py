@@ -19,7 +19,8 @@ from absl import flags
 # found is the checkout, with or without an installed keras_regnet.
 if __name__ == "__main__":
     sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+# Without a GPU TensorFlow complains of its absence, as an error.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from keras_regnet import errors
 from training import populations
