@@ -114,7 +114,12 @@ def edf(
 
 
 def scatter(
-    axes: Axes, values: np.ndarray, errors: np.ndarray, name: str, counts: str
+    axes: Axes,
+    values: np.ndarray,
+    errors: np.ndarray,
+    name: str,
+    counts: str,
+    repeats: int = 10_000,
 ) -> None:
     """Draws a parameter against the error, with the band of its best value.
 
@@ -124,6 +129,7 @@ def scatter(
       errors: in percent, [n].
       name: of the parameter.
       counts: such as "n = 64, 1 FAILED".
+      repeats: of the bootstrap.
 
     Source:
       Paper, figure 2 and footnote 4.
@@ -133,7 +139,7 @@ def scatter(
         values, errors, s=4 if many else 14, alpha=0.6, rasterized=many
     )
     low, median, high = statistics.bootstrap_best(
-        values, errors, np.random.default_rng(_SEED)
+        values, errors, np.random.default_rng(_SEED), repeats=repeats
     )
     axes.axvspan(low, high, color="tab:green", alpha=_BAND_OPACITY, linewidth=0)
     axes.axvline(median, color="tab:green")

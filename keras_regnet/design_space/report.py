@@ -148,6 +148,7 @@ def _scatters(found):
             together.errors,
             parameter,
             together.counts(),
+            summary.repeats(len(together.done)),
         )
         images.append(_image(axes, f"error against {parameter}"))
     return "".join(images)

@@ -24,6 +24,28 @@ MIN_COMPARED = 8
 PARAMETERS = ("depth", "flops", "params", "activations")
 
 
+# Numbers that a bootstrap may draw: large populations need fewer repeats.
+_DRAWS = 5_000_000
+_REPEATS = (1_000, 10_000)
+
+
+def repeats(networks: int) -> int:
+    """Returns how often a bootstrap is repeated.
+
+    Args:
+      networks: size of the population.
+
+    Returns:
+      10,000 for up to 500 networks, fewer for more, at least 1,000.
+
+    Example:
+    >>> repeats(64), repeats(2000), repeats(10_000)
+    (10000, 2500, 1000)
+    """
+    low, high = _REPEATS
+    return max(low, min(high, _DRAWS // max(1, networks)))
+
+
 @dataclasses.dataclass(frozen=True)
 class Population:
     """The trials of one space.
@@ -145,7 +167,10 @@ def _statistics(population):
     rng = np.random.default_rng(_SEED)
     best = {
         parameter: statistics.bootstrap_best(
-            population.values(parameter), errors, rng
+            population.values(parameter),
+            errors,
+            rng,
+            repeats=repeats(len(errors)),
         )._asdict()
         for parameter in PARAMETERS
     }
@@ -161,7 +186,12 @@ def _statistics(population):
 
 def _comparison(first, second):
     rng = np.random.default_rng(_SEED)
-    compared = comparisons.compare(first.errors, second.errors, rng)
+    compared = comparisons.compare(
+        first.errors,
+        second.errors,
+        rng,
+        repeats=repeats(max(len(first.done), len(second.done))),
+    )
     return {
         "first": first.space,
         "second": second.space,
