@@ -112,7 +112,7 @@ class PoolTest(absltest.TestCase):
     def _job(self, index, attempt=1):
         return {"trial": vars(self.trials[index]), "attempt": attempt}
 
-    def _outcome(self, pool, job):
+    def _trained(self, pool, job):
         _wait_until(lambda: list(pool.wait(1)) or pool.idle)
         pool.give(job)
         outcomes = []
@@ -133,7 +133,7 @@ class PoolTest(absltest.TestCase):
             self.assertEqual(same, job)
             self.assertEqual(result["status"], "failed")
             self.assertIn("killed (SIGKILL)", result["reason"])
-            ((_, result),) = self._outcome(pool, self._job(1))
+            ((_, result),) = self._trained(pool, self._job(1))
             record = records.from_dict(result)
             self.assertTrue(record.done, record.reason)
             self.assertEqual(record.trial, self.trials[1].trial)
@@ -141,7 +141,7 @@ class PoolTest(absltest.TestCase):
             self.assertNotEqual(other, pid)
             broken = self._job(2)
             broken["trial"] = {**broken["trial"], "config": "{}"}
-            ((_, result),) = self._outcome(pool, broken)
+            ((_, result),) = self._trained(pool, broken)
             self.assertStartsWith(result["reason"], "ValueError: Unknown")
             self.assertNotIn(other, _children(os.getpid()))
         self.assertEmpty(_children(os.getpid()))
