@@ -199,6 +199,13 @@ def compare(trials: list, arrays, child: timing.Child) -> list[dict]:
                 "errors": [record.error, theirs["error"]],
             }
         )
+        ours = sum(rows[-1]["ours"].values())
+        print(
+            f"{trial.space} #{trial.index}: {ours:.1f} s here, "
+            f"{sum(theirs['parts'].values()):.1f} s in PyTorch, errors "
+            f"{record.error:.1f} and {theirs['error']:.1f} %",
+            flush=True,
+        )
     return rows
 
 
@@ -226,8 +233,6 @@ def _main(arguments: list[str]) -> None:
     with timing.Child(
         "torch", _TORCH_PYTHON.value, _TORCH_PROGRAM, _THREADS.value, path
     ) as child:
-        # The first of each pays for what all share.
-        compare(trials[:1], arrays, child)
         rows = compare(trials[: _COUNT.value], arrays, child)
         versions = child.greeting
     for line in in_words(rows):

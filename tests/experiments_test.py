@@ -1,6 +1,7 @@
 """The judge of the CIFAR-10 experiment, and that its results are current."""
 
 import pathlib
+import tempfile
 
 import design_space_testing as testing
 import numpy as np
@@ -10,6 +11,7 @@ from absl.testing import parameterized
 from experiments.cifar10 import claims
 from keras_regnet.design_space import records
 from keras_regnet.design_space import summary
+from training import populations
 
 _FOLDER = pathlib.Path(claims.__file__).parent
 
@@ -86,6 +88,24 @@ class TableTest(absltest.TestCase):
         written = (_FOLDER / "RESULTS.md").read_text()
         self.assertEqual(claims.results(found), written)
         self.assertEqual({record.regime for record in found}, {"cifar10"})
+
+
+class SampleTest(absltest.TestCase):
+    def test_the_same_networks_are_drawn_today(self):
+        spec = populations.Spec(
+            regime="cifar10", spaces=tuple(claims.SPACES.values()), n=2
+        )
+        with tempfile.TemporaryDirectory() as folder:
+            drawn = populations.sample(spec, folder)
+        recorded = {
+            (r.space, r.index): (r.config, r.seed, r.trial)
+            for r in records.read(_FOLDER / "records.jsonl.gz")
+        }
+        for trial in drawn:
+            self.assertEqual(
+                recorded[trial.space, trial.index],
+                (trial.config, trial.seed, trial.trial),
+            )
 
 
 if __name__ == "__main__":
