@@ -10,6 +10,7 @@ from absl.testing import absltest
 from absl.testing import parameterized
 
 _ROOT = pathlib.Path(__file__).resolve().parents[1]
+_FOLDERS = ("keras_regnet", "training", "benchmarks", "experiments", "tests")
 _NO_KERAS = ("config", "variants", "plan", "complexity", "errors", "digits")
 _DESIGN_SPACE = tuple(
     f"design_space/{path.stem}"
@@ -24,7 +25,7 @@ _LAZY = ("matplotlib", "torch", "tensorflow_datasets", "ray", "jax")
 def _sources():
     paths = [
         path
-        for folder in ("keras_regnet", "training", "benchmarks", "tests")
+        for folder in _FOLDERS
         for path in sorted((_ROOT / folder).rglob("*.py"))
     ]
     return {str(path.relative_to(_ROOT)): path for path in paths}

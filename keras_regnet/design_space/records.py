@@ -1,0 +1,320 @@
+"""Records of trained networks: one flat line of JSON each.
+
+A trial is a configuration, a seed and a regime; each attempt to train it
+leaves one record. A file grows by appended, flushed and synchronised lines; a
+last line without its end was cut by a crash and is recognised as such.
+"""
+
+import collections
+import dataclasses
+import functools
+import gzip
+import json
+import os
+import pathlib
+import typing
+from collections.abc import Iterable
+from collections.abc import Mapping
+from typing import Any
+
+from keras_regnet import config as config_lib
+from keras_regnet.config import AnyNetConfig
+from keras_regnet.config import RegNetConfig
+
+SCHEMA = 1
+STATUSES = ("done", "failed")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Record:
+    """What came of one attempt at a trial.
+
+    Errors are top-1 errors in percent; lists have one entry per epoch.
+
+    Args:
+      schema: version of this list of fields.
+      trial: identifies configuration, seed and regime.
+      space: name of the space that the network was drawn from.
+      index: its number in the sample.
+      seed: of weights, shuffling and augmentation.
+      regime: name of the regime.
+      config: the network, as its `to_json` writes it.
+      depth: blocks.
+      flops: multiply-adds at the regime's resolution.
+      params: parameters.
+      activations: activations.
+      status: "done" or "failed".
+      reason: why it failed; "" if it did not.
+      attempt: 1 for the first.
+      error: test error after the last epoch, on all test images; None if
+        the trial failed.
+      train_losses: mean loss over each epoch's augmented images.
+      train_errors: error over the same images.
+      test_errors: error on test images after each epoch.
+      test_images: how many test images that was.
+      seconds_build: time to make the model.
+      seconds_compile: time to trace and compile the steps.
+      seconds_input: time to shuffle and augment.
+      seconds_train: time in training steps.
+      seconds_test: time in evaluation.
+      seconds: wall time of the whole attempt.
+      started: time of day at its start, UTC, ISO 8601.
+      backend: Keras's backend.
+      device: what it ran on.
+      versions: of Python and packages, as in "keras 3.15.1, numpy 2.4.0".
+    """
+
+    schema: int = SCHEMA
+    trial: str
+    space: str
+    index: int
+    seed: int
+    regime: str
+    config: str
+    depth: int
+    flops: int
+    params: int
+    activations: int
+    status: str
+    reason: str = ""
+    attempt: int = 1
+    error: float | None = None
+    train_losses: list[float] = dataclasses.field(default_factory=list)
+    train_errors: list[float] = dataclasses.field(default_factory=list)
+    test_errors: list[float] = dataclasses.field(default_factory=list)
+    test_images: list[int] = dataclasses.field(default_factory=list)
+    seconds_build: float = 0.0
+    seconds_compile: float = 0.0
+    seconds_input: float = 0.0
+    seconds_train: float = 0.0
+    seconds_test: float = 0.0
+    seconds: float = 0.0
+    started: str = ""
+    backend: str = ""
+    device: str = ""
+    versions: str = ""
+
+    @property
+    def network(self) -> RegNetConfig | AnyNetConfig:
+        """The configuration."""
+        return config_lib.from_json(self.config)
+
+    @property
+    def done(self) -> bool:
+        """Whether the trial was trained to its end."""
+        return self.status == "done"
+
+    def to_json(self) -> str:
+        """Returns the record as one line of JSON, without the line's end."""
+        return json.dumps(dataclasses.asdict(self), allow_nan=False)
+
+
+@functools.cache
+def _types():
+    return typing.get_type_hints(Record)
+
+
+def _has_type(value, expected):
+    if origin := typing.get_origin(expected):
+        arguments = typing.get_args(expected)
+        if origin is list:
+            return isinstance(value, list) and all(
+                _has_type(item, arguments[0]) for item in value
+            )
+        return any(_has_type(value, argument) for argument in arguments)
+    if expected is float:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+    return isinstance(value, expected) and not isinstance(value, bool)
+
+
+def from_dict(values: Mapping[str, Any], where: str = "record") -> Record:
+    """Returns the record that a parsed line describes.
+
+    Args:
+      values: the fields.
+      where: names the line in errors.
+
+    Returns:
+      A `Record`.
+
+    Raises:
+      ValueError: if the schema is another version, a field is missing,
+        unknown or of another type, or a status is unknown.
+    """
+    if not isinstance(values, dict) or "schema" not in values:
+        raise ValueError(
+            f"{where} is no record of a trial: it must be a JSON object with "
+            f"a `schema`. Received: {str(values)[:80]!r}"
+        )
+    if values["schema"] != SCHEMA:
+        raise ValueError(
+            f"{where} has another `schema`: this version of keras_regnet "
+            f"reads {SCHEMA}. Received: schema={values['schema']!r}"
+        )
+    types = _types()
+    wrong = sorted(types.keys() ^ values.keys())
+    if wrong:
+        raise ValueError(
+            f"{where} must have the fields of schema {SCHEMA}. Missing or "
+            f"unknown: {', '.join(wrong)}"
+        )
+    for name, expected in types.items():
+        if not _has_type(values[name], expected):
+            raise ValueError(
+                f"{where}: `{name}` must be of type {expected}. "
+                f"Received: {name}={values[name]!r}"
+            )
+    if values["status"] not in STATUSES:
+        raise ValueError(
+            f"{where}: `status` must be one of {STATUSES}. "
+            f"Received: status={values['status']!r}"
+        )
+    if (values["status"] == "done") == (values["error"] is None):
+        raise ValueError(
+            f"{where}: there must be an `error` where `status` is 'done', "
+            f"and only there. Received: status={values['status']!r}, "
+            f"error={values['error']!r}"
+        )
+    return Record(**values)
+
+
+def read(path: str | os.PathLike) -> list[Record]:
+    """Returns the records of a file, in the order in which they were written.
+
+    Args:
+      path: lines of JSON, packed by gzip if the name ends in ".gz".
+
+    Returns:
+      The records, failed attempts too; without a last line that was cut.
+
+    Raises:
+      ValueError: if a line is no record, naming the file and the line.
+      FileNotFoundError: if there is no such file.
+    """
+    path = pathlib.Path(path)
+    content = path.read_bytes()
+    if path.suffix == ".gz":
+        content = gzip.decompress(content)
+    whole, _ = split_torn(content)
+    return [
+        _parse(line, f"{path}, line {number}")
+        for number, line in enumerate(whole.splitlines(), start=1)
+    ]
+
+
+def _parse(line, where):
+    try:
+        values = json.loads(line)
+    except ValueError as error:
+        raise ValueError(f"{where} is no JSON: {error}") from error
+    return from_dict(values, where)
+
+
+def split_torn(content: bytes) -> tuple[bytes, bytes]:
+    r"""Returns the whole lines of a file, and a last line that was cut.
+
+    Args:
+      content: the file's bytes.
+
+    Returns:
+      What ends in a line's end, and the rest, which is empty if nothing was
+      cut.
+
+    Example:
+    >>> split_torn(b"one\ntwo\nthr")
+    (b'one\ntwo\n', b'thr')
+    """
+    end = content.rfind(b"\n") + 1
+    return content[:end], content[end:]
+
+
+def write_packed(path: str | os.PathLike, records: Iterable[Record]) -> None:
+    """Writes records packed by gzip; the file appears whole or not at all.
+
+    Args:
+      path: of the file, which is replaced; the same records give the same
+        bytes.
+      records: what to write.
+    """
+    lines = "".join(record.to_json() + "\n" for record in records)
+    packed = gzip.compress(lines.encode(), compresslevel=9, mtime=0)
+    path = pathlib.Path(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_bytes(packed)
+    temporary.replace(path)
+
+
+class Log:
+    """A file to which records are appended so that none is lost.
+
+    Args:
+      path: of the file; it is made if it is not there. A last line that was
+        cut by a crash is removed, and `torn` says what it held.
+    """
+
+    def __init__(self, path: str | os.PathLike):
+        self._path = pathlib.Path(path)
+        # Unbuffered: what could not be written must not linger and be
+        # written later.
+        self._file = open(self._path, "ab+", buffering=0)  # noqa: SIM115
+        self._file.seek(0)
+        whole, self.torn = split_torn(self._file.read())
+        if self.torn:
+            self._file.truncate(len(whole))
+            os.fsync(self._file.fileno())
+
+    def append(self, record: Record) -> None:
+        """Writes a record to the disk.
+
+        Args:
+          record: what to write.
+
+        Raises:
+          OSError: if the disk is full or fails; the file is as before then.
+        """
+        size = os.fstat(self._file.fileno()).st_size
+        left = record.to_json().encode() + b"\n"
+        try:
+            while left:
+                left = left[self._file.write(left) :]
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            self._file.truncate(size)
+            raise OSError(error.errno, error.strerror, str(self._path)) from (
+                error
+            )
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._file.close()
+
+
+def last_of_each_trial(records: Iterable[Record]) -> list[Record]:
+    """Returns one record per trial: the one that finished, or the last.
+
+    Args:
+      records: in the order in which they were written.
+
+    Returns:
+      The records in the order of each trial's first.
+    """
+    kept = {}
+    for record in records:
+        if record.trial not in kept or not kept[record.trial].done:
+            kept[record.trial] = record
+    return list(kept.values())
+
+
+def by_space(records: Iterable[Record]) -> dict[str, list[Record]]:
+    """Returns the records of each space.
+
+    Args:
+      records: of any spaces.
+
+    Returns:
+      Lists of records by the spaces' names, in the order of appearance.
+    """
+    groups = collections.defaultdict(list)
+    for record in records:
+        groups[record.space].append(record)
+    return dict(groups)

@@ -1,0 +1,237 @@
+"""Statistics of a population's records, as plain numbers and in words.
+
+From records to arrays to `statistics`; failed and missing trials are counted
+beside every figure.
+"""
+
+import dataclasses
+import itertools
+from collections.abc import Mapping
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from keras_regnet.design_space import comparisons
+from keras_regnet.design_space import records as records_lib
+from keras_regnet.design_space import statistics
+from keras_regnet.design_space.records import Record
+
+# Draws of the bootstraps: the same records give the same numbers.
+_SEED = 0
+# The bootstrap's interval is too narrow for fewer networks than these.
+MIN_COMPARED = 8
+PARAMETERS = ("depth", "flops", "params", "activations")
+
+
+# Numbers that a bootstrap may draw: large populations need fewer repeats.
+_DRAWS = 5_000_000
+_REPEATS = (1_000, 10_000)
+
+
+def repeats(networks: int) -> int:
+    """Returns how often a bootstrap is repeated.
+
+    Args:
+      networks: size of the population.
+
+    Returns:
+      10,000 for up to 500 networks, fewer for more, at least 1,000.
+
+    Example:
+    >>> repeats(64), repeats(2000), repeats(10_000)
+    (10000, 2500, 1000)
+    """
+    low, high = _REPEATS
+    return max(low, min(high, _DRAWS // max(1, networks)))
+
+
+@dataclasses.dataclass(frozen=True)
+class Population:
+    """The trials of one space.
+
+    Args:
+      space: its name.
+      done: records of the trials that finished.
+      failed: last records of those that did not.
+      missing: how many have no record yet.
+    """
+
+    space: str
+    done: tuple[Record, ...]
+    failed: tuple[Record, ...]
+    missing: int = 0
+
+    @property
+    def errors(self) -> np.ndarray:
+        """Test errors in percent, [n]."""
+        return np.array([record.error for record in self.done], float)
+
+    def values(self, parameter: str) -> np.ndarray:
+        """Returns a field of the records as numbers, [n]."""
+        return np.array([getattr(r, parameter) for r in self.done], float)
+
+    def counts(self) -> str:
+        """Returns how many trials there are, in words, failures out loud."""
+        text = f"n = {len(self.done)}"
+        if self.failed:
+            text += f", {len(self.failed)} FAILED"
+        if self.missing:
+            text += f", {self.missing} not run"
+        return text
+
+    def __str__(self) -> str:
+        text = f"{self.space}: {self.counts()}"
+        if self.done:
+            low, mean = self.errors.min(), self.errors.mean()
+            text += f"; min {low:.2f}, mean {mean:.2f} % error"
+        return text
+
+
+def populations(
+    records: Sequence[Record], missing: Mapping[str, int] | None = None
+) -> list[Population]:
+    """Returns the populations of a sweep, one per space.
+
+    Args:
+      records: all attempts.
+      missing: how many trials of each space have no record yet.
+
+    Returns:
+      One `Population` per space, in the order of appearance.
+
+    Raises:
+      ValueError: if there are no records at all, or of several regimes.
+    """
+    if not records:
+        raise ValueError(
+            "`records` must hold at least one trial: the sweep is empty, "
+            "train it first. Received: no records"
+        )
+    regimes = sorted({record.regime for record in records})
+    if len(regimes) > 1:
+        raise ValueError(
+            "`records` must be of one regime: errors of several cannot be "
+            f"compared. Received: {', '.join(regimes)}"
+        )
+    missing = dict(missing or {})
+    last = records_lib.last_of_each_trial(records)
+    found = [
+        Population(
+            space,
+            tuple(record for record in group if record.done),
+            tuple(record for record in group if not record.done),
+            missing.pop(space, 0),
+        )
+        for space, group in records_lib.by_space(last).items()
+    ]
+    return found + [Population(s, (), (), n) for s, n in missing.items()]
+
+
+def summarize(
+    records: Sequence[Record], missing: Mapping[str, int] | None = None
+) -> dict[str, Any]:
+    """Returns the statistics of a sweep.
+
+    Args:
+      records: all attempts.
+      missing: how many trials of each space have no record yet.
+
+    Returns:
+      What JSON can hold: "regime"; "spaces", a list of statistics; and
+      "comparisons", one for each pair of spaces with `MIN_COMPARED` networks.
+
+    Raises:
+      ValueError: as in `populations`.
+    """
+    found = populations(records, missing)
+    enough = [p for p in found if len(p.done) >= MIN_COMPARED]
+    pairs = itertools.combinations(enough, 2)
+    return {
+        "regime": records[0].regime,
+        "spaces": [_statistics(population) for population in found],
+        "comparisons": [_comparison(*pair) for pair in pairs],
+    }
+
+
+def _statistics(population):
+    result = {
+        "space": population.space,
+        "n": len(population.done),
+        "failed": len(population.failed),
+        "missing": population.missing,
+    }
+    errors = population.errors
+    if not len(errors):
+        return result
+    rng = np.random.default_rng(_SEED)
+    best = {
+        parameter: statistics.bootstrap_best(
+            population.values(parameter),
+            errors,
+            rng,
+            repeats=repeats(len(errors)),
+        )._asdict()
+        for parameter in PARAMETERS
+    }
+    return {
+        **result,
+        "min": float(errors.min()),
+        "mean": float(errors.mean()),
+        "median": float(np.median(errors)),
+        "best_value": best,
+        "seconds": float(population.values("seconds").mean()),
+    }
+
+
+def _comparison(first, second):
+    rng = np.random.default_rng(_SEED)
+    compared = comparisons.compare(
+        first.errors,
+        second.errors,
+        rng,
+        repeats=repeats(max(len(first.done), len(second.done))),
+    )
+    return {
+        "first": first.space,
+        "second": second.space,
+        **compared._asdict(),
+        "sizes": list(compared.sizes),
+        "failed": [len(first.failed), len(second.failed)],
+    }
+
+
+def in_words(summary: Mapping[str, Any]) -> list[str]:
+    """Returns a summary as sentences.
+
+    Args:
+      summary: what `summarize` returned.
+
+    Returns:
+      One line for each space, then one for each pair of spaces.
+    """
+    lines = []
+    for space in summary["spaces"]:
+        text = f"{space['space']}: n = {space['n']}"
+        if "mean" in space:
+            text += f", min {space['min']:.2f}, mean {space['mean']:.2f} %"
+        text += f"; {space['failed']} failed, {space['missing']} not run."
+        lines.append(text)
+    return lines + [_in_words(pair) for pair in summary["comparisons"]]
+
+
+def _in_words(pair):
+    low, high = pair["low"], pair["high"]
+    verdict = "which of the two is better is not certain"
+    if high < 0:
+        verdict = f"{pair['first']} is better"
+    elif low > 0:
+        verdict = f"{pair['second']} is better"
+    return (
+        f"{pair['first']} minus {pair['second']}: mean error "
+        f"{pair['difference']:+.2f} points, 95 % interval {low:+.2f} to "
+        f"{high:+.2f}; Kolmogorov-Smirnov {pair['ks']:.2f} "
+        f"(p = {pair['p_value']:.2g}); n = {pair['sizes'][0]} and "
+        f"{pair['sizes'][1]}, {pair['failed'][0]} and {pair['failed'][1]} "
+        f"failed: {verdict}."
+    )

@@ -1,0 +1,50 @@
+"""Records for tests: trials that nobody trained."""
+
+import dataclasses
+
+import numpy as np
+
+from keras_regnet.config import AnyNetConfig
+from keras_regnet.design_space import records
+
+RECORD = records.Record(
+    trial="0",
+    space="RegNetX",
+    index=0,
+    seed=1,
+    regime="digits",
+    config=AnyNetConfig(
+        (1, 2), (16, 32), bottleneck_ratios=2, group_widths=8
+    ).to_json(),
+    depth=3,
+    flops=1_000_000,
+    params=20_000,
+    activations=30_000,
+    status="done",
+    error=40.0,
+    train_losses=[2.0, 1.5],
+    train_errors=[80.0, 60.0],
+    test_errors=[70.0, 40.0],
+    test_images=[100, 1000],
+    seconds=12.5,
+)
+FAILED = dataclasses.replace(
+    RECORD, status="failed", error=None, reason="loss is nan in epoch 1"
+)
+
+
+def population(space: str, count: int, mean: float, seed: int = 0):
+    """Returns finished trials whose errors scatter around a mean."""
+    rng = np.random.default_rng(seed)
+    return [
+        dataclasses.replace(
+            RECORD,
+            trial=f"{space}-{index}",
+            space=space,
+            index=index,
+            depth=int(rng.integers(4, 30)),
+            flops=int(rng.integers(1_000_000, 1_500_000)),
+            error=round(float(rng.normal(mean, 3)), 2),
+        )
+        for index in range(count)
+    ]

@@ -1,0 +1,242 @@
+"""Whole sweeps in real processes, which are killed in the middle."""
+
+import contextlib
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+import design_space_testing as testing
+from absl.testing import absltest
+
+from keras_regnet.design_space import records
+from training import populations
+from training import stages
+from training import trial
+from training import workers
+
+_SCRIPT = pathlib.Path(stages.__file__).parent / "sweep.py"
+_SPEC = populations.Spec(regime="synthetic", spaces=("RegNetX",), n=3)
+_PATIENCE = 120
+
+
+def _start(*arguments):
+    return subprocess.Popen(
+        [sys.executable, _SCRIPT, *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def _children(pid):
+    tasks = pathlib.Path(f"/proc/{pid}/task").glob("*/children")
+    return [int(child) for task in tasks for child in task.read_text().split()]
+
+
+def _lines(path):
+    return path.read_bytes().count(b"\n") if path.exists() else 0
+
+
+def _is_running(pid):
+    with contextlib.suppress(OSError):
+        state = pathlib.Path(f"/proc/{pid}/stat").read_text()
+        return state.rpartition(")")[2].split()[0] != "Z"
+    return False
+
+
+def _wait_until(condition, seconds=_PATIENCE):
+    end = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > end:
+            raise TimeoutError(f"not within {seconds} s")
+        time.sleep(0.05)
+
+
+class KilledSweepTest(absltest.TestCase):
+    def test_goes_on(self):
+        """A worker is killed, then the driver, and a line is cut."""
+        out = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
+        populations.sample(_SPEC, out)
+        path = out / stages.RECORDS_FILE
+        command = ("run", f"--out={out}", "--workers=1", "--retries=1")
+        driver = _start(*command)
+        with driver.stdout:
+            _wait_until(lambda: _lines(path) == 1)
+            os.kill(_children(driver.pid)[0], signal.SIGKILL)
+            _wait_until(lambda: _lines(path) == 2)
+            children = _children(driver.pid)
+            self.assertNotEmpty(children)
+            driver.send_signal(signal.SIGKILL)
+            driver.wait()
+            _wait_until(lambda: not any(map(_is_running, children)), 20)
+        before = records.read(path)
+        self.assertEqual([r.status for r in before], ["done", "failed"])
+        self.assertRegex(before[1].reason, r"worker was killed \(SIGKILL\)")
+        with open(path, "a") as file:
+            file.write(testing.RECORD.to_json()[:200])
+
+        again = _start(*command)
+        said, _ = again.communicate(timeout=_PATIENCE)
+        self.assertEqual(again.returncode, 0, said)
+        self.assertIn("cut by a crash", said)
+        self.assertIn("3 trials: 1 done, 0 failed, 0 running, 2 wait", said)
+        self.assertRegex(said, r"[1-9]\d* models/h; 0 h \d+ min left")
+        self.assertIn("finished: 3 done, 0 failed", said)
+        found = records.read(path)
+        self.assertEqual(found[:2], before)
+        self.assertCountEqual([r.index for r in found if r.done], [0, 1, 2])
+        self.assertEqual({r.attempt for r in found[2:]}, {1, 2})
+        self.assertEqual(records.read(out / stages.PACKED_FILE), found)
+        page = (out / stages.REPORT_FILE).read_text()
+        self.assertIn("3 networks trained, 0 failed for good", page)
+        self.assertTrue((out / stages.SUMMARY_FILE).exists())
+
+        size = path.stat().st_size
+        stages.train(out, retries=1)
+        self.assertEqual(path.stat().st_size, size)
+
+
+class PoolTest(absltest.TestCase):
+    def setUp(self):
+        super().setUp()
+        self.folder = pathlib.Path(
+            self.enterContext(tempfile.TemporaryDirectory())
+        )
+        self.trials = populations.sample(_SPEC, self.folder)
+
+    def _job(self, index, attempt=1):
+        return {"trial": vars(self.trials[index]), "attempt": attempt}
+
+    def _trained(self, pool, job):
+        _wait_until(lambda: list(pool.wait(1)) or pool.idle)
+        pool.give(job)
+        outcomes = []
+        _wait_until(lambda: outcomes.extend(pool.wait(1)) or outcomes)
+        return outcomes
+
+    def test_killed_worker_is_replaced(self):
+        with workers.Pool(1, self.folder, "synthetic", 1) as pool:
+            _wait_until(lambda: list(pool.wait(1)) or pool.idle)
+            (pid,) = _children(os.getpid())
+            job = self._job(0)
+            pool.give(job)
+            self.assertEqual((pool.running, pool.idle), (1, 0))
+            os.kill(pid, signal.SIGKILL)
+            outcomes = []
+            _wait_until(lambda: outcomes.extend(pool.wait(1)) or outcomes)
+            ((same, result),) = outcomes
+            self.assertEqual(same, job)
+            self.assertEqual(result["status"], "failed")
+            self.assertIn("killed (SIGKILL)", result["reason"])
+            ((_, result),) = self._trained(pool, self._job(1))
+            record = records.from_dict(result)
+            self.assertTrue(record.done, record.reason)
+            self.assertEqual(record.trial, self.trials[1].trial)
+            (other,) = _children(os.getpid())
+            self.assertNotEqual(other, pid)
+            broken = self._job(2)
+            broken["trial"] = {**broken["trial"], "config": "{}"}
+            ((_, result),) = self._trained(pool, broken)
+            self.assertStartsWith(result["reason"], "ValueError: Unknown")
+            self.assertNotIn(other, _children(os.getpid()))
+        self.assertEmpty(_children(os.getpid()))
+
+    def test_workers_that_cannot_start(self):
+        """Not every trial of a sweep fails where nothing can be trained."""
+        with (
+            workers.Pool(1, self.folder, "cifar10", 1) as pool,
+            self.assertRaisesRegex(workers.WorkerError, "before.*No such file"),
+        ):
+            _wait_until(lambda: list(pool.wait(1)) or pool.idle)
+
+
+class QueueTest(absltest.TestCase):
+    def setUp(self):
+        super().setUp()
+        self.trials = populations.sample(
+            _SPEC, self.enterContext(tempfile.TemporaryDirectory())
+        )
+
+    def _record(self, index, **changes):
+        fields = {**vars(testing.RECORD), **vars(self.trials[index])}
+        return records.Record(**{**fields, **changes})
+
+    def _failure(self, index, attempt):
+        return self._record(
+            index, status="failed", error=None, reason="x", attempt=attempt
+        )
+
+    def test_finished_trials_do_not_run_again(self):
+        past = [self._record(0), self._failure(1, 1)]
+        queue = stages.Queue(self.trials, past, retries=1)
+        jobs = []
+        while queue.waiting:
+            jobs.append(queue.next_job())
+        found = [(job["trial"]["index"], job["attempt"]) for job in jobs]
+        self.assertEqual(found, [(1, 2), (2, 1)])
+        self.assertEqual(
+            queue.counts(), "1 done, 0 failed, 2 running, 0 waiting"
+        )
+
+    def test_retries_end(self):
+        queue = stages.Queue(self.trials[:1], [], retries=2)
+        for attempt in (1, 2, 3):
+            job = queue.next_job()
+            self.assertEqual(job["attempt"], attempt)
+            record = self._failure(0, attempt)
+            line = queue.finish(record, trial.Trial(**job["trial"]))
+            self.assertIn("FAILED", line)
+        self.assertTrue(queue.finished)
+        self.assertEqual(
+            queue.counts(), "0 done, 1 failed, 0 running, 0 waiting"
+        )
+
+    def test_more_retries_take_up_what_failed(self):
+        past = [self._failure(0, 1)]
+        for retries, waiting in ((0, False), (1, True)):
+            queue = stages.Queue(self.trials[:1], past, retries)
+            self.assertEqual(queue.waiting, waiting)
+
+
+class StagesTest(absltest.TestCase):
+    def test_nothing_to_report(self):
+        out = self.enterContext(tempfile.TemporaryDirectory())
+        for stage in (stages.collect, stages.analyze, stages.report):
+            with self.assertRaisesRegex(ValueError, "the sweep is empty"):
+                stage(out)
+
+    def test_unfinished_sweep(self):
+        out = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
+        trials = populations.sample(_SPEC, out)
+        log = records.Log(out / stages.RECORDS_FILE)
+        fields = {**vars(testing.RECORD), **vars(trials[0])}
+        log.append(records.Record(**fields))
+        log.close()
+        for stage in (stages.collect, stages.analyze, stages.report):
+            stage(out)
+        summary = json.loads((out / stages.SUMMARY_FILE).read_text())
+        (space,) = summary["spaces"]
+        self.assertEqual((space["n"], space["missing"]), (1, 2))
+        self.assertIn("2 not run", (out / stages.REPORT_FILE).read_text())
+
+    def test_two_drivers(self):
+        out = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
+        populations.sample(_SPEC, out)
+        with (
+            stages._locked(out),
+            self.assertRaisesRegex(ValueError, "no other process"),
+        ):
+            stages.train(out)
+
+    def test_train_before_sample(self):
+        with self.assertRaisesRegex(ValueError, "run `sample` first"):
+            stages.train(self.enterContext(tempfile.TemporaryDirectory()))
+
+
+if __name__ == "__main__":
+    absltest.main()
