@@ -407,18 +407,19 @@ class _named_faults:  # noqa: N801, a context manager reads as a function
 
     def __exit__(self, kind, error, trace):
         split, config, first, count = self._arguments
-        if not isinstance(error, tf.errors.OpError) or isinstance(
-            split, datasets.Stream
-        ):
+        if not isinstance(error, tf.errors.OpError):
+            return
+        if isinstance(split, datasets.Stream):
+            _raise_unreadable(split, (), error)
             return
         batch = config.global_batch_size
         per_epoch = train_data.steps_per_epoch(split, config) * batch
         positions = range(first * batch, (first + count) * batch)
         indices = (
             int(
-                train_data.training_order(
+                train_data.example_at(
                     split,
-                    config.seed,
+                    config,
                     tf.constant(position // per_epoch, tf.int64),
                     tf.constant(position % per_epoch, tf.int64),
                 )

@@ -92,7 +92,8 @@ def config_from_flags() -> train_config.TrainConfig:
         for name, flag in _FIELDS.items()
         if flag.value is not None
     }
-    config = recipes.get(given.get("recipe", recipes.NAMES[0]))
+    recipe = given.get("recipe", recipes.NAMES[0])
+    config = recipes.get(recipe, given.get("variant", ""))
     config = dataclasses.replace(config, **given)
     workdir = config.workdir or str(pathlib.Path("runs") / config.recipe)
     return dataclasses.replace(config, workdir=workdir)

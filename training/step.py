@@ -7,6 +7,7 @@ import keras
 import tensorflow as tf
 
 from training import config as train_config
+from training import losses as train_losses
 from training import networks
 from training import optimizer as train_optimizer
 
@@ -118,12 +119,13 @@ class Steps:
         values = [variable.value for variable in self._variables]
         with tf.GradientTape() as tape:
             logits = tf.cast(self._logits(images, training=True), tf.float32)
-            losses = cross_entropy(labels, logits, self._config.label_smoothing)
+            losses = train_losses.per_example(labels, logits, self._config)
             # By the global batch: gradients are summed over replicas.
             loss = tf.reduce_sum(losses) / self._config.global_batch_size
             loss = self._optimizer.scale_loss(loss)
         gradients = self._regularised(tape.gradient(loss, values))
         self._optimizer.apply(gradients, self._variables)
+        labels = train_losses.hard_labels(labels)
         return tf.stack(
             [
                 _total(losses),
@@ -162,7 +164,7 @@ class Steps:
 
     def _eval_replica(self, images, labels, weights):
         logits = tf.cast(self._logits(images, training=False), tf.float32)
-        losses = cross_entropy(labels, logits, 0.0)
+        losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
         return tf.stack(
             [
                 _total(losses * weights),
@@ -171,16 +173,6 @@ class Steps:
                 _total(weights),
             ]
         )
-
-
-def cross_entropy(labels, logits, smoothing):
-    """Returns the loss of each example."""
-    losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
-    if not smoothing:
-        return losses
-    # Against the uniform distribution: minus the mean log probability.
-    uniform = tf.reduce_logsumexp(logits, -1) - tf.reduce_mean(logits, -1)
-    return (1 - smoothing) * losses + smoothing * uniform
 
 
 def _hits(labels, logits, k):
