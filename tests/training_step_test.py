@@ -56,7 +56,8 @@ class Trained:
         """Returns the loss of each of the next steps."""
         zero = tf.zeros([4], tf.float64)
         return [
-            float(self.steps.train(self.batches, tf.constant(1), zero)[0]) / 16
+            float(self.steps.train(self.batches, tf.constant(1), zero)[0][0])
+            / 16
             for _ in range(count)
         ]
 
@@ -67,7 +68,10 @@ class Trained:
             lambda share: data.eval_pipeline(self.noise, self.config, share),
         )
         count = data.eval_steps(self.noise.val, self.config)
-        return self.steps.evaluate(iter(batches), tf.constant(count)).numpy()
+        zero = tf.zeros([4], tf.float64)
+        return self.steps.evaluate(
+            iter(batches), tf.constant(count), zero
+        ).numpy()
 
     def replica_values(self, variable):
         return [

@@ -35,11 +35,13 @@ POLICIES = ("none", "randaugment", "trivialaugment")
 INTERPOLATIONS = ("bilinear", "bicubic", "area")
 AUGMENTATIONS = ("auto", "random_resized_crop", "pad_crop", "none")
 CROP_ASPECTS = ("uniform_swapped", "log_uniform")
+COLLECTIVES = ("auto", "ring", "nccl")
 PRECISIONS = ("float32", "mixed_float16", "mixed_bfloat16")
 MIN_IMAGE_SIZE = 32
 
-# A run is the same run if these differ: where it is kept, how long it goes on.
-_FREE_TO_CHANGE = ("workdir", "epochs")
+# A run is the same run if these differ: where it is kept and computed, and how
+# long it goes on.
+_FREE_TO_CHANGE = ("workdir", "epochs", "worker_hosts", "task_index")
 
 
 def _field(default: Any, meaning: str) -> Any:
@@ -63,6 +65,17 @@ class TrainConfig:
         0, "Logical CPU devices that stand in for GPUs; 0 uses what there is."
     )
     tpu: str = _field("", "Name or address of the TPU, for --strategy=tpu.")
+    worker_hosts: str = _field(
+        "",
+        "For --strategy=multi_worker without TF_CONFIG: host:port of every "
+        "worker, separated by commas, the chief's first.",
+    )
+    task_index: int = _field(
+        0, "Which of --worker_hosts this process is, counted from 0."
+    )
+    collectives: str = _field(
+        "auto", "How workers sum gradients: auto, ring or nccl."
+    )
     recipe: str = _field("quickstart", "Recipe that gives the defaults.")
     workdir: str = _field("", "Run folder; default runs/<recipe>.")
     seed: int = _field(0, "Seed of initial weights, order and augmentation.")
@@ -248,6 +261,19 @@ class TrainConfig:
     precise_bn_images: int = _field(
         0, "Training images that batch norm is measured on before evaluation."
     )
+    accumulation_steps: int = _field(
+        1,
+        "Parts in which each replica computes its share of a step, one after "
+        "the other, to save memory; batch norm sees a part at a time.",
+    )
+    ema_decay: float = _field(
+        0.0,
+        "Share that the averaged weights keep at each step; they are what is "
+        "evaluated and exported. 0 averages nothing.",
+    )
+    jit_compile: bool = _field(
+        False, "Compile the forward and backward pass with XLA."
+    )
 
     # The run.
     log_seconds: float = _field(
@@ -260,6 +286,17 @@ class TrainConfig:
     )
     checkpoints_to_keep: int = _field(
         2, "Newest checkpoints kept, beside the best."
+    )
+    best_checkpoints_to_keep: int = _field(
+        1, "Checkpoints of the best epochs kept, beside the newest."
+    )
+    checkpoint_seconds: float = _field(
+        600.0,
+        "Longest time between checkpoints, roughly; 0 for none within an "
+        "epoch. There is always one at its end.",
+    )
+    checkpoint_steps: int = _field(
+        0, "Steps between checkpoints; 0 goes by the time alone."
     )
 
     def __post_init__(self):
@@ -332,6 +369,7 @@ def _check_names(config: TrainConfig) -> None:
         ("schedule", SCHEDULES),
         ("augmentation", AUGMENTATIONS),
         ("crop_aspect", CROP_ASPECTS),
+        ("collectives", COLLECTIVES),
         ("precision", PRECISIONS),
         ("loss", LOSSES),
         ("auto_augment", POLICIES),
@@ -379,6 +417,11 @@ def _check_ranges(config: TrainConfig) -> None:
         "head_epochs": 0,
         "polynomial_power": 0,
         "precise_bn_images": 0,
+        "best_checkpoints_to_keep": 0,
+        "checkpoint_seconds": 0,
+        "checkpoint_steps": 0,
+        "accumulation_steps": 1,
+        "task_index": 0,
     }
     for name, low in at_least.items():
         # Not `value < low`: nan is wrong too.
@@ -392,6 +435,7 @@ def _check_ranges(config: TrainConfig) -> None:
         ("dropout_rate", 0, 0.99),
         ("drop_path_rate", 0, 0.99),
         ("label_smoothing", 0, 0.99),
+        ("ema_decay", 0, 0.999999),
         ("warmup_factor", 0, 1),
         ("min_crop_area", 0.001, 1),
         ("eval_crop_share", 0.1, 1),

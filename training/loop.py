@@ -11,21 +11,22 @@ import tensorflow as tf
 from absl import logging
 
 import keras_regnet
-from keras_regnet.export import saved_model
 from training import checkpoint
+from training import cluster as train_cluster
 from training import config as train_config
 from training import data as train_data
 from training import datasets
+from training import final_export
+from training import image_faults
 from training import networks
 from training import optimizer as train_optimizer
+from training import preemption
 from training import progress
 from training import run_folder
+from training import snapshot
 from training import step as train_step
 from training import strategy as train_strategy
 
-# The export is checked on this many images, and at a larger size too.
-_CHECK_IMAGES = 4
-_OTHER_SIZE = 32
 _BENCHMARK_SECONDS = 10.0
 _BENCHMARK_EPOCHS = 1_000_000
 
@@ -33,7 +34,8 @@ _BENCHMARK_EPOCHS = 1_000_000
 def train_and_evaluate(config: train_config.TrainConfig) -> pathlib.Path:
     """Trains, evaluates after every epoch, and exports.
 
-    Run again on the same folder it goes on after the last finished epoch.
+    Run again on the same folder it goes on from the last checkpoint, as if it
+    had never stopped. SIGTERM makes it save and return.
 
     Args:
       config: the run.
@@ -44,28 +46,50 @@ def train_and_evaluate(config: train_config.TrainConfig) -> pathlib.Path:
     Raises:
       ValueError: if the configuration cannot be run, or the folder holds
         another run.
+      OSError: if something cannot be written, or another worker is gone.
     """
     network = networks.network_config(config)
     folder = pathlib.Path(config.workdir or f"runs/{config.recipe}")
-    run_folder.check(folder, config, network)
-    found = checkpoint.newest(folder / "checkpoints")
-    if found and run_folder.is_finished(folder, config, found.state):
+    with preemption.Preemption() as stop:
+        strategy = train_strategy.make(config)
+        cluster = train_cluster.Cluster(strategy)
+        with train_cluster.lost_workers(cluster, folder / "checkpoints"):
+            found, finished = _look(folder, config, network, cluster)
+            if finished:
+                return folder
+            run = Run(config, network, folder, strategy, cluster)
+            run.begin(found)
+            if run.train(stop):
+                run.export()
+    return folder
+
+
+def _look(folder, config, network, cluster):
+    """Returns the chief's checkpoint, and whether the run is finished.
+
+    What the chief finds wrong with the folder, every process raises.
+    """
+    found, finished, wrong = None, False, None
+    if cluster.is_chief:
+        try:
+            run_folder.check(folder, config, network)
+            found = checkpoint.newest(folder / "checkpoints")
+            finished = bool(found) and run_folder.is_finished(
+                folder, config, found.state
+            )
+        except ValueError as error:
+            wrong = error
+    reason, finished = cluster.json_of_chief([wrong and str(wrong), finished])
+    if reason:
+        raise wrong or ValueError(reason)
+    if found and finished:
         logging.info(
             "%s is finished: %d epochs, top-1 %.2f; a larger --epochs goes on",
             folder,
             found.state.epoch,
             found.state.rows[-1]["val_top1"],
         )
-        return folder
-    strategy = train_strategy.make(config)
-    run = Run(config, network, folder, strategy)
-    if run.is_chief:
-        run_folder.write_config(folder, config, network)
-    run.begin(found)
-    run.train()
-    if run.is_chief:
-        run.export()
-    return folder
+    return found, finished
 
 
 def make_trainable(
@@ -125,7 +149,9 @@ def benchmark_input(config: train_config.TrainConfig) -> float:
             images += config.global_batch_size
             seconds = time.monotonic() - begin
     except tf.errors.OpError as error:
-        _raise_unreadable(data.train, range(data.train.num_examples), error)
+        image_faults.raise_unreadable(
+            data.train, range(data.train.num_examples), error
+        )
         raise
     rate = images / seconds
     logging.info(
@@ -146,6 +172,7 @@ class Run:
         network: networks.Network,
         folder: pathlib.Path,
         strategy: tf.distribute.Strategy,
+        cluster: train_cluster.Cluster,
     ):
         """Opens the data set and builds model and optimizer.
 
@@ -154,26 +181,66 @@ class Run:
           network: what is trained.
           folder: where it is kept.
           strategy: devices.
+          cluster: processes.
         """
         self.config = config
         self.network = network
         self.folder = folder
         self.strategy = strategy
-        self.is_chief = _is_chief(strategy)
+        self.cluster = cluster
         self.data = datasets.load(config)
         self.steps_per_epoch = train_data.steps_per_epoch(
             self.data.train, config
         )
-        self.model, self.optimizer = make_trainable(
+        self.model, optimizer = make_trainable(
             config, network, self.data, strategy
         )
-        self.steps = train_step.Steps(
-            strategy, self.model, self.optimizer, config
+        self.schedule = train_optimizer.schedule(config, self.steps_per_epoch)
+        self.steps = train_step.Steps(strategy, self.model, optimizer, config)
+        self.snapshot = snapshot.Snapshot(
+            self.model, optimizer, self.steps, cluster
         )
         self.state = checkpoint.State()
+        self._saved_state = self.state
+        self._saved_at = time.monotonic()
+        self._progress = progress.Progress(
+            config, self.steps_per_epoch, self.steps.num_replicas
+        )
+        self._eval_pace = progress.Pace()
 
     def begin(self, found: checkpoint.Checkpoint | None) -> None:
-        """Takes up a checkpoint, or says that the run is new."""
+        """Takes up a checkpoint, or says that the run is new.
+
+        Args:
+          found: what the chief found; of no account on other workers.
+        """
+        self._describe()
+        state = found.state if found else checkpoint.State()
+        self.state = checkpoint.State.from_json(
+            self.cluster.json_of_chief(state.to_json())
+        )
+        self._saved_state = self.state
+        if self.cluster.is_chief:
+            run_folder.write_config(self.folder, self.config, self.network)
+            # It may have the row of an epoch whose checkpoint was lost.
+            run_folder.write_metrics(self.folder, self.state.rows)
+        if self.state != checkpoint.State():
+            self.snapshot.restore(found)
+            logging.info(
+                "resuming %s from step %d (epoch %d of %d), read from %s",
+                self.folder,
+                self.state.step,
+                self.state.epoch,
+                self.config.epochs,
+                found.path.name if found else "the chief",
+            )
+            return
+        start = f"random weights, seed {self.config.seed}"
+        if self.config.weights:
+            start = f"weights of {self.config.weights}"
+        logging.info("a new run in %s, from %s", self.folder, start)
+
+    def _describe(self):
         config = self.config
         complexity = keras_regnet.complexity(
             self.network, (config.image_size, config.image_size, 3)
@@ -200,117 +267,148 @@ class Run:
             config.global_batch_size,
             config.learning_rate(),
         )
-        if not found:
-            start = (
-                f"weights of {config.weights}"
-                if config.weights
-                else (f"random weights, seed {config.seed}")
-            )
-            logging.info("a new run in %s, from %s", self.folder, start)
-            return
-        checkpoint.restore(found, self.model, self.optimizer)
-        self.state = found.state
-        if self.is_chief:
-            # It may have the row of an epoch whose checkpoint was lost.
-            run_folder.write_metrics(self.folder, self.state.rows)
-        logging.info(
-            "resuming %s from step %d (epoch %d of %d), read from %s",
-            self.folder,
-            self.state.step,
-            self.state.epoch,
-            config.epochs,
-            found.path.name,
-        )
 
-    def train(self) -> None:
-        """Trains and evaluates until `epochs` epochs are finished."""
+    def train(self, stop: preemption.Preemption) -> bool:
+        """Trains and evaluates until `epochs` epochs are finished.
+
+        Args:
+          stop: says whether to save and end before that.
+
+        Returns:
+          Whether they are finished.
+        """
         if self.state.epoch >= self.config.epochs:
-            return
-        batches = iter(
-            train_data.distribute(
-                self.strategy,
-                self.config,
-                lambda share: train_data.train_pipeline(
-                    self.data, self.config, self.state.step, share
-                ),
-            )
+            return True
+        batches = iter(self._distributed(train_data.train_pipeline, True))
+        self._batches_to_evaluate = self._distributed(
+            train_data.eval_pipeline, False
         )
-        self._batches_to_evaluate = train_data.distribute(
+        if self.cluster.is_chief:
+            self._events = run_folder.Events(self.folder)
+        self._stop = stop
+        stop.saves = True
+        try:
+            while self.state.epoch < self.config.epochs:
+                if not (self._train_epoch(batches) and self._finish_epoch()):
+                    self._save()
+                    logging.info(
+                        "SIGTERM: stopped after step %d; the same command "
+                        "goes on from there",
+                        self.state.step,
+                    )
+                    return False
+        finally:
+            stop.saves = False
+        if self.cluster.is_chief:
+            self._events.close()
+        return True
+
+    def _distributed(self, pipeline, from_step):
+        """Returns global batches of a pipeline of train_data."""
+        start = [self.state.step] if from_step else []
+        return train_data.distribute(
             self.strategy,
             self.config,
-            lambda share: train_data.eval_pipeline(
-                self.data, self.config, share
-            ),
+            lambda share: pipeline(self.data, self.config, *start, share=share),
         )
-        self._progress = progress.Progress(self.config, self.steps_per_epoch)
-        events = tf.summary.create_file_writer(str(self.folder / "events"))
-        while self.state.epoch < self.config.epochs:
-            row = self._epoch(batches)
-            self._finish_epoch(row)
-            with events.as_default():
-                run_folder.write_scalars(row)
-        events.close()
 
-    def _epoch(self, batches) -> dict[str, float]:
-        """Trains for an epoch and evaluates; returns its row of metrics."""
+    def _train_epoch(self, batches) -> bool:
+        """Trains to the epoch's end; returns False if told to stop."""
+        end = (self.state.epoch + 1) * self.steps_per_epoch
+        self._progress.start_epoch()
+        while self.state.step < end:
+            count = min(self._next_count(), end - self.state.step)
+            count, save, stopped = self._agree(count, self._is_save_due())
+            if stopped:
+                return False
+            if save:
+                self._save()
+            self._train_steps(batches, count)
+        if not self.state.averaged:
+            self.steps.average_moving_statistics()
+            self.state = dataclasses.replace(self.state, averaged=True)
+        return True
+
+    def _next_count(self) -> int:
+        """Returns the steps to the next line, or to the next checkpoint."""
+        count = self._progress.pace.next_count()
+        every = self.config.checkpoint_steps
+        return min(count, every - self.state.step % every) if every else count
+
+    def _is_save_due(self) -> bool:
+        config, state = self.config, self.state
+        if state.step == self._saved_state.step:
+            return False
+        if config.checkpoint_steps:
+            return state.step % config.checkpoint_steps == 0
+        age = time.monotonic() - self._saved_at
+        return 0 < config.checkpoint_seconds <= age
+
+    def _agree(self, count, save=False) -> tuple[int, bool, bool]:
+        """Returns what all processes do: the chief decides, any may stop."""
+        if self.cluster.num_workers == 1:
+            return count, save, self._stop.requested
+        chief = int(self.cluster.is_chief)
+        mine = [chief * count, chief * save, self._stop.requested]
+        (agreed,) = self.cluster.total([np.array(mine, np.int64)])
+        return int(agreed[0]), bool(agreed[1]), bool(agreed[2])
+
+    def _train_steps(self, batches, count) -> None:
+        first, epoch = self.state.step, self.state.epoch
+        sums = self.state.sums or (0.0,) * len(train_step.TRAIN_SUMS)
         begin = time.monotonic()
-        sums = self._train_steps(batches)
-        self.steps.average_moving_statistics()
-        trained = time.monotonic()
-        loss, top1, images, wait = sums
-        result = self._evaluate()
-        done = time.monotonic()
-        step = self.state.step + self.steps_per_epoch
-        schedule = train_optimizer.schedule(self.config, self.steps_per_epoch)
-        return {
-            "epoch": self.state.epoch + 1,
-            "step": step,
-            "train_loss": loss / images,
-            "train_top1": 100 * top1 / images,
-            **result,
-            "images_per_second": self._progress.images_per_second,
-            "learning_rate": float(schedule(step - 1)),
-            "data_wait": 100 * wait / (trained - begin),
-            "train_seconds": trained - begin,
-            "eval_seconds": done - trained,
-        }
+        with image_faults.named_faults(
+            self.data.train, self.config, first, count
+        ):
+            sums, done = self.steps.train(
+                batches,
+                tf.constant(count, tf.int32),
+                tf.constant(sums, tf.float64),
+            )
+            values = tuple(sums.numpy().tolist())
+        seconds = time.monotonic() - begin
+        if not math.isfinite(values[0]):
+            self._raise_not_finite(f"The loss of step {first + int(done)}")
+        self.state = dataclasses.replace(
+            self.state,
+            step=first + count,
+            sums=values,
+            train_seconds=self.state.train_seconds + seconds,
+        )
+        self._progress.called(
+            count,
+            seconds,
+            self.state.step - epoch * self.steps_per_epoch,
+            epoch,
+            values,
+            float(self.schedule(self.state.step - 1)),
+        )
 
-    def _train_steps(self, batches) -> np.ndarray:
-        sums = tf.zeros([len(train_step.TRAIN_SUMS)], tf.float64)
-        epoch, clock = self.state.epoch, self._progress
-        clock.start_epoch()
-        done = 0
-        while done < self.steps_per_epoch:
-            count = min(clock.next_call(), self.steps_per_epoch - done)
-            first = self.state.step + done
-            with _named_faults(self.data.train, self.config, first, count):
-                sums = self.steps.train(
-                    batches, tf.constant(count, tf.int32), sums
-                )
-                values = sums.numpy()
-            done += count
-            if not math.isfinite(values[0]):
-                raise ValueError(
-                    f"The loss is not finite between steps {first} and "
-                    f"{first + count}; the last checkpoint is of epoch "
-                    f"{epoch}. A lower --base_learning_rate may help. "
-                    f"Received: loss={values[0]}"
-                )
-            clock.called(count, done, epoch, values)
-        return values
+    def _raise_not_finite(self, what):
+        last = checkpoint.newest_name(self.folder / "checkpoints")
+        raise ValueError(
+            f"{what} is not finite; the last good checkpoint is {last}. A "
+            "lower --base_learning_rate or a --clip_norm may help"
+        )
 
-    def _evaluate(self) -> dict[str, float]:
-        """Returns loss and top-1 and top-5 (percent) of the whole split."""
+    def _evaluate(self) -> dict[str, float] | None:
+        """Returns loss and top-1 and top-5 (percent) of the whole split.
+
+        None: told to stop.
+        """
         split = self.data.val
-        steps = train_data.eval_steps(split, self.config)
+        self.steps.swap_averages()
         try:
-            sums = self.steps.evaluate(
-                iter(self._batches_to_evaluate), tf.constant(steps, tf.int32)
-            ).numpy()
+            sums = self._eval_sums(train_data.eval_steps(split, self.config))
         except tf.errors.OpError as error:
-            _raise_unreadable(split, range(split.num_examples), error)
+            image_faults.raise_unreadable(
+                split, range(split.num_examples), error
+            )
             raise
-        loss, top1, top5, images = sums
+        self.steps.swap_averages()
+        if sums is None:
+            return None
+        loss, top1, top5, images = sums.numpy()
         if images != split.num_examples:
             raise RuntimeError(
                 f"evaluated {images} of {split.num_examples} images"
@@ -321,25 +419,41 @@ class Run:
             "val_top5": 100 * top5 / images,
         }
 
-    def _finish_epoch(self, row: dict[str, float]) -> None:
-        """Records an epoch: checkpoint first, then what is made from it."""
-        rows = (*self.state.rows, row)
-        best = max(rows, key=lambda row: row["val_top1"])
-        self.state = checkpoint.State(
-            epoch=int(row["epoch"]),
-            step=int(row["step"]),
-            best_epoch=int(best["epoch"]),
-            rows=rows,
-        )
-        if self.is_chief:
-            checkpoint.save(
-                self.folder / "checkpoints",
-                self.model,
-                self.optimizer,
-                self.state,
-                self.config.checkpoints_to_keep,
+    def _eval_sums(self, left) -> tf.Tensor | None:
+        batches = iter(self._batches_to_evaluate)
+        sums = tf.zeros([len(train_step.EVAL_SUMS)], tf.float64)
+        while left:
+            count, _, stopped = self._agree(
+                min(self._eval_pace.next_count(), left)
             )
-            run_folder.write_metrics(self.folder, rows)
+            if stopped:
+                return None
+            begin = time.monotonic()
+            sums = self.steps.evaluate(
+                batches, tf.constant(count, tf.int32), sums
+            )
+            sums.numpy()
+            self._eval_pace.called(count, time.monotonic() - begin)
+            left -= count
+        return sums
+
+    def _finish_epoch(self) -> bool:
+        """Evaluates and records an epoch; returns False if told to stop."""
+        begin = time.monotonic()
+        result = self._evaluate()
+        if result is None:
+            return False
+        row = self._row(result, time.monotonic() - begin)
+        self.state = checkpoint.State(
+            epoch=self.state.epoch + 1,
+            step=self.state.step,
+            rows=(*self.state.rows, row),
+        )
+        # The checkpoint first, then what is made from it.
+        self._save()
+        if self.cluster.is_chief:
+            run_folder.write_metrics(self.folder, self.state.rows)
+            self._events.write(row)
         logging.info(
             "epoch %d/%d  loss %.4f  top-1 %.2f | validation loss %.4f  "
             "top-1 %.2f  top-5 %.2f | %.0f images/s  data wait %.0f %%  "
@@ -355,92 +469,66 @@ class Run:
             row["data_wait"],
             self._progress.time_left(self.state.epoch, row["eval_seconds"]),
         )
+        return True
+
+    def _row(self, result, eval_seconds) -> dict[str, float]:
+        """Returns the metrics of the epoch that ends."""
+        loss, top1, images, wait = self.state.sums
+        seconds = self.state.train_seconds
+        return {
+            "epoch": self.state.epoch + 1,
+            "step": self.state.step,
+            "train_loss": loss / images,
+            "train_top1": 100 * top1 / images,
+            **result,
+            "images_per_second": self._progress.images_per_second,
+            "learning_rate": float(self.schedule(self.state.step - 1)),
+            "data_wait": 100 * wait / seconds,
+            "train_seconds": seconds,
+            "eval_seconds": eval_seconds,
+        }
+
+    def _save(self) -> None:
+        """Writes a checkpoint of where the run stands, if there is none."""
+        self._saved_at = time.monotonic()
+        if self.state == self._saved_state:
+            return
+        arrays = self.snapshot.read()
+        for name, array in arrays.items():
+            if array.dtype.kind == "f" and not np.isfinite(array).all():
+                self._raise_not_finite(f"After step {self.state.step}, {name}")
+        if self.cluster.is_chief:
+            self._write_checkpoint(arrays)
+        self._saved_state = self.state
+
+    def _write_checkpoint(self, arrays):
+        folder = self.folder / "checkpoints"
+        try:
+            checkpoint.save(
+                folder,
+                arrays,
+                self.state,
+                self.config.checkpoints_to_keep,
+                self.config.best_checkpoints_to_keep,
+            )
+        except OSError as error:
+            raise OSError(
+                error.errno,
+                f"{error.strerror}; the last good checkpoint is "
+                f"{checkpoint.newest_name(folder)}; failed",
+                error.filename,
+            ) from error
 
     def export(self) -> None:
-        """Writes model.keras and saved_model/, and checks the latter."""
-        weights = networks.layer_weights(self.model)
-        # Plain float32 variables on one device, whatever trained them.
-        keras.config.set_dtype_policy("float32")
-        config = dataclasses.replace(self.config, sync_bn=False)
-        model = networks.build(config, self.network, len(self.data.class_names))
-        networks.set_layer_weights(model, weights)
-        partial = self.folder / "partial.keras"
-        model.save(partial)
-        partial.replace(self.folder / "model.keras")
-        saved_model.save(
-            model,
-            self.folder / "saved_model",
-            class_names=self.data.class_names,
-            check_images=self._check_images(),
-            portable=self.config.portable_export,
+        """Writes model.keras and saved_model/ of the averaged weights."""
+        self.steps.swap_averages()
+        if not self.cluster.is_chief:
+            return
+        final_export.write(
+            self.folder,
+            self.config,
+            self.network,
+            self.data,
+            networks.layer_weights(self.model),
         )
         run_folder.mark_exported(self.folder, self.state.epoch)
-        logging.info(
-            "wrote %s and %s, which a process without Keras has checked",
-            self.folder / "model.keras",
-            self.folder / "saved_model",
-        )
-
-    def _check_images(self) -> list[np.ndarray]:
-        """Returns validation images as uint8, at two sizes."""
-        size = self.config.image_size
-        images = datasets.samples(self.data.val, _CHECK_IMAGES)
-        return [
-            np.stack(
-                [
-                    np.uint8(np.round(tf.image.resize(image, [side, side])))
-                    for image in images
-                ]
-            )
-            for side in (size, size + _OTHER_SIZE)
-        ]
-
-
-class _named_faults:  # noqa: N801, a context manager reads as a function
-    """Names the image behind a decoder's error."""
-
-    def __init__(self, split, config, first, count):
-        self._arguments = split, config, first, count
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, kind, error, trace):
-        split, config, first, count = self._arguments
-        if not isinstance(error, tf.errors.OpError):
-            return
-        if isinstance(split, datasets.Stream):
-            _raise_unreadable(split, (), error)
-            return
-        batch = config.global_batch_size
-        per_epoch = train_data.steps_per_epoch(split, config) * batch
-        positions = range(first * batch, (first + count) * batch)
-        indices = (
-            int(
-                train_data.example_at(
-                    split,
-                    config,
-                    tf.constant(position // per_epoch, tf.int64),
-                    tf.constant(position % per_epoch, tf.int64),
-                )
-            )
-            for position in positions
-        )
-        _raise_unreadable(split, indices, error)
-
-
-def _raise_unreadable(split, indices, error):
-    message = datasets.find_unreadable(split, indices)
-    if message:
-        raise ValueError(message) from error
-
-
-def _is_chief(strategy):
-    resolver = strategy.cluster_resolver
-    if resolver is None or not resolver.task_type:
-        return True
-    return resolver.task_type == "chief" or (
-        resolver.task_type == "worker"
-        and resolver.task_id == 0
-        and "chief" not in resolver.cluster_spec().as_dict()
-    )

@@ -129,7 +129,8 @@ def _is_the_users(error: Exception) -> bool:
     TensorFlow or Keras is unexpected and keeps its traceback.
     """
     if isinstance(error, OSError):
-        return error.filename is not None
+        named = error.filename is not None
+        return named or isinstance(error, ConnectionError)
     *_, last = traceback.walk_tb(error.__traceback__)
     path = pathlib.Path(last[0].f_code.co_filename).resolve()
     package = pathlib.Path(keras_regnet.__file__).resolve().parent
