@@ -124,6 +124,12 @@ class CheckpointTest(parameterized.TestCase):
         self.assertEqual(found.state.epoch, 1)
         self.assertIn(_name(20), logs.output[0])
 
+    def test_a_torn_one_does_not_outlive_its_place(self):
+        self.save(1)
+        self.save(2).write_bytes(b"")
+        self.save(1, step=12, keep=1)
+        self.assertEqual(self.names(), [_name(10), _name(12)])
+
     def test_refuses_to_begin_again_over_torn_checkpoints(self):
         self.save(1).write_bytes(b"")
         with self.assertRaisesRegex(ValueError, "No checkpoint .* can be read"):

@@ -276,7 +276,7 @@ class ResumeTest(parameterized.TestCase):
             mock.patch.object(
                 loop.datasets,
                 "load",
-                lambda _: os.kill(os.getpid(), signal.SIGTERM),
+                side_effect=lambda _: os.kill(os.getpid(), signal.SIGTERM),
             ),
             self.assertRaisesRegex(SystemExit, "^0$"),
         ):
@@ -294,7 +294,8 @@ class ResumeTest(parameterized.TestCase):
         config = self.config("nan", base_learning_rate=1e30, epochs=20)
         with self.assertRaisesRegex(
             ValueError,
-            r"step \d+.* is not finite; the last good checkpoint is (none|.*npz)",
+            r"step \d+.* is not finite; the last good checkpoint is "
+            r"(none|.*npz)",
         ) as raised:
             train(config)
         # What it names holds no such number.

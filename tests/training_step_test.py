@@ -107,6 +107,88 @@ class StepTest(parameterized.TestCase):
         two = self.trained(**fields, **ON_TWO).losses(4)
         np.testing.assert_allclose(one, two, atol=1e-4)
 
+    def test_parts_of_a_batch_are_like_replicas(self):
+        """Both normalise each half of the batch by itself."""
+        fields = {"weight_decay": 1e-2, "clip_norm": 0.5}
+        two = self.trained(**fields, **ON_TWO).losses(_STEPS)
+        parts = self.trained(accumulation_steps=2, **fields)
+        np.testing.assert_allclose(parts.losses(_STEPS), two, atol=1e-4)
+        self.assertLess(two[-1], two[0])
+
+    def test_parts_under_replicas_with_sync_bn(self):
+        """Each part of both replicas: the images 0-3 and 8-11, then others."""
+        parts = self.trained(accumulation_steps=2, sync_bn=True, **ON_TWO)
+        losses = parts.losses(4)
+        self.assertTrue(np.isfinite(losses).all())
+        self.assertLess(losses[-1], losses[0])
+
+    def test_parts_that_do_not_divide(self):
+        with self.assertRaisesRegex(ValueError, "images per replica: 8"):
+            self.trained(accumulation_steps=3, **ON_TWO)
+
+    @parameterized.parameters({}, ON_TWO)
+    def test_averaged_weights(self, **fields):
+        decay = 0.15  # Reached in the second step.
+        trained = self.trained(ema_decay=decay, **fields)
+        variables = trained.model.get_layer("head_fc").trainable_variables
+        expected = [np.array(variable) for variable in variables]
+        for step_number in (1, 2, 3, 4):
+            trained.losses(1)
+            share = min(decay, (1 + step_number) / (10 + step_number))
+            expected = [
+                share * old + (1 - share) * np.array(variable)
+                for old, variable in zip(expected, variables, strict=True)
+            ]
+        kept = [np.array(variable) for variable in variables]
+        trained.steps.swap_averages()
+        for variable, value in zip(variables, expected, strict=True):
+            for replica in trained.replica_values(variable):
+                np.testing.assert_allclose(replica, value, atol=1e-6)
+        trained.steps.swap_averages()
+        for variable, value in zip(variables, kept, strict=True):
+            np.testing.assert_array_equal(variable, value)
+
+    def test_replicas_are_gathered_and_set_again(self):
+        two = self.trained(ema_decay=0.9, **ON_TWO)
+        two.losses(2)
+        variables = two.steps.of_replicas
+        stacks = two.steps.gather_replicas(variables)
+        self.assertGreater(np.ptp(stacks[0], axis=0).max(), 1e-5)
+        for variable, stack in zip(variables, stacks, strict=True):
+            np.testing.assert_array_equal(two.replica_values(variable), stack)
+        changed = [stack[::-1] + 1 for stack in stacks]
+        two.steps.scatter_replicas(variables, changed)
+        for variable, stack in zip(variables, changed, strict=True):
+            np.testing.assert_array_equal(two.replica_values(variable), stack)
+
+    def test_compiled_by_xla(self):
+        """What a TPU would do as well."""
+        one = self.trained().losses(3)
+        compiled = self.trained(jit_compile=True).losses(3)
+        np.testing.assert_allclose(one, compiled, atol=1e-4)
+
+    def test_ends_after_a_loss_that_is_not_finite(self):
+        trained = self.trained()
+        trained.losses(1)
+        bias = trained.model.get_layer("head_fc").bias
+        bias.assign(np.full(bias.shape, np.inf))
+        sums, done = trained.steps.train(
+            trained.batches, tf.constant(3), tf.zeros([4], tf.float64)
+        )
+        self.assertEqual(done, 1)
+        self.assertFalse(np.isfinite(sums[0]))
+
+    def test_mixed_labels(self):
+        rng = np.random.default_rng(0)
+        logits = tf.constant(rng.normal(size=[5, 7]), tf.float32)
+        labels = tf.constant(rng.dirichlet(np.ones(7), 5), tf.float32)
+        expected = keras.losses.CategoricalCrossentropy(
+            from_logits=True, label_smoothing=0.2, reduction="none"
+        )(labels, logits)
+        np.testing.assert_allclose(
+            step.cross_entropy(labels, logits, 0.2), expected, 1e-5
+        )
+
     def test_moving_statistics_are_averaged(self):
         two = self.trained(**ON_TWO)
         two.losses(3)

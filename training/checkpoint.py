@@ -147,13 +147,16 @@ def save(
     np.savez(buffer, **arrays, **{_STATE: text})
     path = folder / _NAME.format(state.step)
     write_atomically(path, buffer.getbuffer())
-    _remove_unwanted(folder, keep, state.best_steps(keep_best))
+    _remove_unwanted(path, keep, state.best_steps(keep_best))
     return path
 
 
-def _remove_unwanted(folder, keep, best_steps: Collection[int]):
+def _remove_unwanted(newest_path, keep, best_steps: Collection[int]):
+    folder = newest_path.parent
     paths = _paths(folder)
-    wanted = {*paths[-keep:], *(folder / _NAME.format(s) for s in best_steps)}
+    # Later ones could not be read, or the run would have begun there.
+    kept = paths[: paths.index(newest_path) + 1][-keep:]
+    wanted = {*kept, *(folder / _NAME.format(step) for step in best_steps)}
     # What a killed process had begun to write goes too.
     begun = folder.glob(f"*{_PARTIAL}")
     for old in {*paths, *begun} - wanted:
