@@ -20,6 +20,7 @@ from absl.testing import parameterized
 
 from training import checkpoint
 from training import loop
+from training import run
 from training import run_folder
 
 
@@ -182,7 +183,7 @@ class RunTest(parameterized.TestCase):
 @contextlib.contextmanager
 def _stopped_in(method, calls, by=None):
     """Raises Killed, or sends a signal, in the given call of a method."""
-    original, seen = getattr(loop.Run, method), []
+    original, seen = getattr(run.Run, method), []
 
     def counted(run, *arguments):
         seen.append(method)
@@ -192,7 +193,7 @@ def _stopped_in(method, calls, by=None):
             os.kill(os.getpid(), by)
         return original(run, *arguments)
 
-    with mock.patch.object(loop.Run, method, counted):
+    with mock.patch.object(run.Run, method, counted):
         yield
 
 
@@ -200,7 +201,7 @@ class ResumeTest(parameterized.TestCase):
     def setUp(self):
         super().setUp()
         self.temp = self.enterContext(tempfile.TemporaryDirectory())
-        self.enterContext(mock.patch.object(loop.final_export, "write"))
+        self.enterContext(mock.patch.object(run.final_export, "write"))
 
     def config(self, name, **fields):
         fields = {"augmentation": "pad_crop", "epochs": 3, **fields}
@@ -234,8 +235,8 @@ class ResumeTest(parameterized.TestCase):
         folder = pathlib.Path(config.workdir)
         # Before a step, before a step of the next epoch, in an evaluation.
         for method, calls, step in (
-            ("_train_steps", 4, 2),
-            ("_train_steps", 6, 6),
+            ("train_steps", 4, 2),
+            ("train_steps", 6, 6),
             ("_eval_sums", 1, 8),
         ):
             with _stopped_in(method, calls), self.assertRaises(Killed):
@@ -246,7 +247,7 @@ class ResumeTest(parameterized.TestCase):
         self.assertIn("from step 8 ", "\n".join(logs.output))
         self.assert_equal_runs(whole, folder)
 
-    @parameterized.parameters("_train_steps", "_eval_sums")
+    @parameterized.parameters("train_steps", "_eval_sums")
     def test_sigterm_saves_and_returns(self, method):
         fields = {
             "strategy": "mirrored",
@@ -263,7 +264,7 @@ class ResumeTest(parameterized.TestCase):
         ):
             train(config)
         folder = pathlib.Path(config.workdir)
-        step = 2 if method == "_train_steps" else 10
+        step = 2 if method == "train_steps" else 10
         self.assertEqual(newest(folder).state.step, step)
         self.assertIn(f"stopped after step {step};", logs.output[-1])
         self.assertFalse((folder / "exported_epoch.txt").exists())
@@ -274,7 +275,7 @@ class ResumeTest(parameterized.TestCase):
         config = self.config("early")
         with (
             mock.patch.object(
-                loop.datasets,
+                run.datasets,
                 "load",
                 side_effect=lambda _: os.kill(os.getpid(), signal.SIGTERM),
             ),

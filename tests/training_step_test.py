@@ -10,8 +10,8 @@ from absl.testing import absltest
 from absl.testing import parameterized
 
 from training import data
-from training import loop
 from training import networks
+from training import run
 from training import step
 from training import strategy
 
@@ -33,7 +33,7 @@ class Trained:
         )
         self.noise = training_testing.noise_set(32, num_val)
         self.strategy = strategy.make(self.config)
-        self.model, optimizer = loop.make_trainable(
+        self.model, optimizer = run.make_trainable(
             self.config,
             networks.network_config(self.config),
             self.noise,

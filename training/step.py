@@ -27,6 +27,7 @@ class Steps:
     of steps is a tensor, batches have one shape.
 
     Attributes:
+      logits: the model without its last activation, which is trained.
       num_replicas: over all processes.
       averages: the averaged weights and statistics; empty without
         `ema_decay`.
@@ -53,12 +54,12 @@ class Steps:
         """
         self._strategy = strategy
         self.num_replicas = strategy.num_replicas_in_sync
-        self._logits = keras.Model(
+        self.logits = keras.Model(
             model.input, model.get_layer(networks.HEAD).output
         )
         self._optimizer = optimizer
         self._config = config
-        self._variables = self._logits.trainable_variables
+        self._variables = self.logits.trainable_variables
         self._decayed = {
             id(v) for v in train_optimizer.decayed(config, self._variables)
         }
@@ -76,11 +77,11 @@ class Steps:
             self._accumulators = self._make_accumulators()
         moving_averages = self.averages[len(self._variables) :]
         self.of_replicas = self._moving + moving_averages
-        self._differentiate = (
-            tf.function(self._loss_and_gradients, jit_compile=True)
-            if config.jit_compile
-            else self._loss_and_gradients
-        )
+        self._differentiate = self._loss_and_gradients
+        if config.jit_compile:
+            self._differentiate = tf.function(
+                self._loss_and_gradients, jit_compile=True
+            )
 
     def _make_accumulators(self):
         """Returns what holds the gradients of a step's earlier parts."""
@@ -286,7 +287,7 @@ class Steps:
         """Returns gradients of the (scaled) loss, and the metrics' sums."""
         values = [variable.value for variable in self._variables]
         with tf.GradientTape() as tape:
-            logits = tf.cast(self._logits(images, training=True), tf.float32)
+            logits = tf.cast(self.logits(images, training=True), tf.float32)
             losses = train_losses.per_example(labels, logits, self._config)
             # By the global batch: gradients are summed over replicas.
             loss = tf.reduce_sum(losses) / self._config.global_batch_size
@@ -343,7 +344,7 @@ class Steps:
         return [gradient / self.num_replicas for gradient in gradients]
 
     def _eval_replica(self, images, labels, weights):
-        logits = tf.cast(self._logits(images, training=False), tf.float32)
+        logits = tf.cast(self.logits(images, training=False), tf.float32)
         losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
         return tf.stack(
             [

@@ -59,12 +59,12 @@ def main(
 
 def _harm(harm):
     from training import checkpoint
-    from training import loop
+    from training import run
 
     if not harm.export:
-        loop.final_export.write = lambda *_: None
+        run.final_export.write = lambda *_: None
     if harm.losses:
-        _record(loop.Run, harm.losses)
+        _record(run.Run, harm.losses)
     write, count = checkpoint.write_atomically, [0]
 
     def harmed(path, contents):
@@ -88,11 +88,11 @@ def _harm(harm):
 
 def _record(run_class, path):
     """Appends step and sum of losses to a file after every call."""
-    original = run_class._train_steps
+    original = run_class.train_steps
 
-    def recorded(run, *arguments):
-        original(run, *arguments)
+    def recorded(self, *arguments):
+        original(self, *arguments)
         with open(path, "a", encoding="utf-8") as file:
-            file.write(json.dumps([run.state.step, run.state.sums[0]]) + "\n")
+            file.write(json.dumps([self.state.step, self.state.sums[0]]) + "\n")
 
-    run_class._train_steps = recorded
+    run_class.train_steps = recorded
