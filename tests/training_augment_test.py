@@ -9,6 +9,7 @@ from absl.testing import absltest
 from absl.testing import parameterized
 
 from training import augment
+from training import images
 
 PAPER = augment.Augmentation(
     kind="random_resized_crop",
@@ -122,7 +123,7 @@ class CropTest(parameterized.TestCase):
 
     def test_decoding_a_part_equals_a_part_of_the_decoded(self):
         source = tf.constant(training_testing.jpeg((70, 90)))
-        whole = augment.decode(source).numpy()
+        whole = images.decode(source).numpy()
         rng = np.random.default_rng(0)
         windows = [(0, 0, 70, 90), (13, 21, 40, 37), (69, 89, 1, 1)]
         for _ in range(20):
@@ -132,7 +133,7 @@ class CropTest(parameterized.TestCase):
         for top, left, height, width in windows:
             window = tf.constant([top, left, height, width], tf.int32)
             np.testing.assert_array_equal(
-                augment.read_window(source, window).numpy(),
+                images.read_window(source, window).numpy(),
                 whole[top : top + height, left : left + width],
             )
 
@@ -174,7 +175,7 @@ class EvalTest(parameterized.TestCase):
         # 32 * 256 / 224 = 36.6 -> 37 on the shorter side.
         short = min(shape)
         scaled = [side * 37 // short for side in shape]
-        expected = tf.image.resize(augment.decode(tf.constant(source)), scaled)
+        expected = tf.image.resize(images.decode(tf.constant(source)), scaled)
         top, left = ((side - 32 + 1) // 2 for side in scaled)
         np.testing.assert_array_equal(
             image, expected[top : top + 32, left : left + 32]
@@ -195,14 +196,14 @@ class EvalTest(parameterized.TestCase):
         contents = encode(stored).numpy()
         if kind in ("bmp", "gif"):
             contents = _with_pillow(pixels, kind)
-        decoded = augment.decode(tf.constant(contents)).numpy()
+        decoded = images.decode(tf.constant(contents)).numpy()
         np.testing.assert_array_equal(decoded, expected)
         self.assertEqual(train_image(contents).shape, (32, 32, 3))
 
     def test_cmyk_jpeg(self):
         pixels = np.full((40, 50, 3), (200, 100, 50), np.uint8)
         contents = _with_pillow(pixels, "jpeg", mode="CMYK")
-        decoded = augment.decode(tf.constant(contents)).numpy()
+        decoded = images.decode(tf.constant(contents)).numpy()
         np.testing.assert_allclose(decoded, pixels, atol=3)
         self.assertEqual(train_image(contents).shape, (32, 32, 3))
 

@@ -14,6 +14,7 @@ from absl.testing import parameterized
 from training import config as train_config
 from training import data
 from training import datasets
+from training import splits
 
 
 def config_for(**fields):
@@ -154,8 +155,8 @@ class TfdsTest(parameterized.TestCase):
         keras.utils.set_random_seed(0)
 
     def load(self, in_memory=True):
-        limit = datasets._IN_MEMORY_BYTES if in_memory else 0
-        with mock.patch.object(datasets, "_IN_MEMORY_BYTES", limit):
+        limit = splits.IN_MEMORY_BYTES if in_memory else 0
+        with mock.patch.object(splits, "IN_MEMORY_BYTES", limit):
             found = datasets.load(
                 config_for(dataset="mini_photos", data_dir=self.folder)
             )

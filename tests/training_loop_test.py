@@ -1,10 +1,13 @@
 """Tests of whole runs: files, resuming, and what stops them."""
 
+import contextlib
 import csv
 import dataclasses
+import errno
 import json
 import os
 import pathlib
+import signal
 import tempfile
 from unittest import mock
 
@@ -17,6 +20,7 @@ from absl.testing import parameterized
 
 from training import checkpoint
 from training import loop
+from training import run
 from training import run_folder
 
 
@@ -176,10 +180,28 @@ class RunTest(parameterized.TestCase):
             loop.networks.read_weights(str(self.folder), wider, classes=10)
 
 
+@contextlib.contextmanager
+def _stopped_in(method, calls, by=None):
+    """Raises Killed, or sends a signal, in the given call of a method."""
+    original, seen = getattr(run.Run, method), []
+
+    def counted(run, *arguments):
+        seen.append(method)
+        if len(seen) == calls:
+            if not by:
+                raise Killed
+            os.kill(os.getpid(), by)
+        return original(run, *arguments)
+
+    with mock.patch.object(run.Run, method, counted):
+        yield
+
+
 class ResumeTest(parameterized.TestCase):
     def setUp(self):
         super().setUp()
         self.temp = self.enterContext(tempfile.TemporaryDirectory())
+        self.enterContext(mock.patch.object(run.final_export, "write"))
 
     def config(self, name, **fields):
         fields = {"augmentation": "pad_crop", "epochs": 3, **fields}
@@ -195,49 +217,126 @@ class ResumeTest(parameterized.TestCase):
         self.assertEqual(without_times(rows(one)), without_times(rows(other)))
 
     @parameterized.named_parameters(
-        ("one_device", {}),
-        ("dropout", {"dropout_rate": 0.3, "drop_path_rate": 0.2}),
-        ("mirrored", {"strategy": "mirrored", "num_cpu_devices": 2}),
+        (
+            "one_device",
+            {
+                "accumulation_steps": 2,
+                "dropout_rate": 0.3,
+                "drop_path_rate": 0.2,
+            },
+        ),
+        (
+            "mirrored",
+            {
+                "strategy": "mirrored",
+                "num_cpu_devices": 2,
+                "drop_path_rate": 0.2,
+                "precise_bn_images": 300,
+            },
+        ),
     )
     def test_killed_and_restarted_equals_uninterrupted(self, fields):
-        with mock.patch.object(loop.saved_model, "save"):
-            whole = train(self.config("whole", **fields))
-            config = self.config("killed", **fields)
-            evaluate = loop.Run._evaluate
-            calls = []
-
-            def killed(run):
-                calls.append(run)
-                if len(calls) == 2:
-                    raise Killed
-                return evaluate(run)
-
-            # In the second epoch, after its steps, before its checkpoint.
-            with (
-                mock.patch.object(loop.Run, "_evaluate", killed),
-                self.assertRaises(Killed),
-            ):
+        # One step per call; five in an epoch.
+        fields = {"ema_decay": 0.9, "log_seconds": 0.0, **fields}
+        whole = train(self.config("whole", **fields))
+        config = self.config("killed", checkpoint_steps=2, **fields)
+        folder = pathlib.Path(config.workdir)
+        # Before a step, before a step of the next epoch, in an evaluation.
+        for method, calls, step in (
+            ("train_steps", 4, 2),
+            ("train_steps", 6, 6),
+            ("_eval_sums", 1, 8),
+        ):
+            with _stopped_in(method, calls), self.assertRaises(Killed):
                 train(config)
-            folder = pathlib.Path(config.workdir)
-            self.assertEqual(newest(folder).state.epoch, 1)
-            with self.assertLogs("absl", "INFO") as logs:
-                train(config)
-            self.assertIn("from step 5 ", "\n".join(logs.output))
+            self.assertEqual(newest(folder).state.step, step)
+        with self.assertLogs("absl", "INFO") as logs:
+            train(config)
+        self.assertIn("from step 8 ", "\n".join(logs.output))
         self.assert_equal_runs(whole, folder)
+
+    @parameterized.parameters("train_steps", "_eval_sums")
+    def test_sigterm_saves_and_returns(self, method):
+        fields = {
+            "strategy": "mirrored",
+            "num_cpu_devices": 2,
+            "ema_decay": 0.9,
+            "log_seconds": 0.0,
+            "epochs": 2,
+        }
+        whole = train(self.config("whole", **fields))
+        config = self.config("stopped", **fields)
+        with (
+            _stopped_in(method, 2, signal.SIGTERM),
+            self.assertLogs("absl", "INFO") as logs,
+        ):
+            train(config)
+        folder = pathlib.Path(config.workdir)
+        step = 2 if method == "train_steps" else 10
+        self.assertEqual(newest(folder).state.step, step)
+        self.assertIn(f"stopped after step {step};", logs.output[-1])
+        self.assertFalse((folder / "exported_epoch.txt").exists())
+        train(config)
+        self.assert_equal_runs(whole, folder)
+
+    def test_sigterm_with_nothing_to_save(self):
+        config = self.config("early")
+        with (
+            mock.patch.object(
+                run.datasets,
+                "load",
+                side_effect=lambda _: os.kill(os.getpid(), signal.SIGTERM),
+            ),
+            self.assertRaisesRegex(SystemExit, "^0$"),
+        ):
+            train(config)
 
     def test_more_epochs_go_on(self):
         config = self.config("longer", epochs=1)
-        with mock.patch.object(loop.saved_model, "save"):
-            train(config)
-            folder = train(dataclasses.replace(config, epochs=2))
+        train(config)
+        folder = train(dataclasses.replace(config, epochs=2))
         self.assertEqual([row["epoch"] for row in rows(folder)], ["1", "2"])
         stored = json.loads((folder / "config.json").read_text())
         self.assertEqual(stored["config"]["epochs"], 2)
 
     def test_not_finite(self):
         config = self.config("nan", base_learning_rate=1e30, epochs=20)
-        with self.assertRaisesRegex(ValueError, "not finite between steps"):
+        with self.assertRaisesRegex(
+            ValueError,
+            r"step \d+.* is not finite; the last good checkpoint is "
+            r"(none|.*npz)",
+        ) as raised:
             train(config)
+        # What it names holds no such number.
+        folder = pathlib.Path(config.workdir)
+        if found := newest(folder):
+            self.assertIn(found.path.name, str(raised.exception))
+            for name, array in found.arrays.items():
+                self.assertTrue(np.isfinite(array).all(), name)
+
+    def test_a_full_disk_names_the_last_good_checkpoint(self):
+        config = self.config("full", checkpoint_steps=2, log_seconds=0.0)
+        fsync, calls = os.fsync, []
+
+        def full(handle):
+            # A checkpoint's file and its folder, and so for the next.
+            name = os.readlink(f"/proc/self/fd/{handle}")
+            calls.append(name)
+            if "step-000000004" in name:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            fsync(handle)
+
+        with (
+            mock.patch.object(os, "fsync", full),
+            self.assertRaisesRegex(
+                OSError,
+                "No space left.*last good checkpoint is .*step-000000002.npz.*"
+                "step-000000004",
+            ),
+        ):
+            train(config)
+        found = newest(pathlib.Path(config.workdir))
+        self.assertEqual(found.state.step, 2)
 
     def test_a_corrupt_image_is_named(self):
         root = pathlib.Path(self.temp) / "set"

@@ -74,9 +74,10 @@ class SGDTest(parameterized.TestCase):
         return np.asarray(variable)
 
     @parameterized.product(nesterov=(True, False), momentum=(0.0, 0.9))
-    def test_is_keras_sgd_at_a_constant_rate(self, nesterov, momentum):
+    def test_is_keras_sgd(self, nesterov, momentum):
+        rate = optimizer.EpochSchedule(0.3, "cosine", 5, 1)
         ours, stock = (
-            self._end(cls(0.3, momentum=momentum, nesterov=nesterov))
+            self._end(cls(rate, momentum=momentum, nesterov=nesterov))
             for cls in (optimizer.SGD, keras.optimizers.SGD)
         )
         np.testing.assert_allclose(ours, stock, rtol=1e-5, atol=1e-6)
@@ -90,7 +91,12 @@ class SGDTest(parameterized.TestCase):
             velocity = 0.9 * velocity + gradient
             ahead = gradient + 0.9 * velocity if nesterov else velocity
             expected = expected - closed_form(step_number, 5, 0.3) * ahead
-        sgd = optimizer.SGD(schedule, momentum=0.9, nesterov=nesterov)
+        sgd = optimizer.SGD(
+            schedule,
+            momentum=0.9,
+            nesterov=nesterov,
+            rate_in_velocity=False,
+        )
         np.testing.assert_allclose(self._end(sgd), expected, rtol=1e-5)
 
 

@@ -71,6 +71,7 @@ class TrainingParityTest(parameterized.TestCase):
         return training_testing.tiny_config(
             self.enterContext(tempfile.TemporaryDirectory()),
             optimizer=paper.optimizer,
+            rate_in_velocity=paper.rate_in_velocity,
             schedule=paper.schedule,
             per_epoch_schedule=paper.per_epoch_schedule,
             warmup_factor=paper.warmup_factor,

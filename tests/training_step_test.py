@@ -10,8 +10,8 @@ from absl.testing import absltest
 from absl.testing import parameterized
 
 from training import data
-from training import loop
 from training import networks
+from training import run
 from training import step
 from training import strategy
 
@@ -33,7 +33,7 @@ class Trained:
         )
         self.noise = training_testing.noise_set(32, num_val)
         self.strategy = strategy.make(self.config)
-        self.model, optimizer = loop.make_trainable(
+        self.model, optimizer = run.make_trainable(
             self.config,
             networks.network_config(self.config),
             self.noise,
@@ -56,7 +56,8 @@ class Trained:
         """Returns the loss of each of the next steps."""
         zero = tf.zeros([4], tf.float64)
         return [
-            float(self.steps.train(self.batches, tf.constant(1), zero)[0]) / 16
+            float(self.steps.train(self.batches, tf.constant(1), zero)[0][0])
+            / 16
             for _ in range(count)
         ]
 
@@ -67,7 +68,10 @@ class Trained:
             lambda share: data.eval_pipeline(self.noise, self.config, share),
         )
         count = data.eval_steps(self.noise.val, self.config)
-        return self.steps.evaluate(iter(batches), tf.constant(count)).numpy()
+        zero = tf.zeros([4], tf.float64)
+        return self.steps.evaluate(
+            iter(batches), tf.constant(count), zero
+        ).numpy()
 
     def replica_values(self, variable):
         return [
@@ -102,6 +106,123 @@ class StepTest(parameterized.TestCase):
         one = self.trained(**fields).losses(4)
         two = self.trained(**fields, **ON_TWO).losses(4)
         np.testing.assert_allclose(one, two, atol=1e-4)
+
+    def test_parts_of_a_batch_are_like_replicas(self):
+        """Both normalise each half of the batch by itself."""
+        fields = {"weight_decay": 1e-2, "clip_norm": 0.5}
+        two = self.trained(**fields, **ON_TWO).losses(_STEPS)
+        parts = self.trained(accumulation_steps=2, **fields)
+        np.testing.assert_allclose(parts.losses(_STEPS), two, atol=1e-4)
+        self.assertLess(two[-1], two[0])
+
+    def test_parts_under_replicas_with_sync_bn(self):
+        """Each part of both replicas: the images 0-3 and 8-11, then others."""
+        parts = self.trained(accumulation_steps=2, sync_bn=True, **ON_TWO)
+        losses = parts.losses(4)
+        self.assertTrue(np.isfinite(losses).all())
+        self.assertLess(losses[-1], losses[0])
+
+    def test_parts_that_do_not_divide(self):
+        with self.assertRaisesRegex(ValueError, "images per replica: 8"):
+            self.trained(accumulation_steps=3, **ON_TWO)
+
+    @parameterized.parameters({}, ON_TWO)
+    def test_averaged_weights(self, **fields):
+        decay = 0.15  # Reached in the second step.
+        trained = self.trained(ema_decay=decay, **fields)
+        variables = trained.model.get_layer("head_fc").trainable_variables
+        expected = [np.array(variable) for variable in variables]
+        for step_number in (1, 2, 3, 4):
+            trained.losses(1)
+            share = min(decay, (1 + step_number) / (10 + step_number))
+            expected = [
+                share * old + (1 - share) * np.array(variable)
+                for old, variable in zip(expected, variables, strict=True)
+            ]
+        kept = [np.array(variable) for variable in variables]
+        trained.steps.swap_averages()
+        for variable, value in zip(variables, expected, strict=True):
+            for replica in trained.replica_values(variable):
+                np.testing.assert_allclose(replica, value, atol=1e-6)
+        trained.steps.swap_averages()
+        for variable, value in zip(variables, kept, strict=True):
+            np.testing.assert_array_equal(variable, value)
+
+    def test_replicas_are_gathered_and_set_again(self):
+        two = self.trained(ema_decay=0.9, **ON_TWO)
+        two.losses(2)
+        variables = two.steps.of_replicas
+        stacks = two.steps.gather_replicas(variables)
+        self.assertGreater(np.ptp(stacks[0], axis=0).max(), 1e-5)
+        for variable, stack in zip(variables, stacks, strict=True):
+            np.testing.assert_array_equal(two.replica_values(variable), stack)
+        changed = [stack[::-1] + 1 for stack in stacks]
+        two.steps.scatter_replicas(variables, changed)
+        for variable, stack in zip(variables, changed, strict=True):
+            np.testing.assert_array_equal(two.replica_values(variable), stack)
+
+    @parameterized.parameters({}, ON_TWO)
+    def test_measured_statistics(self, **fields):
+        trained = self.trained(precise_bn_images=32, **fields)
+        trained.losses(2)
+        norm = trained.model.get_layer("stem_conv_bn")
+        before_norm = keras.Model(trained.model.input, norm.input)
+        batches = data.train_pipeline(trained.noise, trained.config)
+        parts = [
+            np.asarray(before_norm(part, training=False), np.float64)
+            for images, _ in batches.take(2)
+            for part in np.split(images, trained.steps.num_replicas)
+        ]
+        trained.steps.measure_statistics(
+            iter(
+                data.distribute(
+                    trained.strategy,
+                    trained.config,
+                    lambda share: data.train_pipeline(
+                        trained.noise, trained.config, 0, share
+                    ),
+                )
+            ),
+            tf.constant(2),
+        )
+        for variable, of_part in (
+            (norm.moving_mean, np.mean),
+            (norm.moving_variance, np.var),
+        ):
+            expected = np.mean([of_part(p, axis=(0, 1, 2)) for p in parts], 0)
+            for replica in trained.replica_values(variable):
+                np.testing.assert_allclose(replica, expected, 1e-4)
+        self.assertEqual(norm.momentum, 0.9)
+
+    def test_replicas_draw_random_numbers_of_their_own(self):
+        two = self.trained(dropout_rate=0.5, **ON_TWO)
+        two.steps.spread_seeds()
+        two.losses(3)
+        (stack,) = two.steps.gather_replicas(two.steps.of_replicas[-1:])
+        one = self.trained(dropout_rate=0.5)
+        one.steps.spread_seeds()
+        one.losses(3)
+        (alone,) = one.steps.gather_replicas(one.steps.of_replicas[-1:])
+        np.testing.assert_array_equal(stack[0], alone[0])
+        self.assertNotEqual(stack[0, 0], stack[1, 0])
+        self.assertEqual(stack[0, 1], stack[1, 1])
+
+    def test_compiled_by_xla(self):
+        """What a TPU would do as well."""
+        one = self.trained().losses(3)
+        compiled = self.trained(jit_compile=True).losses(3)
+        np.testing.assert_allclose(one, compiled, atol=1e-4)
+
+    def test_ends_after_a_loss_that_is_not_finite(self):
+        trained = self.trained()
+        trained.losses(1)
+        bias = trained.model.get_layer("head_fc").bias
+        bias.assign(np.full(bias.shape, np.inf))
+        sums, done = trained.steps.train(
+            trained.batches, tf.constant(3), tf.zeros([4], tf.float64)
+        )
+        self.assertEqual(done, 1)
+        self.assertFalse(np.isfinite(sums[0]))
 
     def test_moving_statistics_are_averaged(self):
         two = self.trained(**ON_TWO)
@@ -139,17 +260,6 @@ class StepTest(parameterized.TestCase):
         losses = self.trained(precision=precision, **fields).losses(8)
         self.assertTrue(np.isfinite(losses).all(), losses)
         self.assertLess(losses[-1], losses[0])
-
-    def test_label_smoothing(self):
-        rng = np.random.default_rng(0)
-        logits = tf.constant(rng.normal(size=[5, 7]), tf.float32)
-        labels = tf.constant([0, 3, 6, 1, 1])
-        expected = keras.losses.CategoricalCrossentropy(
-            from_logits=True, label_smoothing=0.2, reduction="none"
-        )(tf.one_hot(labels, 7), logits)
-        np.testing.assert_allclose(
-            step.cross_entropy(labels, logits, 0.2), expected, 1e-5
-        )
 
     @parameterized.parameters(15, 17)
     def test_a_batch_that_does_not_divide(self, batch):

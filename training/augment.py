@@ -11,6 +11,8 @@ import dataclasses
 import tensorflow as tf
 
 from training import config as train_config
+from training import images
+from training import policies
 
 # A try draws area, aspect, swap, top and left.
 _CROP_TRIES = 10
@@ -18,13 +20,19 @@ _DRAWS_PER_TRY = 5
 _CROP_DRAWS = _CROP_TRIES * _DRAWS_PER_TRY
 _MIN_ASPECT, _MAX_ASPECT = 3 / 4, 4 / 3
 
-# Pixels around a window that its own colours depend on.
-_CHROMA_MARGIN = 2
-
 # Salts keep the streams of one image apart.
 _UNIFORM_SALT = 0
 _LIGHTING_SALT = 1
+_POLICY_SALT = 2
+_ERASE_SALT = 3
+MIXING_SALT = 4
 _SALTS_PER_IMAGE = 16
+
+# Of an erased rectangle (arXiv 1708.04896, torchvision's numbers), and the
+# mean colour of ImageNet, with which it is filled.
+_ERASE_AREA = (0.02, 0.33)
+_ERASE_ASPECT = (0.3, 3.3)
+_ERASE_FILL = (123.675, 116.28, 103.53)
 
 # RGB components of ImageNet's colours (pycls datasets/transforms.py, there
 # for images in 0..1).
@@ -35,8 +43,9 @@ _PCA_VECTORS = (
     (-0.5836, -0.6948, 0.4203),
 )
 
-# Evaluation sees the central 224 of 256.
-_EVAL_CROP_SHARE = 224 / 256
+# Of longer images, only the middle is scaled for evaluation: the whole of a
+# strip one pixel high would not fit into memory.
+_MAX_EVAL_ASPECT = 16
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,6 +59,11 @@ class Augmentation:
     flip: bool
     pca_lighting_std: float
     antialias: bool
+    interpolation: str = "bilinear"
+    policy: str = "none"
+    policy_layers: int = 2
+    policy_magnitude: float = 9.0
+    erasing: float = 0.0
 
     @classmethod
     def from_config(
@@ -76,6 +90,11 @@ class Augmentation:
             flip=config.flip,
             pca_lighting_std=config.pca_lighting_std,
             antialias=config.antialias,
+            interpolation=config.interpolation,
+            policy=config.auto_augment,
+            policy_layers=config.randaugment_layers,
+            policy_magnitude=config.randaugment_magnitude,
+            erasing=config.random_erasing,
         )
 
 
@@ -128,14 +147,25 @@ def train_image(
     image = tf.ensure_shape(tf.cast(image, tf.float32), [size, size, 3])
     if augmentation.flip:
         image = tf.where(draws[-1] < 0.5, image[:, ::-1], image)
+    if augmentation.policy != "none":
+        key = draw_key(seed, epoch, index, _POLICY_SALT)
+        image = _with_policy(image, augmentation, key)
     if augmentation.pca_lighting_std:
         key = draw_key(seed, epoch, index, _LIGHTING_SALT)
         image += _pca_lighting(augmentation.pca_lighting_std, key)
+    if augmentation.erasing:
+        key = draw_key(seed, epoch, index, _ERASE_SALT)
+        image = _erase(image, augmentation.erasing, key)
     return image
 
 
 def eval_image(
-    source: tf.Tensor, image_size: int, whole: bool, antialias: bool = False
+    source: tf.Tensor,
+    image_size: int,
+    whole: bool,
+    antialias: bool = False,
+    crop_share: float = 224 / 256,
+    interpolation: str = "bilinear",
 ) -> tf.Tensor:
     """Returns an evaluation image.
 
@@ -143,42 +173,38 @@ def eval_image(
       source: uint8 tensor (height, width, 3) or the bytes of an image file.
       image_size: side of the result.
       whole: scale the whole image to the size, for sets of small images of
-        one size; otherwise scale the shorter side to image_size * 256 / 224
+        one size; otherwise scale the shorter side to image_size / crop_share
         and take the centre.
       antialias: average over source pixels where resizing makes smaller.
+      crop_share: share of the shorter side that is seen.
+      interpolation: a method of `tf.image.resize`.
 
     Returns:
       float32 tensor (image_size, image_size, 3).
     """
-    image = decode(source)
+    image = images.decode(source)
     if whole:
-        image = _resize(image, [image_size, image_size], antialias)
+        image = _resize(
+            image, [image_size, image_size], antialias, interpolation
+        )
     else:
+        image = _middle(image)
         shape = tf.shape(image)[:2]
-        shorter = round(image_size / _EVAL_CROP_SHARE)
+        shorter = round(image_size / crop_share)
         # The longer side is cut to an integer, as pycls does.
         scaled = shape * shorter // tf.reduce_min(shape)
-        image = _resize(image, scaled, antialias)
+        image = _resize(image, scaled, antialias, interpolation)
         top, left = tf.unstack((scaled - image_size + 1) // 2)
         image = tf.slice(image, [top, left, 0], [image_size, image_size, 3])
     return tf.ensure_shape(image, [image_size, image_size, 3])
 
 
-def decode(source: tf.Tensor) -> tf.Tensor:
-    """Returns RGB pixels from pixels or from the bytes of an image file.
-
-    Args:
-      source: uint8 tensor (height, width, 3), or a string scalar with a JPEG,
-        PNG, GIF (first frame) or BMP file. Grey, CMYK and alpha become RGB.
-
-    Returns:
-      uint8 tensor (height, width, 3).
-    """
-    if source.dtype != tf.string:
-        return source
-    image = tf.io.decode_image(source, channels=3, expand_animations=False)
-    image.set_shape([None, None, 3])
-    return image
+def _middle(image):
+    """Cuts what is too long to be scaled."""
+    shape = tf.shape(image)[:2]
+    size = tf.minimum(shape, _MAX_EVAL_ASPECT * tf.reduce_min(shape))
+    window = tf.concat([(shape - size) // 2, size], axis=0)
+    return images.slice_window(image, window)
 
 
 def crop_window(
@@ -223,73 +249,15 @@ def crop_window(
     return tf.where(tf.reduce_any(fits), tf.cast(drawn, tf.int32), central)
 
 
-def read_window(source: tf.Tensor, window: tf.Tensor) -> tf.Tensor:
-    """Returns a part of an image, decoding no more of a JPEG than it needs.
-
-    Args:
-      source: uint8 tensor (height, width, 3) or the bytes of an image file.
-      window: int32 tensor (4,): top, left, height, width.
-
-    Returns:
-      uint8 tensor (height of the window, width of the window, 3).
-    """
-    if source.dtype != tf.string:
-        return _slice_window(source, window)
-    return tf.cond(
-        _is_whole_jpeg(source),
-        lambda: _decode_window(source, window),
-        lambda: _slice_window(decode(source), window),
-    )
-
-
-def _decode_window(source, window):
-    # Colour is stored at half the resolution, and the decoder interpolates
-    # it without what lies outside of the window: a margin, cut off again,
-    # gives the pixels that decoding the whole image gives.
-    corner, size = window[:2], window[2:]
-    shape = tf.image.extract_jpeg_shape(source)[:2]
-    begin = tf.maximum(corner - _CHROMA_MARGIN, 0)
-    end = tf.minimum(corner + size + _CHROMA_MARGIN, shape)
-    part = tf.image.decode_and_crop_jpeg(
-        source, tf.concat([begin, end - begin], axis=0), channels=3
-    )
-    return _slice_window(part, tf.concat([corner - begin, size], axis=0))
-
-
-def _is_whole_jpeg(source):
-    # A crop near the top would not notice that the rest of a file is gone,
-    # so a JPEG without its end marker is decoded whole, and found out.
-    start = tf.strings.substr(source, 0, 3)
-    end = tf.strings.substr(source, tf.strings.length(source) - 2, 2)
-    return (start == b"\xff\xd8\xff") & (end == b"\xff\xd9")
-
-
-def _slice_window(image, window):
-    top, left, height, width = tf.unstack(window)
-    return tf.slice(image, [top, left, 0], [height, width, 3])
-
-
-def _shape(source):
-    """Returns height and width, without decoding a JPEG."""
-    if source.dtype != tf.string:
-        return tf.shape(source)[:2]
-    return tf.cond(
-        tf.strings.substr(source, 0, 3) == b"\xff\xd8\xff",
-        lambda: tf.image.extract_jpeg_shape(source)[:2],
-        lambda: tf.shape(decode(source))[:2],
-    )
-
-
 def _random_resized_crop(source, augmentation, draws):
     window = crop_window(
-        _shape(source),
+        images.shape(source),
         draws[:_CROP_DRAWS],
         augmentation.min_crop_area,
         augmentation.crop_aspect,
     )
-    image = read_window(source, window)
-    size = augmentation.image_size
-    return _resize(image, [size, size], augmentation.antialias)
+    image = images.read_window(source, window)
+    return _scaled(image, augmentation)
 
 
 def _pad_crop(source, augmentation, draws):
@@ -304,8 +272,7 @@ def _pad_crop(source, augmentation, draws):
 
 def _whole(source, augmentation, draws):
     del draws
-    size = augmentation.image_size
-    return _resize(decode(source), [size, size], augmentation.antialias)
+    return _scaled(images.decode(source), augmentation)
 
 
 _CROPS = {
@@ -315,8 +282,76 @@ _CROPS = {
 }
 
 
-def _resize(image, size, antialias):
-    return tf.image.resize(image, size, antialias=antialias)
+def _scaled(image, augmentation):
+    size = augmentation.image_size
+    return _resize(
+        image,
+        [size, size],
+        augmentation.antialias,
+        augmentation.interpolation,
+    )
+
+
+def _resize(image, size, antialias, interpolation):
+    image = tf.image.resize(image, size, interpolation, antialias=antialias)
+    # Bicubic interpolation leaves the range at edges.
+    if interpolation == "bicubic":
+        image = tf.clip_by_value(image, 0.0, 255.0)
+    return tf.cast(image, tf.float32)
+
+
+def _with_policy(image, augmentation, key):
+    pixels = tf.cast(tf.round(image), tf.uint8)
+    layers = augmentation.policy_layers
+    draws = tf.random.stateless_uniform(
+        [policies.DRAWS_PER_LAYER * layers], key
+    )
+    if augmentation.policy == "randaugment":
+        pixels = policies.randaugment(
+            pixels, draws, layers, augmentation.policy_magnitude
+        )
+    else:
+        pixels = policies.trivialaugment(
+            pixels, draws[: policies.DRAWS_PER_LAYER]
+        )
+    return tf.cast(pixels, tf.float32)
+
+
+def _erase(image, probability, key):
+    """Fills a rectangle of random area and aspect with the mean colour."""
+    draws = tf.random.stateless_uniform([5], key)
+    low, high = _ERASE_AREA
+    size = tf.cast(tf.shape(image)[:2], tf.float32)
+    area = (low + draws[1] * (high - low)) * size[0] * size[1]
+    low, high = _ERASE_ASPECT
+    ratio = low * (high / low) ** draws[2]
+    sides = tf.round(tf.stack([tf.sqrt(area * ratio), tf.sqrt(area / ratio)]))
+    # torchvision draws again where the rectangle is too large: rare here.
+    sides = tf.minimum(sides, size)
+    corner = tf.floor(draws[3:] * (size - sides + 1))
+    corner = tf.cast(tf.minimum(corner, size - sides), tf.int32)
+    erased = inside(
+        tf.shape(image)[:2], corner, corner + tf.cast(sides, tf.int32)
+    )
+    erased &= draws[0] < probability
+    return tf.where(erased, tf.constant(_ERASE_FILL), image)
+
+
+def inside(shape: tf.Tensor, low: tf.Tensor, high: tf.Tensor) -> tf.Tensor:
+    """Returns where a rectangle is.
+
+    Args:
+      shape: int32 tensor (2,), height and width.
+      low: int32 tensor (2,), its top and left.
+      high: int32 tensor (2,), its bottom and right, no part of it.
+
+    Returns:
+      bool tensor (height, width, 1).
+    """
+    rows, columns = tf.range(shape[0]), tf.range(shape[1])
+    in_rows = (rows >= low[0]) & (rows < high[0])
+    in_columns = (columns >= low[1]) & (columns < high[1])
+    return (in_rows[:, None] & in_columns[None])[..., None]
 
 
 def _pca_lighting(std, key):

@@ -1,8 +1,8 @@
 """Checkpoints: one file each, whole or absent.
 
-A checkpoint is an .npz: the variables of model and optimizer, and the state
-of the run as JSON. The format checks itself (a CRC per array), opens without
-executing anything, and appears under its name only when it is complete.
+A checkpoint is an .npz: arrays by name, and the state of the run as JSON. The
+format checks itself (a CRC per array), opens without executing anything, and
+appears under its name only when it is complete.
 """
 
 import dataclasses
@@ -11,17 +11,26 @@ import json
 import os
 import pathlib
 import zipfile
+from collections.abc import Collection
 from typing import Any
 
-import keras
 import numpy as np
 from absl import logging
 
 _STATE = "state.json"
-_NAME = "epoch-{:05d}.npz"
-_PATTERN = "epoch-*.npz"
+_NAME = "step-{:09d}.npz"
+_PATTERN = "step-*.npz"
+_PARTIAL = ".partial"
 # What reading a torn or overwritten file can raise.
-_TORN = (zipfile.BadZipFile, ValueError, KeyError, OSError, EOFError)
+_TORN = (
+    zipfile.BadZipFile,
+    ValueError,
+    KeyError,
+    TypeError,
+    OSError,
+    EOFError,
+    NotImplementedError,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,15 +39,38 @@ class State:
 
     Args:
       epoch: finished epochs.
-      step: finished steps.
-      best_epoch: epoch with the best top-1 so far.
+      step: finished steps; those beyond the finished epochs belong to the
+        epoch that is under way.
       rows: metrics of every finished epoch.
+      sums: of the epoch under way, as `step.TRAIN_SUMS` names them.
+      train_seconds: time that the epoch under way has taken.
+      averaged: whether all steps of the epoch under way are done, and the
+        statistics of the replicas averaged; its evaluation is missing.
     """
 
     epoch: int = 0
     step: int = 0
-    best_epoch: int = 0
     rows: tuple[dict[str, float], ...] = ()
+    sums: tuple[float, ...] = ()
+    train_seconds: float = 0.0
+    averaged: bool = False
+
+    def to_json(self) -> str:
+        """Returns the fields as a JSON object; floats come back exactly."""
+        return json.dumps(dataclasses.asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> "State":
+        """Returns the state that `to_json` wrote."""
+        fields = json.loads(text)
+        fields["rows"] = tuple(fields["rows"])
+        fields["sums"] = tuple(fields["sums"])
+        return cls(**fields)
+
+    def best_steps(self, count: int) -> list[int]:
+        """Returns the steps after the epochs with the best top-1."""
+        best = sorted(self.rows, key=lambda row: -row["val_top1"])[:count]
+        return [int(row["step"]) for row in best]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,7 +80,7 @@ class Checkpoint:
     Args:
       path: its file.
       state: where the run stood.
-      arrays: variables by name.
+      arrays: what `save` was given.
     """
 
     path: pathlib.Path
@@ -66,13 +98,14 @@ def write_atomically(path: pathlib.Path, contents: bytes) -> None:
     Raises:
       OSError: with the file's name, if it cannot be written.
     """
-    partial = path.with_name(f"{path.name}.partial")
+    partial = path.with_name(path.name + _PARTIAL)
     try:
         with open(partial, "wb") as file:
             file.write(contents)
             file.flush()
             os.fsync(file.fileno())
         os.replace(partial, path)
+        _sync_folder(path.parent)
     except OSError as error:
         partial.unlink(missing_ok=True)
         raise OSError(
@@ -80,41 +113,54 @@ def write_atomically(path: pathlib.Path, contents: bytes) -> None:
         ) from error
 
 
+def _sync_folder(folder):
+    """Makes a rename last through a loss of power."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
 def save(
     folder: pathlib.Path,
-    model: keras.Model,
-    optimizer: keras.optimizers.Optimizer,
+    arrays: dict[str, np.ndarray],
     state: State,
     keep: int,
+    keep_best: int = 1,
 ) -> pathlib.Path:
     """Writes a checkpoint and removes those no longer wanted.
 
     Args:
       folder: the checkpoints of the run.
-      model: the model.
-      optimizer: its optimizer.
+      arrays: values by name.
       state: where the run stands.
-      keep: how many of the newest to keep, beside the best.
+      keep: how many of the newest to keep.
+      keep_best: how many of the best epochs to keep beside them.
 
     Returns:
       The file.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    arrays = {
-        name: _value(variable)
-        for name, variable in _variables(model, optimizer).items()
-    }
-    text = json.dumps(dataclasses.asdict(state))
-    arrays[_STATE] = np.frombuffer(text.encode(), np.uint8)
+    text = np.frombuffer(state.to_json().encode(), np.uint8)
     buffer = io.BytesIO()
-    np.savez(buffer, **arrays)
-    path = folder / _NAME.format(state.epoch)
+    np.savez(buffer, **arrays, **{_STATE: text})
+    path = folder / _NAME.format(state.step)
     write_atomically(path, buffer.getbuffer())
-    wanted = {path, folder / _NAME.format(state.best_epoch)}
-    wanted |= set(_paths(folder)[-keep:])
-    for old in set(_paths(folder)) - wanted:
-        old.unlink()
+    _remove_unwanted(path, keep, state.best_steps(keep_best))
     return path
+
+
+def _remove_unwanted(newest_path, keep, best_steps: Collection[int]):
+    folder = newest_path.parent
+    paths = _paths(folder)
+    # Later ones could not be read, or the run would have begun there.
+    kept = paths[: paths.index(newest_path) + 1][-keep:]
+    wanted = {*kept, *(folder / _NAME.format(step) for step in best_steps)}
+    # What a killed process had begun to write goes too.
+    begun = folder.glob(f"*{_PARTIAL}")
+    for old in {*paths, *begun} - wanted:
+        old.unlink()
 
 
 def newest(folder: pathlib.Path) -> Checkpoint | None:
@@ -149,63 +195,22 @@ def newest(folder: pathlib.Path) -> Checkpoint | None:
     return None
 
 
-def restore(
-    checkpoint: Checkpoint,
-    model: keras.Model,
-    optimizer: keras.optimizers.Optimizer,
-) -> None:
-    """Sets all variables from a checkpoint.
-
-    Raises:
-      ValueError: if it is of another model or optimizer.
-    """
-    variables = _variables(model, optimizer)
-    arrays = checkpoint.arrays
-    unmatched = sorted(set(variables) ^ set(arrays)) + [
-        f"{name} {arrays[name].shape} for {tuple(variable.shape)}"
-        for name, variable in variables.items()
-        if name in arrays and arrays[name].shape != tuple(variable.shape)
-    ]
-    if unmatched:
-        raise ValueError(
-            "The checkpoint is of another model. Received: "
-            f"{checkpoint.path}, {len(unmatched)} variables do not match, "
-            f"such as {unmatched[0]}"
-        )
-    for name, variable in variables.items():
-        variable.assign(arrays[name])
+def newest_name(folder: pathlib.Path) -> str:
+    """Returns the newest checkpoint's file, "none" if there is none."""
+    paths = _paths(folder)
+    return str(paths[-1]) if paths else "none"
 
 
 def _paths(folder):
     return sorted(folder.glob(_PATTERN))
 
 
-def _read(path):
+def _read(path) -> Checkpoint:
     # Opened here, as NumPy leaves a file open that it cannot read.
     with (
         open(path, "rb") as file,
         np.load(file, allow_pickle=False) as stored,
     ):
-        arrays = {name: stored[name] for name in stored.files}
-    values = json.loads(arrays.pop(_STATE).tobytes())
-    values["rows"] = tuple(values["rows"])
-    return Checkpoint(path, State(**values), arrays)
-
-
-def _variables(model, optimizer) -> dict[str, Any]:
-    """Returns all variables under names that repeat in every process.
-
-    Keras's own paths count the objects made so far; layer names and the
-    order within a layer and an optimizer do not.
-    """
-    named = {}
-    for layer in model.layers:
-        for index, variable in enumerate(layer.variables):
-            named[f"model/{layer.name}/{index}_{variable.name}"] = variable
-    for index, variable in enumerate(optimizer.variables):
-        named[f"optimizer/{index:05d}_{variable.name}"] = variable
-    return named
-
-
-def _value(variable):
-    return np.asarray(keras.ops.convert_to_numpy(variable.value))
+        arrays: dict[str, Any] = {name: stored[name] for name in stored.files}
+    state = State.from_json(arrays.pop(_STATE).tobytes())
+    return Checkpoint(path, state, arrays)

@@ -13,15 +13,35 @@ from typing import Any
 from keras_regnet import errors
 
 STRATEGIES = ("mirrored", "one_device", "multi_worker", "tpu")
-OPTIMIZERS = ("sgd", "adamw")
-SCHEDULES = ("cosine", "constant")
+# All of Keras's, by their lower-case names.
+OPTIMIZERS = (
+    "sgd",
+    "adadelta",
+    "adafactor",
+    "adagrad",
+    "adam",
+    "adamax",
+    "adamw",
+    "ftrl",
+    "lamb",
+    "lion",
+    "muon",
+    "nadam",
+    "rmsprop",
+)
+SCHEDULES = ("cosine", "step", "exponential", "polynomial", "constant")
+LOSSES = ("cross_entropy", "binary_cross_entropy")
+POLICIES = ("none", "randaugment", "trivialaugment")
+INTERPOLATIONS = ("bilinear", "bicubic", "area")
 AUGMENTATIONS = ("auto", "random_resized_crop", "pad_crop", "none")
 CROP_ASPECTS = ("uniform_swapped", "log_uniform")
+COLLECTIVES = ("auto", "ring", "nccl")
 PRECISIONS = ("float32", "mixed_float16", "mixed_bfloat16")
 MIN_IMAGE_SIZE = 32
 
-# A run is the same run if these differ: where it is kept, how long it goes on.
-_FREE_TO_CHANGE = ("workdir", "epochs")
+# A run is the same run if these differ: where it is kept and computed, and how
+# long it goes on.
+_FREE_TO_CHANGE = ("workdir", "epochs", "worker_hosts", "task_index")
 
 
 def _field(default: Any, meaning: str) -> Any:
@@ -45,6 +65,17 @@ class TrainConfig:
         0, "Logical CPU devices that stand in for GPUs; 0 uses what there is."
     )
     tpu: str = _field("", "Name or address of the TPU, for --strategy=tpu.")
+    worker_hosts: str = _field(
+        "",
+        "For --strategy=multi_worker without TF_CONFIG: host:port of every "
+        "worker, separated by commas, the chief's first.",
+    )
+    task_index: int = _field(
+        0, "Which of --worker_hosts this process is, counted from 0."
+    )
+    collectives: str = _field(
+        "auto", "How workers sum gradients: auto, ring or nccl."
+    )
     recipe: str = _field("quickstart", "Recipe that gives the defaults.")
     workdir: str = _field("", "Run folder; default runs/<recipe>.")
     seed: int = _field(0, "Seed of initial weights, order and augmentation.")
@@ -71,6 +102,12 @@ class TrainConfig:
     sync_bn: bool = _field(
         False, "Batch norm over the global batch, not per replica."
     )
+    frozen_stages: int = _field(
+        0, "Stages that keep their weights, the stem with them; 0 for none."
+    )
+    frozen_bn: bool = _field(
+        False, "Batch norm keeps its weights and statistics."
+    )
     precision: str = _field(
         "float32", "float32, mixed_float16 or mixed_bfloat16."
     )
@@ -79,10 +116,39 @@ class TrainConfig:
     dataset: str = _field(
         "digits",
         "digits, synthetic, folder:PATH (train/ and val/ with one folder per "
-        "class) or the name of a tensorflow-datasets classification set.",
+        "class), shards:PATH (what make_shards.py wrote), arrays:PATH.npz or "
+        "the name of a tensorflow-datasets classification set.",
     )
     data_dir: str = _field("", "Where tensorflow-datasets keeps its files.")
+    num_train_examples: int = _field(
+        0, "Train on so many images of the set, drawn by the seed; 0 for all."
+    )
+    balanced_subset: bool = _field(
+        False, "Draw num_train_examples from all classes alike."
+    )
+    val_share: float = _field(
+        0.0,
+        "Share of every class held out of the training images for "
+        "evaluation, in place of the set's own evaluation images.",
+    )
+    cache: bool = _field(
+        False, "Hold the image files in memory, whatever their size."
+    )
+    skip_bad_images: bool = _field(
+        False,
+        "Read all files before the run, and count and leave out those that "
+        "are no images, in place of an error.",
+    )
     image_size: int = _field(224, "Side of the training images in pixels.")
+    eval_image_size: int = _field(
+        0, "Side of the evaluation images; 0 for that of training."
+    )
+    eval_crop_share: float = _field(
+        224 / 256, "Evaluation sees this share of the shorter side."
+    )
+    interpolation: str = _field(
+        "bilinear", "How images are scaled: bilinear, bicubic or area."
+    )
     augmentation: str = _field(
         "auto",
         "random_resized_crop, pad_crop or none; auto is pad_crop for sets of "
@@ -104,19 +170,73 @@ class TrainConfig:
         False, "Average over source pixels where resizing makes smaller."
     )
 
+    auto_augment: str = _field(
+        "none", "Policy: none, randaugment or trivialaugment."
+    )
+    randaugment_layers: int = _field(2, "Operations per image.")
+    randaugment_magnitude: float = _field(
+        9.0, "Their strength, of 0 to 30 (trivialaugment draws it)."
+    )
+    random_erasing: float = _field(
+        0.0, "Share of the training images in which a rectangle is erased."
+    )
+    mixup_alpha: float = _field(
+        0.0, "Beta distribution of mixup's weights; 0 for no mixup."
+    )
+    cutmix_alpha: float = _field(
+        0.0, "Beta distribution of CutMix's areas; 0 for no CutMix."
+    )
+    mix_probability: float = _field(
+        1.0, "Share of batches that are mixed, where either is on."
+    )
+    repeated_augmentation: int = _field(
+        1, "Times an image is in a batch, augmented anew."
+    )
+
     # How long and how fast.
     epochs: int = _field(100, "Passes over the training images.")
     global_batch_size: int = _field(
         1024, "Images per step, summed over replicas."
     )
-    optimizer: str = _field("sgd", "sgd (momentum 0.9, Nesterov) or adamw.")
+    optimizer: str = _field("sgd", "sgd (Nesterov), or any other of Keras's.")
+    momentum: float = _field(0.9, "Of sgd, rmsprop and muon.")
+    rate_in_velocity: bool = _field(
+        True, "sgd: v = mv - lr g as in Keras; if not, v = mv + g, w -= lr v."
+    )
+    optimizer_arguments: str = _field(
+        "", "More for Keras's optimizer, such as beta_2=0.95,epsilon=1e-6."
+    )
+    layer_decay: float = _field(
+        1.0, "lr of each block, as a share of that of the block after it."
+    )
+    head_epochs: float = _field(
+        0.0, "Epochs in which only the classifier is trained, at the start."
+    )
     base_learning_rate: float = _field(
         0.1, "Learning rate per `base_batch_size` images of the batch."
     )
     base_batch_size: int = _field(
         128, "lr = base_learning_rate * global_batch_size / this."
     )
-    schedule: str = _field("cosine", "cosine (half period) or constant.")
+    schedule: str = _field(
+        "cosine", "cosine, step, exponential, polynomial or constant."
+    )
+    decay_every: str = _field(
+        "30epochs",
+        "step and exponential: length after which lr has been multiplied by "
+        "decay_factor, in epochs, steps or examples.",
+    )
+    milestones: str = _field(
+        "", "step: lengths at which lr falls, as 30epochs,60epochs."
+    )
+    decay_factor: float = _field(0.1, "step and exponential: see above.")
+    polynomial_power: float = _field(1.0, "polynomial: 1 is a straight line.")
+    final_rate_share: float = _field(
+        0.0, "cosine and polynomial: share of lr that is left at the end."
+    )
+    warmup: str = _field(
+        "", "Length in place of warmup_epochs: 500steps, 1e6examples, 2epochs."
+    )
     warmup_epochs: float = _field(5.0, "Epochs of rising learning rate.")
     warmup_factor: float = _field(
         0.1, "Share of the learning rate at which warm-up begins."
@@ -126,7 +246,7 @@ class TrainConfig:
     )
     weight_decay: float = _field(
         5e-5,
-        "L2 added to the gradient for sgd; decoupled for adamw.",
+        "L2 added to the gradient for sgd; decoupled for all others.",
     )
     decay_norm_and_bias: bool = _field(
         True, "Decay batch norm and biases too, not only kernels."
@@ -135,6 +255,25 @@ class TrainConfig:
         0.0, "Largest global norm of the gradient; 0 for no limit."
     )
     label_smoothing: float = _field(0.0, "Weight of the uniform target.")
+    loss: str = _field(
+        "cross_entropy", "cross_entropy (softmax) or binary_cross_entropy."
+    )
+    precise_bn_images: int = _field(
+        0, "Training images that batch norm is measured on before evaluation."
+    )
+    accumulation_steps: int = _field(
+        1,
+        "Parts in which each replica computes its share of a step, one after "
+        "the other, to save memory; batch norm sees a part at a time.",
+    )
+    ema_decay: float = _field(
+        0.0,
+        "Share that the averaged weights keep at each step; they are what is "
+        "evaluated and exported. 0 averages nothing.",
+    )
+    jit_compile: bool = _field(
+        False, "Compile the forward and backward pass with XLA."
+    )
 
     # The run.
     log_seconds: float = _field(
@@ -148,6 +287,17 @@ class TrainConfig:
     checkpoints_to_keep: int = _field(
         2, "Newest checkpoints kept, beside the best."
     )
+    best_checkpoints_to_keep: int = _field(
+        1, "Checkpoints of the best epochs kept, beside the newest."
+    )
+    checkpoint_seconds: float = _field(
+        600.0,
+        "Longest time between checkpoints, roughly; 0 for none within an "
+        "epoch. There is always one at its end.",
+    )
+    checkpoint_steps: int = _field(
+        0, "Steps between checkpoints; 0 goes by the time alone."
+    )
 
     def __post_init__(self):
         _check_types(self)
@@ -160,6 +310,16 @@ class TrainConfig:
             self.base_learning_rate
             * self.global_batch_size
             / self.base_batch_size
+        )
+
+    def evaluation_size(self) -> int:
+        """Returns the side of the evaluation images."""
+        return self.eval_image_size or self.image_size
+
+    def mixes(self) -> bool:
+        """Returns whether batches are mixed, so that labels are soft."""
+        return bool(
+            self.mix_probability and (self.mixup_alpha or self.cutmix_alpha)
         )
 
     def to_json(self) -> str:
@@ -209,10 +369,29 @@ def _check_names(config: TrainConfig) -> None:
         ("schedule", SCHEDULES),
         ("augmentation", AUGMENTATIONS),
         ("crop_aspect", CROP_ASPECTS),
+        ("collectives", COLLECTIVES),
         ("precision", PRECISIONS),
+        ("loss", LOSSES),
+        ("auto_augment", POLICIES),
+        ("interpolation", INTERPOLATIONS),
     ):
         if getattr(config, name) not in allowed:
             raise errors.unknown_value(name, getattr(config, name), allowed)
+
+
+def _check_batch(config: TrainConfig) -> None:
+    if config.global_batch_size % config.repeated_augmentation:
+        raise ValueError(
+            "`global_batch_size` must be divisible by "
+            "`repeated_augmentation`. Received: global_batch_size="
+            f"{config.global_batch_size}, repeated_augmentation="
+            f"{config.repeated_augmentation}"
+        )
+    if 0 < config.eval_image_size < MIN_IMAGE_SIZE:
+        raise ValueError(
+            f"`eval_image_size` must be 0 or at least {MIN_IMAGE_SIZE}. "
+            f"Received: eval_image_size={config.eval_image_size}"
+        )
 
 
 def _check_ranges(config: TrainConfig) -> None:
@@ -229,6 +408,20 @@ def _check_ranges(config: TrainConfig) -> None:
         "pca_lighting_std": 0,
         "base_learning_rate": 0,
         "checkpoints_to_keep": 1,
+        "frozen_stages": 0,
+        "num_train_examples": 0,
+        "randaugment_layers": 1,
+        "mixup_alpha": 0,
+        "cutmix_alpha": 0,
+        "repeated_augmentation": 1,
+        "head_epochs": 0,
+        "polynomial_power": 0,
+        "precise_bn_images": 0,
+        "best_checkpoints_to_keep": 0,
+        "checkpoint_seconds": 0,
+        "checkpoint_steps": 0,
+        "accumulation_steps": 1,
+        "task_index": 0,
     }
     for name, low in at_least.items():
         # Not `value < low`: nan is wrong too.
@@ -237,12 +430,23 @@ def _check_ranges(config: TrainConfig) -> None:
                 f"`{name}` must be finite and at least {low}. "
                 f"Received: {name}={getattr(config, name)}"
             )
+    _check_batch(config)
     for name, low, high in (
         ("dropout_rate", 0, 0.99),
         ("drop_path_rate", 0, 0.99),
         ("label_smoothing", 0, 0.99),
+        ("ema_decay", 0, 0.999999),
         ("warmup_factor", 0, 1),
         ("min_crop_area", 0.001, 1),
+        ("eval_crop_share", 0.1, 1),
+        ("val_share", 0, 0.9),
+        ("randaugment_magnitude", 0, 30),
+        ("random_erasing", 0, 1),
+        ("mix_probability", 0, 1),
+        ("momentum", 0, 0.9999),
+        ("layer_decay", 0.01, 1),
+        ("decay_factor", 0, 1),
+        ("final_rate_share", 0, 1),
         ("seed", 0, 2**31 - 1),
     ):
         if not low <= getattr(config, name) <= high:

@@ -13,9 +13,11 @@ import tensorflow as tf
 
 from training import augment
 from training import config as train_config
-from training.datasets import DataSet
-from training.datasets import Split
-from training.datasets import Stream
+from training.mixing import mix
+from training.mixing import Mixing
+from training.splits import DataSet
+from training.splits import Split
+from training.splits import Stream
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,6 +76,32 @@ def training_order(
     )
 
 
+def example_at(
+    split: Split,
+    config: train_config.TrainConfig,
+    epoch: tf.Tensor,
+    place: tf.Tensor,
+) -> tf.Tensor:
+    """Returns the index of the example at a place, repetitions counted.
+
+    The repetitions of an image are as far apart within its batch as can be,
+    so that they reach different replicas.
+
+    Args:
+      split: the training split.
+      config: `seed`, `global_batch_size`, `repeated_augmentation` are read.
+      epoch: int64 scalar.
+      place: int64 scalar in [0, steps * global_batch_size).
+
+    Returns:
+      int64 scalar.
+    """
+    batch = config.global_batch_size
+    distinct = batch // config.repeated_augmentation
+    place = place // batch * distinct + place % batch % distinct
+    return training_order(split, config.seed, epoch, place)
+
+
 def train_pipeline(
     data: DataSet,
     config: train_config.TrainConfig,
@@ -81,6 +109,10 @@ def train_pipeline(
     share: Share | None = None,
 ) -> tf.data.Dataset:
     """Returns batches of images and labels from a step to the run's end.
+
+    With `repeated_augmentation` r, a batch holds one r-th as many images,
+    each r times and augmented anew, so that an epoch of as many steps sees
+    one r-th of the set.
 
     Args:
       data: the set; its training split is used.
@@ -90,7 +122,8 @@ def train_pipeline(
 
     Returns:
       A dataset of float32 images (batch, size, size, 3) and int32 labels
-      (batch,), one element per replica and step.
+      (batch,), or float32 targets (batch, classes) where batches are mixed;
+      one element per replica and step.
     """
     share = share or Share(batch_size=config.global_batch_size)
     augmentation = augment.Augmentation.from_config(config, data.small_images)
@@ -99,12 +132,20 @@ def train_pipeline(
         image = augment.train_image(
             source, augmentation, config.seed, epoch, place
         )
+        if config.mixes():
+            return image, label, epoch, place
         return image, label
 
     make = _drawn if isinstance(data.train, Split) else _streamed
-    return _batched(
-        make(data.train, config, start_step, share, augmented), share
-    )
+    examples = make(data.train, config, start_step, share, augmented)
+    if not config.mixes():
+        return _batched(examples, share)
+    mixing = Mixing.from_config(config, len(data.class_names))
+
+    def mixed(images, labels, epochs, places):
+        return mix(images, labels, mixing, config.seed, epochs[0], places[0])
+
+    return _batched(examples, share, mixed)
 
 
 def _drawn(split, config, start_step, share, augmented):
@@ -115,7 +156,7 @@ def _drawn(split, config, start_step, share, augmented):
     def example(position):
         epoch = position // places_per_epoch
         place = position % places_per_epoch
-        index = training_order(split, config.seed, epoch, place)
+        index = example_at(split, config, epoch, place)
         return augmented(epoch, place, *split.read(index))
 
     positions = _positions(
@@ -127,11 +168,20 @@ def _drawn(split, config, start_step, share, augmented):
 def _streamed(stream, config, start_step, share, augmented):
     """Returns the training examples of a share of a Stream."""
     batch, steps = config.global_batch_size, steps_per_epoch(stream, config)
+    repeats = config.repeated_augmentation
 
     def of_epoch(epoch):
         key = tf.stack([tf.cast(config.seed, tf.int64), epoch])
-        examples = stream.examples(key).take(steps * batch).enumerate()
-        return examples.map(
+        examples = stream.examples(key).take(steps * batch // repeats)
+        if repeats > 1:
+            examples = examples.batch(batch // repeats).flat_map(
+                lambda *block: (
+                    tf.data.Dataset.from_tensors(block)
+                    .repeat(repeats)
+                    .unbatch()
+                )
+            )
+        return examples.enumerate().map(
             lambda place, example: (epoch, place, *example),
             tf.data.AUTOTUNE,
         )
@@ -170,7 +220,12 @@ def eval_pipeline(
 
     def prepared(position, source, label):
         image = augment.eval_image(
-            source, config.image_size, data.small_images, config.antialias
+            source,
+            config.evaluation_size(),
+            data.small_images,
+            config.antialias,
+            config.eval_crop_share,
+            config.interpolation,
         )
         weight = tf.cast(position < split.num_examples, tf.float32)
         return image, label, weight
@@ -247,11 +302,10 @@ def _positions(start_step, end_step, global_batch_size, share):
     return tf.data.Dataset.range(start_step, end_step).flat_map(of_step)
 
 
-def _batched(examples, share):
+def _batched(examples, share, change=None):
     options = tf.data.Options()
     options.deterministic = True
-    return (
-        examples.batch(share.batch_size, drop_remainder=True)
-        .prefetch(tf.data.AUTOTUNE)
-        .with_options(options)
-    )
+    batches = examples.batch(share.batch_size, drop_remainder=True)
+    if change:
+        batches = batches.map(change, tf.data.AUTOTUNE)
+    return batches.prefetch(tf.data.AUTOTUNE).with_options(options)

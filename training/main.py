@@ -92,7 +92,8 @@ def config_from_flags() -> train_config.TrainConfig:
         for name, flag in _FIELDS.items()
         if flag.value is not None
     }
-    config = recipes.get(given.get("recipe", recipes.NAMES[0]))
+    recipe = given.get("recipe", recipes.NAMES[0])
+    config = recipes.get(recipe, given.get("variant", ""))
     config = dataclasses.replace(config, **given)
     workdir = config.workdir or str(pathlib.Path("runs") / config.recipe)
     return dataclasses.replace(config, workdir=workdir)
@@ -128,7 +129,8 @@ def _is_the_users(error: Exception) -> bool:
     TensorFlow or Keras is unexpected and keeps its traceback.
     """
     if isinstance(error, OSError):
-        return error.filename is not None
+        named = error.filename is not None
+        return named or isinstance(error, ConnectionError)
     *_, last = traceback.walk_tb(error.__traceback__)
     path = pathlib.Path(last[0].f_code.co_filename).resolve()
     package = pathlib.Path(keras_regnet.__file__).resolve().parent

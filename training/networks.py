@@ -2,6 +2,7 @@
 
 import dataclasses
 import pathlib
+import re
 
 import h5py
 import keras
@@ -17,6 +18,7 @@ Network = keras_regnet.RegNetConfig | keras_regnet.AnyNetConfig
 LayerWeights = dict[str, list[np.ndarray]]
 
 HEAD = "head_fc"
+_STAGE = re.compile(r"stage(\d+)_")
 
 # Not published, made for small images: their names are the multiply-adds at
 # 32 pixels. Stages of 1, 3, 3 blocks and 24, 56, 120 channels; and of 1, 2, 3
@@ -101,9 +103,13 @@ def build(
       classes: number of classes.
 
     Returns:
-      A model from RGB in 0..255 of any size to probabilities.
+      A model from RGB in 0..255 of any size to probabilities, with the
+      layers frozen that the configuration freezes.
+
+    Raises:
+      ValueError: if more stages are to be frozen than there are.
     """
-    return keras_regnet.build(
+    model = keras_regnet.build(
         network,
         input_shape=(None, None, 3),
         classes=classes,
@@ -113,6 +119,30 @@ def build(
         zero_init_last_gamma=config.zero_init_last_gamma,
         synchronized_bn=config.sync_bn,
     )
+    _freeze(model, config)
+    return model
+
+
+def _freeze(model, config):
+    """Makes layers keep their weights, batch norm its statistics too."""
+    stages = {found[1] for found in map(_stage_of, model.layers) if found}
+    if config.frozen_stages > len(stages):
+        raise ValueError(
+            f"`frozen_stages` must be at most {len(stages)}, the number of "
+            f"stages. Received: frozen_stages={config.frozen_stages}"
+        )
+    for layer in model.layers:
+        stage = _stage_of(layer)
+        early = layer.name.startswith("stem") or (
+            stage and int(stage[1]) <= config.frozen_stages
+        )
+        is_bn = isinstance(layer, keras.layers.BatchNormalization)
+        if (config.frozen_stages and early) or (config.frozen_bn and is_bn):
+            layer.trainable = False
+
+
+def _stage_of(layer):
+    return _STAGE.match(layer.name)
 
 
 def layer_weights(model: keras.Model) -> LayerWeights:

@@ -1,92 +1,42 @@
-"""Learning-rate schedule and Keras optimizer of a run."""
+"""The Keras optimizer of a run, with rates and decay per variable."""
 
-import math
+import ast
+import functools
+import re
+from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Any
 
 import keras
 import tensorflow as tf
 
 from training import config as train_config
+from training import networks
+from training import schedules
 
-_MOMENTUM = 0.9
+# What `loop` and the tests know under this module's name.
+EpochSchedule = schedules.EpochSchedule
+schedule = schedules.make
 
-
-@keras.saving.register_keras_serializable(package="keras_regnet_training")
-class EpochSchedule(keras.optimizers.schedules.LearningRateSchedule):
-    """A schedule in epochs, as a pure function of the step.
-
-    The rate is peak * decay(e) * warmup(e) at epoch e, which is a fraction,
-    or with `per_epoch` a whole number:
-      decay(e) = (1 + cos(pi * e / epochs)) / 2, or 1 for "constant";
-      warmup(e) = warmup_factor * (1 - a) + a with a = e / warmup_epochs, and
-      1 after that.
-
-    Args:
-      peak: learning rate at e = 0, warm-up aside.
-      kind: "cosine" or "constant".
-      epochs: length of the run.
-      steps_per_epoch: steps.
-      warmup_epochs: length of the warm-up.
-      warmup_factor: share at its beginning.
-      per_epoch: whether the rate is held for an epoch.
-    """
-
-    def __init__(
-        self,
-        peak: float,
-        kind: str,
-        epochs: int,
-        steps_per_epoch: int,
-        warmup_epochs: float = 0.0,
-        warmup_factor: float = 0.0,
-        per_epoch: bool = False,
-    ):
-        self.peak = peak
-        self.kind = kind
-        self.epochs = epochs
-        self.steps_per_epoch = steps_per_epoch
-        self.warmup_epochs = warmup_epochs
-        self.warmup_factor = warmup_factor
-        self.per_epoch = per_epoch
-
-    def __call__(self, step: Any) -> tf.Tensor:
-        """Returns the float32 learning rate of a step."""
-        step = tf.cast(step, tf.int64)
-        # In integers first: float32 cannot count a long run's steps.
-        epoch = tf.cast(step // self.steps_per_epoch, tf.float32)
-        if not self.per_epoch:
-            within = tf.cast(step % self.steps_per_epoch, tf.float32)
-            epoch += within / self.steps_per_epoch
-        rate = self.peak * self._decay(epoch)
-        if self.warmup_epochs:
-            done = tf.minimum(epoch / self.warmup_epochs, 1.0)
-            rate *= self.warmup_factor * (1 - done) + done
-        return rate
-
-    def _decay(self, epoch):
-        if self.kind == "constant":
-            return tf.ones_like(epoch)
-        done = tf.minimum(epoch / self.epochs, 1.0)
-        return 0.5 * (1 + tf.cos(math.pi * done))
-
-    def get_config(self) -> dict[str, Any]:
-        """Returns the arguments."""
-        return dict(vars(self))
-
-
-def schedule(
-    config: train_config.TrainConfig, steps_per_epoch: int
-) -> EpochSchedule:
-    """Returns the learning-rate schedule of a run."""
-    return EpochSchedule(
-        peak=config.learning_rate(),
-        kind=config.schedule,
-        epochs=config.epochs,
-        steps_per_epoch=steps_per_epoch,
-        warmup_epochs=config.warmup_epochs,
-        warmup_factor=config.warmup_factor,
-        per_epoch=config.per_epoch_schedule,
+_CLASSES = {
+    name: getattr(keras.optimizers, cls)
+    for name, cls in (
+        ("adadelta", "Adadelta"),
+        ("adafactor", "Adafactor"),
+        ("adagrad", "Adagrad"),
+        ("adam", "Adam"),
+        ("adamax", "Adamax"),
+        ("adamw", "AdamW"),
+        ("ftrl", "Ftrl"),
+        ("lamb", "Lamb"),
+        ("lion", "Lion"),
+        ("muon", "Muon"),
+        ("nadam", "Nadam"),
+        ("rmsprop", "RMSprop"),
     )
+}
+_WITH_MOMENTUM = ("rmsprop", "muon")
+_BLOCK = re.compile(r"stage(\d+)_block(\d+)_")
 
 
 def decayed(
@@ -102,17 +52,51 @@ def decayed(
     return [v for v in variables if v.name == "kernel"]
 
 
+def layer_scales(
+    variables: Sequence[keras.Variable], layer_decay: float
+) -> list[float]:
+    """Returns the share of the learning rate that each variable gets.
+
+    The head's is 1; that of each block, and of the stem, is `layer_decay`
+    times that of the one behind it.
+
+    Source:
+      ELECTRA (arXiv 2003.10555), BEiT (arXiv 2106.08254).
+    """
+    places = [_place(variable.path) for variable in variables]
+    order = sorted(set(places), reverse=True)
+    return [layer_decay ** order.index(place) for place in places]
+
+
+def _place(path):
+    """Returns where a variable stands: (stage, block), head last."""
+    if path.startswith("stem"):
+        return (0, 0)
+    found = _BLOCK.match(path)
+    # There are never so many stages.
+    return (int(found[1]), int(found[2])) if found else (10**6, 0)
+
+
 @keras.saving.register_keras_serializable(package="keras_regnet_training")
 class SGD(keras.optimizers.SGD):
-    """SGD with momentum as PyTorch has it, one operation per variable.
+    """`keras.optimizers.SGD` with momentum, one operation per variable.
 
-    Config and variables are those of `keras.optimizers.SGD`. At a constant
-    rate the results are too; where the rate changes, Keras's velocity, which
-    holds steps, goes on at the old rate, and that of the paper's code, which
-    holds gradients, at the new one. A warm-up shows it: the losses of the
-    two are percents apart within an epoch. (Keras also passes over memory
-    eight times for what is read and written once here.)
+    Config, variables and results are those of `keras.optimizers.SGD`, which
+    passes over memory eight times for what is read and written once here.
+
+    Args:
+      *arguments: as for `keras.optimizers.SGD`.
+      rate_in_velocity: v = momentum * v - rate * g and w += v, Keras's form;
+        if not, v = momentum * v + g and w -= rate * v, PyTorch's and the
+        paper's. The two differ where the rate changes.
+      **named: as for `keras.optimizers.SGD`.
     """
+
+    def __init__(
+        self, *arguments: Any, rate_in_velocity: bool = True, **named: Any
+    ):
+        super().__init__(*arguments, **named)
+        self.rate_in_velocity = rate_in_velocity
 
     def update_step(self, gradient, variable, learning_rate):
         """Updates the variable and its velocity; see Keras's optimizer."""
@@ -120,7 +104,12 @@ class SGD(keras.optimizers.SGD):
             super().update_step(gradient, variable, learning_rate)
             return
         velocity = self.momentums[self._get_variable_index(variable)]
-        tf.raw_ops.ResourceApplyMomentum(
+        operation = (
+            tf.raw_ops.ResourceApplyKerasMomentum
+            if self.rate_in_velocity
+            else tf.raw_ops.ResourceApplyMomentum
+        )
+        operation(
             var=variable.handle,
             accum=velocity.value.handle,
             lr=tf.cast(learning_rate, variable.dtype),
@@ -128,6 +117,41 @@ class SGD(keras.optimizers.SGD):
             momentum=tf.cast(self.momentum, variable.dtype),
             use_nesterov=self.nesterov,
         )
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the arguments."""
+        return {
+            **super().get_config(),
+            "rate_in_velocity": self.rate_in_velocity,
+        }
+
+
+@functools.cache
+def _per_variable(cls):
+    """Returns an optimizer class with rates and decay of each variable."""
+
+    class PerVariable(cls):
+        """Sets `scales`, `decays` and `waits`, in the variables' order.
+
+        A variable's rate is that of the schedule times its scale, and 0 in
+        its first steps where it waits. Decoupled decay goes with that rate;
+        Keras's own knows one rate for all.
+        """
+
+        def set_up(self, scales, decays, waits):
+            self.scales, self.decays, self.waits = scales, decays, waits
+
+        def update_step(self, gradient, variable, learning_rate):
+            index = self._get_variable_index(variable)
+            rate = tf.cast(learning_rate * self.scales[index], variable.dtype)
+            if self.waits[index]:
+                done = self.iterations >= self.waits[index]
+                rate *= tf.cast(done, rate.dtype)
+            if self.decays[index]:
+                variable.assign_sub(variable * (rate * self.decays[index]))
+            super().update_step(gradient, variable, rate)
+
+    return PerVariable
 
 
 def make(
@@ -147,19 +171,73 @@ def make(
 
     Returns:
       A Keras optimizer, with loss scaling for mixed_float16.
+
+    Raises:
+      ValueError: if `optimizer_arguments` are not the optimizer's.
     """
-    rate = schedule(config, steps_per_epoch)
-    if config.optimizer == "adamw":
-        optimizer = keras.optimizers.AdamW(
-            rate, weight_decay=config.weight_decay
-        )
-        keep = {id(v) for v in decayed(config, variables)}
-        excluded = [v for v in variables if id(v) not in keep]
-        if excluded:
-            optimizer.exclude_from_weight_decay(var_list=excluded)
-    else:
-        optimizer = SGD(rate, momentum=_MOMENTUM, nesterov=True)
+    cls, arguments = _class_and_arguments(config)
+    settings = _settings(config, steps_per_epoch, variables)
+    differ = any(scale != 1 for scale in settings["scales"]) or any(
+        (*settings["decays"], *settings["waits"])
+    )
+    if differ:
+        cls = _per_variable(cls)
+    rate = schedules.make(config, steps_per_epoch)
+    try:
+        optimizer = cls(rate, **arguments)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            "`optimizer_arguments` must be arguments of Keras's optimizer. "
+            f"Received: optimizer={config.optimizer!r}, optimizer_arguments="
+            f"{config.optimizer_arguments!r} ({error})"
+        ) from error
+    # AdamW insists on some decay of its own.
+    optimizer.weight_decay = None
+    if differ:
+        optimizer.set_up(**settings)
     if config.precision == "mixed_float16":
         optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
     optimizer.build(variables)
     return optimizer
+
+
+def _class_and_arguments(config) -> tuple[type, Mapping[str, Any]]:
+    given = _parse_arguments(config.optimizer_arguments)
+    if config.optimizer == "sgd":
+        arguments = {
+            "momentum": config.momentum,
+            "nesterov": True,
+            "rate_in_velocity": config.rate_in_velocity,
+        }
+        return SGD, {**arguments, **given}
+    arguments = {}
+    if config.optimizer in _WITH_MOMENTUM:
+        arguments["momentum"] = config.momentum
+    if config.optimizer == "muon":
+        arguments["adam_weight_decay"] = 0.0
+    return _CLASSES[config.optimizer], {**arguments, **given}
+
+
+def _parse_arguments(text):
+    """Returns {"beta_2": 0.95} for "beta_2=0.95"."""
+    try:
+        call = ast.parse(f"f({text})", mode="eval").body
+        return {k.arg: ast.literal_eval(k.value) for k in call.keywords}
+    except (SyntaxError, ValueError) as error:
+        raise ValueError(
+            "`optimizer_arguments` must be written as name=value,name=value. "
+            f"Received: optimizer_arguments={text!r}"
+        ) from error
+
+
+def _settings(config, steps_per_epoch, variables):
+    decay = config.weight_decay if config.optimizer != "sgd" else 0.0
+    keep = {id(v) for v in decayed(config, variables)}
+    wait = round(config.head_epochs * steps_per_epoch)
+    return {
+        "scales": layer_scales(variables, config.layer_decay),
+        "decays": [decay * (id(v) in keep) for v in variables],
+        "waits": [
+            0 if v.path.startswith(networks.HEAD) else wait for v in variables
+        ],
+    }

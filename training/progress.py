@@ -1,78 +1,128 @@
 """How fast a run is, how far it is, and how long it will take."""
 
+import os
+import resource
 import time
 from collections.abc import Sequence
 
+import tensorflow as tf
 from absl import logging
 
 from training import config as train_config
 
 # A call into TensorFlow should take about this long: its own overhead is
-# then nothing, and a line of progress is never far.
+# then nothing, and neither a line of progress nor a stop is ever far.
 _CALL_SECONDS = 5.0
 
 
-class Progress:
-    """Decides how many steps to run at once, and reports how fast it is."""
+class Pace:
+    """Decides how many steps to run at once."""
 
-    def __init__(self, config: train_config.TrainConfig, steps_per_epoch: int):
+    def __init__(self, call_seconds: float = _CALL_SECONDS):
+        """Knows nothing yet.
+
+        Args:
+          call_seconds: how long a call should take.
+        """
+        self._call_seconds = call_seconds
+        self._calls = 0
+        self.seconds_per_step = None
+
+    def next_count(self) -> int:
+        """Returns the number of steps of the next call."""
+        if not self.seconds_per_step:
+            # The first call traces, the second is for the stopwatch.
+            return 1
+        return max(1, int(self._call_seconds / self.seconds_per_step))
+
+    def called(self, count: int, seconds: float) -> None:
+        """Takes the time of a call.
+
+        Args:
+          count: its steps.
+          seconds: its time. The first call of a run is mostly tracing, and
+            does not count.
+        """
+        self._calls += 1
+        if self._calls > 1:
+            self.seconds_per_step = seconds / count
+
+
+class Progress:
+    """Reports how fast training is."""
+
+    def __init__(
+        self,
+        config: train_config.TrainConfig,
+        steps_per_epoch: int,
+        num_replicas: int,
+    ):
         """Starts the clock.
 
         Args:
-          config: the run; batch, epochs and `log_seconds` are read.
+          config: the run; batch, epochs and times are read.
           steps_per_epoch: steps.
+          num_replicas: over all processes.
         """
         self._config = config
         self._steps_per_epoch = steps_per_epoch
-        self._seconds_per_step = None
-        self._calls = 0
-        self._last_line = self._last_call = time.monotonic()
+        self._num_replicas = num_replicas
+        limits = (
+            config.log_seconds,
+            config.checkpoint_seconds or _CALL_SECONDS,
+        )
+        self.pace = Pace(min(_CALL_SECONDS, *limits))
+        self.start_epoch()
         self.images_per_second = 0.0
 
     def start_epoch(self) -> None:
         """Begins to count an epoch's steps."""
-        self._last_line = self._last_call = time.monotonic()
-        self._seconds = self._steps = 0
-
-    def next_call(self) -> int:
-        """Returns the number of steps of the next call."""
-        if not self._seconds_per_step:
-            # The first call traces, the second is for the stopwatch.
-            return 1
-        return max(1, int(_CALL_SECONDS / self._seconds_per_step))
+        self._last_line = time.monotonic()
+        self._seconds, self._steps = 0.0, 0
+        self._waited = 0.0
 
     def called(
-        self, count: int, done: int, epoch: int, sums: Sequence[float]
+        self,
+        count: int,
+        seconds: float,
+        done: int,
+        epoch: int,
+        sums: Sequence[float],
+        learning_rate: float,
     ) -> None:
         """Takes the time of a call, and logs where the epoch stands.
 
         Args:
           count: steps of this call.
+          seconds: how long it took.
           done: steps of the epoch so far.
           epoch: finished epochs.
           sums: as `step.TRAIN_SUMS` names them.
+          learning_rate: of the last step.
         """
-        now = time.monotonic()
-        seconds = now - self._last_call
-        self._last_call = now
-        self._calls += 1
-        # The first call of a run is mostly tracing: it counts only where
-        # there is nothing else.
-        if self._calls > 1:
+        first = self.pace.seconds_per_step is None
+        self.pace.called(count, seconds)
+        # The first call counts only where there is nothing else.
+        if (
+            not first
+            or self.pace.seconds_per_step
+            or self._steps_per_epoch == 1
+        ):
             self._seconds += seconds
             self._steps += count
-            self._seconds_per_step = self._seconds / self._steps
             self.images_per_second = (
-                self._config.global_batch_size / self._seconds_per_step
+                self._config.global_batch_size * self._steps / self._seconds
             )
-        elif self._steps_per_epoch == 1:
-            self.images_per_second = self._config.global_batch_size / seconds
-        if now - self._last_line < self._config.log_seconds:
+        loss, top1, images, waited = sums
+        now = time.monotonic()
+        silence = now - self._last_line
+        if silence < self._config.log_seconds:
             return
-        self._last_line = now
-        loss, top1, images, _ = sums
+        share = 100 * (waited - self._waited) / max(silence, seconds)
+        self._last_line, self._waited = now, waited
         logging.info(
-            "epoch %d/%d  step %d/%d  loss %.4f  top-1 %.2f | %.0f images/s  "
+            "epoch %d/%d  step %d/%d  loss %.4f  top-1 %.2f | %.0f images/s "
+            "(%.0f per replica)  data wait %.0f %%  lr %.4g  memory %.2f GB  "
             "left %s",
             epoch + 1,
             self._config.epochs,
@@ -81,6 +131,10 @@ class Progress:
             loss / images,
             100 * top1 / images,
             self.images_per_second,
+            self.images_per_second / self._num_replicas,
+            share,
+            learning_rate,
+            memory_bytes() / 1e9,
             self.time_left(epoch, 0.0, done),
         )
 
@@ -93,8 +147,22 @@ class Progress:
           done: steps of the epoch so far.
         """
         steps = (self._config.epochs - epoch) * self._steps_per_epoch - done
-        seconds = steps * (self._seconds_per_step or 0.0)
+        rate = self.images_per_second / self._config.global_batch_size
+        seconds = steps / rate if rate else 0.0
         seconds += (self._config.epochs - epoch) * eval_seconds
         minutes, seconds = divmod(round(seconds), 60)
         hours, minutes = divmod(minutes, 60)
         return f"{hours}:{minutes:02}:{seconds:02}"
+
+
+def memory_bytes() -> int:
+    """Returns the memory in use: of the first GPU, else of the process."""
+    if tf.config.list_physical_devices("GPU"):
+        return tf.config.experimental.get_memory_info("GPU:0")["current"]
+    try:
+        with open("/proc/self/statm", encoding="ascii") as file:
+            pages = int(file.read().split()[1])
+    except OSError:
+        # Not Linux: the most that it ever was, in kB.
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return pages * os.sysconf("SC_PAGE_SIZE")

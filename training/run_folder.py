@@ -1,7 +1,9 @@
 """The run folder: what is written there beside checkpoints and models."""
 
+import contextlib
 import csv
 import dataclasses
+import errno
 import io
 import json
 import pathlib
@@ -186,19 +188,47 @@ def write_metrics(
     )
 
 
-def write_scalars(row: dict[str, float]) -> None:
-    """Writes TensorBoard scalars; tf.summary.scalar needs TensorBoard.
+class Events:
+    """TensorBoard's file of a run's scalars."""
 
-    Args:
-      row: an epoch's metrics, by the names of `COLUMNS`.
-    """
-    metadata = tf.compat.v1.SummaryMetadata()
-    metadata.plugin_data.plugin_name = "scalars"
-    metadata.data_class = 1  # DATA_CLASS_SCALAR
-    for name in COLUMNS[2:]:
-        tf.summary.write(
-            name,
-            tf.constant(row[name], tf.float32),
-            step=int(row["step"]),
-            metadata=metadata,
-        )
+    def __init__(self, folder: pathlib.Path):
+        """Begins a file.
+
+        Args:
+          folder: the run folder.
+        """
+        self._folder = folder / "events"
+        with self._named_faults():
+            self._writer = tf.summary.create_file_writer(str(self._folder))
+
+    def write(self, row: dict[str, float]) -> None:
+        """Writes an epoch; tf.summary.scalar would need TensorBoard.
+
+        Args:
+          row: the epoch's metrics, by the names of `COLUMNS`.
+
+        Raises:
+          OSError: with the folder's name, if they cannot be written.
+        """
+        metadata = tf.compat.v1.SummaryMetadata()
+        metadata.plugin_data.plugin_name = "scalars"
+        metadata.data_class = 1  # DATA_CLASS_SCALAR
+        with self._named_faults(), self._writer.as_default(int(row["step"])):
+            for name in COLUMNS[2:]:
+                value = tf.constant(row[name], tf.float32)
+                tf.summary.write(name, value, metadata=metadata)
+            self._writer.flush()
+
+    def close(self) -> None:
+        """Ends the file."""
+        with self._named_faults():
+            self._writer.close()
+
+    @contextlib.contextmanager
+    def _named_faults(self):
+        try:
+            yield
+        except tf.errors.OpError as error:
+            raise OSError(
+                errno.EIO, f"Cannot write: {error.message}", str(self._folder)
+            ) from error

@@ -1,10 +1,21 @@
 """tf.distribute strategies by name."""
 
 import functools
+import json
+import os
 
 import tensorflow as tf
+from absl import logging
 
 from training import config as train_config
+
+_TF_CONFIG = "TF_CONFIG"
+_IMPLEMENTATION = tf.distribute.experimental.CommunicationImplementation
+_COLLECTIVES = {
+    "auto": _IMPLEMENTATION.AUTO,
+    "ring": _IMPLEMENTATION.RING,
+    "nccl": _IMPLEMENTATION.NCCL,
+}
 
 
 def make(config: train_config.TrainConfig) -> tf.distribute.Strategy:
@@ -14,8 +25,8 @@ def make(config: train_config.TrainConfig) -> tf.distribute.Strategy:
     before TensorFlow has used a device if `num_cpu_devices` is above 1.
 
     Args:
-      config: `strategy`, `num_cpu_devices`, `tpu` and `global_batch_size`
-        are read.
+      config: what it says about devices, workers and `global_batch_size`
+        is read.
 
     Returns:
       A `tf.distribute.Strategy`.
@@ -28,6 +39,12 @@ def make(config: train_config.TrainConfig) -> tf.distribute.Strategy:
             "`num_cpu_devices` above 1 needs strategy='mirrored'. "
             f"Received: strategy={config.strategy!r}, "
             f"num_cpu_devices={config.num_cpu_devices}"
+        )
+    if config.worker_hosts and config.strategy != "multi_worker":
+        raise ValueError(
+            "`worker_hosts` needs strategy='multi_worker'. "
+            f"Received: strategy={config.strategy!r}, "
+            f"worker_hosts={config.worker_hosts!r}"
         )
     strategy = _MAKERS[config.strategy](config)
     check_global_batch(config.global_batch_size, strategy)
@@ -94,9 +111,77 @@ def _one_device(config):
 
 
 def _multi_worker(config):
-    del config
-    # Reads TF_CONFIG; without it, a cluster of one.
-    return tf.distribute.MultiWorkerMirroredStrategy()
+    options = tf.distribute.experimental.CommunicationOptions(
+        implementation=_COLLECTIVES[config.collectives]
+    )
+    # Without hosts it reads TF_CONFIG; without that, a cluster of one.
+    resolver = None
+    if config.worker_hosts:
+        _check_one_cluster()
+        hosts = worker_hosts(config)
+        resolver = tf.distribute.cluster_resolver.SimpleClusterResolver(
+            tf.train.ClusterSpec({"worker": hosts}),
+            task_type="worker",
+            task_id=config.task_index,
+            rpc_layer="grpc",
+        )
+    else:
+        _check_tf_config()
+    return tf.distribute.MultiWorkerMirroredStrategy(resolver, options)
+
+
+def worker_hosts(config: train_config.TrainConfig) -> list[str]:
+    """Returns the addresses in `worker_hosts`, the chief's first.
+
+    Raises:
+      ValueError: if they are no addresses or `task_index` is not among them.
+    """
+    hosts = [host.strip() for host in config.worker_hosts.split(",")]
+    for host in hosts:
+        name, _, port = host.rpartition(":")
+        if not name or not port.isdigit():
+            raise ValueError(
+                "`worker_hosts` must be host:port, separated by commas. "
+                f"Received: {host!r} in worker_hosts={config.worker_hosts!r}"
+            )
+    if len(set(hosts)) < len(hosts):
+        raise ValueError(
+            "`worker_hosts` must name each worker once. "
+            f"Received: worker_hosts={config.worker_hosts!r}"
+        )
+    if config.task_index >= len(hosts):
+        raise ValueError(
+            "`task_index` must be below the number of `worker_hosts`. "
+            f"Received: task_index={config.task_index}, {len(hosts)} hosts"
+        )
+    return hosts
+
+
+def _check_one_cluster():
+    if _TF_CONFIG in os.environ:
+        raise ValueError(
+            "The cluster must be given once: by `worker_hosts` or by "
+            f"TF_CONFIG. Received: both, TF_CONFIG={os.environ[_TF_CONFIG]!r}"
+        )
+
+
+def _check_tf_config():
+    """Raises on what TensorFlow would take for a cluster of one."""
+    text = os.environ.get(_TF_CONFIG)
+    if not text:
+        return
+    try:
+        found = json.loads(text)
+        task = found["task"]
+        hosts = found["cluster"][task["type"]]
+        address = hosts[int(task["index"])]
+    except (ValueError, KeyError, TypeError, IndexError) as error:
+        raise ValueError(
+            'TF_CONFIG must be like {"cluster": {"worker": ["host:port", '
+            '...]}, "task": {"type": "worker", "index": 0}}. '
+            f"Received: TF_CONFIG={text!r} ({type(error).__name__}: {error})"
+        ) from error
+    logging.info("TF_CONFIG: %s %s, %s", task["type"], task["index"], address)
 
 
 def _tpu(config):

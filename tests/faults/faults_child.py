@@ -1,0 +1,98 @@
+"""A trainer's process, as `python training/main.py` makes it, to be harmed.
+
+Started by fork from a server that has imported TensorFlow and no more, which
+saves its start. What is done to a process from inside, because the moment
+matters, is listed in `Harm`; the rest is done from outside.
+"""
+
+import dataclasses
+import json
+import os
+import pathlib
+import resource
+import signal
+import sys
+
+CHECKOUT = pathlib.Path(__file__).resolve().parents[2]
+
+
+@dataclasses.dataclass(frozen=True)
+class Harm:
+    """What happens to a process.
+
+    Args:
+      kill_in_write: kill it in the middle of writing this checkpoint, counted
+        from 1; 0 for none.
+      full_at_write: no file may grow at this checkpoint; 0 for none.
+      export: whether to write model.keras and the SavedModel.
+      losses: file for the sum of losses after each call.
+    """
+
+    kill_in_write: int = 0
+    full_at_write: int = 0
+    export: bool = False
+    losses: str = ""
+
+
+def main(
+    arguments: list[str], log: str, environment: dict[str, str], harm: Harm
+) -> None:
+    """Runs training/main.py; ends the process."""
+    os.environ.update(environment)
+    handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(handle, 1)
+    os.dup2(handle, 2)
+    sys.dont_write_bytecode = True
+    if str(CHECKOUT) not in sys.path:
+        sys.path.insert(0, str(CHECKOUT))
+    from absl import app
+
+    from training import main as entry
+
+    _harm(harm)
+    app.run(
+        entry._main,
+        argv=["training/main.py", *arguments],
+        flags_parser=entry._parse_flags,
+    )
+
+
+def _harm(harm):
+    from training import checkpoint
+    from training import run
+
+    if not harm.export:
+        run.final_export.write = lambda *_: None
+    if harm.losses:
+        _record(run.Run, harm.losses)
+    write, count = checkpoint.write_atomically, [0]
+
+    def harmed(path, contents):
+        count[0] += path.suffix == ".npz"
+        if count[0] == harm.kill_in_write:
+            with open(f"{path}.partial", "wb") as file:
+                file.write(contents[: len(contents) // 2])
+                file.flush()
+                os.kill(os.getpid(), signal.SIGKILL)
+        if count[0] == harm.full_at_write:
+            _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+            try:
+                write(path, contents)
+            finally:
+                resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+        write(path, contents)
+
+    checkpoint.write_atomically = harmed
+
+
+def _record(run_class, path):
+    """Appends step and sum of losses to a file after every call."""
+    original = run_class.train_steps
+
+    def recorded(self, *arguments):
+        original(self, *arguments)
+        with open(path, "a", encoding="utf-8") as file:
+            file.write(json.dumps([self.state.step, self.state.sums[0]]) + "\n")
+
+    run_class.train_steps = recorded

@@ -1,0 +1,56 @@
+"""Writes TFRecord shards: `python training/make_shards.py FOLDER OUT`.
+
+FOLDER has train/ and val/ with one folder per class in each. Train on the
+result with --dataset=shards:OUT.
+"""
+
+import os
+import pathlib
+import sys
+
+from absl import app
+from absl import flags
+
+# As in main.py: run by path, the checkout has to be found.
+_CHECKOUT = pathlib.Path(__file__).resolve().parent.parent
+sys.path[:] = [p for p in sys.path if p != str(_CHECKOUT / "training")]
+if str(_CHECKOUT) not in sys.path:
+    sys.path.insert(0, str(_CHECKOUT))
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+from training import shards  # noqa: E402, found by the lines above
+
+_IMAGES_PER_SHARD = flags.DEFINE_integer(
+    "images_per_shard", 1024, "Most images in one file.", lower_bound=1
+)
+_SKIP_BAD_IMAGES = flags.DEFINE_bool(
+    "skip_bad_images",
+    False,
+    "Leave out files that are no images, and name them, in place of an error.",
+)
+_SEED = flags.DEFINE_integer("seed", 0, "Seed of the order of the images.")
+
+
+def _main(arguments: list[str]) -> None:
+    if len(arguments) != 3:
+        sys.exit("usage: make_shards.py FOLDER OUT")
+    source, folder = (pathlib.Path(path).expanduser() for path in arguments[1:])
+    try:
+        written = shards.write(
+            source,
+            folder,
+            _IMAGES_PER_SHARD.value,
+            _SKIP_BAD_IMAGES.value,
+            _SEED.value,
+        )
+    except (ValueError, OSError) as error:
+        sys.exit(f"error: {error}")
+    print(
+        f"{folder}: {written['train']} training and {written['val']} "
+        f"validation images, {written['skipped']} left out"
+    )
+
+
+if __name__ == "__main__":
+    app.run(_main)

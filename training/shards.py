@@ -1,0 +1,179 @@
+"""Data sets in TFRecord shards, as make_shards.py writes them.
+
+A folder holds `shards.json` (class names; files and their counts for train
+and val) and the files: one `tf.train.Example` per image, with `image` (the
+bytes of the file), `label` and `name`.
+"""
+
+import json
+import os
+import pathlib
+
+import numpy as np
+import tensorflow as tf
+from absl import logging
+
+from training import config as train_config
+from training import folders
+from training import splits
+from training.splits import DataSet
+from training.splits import Split
+
+_MANIFEST = "shards.json"
+_FEATURES = {
+    "image": tf.io.FixedLenFeature([], tf.string),
+    "label": tf.io.FixedLenFeature([], tf.int64),
+}
+
+
+def load(folder: pathlib.Path, config: train_config.TrainConfig) -> DataSet:
+    """Returns the set in a folder of shards.
+
+    Args:
+      folder: what `write` wrote.
+      config: `val_share` and `cache` are read.
+
+    Returns:
+      A `DataSet`, in memory if it fits.
+
+    Raises:
+      ValueError: naming the file that is missing or wrong.
+    """
+    path = folder / _MANIFEST
+    if not path.is_file():
+        raise ValueError(
+            "`dataset` must name a folder that make_shards.py has written. "
+            f"Missing: {path}"
+        )
+    try:
+        manifest = json.loads(path.read_text())
+        class_names = tuple(manifest["class_names"])
+        counts = {part: dict(manifest[part]) for part in ("train", "val")}
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"Not a {_MANIFEST} of shards: {path}") from error
+    train = _split(folder, counts["train"], "train", config.cache)
+    if config.val_share:
+        val = train
+    else:
+        val = _split(folder, counts["val"], "val", config.cache)
+    return DataSet(train, val, class_names, small_images=False)
+
+
+def _split(folder, counts, part, cache):
+    paths = [folder / name for name in counts]
+    for path in paths:
+        if not path.is_file():
+            raise ValueError(f"A shard is missing: {path}")
+    files = [str(path) for path in paths]
+    stream = splits.from_records(
+        files, sum(counts.values()), _parse, f"{folder} {part}"
+    )
+    size = sum(path.stat().st_size for path in paths)
+    if size > splits.IN_MEMORY_BYTES and not cache:
+        return stream
+    return splits.read_all(stream.examples(None), stream.name)
+
+
+def _parse(record):
+    example = tf.io.parse_single_example(record, _FEATURES)
+    return example["image"], tf.cast(example["label"], tf.int32)
+
+
+def write(
+    source: pathlib.Path,
+    folder: pathlib.Path,
+    images_per_shard: int = 1024,
+    skip_bad_images: bool = False,
+    seed: int = 0,
+) -> dict[str, int]:
+    """Writes the shards of a set in folders.
+
+    Every image is decoded once to see that it is one. The images are shuffled
+    before they are dealt to the shards. The manifest is written last: a
+    folder without it is no data set.
+
+    Args:
+      source: has train/ and val/ with one folder per class in each.
+      folder: where the shards go; it must not hold any.
+      images_per_shard: most images in a file.
+      skip_bad_images: leave out files that are no images, not raise.
+      seed: of the order.
+
+    Returns:
+      Images written for "train" and "val", and "skipped".
+
+    Raises:
+      ValueError: naming the file that is no image.
+    """
+    if images_per_shard < 1:
+        raise ValueError(
+            "`images_per_shard` must be at least 1. "
+            f"Received: images_per_shard={images_per_shard}"
+        )
+    data = folders.load(source)
+    folder.mkdir(parents=True, exist_ok=True)
+    if any(folder.iterdir()):
+        raise ValueError(f"The output folder must be empty. Received: {folder}")
+    manifest = {"class_names": data.class_names}
+    written = {"skipped": 0}
+    for part, split in (("train", data.train), ("val", data.val)):
+        good = _checked(split, skip_bad_images)
+        order = np.random.default_rng(seed).permutation(good.num_examples)
+        written["skipped"] += split.num_examples - good.num_examples
+        written[part] = good.num_examples
+        manifest[part] = _write_part(
+            good.subset(order), folder, part, images_per_shard
+        )
+    partial = folder / f"partial-{_MANIFEST}"
+    partial.write_text(json.dumps(manifest, indent=2) + "\n")
+    partial.replace(folder / _MANIFEST)
+    return written
+
+
+def _checked(split: Split, skip: bool) -> Split:
+    """Returns the part of a split that are images."""
+    good = splits.readable(split)
+    bad = np.setdiff1d(np.arange(split.num_examples), good)
+    if not len(bad):
+        return split
+    if not skip:
+        raise ValueError(splits.find_unreadable(split, bad))
+    for index in bad:
+        logging.warning("left out, not an image: %s", split.describe(index))
+    return split.subset(good)
+
+
+def _write_part(split, folder, part, images_per_shard):
+    """Writes one part, and returns the images in each file by its name."""
+    num_files = -(-split.num_examples // images_per_shard)
+    contents = split.sources().as_numpy_iterator()
+    counts = {}
+    for number, indices in enumerate(
+        np.array_split(np.arange(split.num_examples), num_files)
+    ):
+        name = f"{part}-{number:05d}-of-{num_files:05d}.tfrecord"
+        with tf.io.TFRecordWriter(str(folder / name)) as writer:
+            for index in indices:
+                writer.write(
+                    _example(
+                        next(contents),
+                        int(split.labels[index]),
+                        os.path.basename(split.describe(index)),
+                    )
+                )
+        counts[name] = len(indices)
+    return counts
+
+
+def _example(image: bytes, label: int, name: str) -> bytes:
+    def feature(value):
+        return tf.train.Feature(bytes_list=tf.train.BytesList(value=[value]))
+
+    features = {
+        "image": feature(image),
+        "label": tf.train.Feature(int64_list=tf.train.Int64List(value=[label])),
+        "name": feature(name.encode()),
+    }
+    return tf.train.Example(
+        features=tf.train.Features(feature=features)
+    ).SerializeToString()
