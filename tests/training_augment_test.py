@@ -181,41 +181,61 @@ class EvalTest(parameterized.TestCase):
             image, expected[top : top + 32, left : left + 32]
         )
 
-    @parameterized.parameters("png", "grey", "alpha", "bmp", "gif")
-    def test_formats_become_rgb(self, kind):
-        rng = np.random.default_rng(0)
-        pixels = np.repeat(
-            rng.integers(0, 256, (40, 50, 1), np.uint8), 3, axis=-1
+    def test_share_and_interpolation(self):
+        source = training_testing.jpeg((60, 80))
+        image = augment.eval_image(
+            tf.constant(source),
+            48,
+            whole=False,
+            crop_share=0.96,
+            interpolation="bicubic",
         )
-        encode = tf.io.encode_png
-        expected, stored = pixels, pixels
-        if kind == "grey":
-            stored = pixels[..., :1]
-        elif kind == "alpha":
-            stored = np.concatenate([pixels, pixels[..., :1]], axis=-1)
-        contents = encode(stored).numpy()
-        if kind in ("bmp", "gif"):
-            contents = _with_pillow(pixels, kind)
-        decoded = images.decode(tf.constant(contents)).numpy()
-        np.testing.assert_array_equal(decoded, expected)
-        self.assertEqual(train_image(contents).shape, (32, 32, 3))
-
-    def test_cmyk_jpeg(self):
-        pixels = np.full((40, 50, 3), (200, 100, 50), np.uint8)
-        contents = _with_pillow(pixels, "jpeg", mode="CMYK")
-        decoded = images.decode(tf.constant(contents)).numpy()
-        np.testing.assert_allclose(decoded, pixels, atol=3)
-        self.assertEqual(train_image(contents).shape, (32, 32, 3))
+        # 48 / 0.96 = 50; 80 * 50 // 60 = 66.
+        scaled = tf.image.resize(
+            images.decode(tf.constant(source)), [50, 66], "bicubic"
+        )
+        np.testing.assert_allclose(
+            image, np.clip(scaled[1:49, 9:57], 0, 255), atol=1e-4
+        )
 
 
-def _with_pillow(pixels, kind, mode="RGB"):
-    import io
+class PolicyTest(parameterized.TestCase):
+    @parameterized.parameters("randaugment", "trivialaugment")
+    def test_policies_change_images_purely(self, policy):
+        source = training_testing.jpeg()
+        plain = dataclasses.replace(PAPER, pca_lighting_std=0.0)
+        augmented = dataclasses.replace(plain, policy=policy)
+        changed = 0
+        for index in range(8):
+            image = train_image(source, augmented, index=index)
+            np.testing.assert_array_equal(
+                image, train_image(source, augmented, index=index)
+            )
+            same = train_image(source, plain, index=index)
+            changed += np.abs(image - same).max() > 1
+        self.assertGreater(changed, 4)
 
-    from PIL import Image
-
-    file = io.BytesIO()
-    Image.fromarray(pixels).convert(mode).save(file, kind)
-    return file.getvalue()
+    def test_erasing(self):
+        source = np.full((64, 64, 3), 255, np.uint8)
+        augmentation = dataclasses.replace(
+            PAPER, image_size=64, pca_lighting_std=0.0, erasing=0.5
+        )
+        areas = []
+        for index in range(100):
+            image = train_image(source, augmentation, index=index)
+            erased = (image != 255).any(-1)
+            areas.append(erased.mean())
+            rows, columns = erased.any(1), erased.any(0)
+            np.testing.assert_array_equal(erased, rows[:, None] & columns)
+            if erased.any():
+                # Grey-brown: the mean of ImageNet.
+                np.testing.assert_allclose(
+                    image[erased][0], (123.675, 116.28, 103.53), 1e-5
+                )
+        areas = np.array(areas)
+        self.assertBetween((areas > 0).mean(), 0.35, 0.65)
+        self.assertBetween(areas[areas > 0].min(), 0.01, 0.1)
+        self.assertBetween(areas.max(), 0.2, 0.34)
 
 
 if __name__ == "__main__":

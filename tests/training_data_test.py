@@ -88,6 +88,35 @@ class OrderTest(parameterized.TestCase):
         for images, labels in data.train_pipeline(noise, config_for()):
             np.testing.assert_array_equal(indices_of(images) % 10, labels)
 
+    def test_repeated_augmentation(self):
+        """Four images, each twice in a batch; half of the set an epoch."""
+        noise = training_testing.noise_set(40, 8)
+        config = config_for(repeated_augmentation=2, augmentation="pad_crop")
+        batches = data.train_pipeline(noise, config)
+        for images, labels in batches.as_numpy_iterator():
+            np.testing.assert_array_equal(labels[:4], labels[4:])
+            self.assertTrue((images[:4] != images[4:]).any())
+        config = config_for(repeated_augmentation=2)
+        seen = epochs_of(noise, config).reshape(3, 5, 8)
+        np.testing.assert_array_equal(seen[..., :4], seen[..., 4:])
+        for epoch in seen[..., :4].reshape(3, 20):
+            self.assertLen(set(epoch), 20)
+
+    def test_mixed_batches_start_at_any_step(self):
+        noise = training_testing.noise_set(40, 8)
+        config = config_for(
+            mixup_alpha=0.2, cutmix_alpha=1.0, repeated_augmentation=2,
+            auto_augment="randaugment", random_erasing=0.25,
+        )  # fmt: skip
+        whole = list(data.train_pipeline(noise, config).as_numpy_iterator())
+        rest = list(data.train_pipeline(noise, config, 7).as_numpy_iterator())
+        for expected, found in zip(whole[7:], rest, strict=True):
+            np.testing.assert_array_equal(expected[0], found[0])
+            np.testing.assert_array_equal(expected[1], found[1])
+        _, targets = whole[0]
+        self.assertEqual(targets.shape, (8, 10))
+        np.testing.assert_allclose(targets.sum(1), 1, atol=1e-6)
+
     @parameterized.parameters(1, 8, 21)
     def test_evaluation_sees_everything_once(self, num_val):
         noise = training_testing.noise_set(8, num_val)
@@ -196,6 +225,15 @@ class TfdsTest(parameterized.TestCase):
             for index in range(2)
         ]
         np.testing.assert_array_equal(whole, np.concatenate(parts, axis=1))
+
+    def test_a_stream_repeats_images_as_a_split_does(self):
+        config = config_for(repeated_augmentation=2)
+        labels = self.labels(self.load(in_memory=False), config)
+        np.testing.assert_array_equal(labels[:, :4], labels[:, 4:])
+        for epoch in labels[:, :4].reshape(3, 20):
+            self.assertLen(set(epoch), 20)
+        rest = self.labels(self.load(in_memory=False), config, start_step=7)
+        np.testing.assert_array_equal(labels[7:], rest)
 
     def test_samples(self):
         for in_memory in (True, False):

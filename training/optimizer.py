@@ -222,6 +222,8 @@ def _parse_arguments(text):
     """Returns {"beta_2": 0.95} for "beta_2=0.95"."""
     try:
         call = ast.parse(f"f({text})", mode="eval").body
+        if call.args:
+            raise ValueError("a value without a name")
         return {k.arg: ast.literal_eval(k.value) for k in call.keywords}
     except (SyntaxError, ValueError) as error:
         raise ValueError(

@@ -164,6 +164,7 @@ def modern() -> TrainConfig:
         weight_decay=2e-5,
         decay_norm_and_bias=False,
         label_smoothing=0.1,
+        ema_decay=0.9999,
         zero_init_last_gamma=True,
         drop_path_rate=0.05,
     )
@@ -195,6 +196,7 @@ def mobile() -> TrainConfig:
         warmup_factor=0.01,
         weight_decay=2e-5,
         decay_norm_and_bias=False,
+        ema_decay=0.9999,
         label_smoothing=0.1,
     )
 

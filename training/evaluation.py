@@ -1,0 +1,196 @@
+"""Runs a classifier over the evaluation images of a data set."""
+
+import csv
+import dataclasses
+import datetime
+import io
+import os
+import pathlib
+import time
+
+import numpy as np
+from absl import logging
+
+from training import config as train_config
+from training import data as train_data
+from training import datasets
+from training import predictors
+from training import scores as train_scores
+
+# One row per evaluation, whatever evaluates: the trainer's models, exported
+# ones, other libraries' weights.
+RESULT_COLUMNS = (
+    "time",
+    "model",
+    "dataset",
+    "images",
+    "image_size",
+    "crop_share",
+    "interpolation",
+    "antialias",
+    "flip_tta",
+    "top1",
+    "top5",
+    "loss",
+    "calibration_error",
+    "images_per_second",
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """Scores, how they came about, and how fast.
+
+    Args:
+      scores: of the predictions.
+      row: values of `RESULT_COLUMNS`.
+      class_names: name of each label.
+    """
+
+    scores: train_scores.Scores
+    row: dict[str, object]
+    class_names: tuple[str, ...]
+
+
+def evaluate(
+    predictor: predictors.Predictor,
+    data: datasets.DataSet,
+    config: train_config.TrainConfig,
+    flip_tta: bool = False,
+) -> Result:
+    """Returns how a classifier does on a data set.
+
+    Args:
+      predictor: the classifier.
+      data: its evaluation images are used.
+      config: batch, size, crop and interpolation are read.
+      flip_tta: average the probabilities of an image and its mirror image.
+
+    Returns:
+      A `Result`; its images/s are those of the predictions, without reading
+      images and without the first batch.
+
+    Raises:
+      ValueError: if sizes or classes do not fit, or an image is unreadable.
+    """
+    size = config.evaluation_size()
+    if predictor.image_size not in (0, size):
+        raise ValueError(
+            f"`image_size` must be {predictor.image_size} for this model. "
+            f"Received: image_size={size}, model={predictor.name!r}"
+        )
+    probabilities, labels, rate = _predict(predictor, data, config, flip_tta)
+    if probabilities.shape[1] != len(data.class_names):
+        raise ValueError(
+            "`model` must have the classes of the data set. Received: "
+            f"{probabilities.shape[1]} classes of {predictor.name!r} for "
+            f"{len(data.class_names)} of {config.dataset!r}"
+        )
+    scores = train_scores.score(probabilities, labels)
+    now = datetime.datetime.now(datetime.UTC)
+    row = {
+        "time": now.isoformat(timespec="seconds"),
+        "model": predictor.name,
+        "dataset": config.dataset,
+        "images": scores.images,
+        "image_size": size,
+        "crop_share": 1.0 if data.small_images else config.eval_crop_share,
+        "interpolation": config.interpolation,
+        "antialias": config.antialias,
+        "flip_tta": flip_tta,
+        "top1": scores.top1,
+        "top5": scores.top5,
+        "loss": scores.loss,
+        "calibration_error": scores.calibration_error,
+        "images_per_second": rate,
+    }
+    return Result(scores, row, data.class_names)
+
+
+def _predict(predictor, data, config, flip_tta):
+    """Returns probabilities, labels and images per second."""
+    probabilities, labels, seconds, timed = [], [], 0.0, 0
+    batches = train_data.eval_pipeline(data, config).as_numpy_iterator()
+    try:
+        for number, (images, batch_labels, weights) in enumerate(batches):
+            begin = time.perf_counter()
+            found = predictor.predict(images)
+            if flip_tta:
+                mirrored = predictor.predict(images[:, :, ::-1])
+                found = (found + mirrored) / 2
+            if number:
+                seconds += time.perf_counter() - begin
+                timed += len(images)
+            real = weights > 0
+            probabilities.append(found[real])
+            labels.append(batch_labels[real])
+    except Exception as error:
+        message = datasets.find_unreadable(
+            data.val, range(data.val.num_examples)
+        )
+        if message:
+            raise ValueError(message) from error
+        raise
+    rate = timed / seconds if timed else float("nan")
+    return np.concatenate(probabilities), np.concatenate(labels), rate
+
+
+def append_result(path: pathlib.Path, row: dict[str, object]) -> None:
+    """Appends a row to a results CSV, which is made if need be.
+
+    Args:
+      path: the file.
+      row: values of `RESULT_COLUMNS`.
+
+    Raises:
+      ValueError: if the file has other columns.
+    """
+    header = ",".join(RESULT_COLUMNS)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    new = not path.is_file() or not path.stat().st_size
+    if not new:
+        with path.open(encoding="utf-8") as file:
+            found = file.readline().strip()
+        if found != header:
+            raise ValueError(
+                f"The results file must have the columns {header}. "
+                f"Received: {path} with {found}"
+            )
+    text = io.StringIO()
+    writer = csv.DictWriter(text, RESULT_COLUMNS, lineterminator="\n")
+    if new:
+        writer.writeheader()
+    writer.writerow({name: _short(value) for name, value in row.items()})
+    # One write: two processes may share the file.
+    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    try:
+        os.write(descriptor, text.getvalue().encode())
+    finally:
+        os.close(descriptor)
+
+
+def write_details(folder: pathlib.Path, result: Result) -> None:
+    """Writes per_class.csv and confusion.csv.
+
+    Args:
+      folder: where; it is made.
+      result: what `evaluate` returned.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    scores, names = result.scores, result.class_names
+    with (folder / "per_class.csv").open("w", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(("label", "class", "images", "top1"))
+        for label, name in enumerate(names):
+            top1 = _short(float(scores.class_top1[label]))
+            writer.writerow((label, name, scores.class_images[label], top1))
+    with (folder / "confusion.csv").open("w", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(("label \\ prediction", *names))
+        for name, counts in zip(names, scores.confusion, strict=True):
+            writer.writerow((name, *counts))
+    logging.info("wrote per_class.csv and confusion.csv in %s", folder)
+
+
+def _short(value):
+    return f"{value:.6g}" if isinstance(value, float) else value
