@@ -1,0 +1,336 @@
+"""What an exported file lost against the model it came from, in numbers."""
+
+import dataclasses
+import json
+import math
+import os
+import pathlib
+import statistics
+import time
+from collections.abc import Callable
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_regnet.export import runners
+
+# The largest difference of an output that a file may have, by quantisation:
+# rounding of float32; of half precision; quantised files are judged by the
+# mean difference, since one image between two classes can jump.
+_LARGEST = {"none": 1e-4, "float16": 2e-2}
+_MEAN = {"dynamic": 2e-2, "int8": 2e-2}
+_BATCH = 32
+
+
+@dataclasses.dataclass(frozen=True)
+class Tolerance:
+    """What counts as equal; None: not judged.
+
+    Args:
+      largest_difference: of one output from the model's.
+      mean_difference: over all outputs.
+      top1_agreement: least share of images with the model's top class.
+    """
+
+    largest_difference: float | None = None
+    mean_difference: float | None = None
+    top1_agreement: float | None = None
+
+    @classmethod
+    def of(cls, quantize: str) -> "Tolerance":
+        """Returns the default for a quantisation of LiteRT, see there."""
+        return cls(_LARGEST.get(quantize), _MEAN.get(quantize))
+
+
+@dataclasses.dataclass(frozen=True)
+class Latency:
+    """Milliseconds of one call, and how they were measured.
+
+    Args:
+      milliseconds: median.
+      least: the shortest call.
+      most: the longest call.
+      batch: images in a call.
+      calls: how many were timed.
+      warm_up: calls before, not timed.
+      threads: 0: as many as TensorFlow likes.
+      delegate: what computed.
+    """
+
+    milliseconds: float
+    least: float
+    most: float
+    batch: int
+    calls: int
+    warm_up: int
+    threads: int
+    delegate: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Report:
+    """What `verify` found.
+
+    Args:
+      file: path of the file.
+      format: "litert", "saved_model" or "onnx".
+      bytes: size of the file, of all files of a folder.
+      images: how many were compared.
+      largest_difference: of an output from the model's.
+      mean_difference: over all outputs.
+      top1_agreement: share of images with the model's top class.
+      model_accuracy: share of the labelled images that the model has right.
+      file_accuracy: the same of the file.
+      latency: of one call.
+      tolerance: what was judged.
+      failures: in words, what is beyond the tolerance.
+    """
+
+    file: str
+    format: str
+    bytes: int
+    images: int
+    largest_difference: float
+    mean_difference: float
+    top1_agreement: float
+    model_accuracy: float | None
+    file_accuracy: float | None
+    latency: Latency
+    tolerance: Tolerance
+    failures: tuple[str, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether nothing is beyond the tolerance."""
+        return not self.failures
+
+    def to_json(self) -> str:
+        """Returns all fields as a JSON object; not a number becomes null."""
+        fields = {**dataclasses.asdict(self), "passed": self.passed}
+        finite = {
+            name: None if isinstance(v, float) and not math.isfinite(v) else v
+            for name, v in fields.items()
+        }
+        return json.dumps(finite, indent=2) + "\n"
+
+    def table(self) -> str:
+        """Returns the lines of a table for the terminal."""
+        return "\n".join(f"{name:<20} {value}" for name, value in self._rows())
+
+    def _rows(self):
+        latency = self.latency
+        threads = latency.threads or "TensorFlow's own number of"
+        yield "file", f"{self.file} ({self.format})"
+        yield "size", f"{self.bytes / 1e6:.2f} MB"
+        yield "images compared", str(self.images)
+        yield (
+            "largest difference",
+            f"{self.largest_difference:.2e}"
+            + _allowed(self.tolerance.largest_difference),
+        )
+        yield (
+            "mean difference",
+            f"{self.mean_difference:.2e}"
+            + _allowed(self.tolerance.mean_difference),
+        )
+        least = self.tolerance.top1_agreement
+        yield (
+            "top-1 agreement",
+            f"{self.top1_agreement:.2%}"
+            + (f" (at least {least:.2%})" if least is not None else ""),
+        )
+        if self.model_accuracy is not None:
+            yield (
+                "top-1 accuracy",
+                f"{self.file_accuracy:.2%} (model {self.model_accuracy:.2%})",
+            )
+        yield (
+            "latency",
+            f"{latency.milliseconds:.2f} ms ({latency.least:.2f} to "
+            f"{latency.most:.2f}), batch {latency.batch}, {threads} threads, "
+            f"{latency.delegate}; {latency.calls} calls after "
+            f"{latency.warm_up} to warm up",
+        )
+        verdict = "; ".join(self.failures) or "within tolerance"
+        yield "verdict", verdict
+
+
+def _allowed(limit):
+    return "" if limit is None else f" (allowed {limit:.0e})"
+
+
+def verify(
+    model: keras.Model,
+    file: str | os.PathLike[str],
+    images: np.ndarray,
+    labels: Sequence[int] | None = None,
+    tolerance: Tolerance | str = "none",
+    threads: int = 1,
+    calls: int = 50,
+    warm_up: int = 5,
+) -> Report:
+    """Compares an exported file with the model it came from.
+
+    Args:
+      model: the model, from images in 0..255.
+      file: a .tflite or .onnx file, or the folder of a SavedModel.
+      images: pixels in 0..255, (n, height, width, channels).
+      labels: class of each image, for the accuracy.
+      tolerance: what counts as equal, or a quantisation of LiteRT, which has
+        a default.
+      threads: threads of the file's runtime.
+      calls: how many calls are timed.
+      warm_up: calls before these.
+
+    Returns:
+      A `Report`; `passed` says whether the file is within the tolerance.
+
+    Raises:
+      ValueError: if the images are not pixels, or the file is broken.
+      OSError: if there is no such file.
+
+    Example:
+      report = verify(model, "model.tflite", images, tolerance="int8")
+      print(report.table())
+    """
+    images = check_images(images)
+    if labels is not None and len(labels) != len(images):
+        raise ValueError(
+            "`labels` must have one class per image. Received: "
+            f"{len(labels)} labels for {len(images)} images"
+        )
+    if isinstance(tolerance, str):
+        tolerance = Tolerance.of(tolerance)
+    runner = runners.open_file(file, threads)
+    expected = _in_batches(
+        lambda batch: model.predict_on_batch(batch.astype("float32")), images
+    )
+    found = _in_batches(runner.run, images)
+    if found.shape != expected.shape:
+        raise ValueError(
+            f"`file` {file} gives outputs of shape {found.shape}, the model "
+            f"of {expected.shape}: they do not belong together"
+        )
+    figures = _compare(expected, found)
+    return Report(
+        file=str(file),
+        format=runner.format,
+        bytes=_bytes(pathlib.Path(file)),
+        images=len(images),
+        **figures,
+        model_accuracy=_accuracy(expected, labels),
+        file_accuracy=_accuracy(found, labels),
+        latency=time_calls(runner, images[:1], calls, warm_up),
+        tolerance=tolerance,
+        failures=tuple(_failures(figures, tolerance)),
+    )
+
+
+def check_images(images: Any) -> np.ndarray:
+    """Returns images as an array of pixels.
+
+    Args:
+      images: (n, height, width, channels), pixels in 0..255.
+
+    Returns:
+      A numpy array.
+
+    Raises:
+      ValueError: if they are no such thing.
+    """
+    images = np.asarray(images)
+    if images.ndim != 4 or not len(images):
+        raise ValueError(
+            "`images` must be of shape (n, height, width, channels) with n "
+            f"above 0. Received: shape {images.shape}"
+        )
+    low, high = float(images.min()), float(images.max())
+    # What was scaled to 0..1 would pass as nearly black images.
+    scaled = images.dtype.kind == "f" and 0 < high <= 1
+    if not (low >= 0 and high <= 255) or scaled:
+        raise ValueError(
+            "`images` must have RGB pixels in 0..255. Received: values from "
+            f"{low:g} to {high:g}"
+        )
+    return images
+
+
+def time_calls(
+    runner: runners.Runner, images: np.ndarray, calls: int, warm_up: int
+) -> Latency:
+    """Times a runner on a batch.
+
+    Args:
+      runner: what runs.
+      images: the batch.
+      calls: how many calls are timed.
+      warm_up: calls before these.
+
+    Returns:
+      The latency of a call.
+    """
+    call = runner.prepare(images)
+    for _ in range(warm_up):
+        call()
+    seconds = [_time(call) for _ in range(calls)]
+    return Latency(
+        milliseconds=1e3 * statistics.median(seconds),
+        least=1e3 * min(seconds),
+        most=1e3 * max(seconds),
+        batch=len(images),
+        calls=calls,
+        warm_up=warm_up,
+        threads=runner.threads,
+        delegate=runner.delegate,
+    )
+
+
+def _time(call: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
+
+
+def _in_batches(run, images):
+    batches = range(0, len(images), _BATCH)
+    outputs = [np.asarray(run(images[i : i + _BATCH])) for i in batches]
+    return np.concatenate(outputs)
+
+
+def _compare(expected, found):
+    # nan compares false with everything: make it the worst.
+    difference = np.nan_to_num(np.abs(found - expected), nan=np.inf)
+    agree = np.argmax(found, -1) == np.argmax(expected, -1)
+    return {
+        "largest_difference": float(difference.max()),
+        "mean_difference": float(difference.mean()),
+        "top1_agreement": float(agree.mean()),
+    }
+
+
+def _accuracy(outputs, labels):
+    if labels is None:
+        return None
+    return float(np.mean(np.argmax(outputs, -1) == np.asarray(labels)))
+
+
+def _failures(figures, tolerance):
+    for name in ("largest_difference", "mean_difference"):
+        limit = getattr(tolerance, name)
+        if limit is not None and figures[name] > limit:
+            words = name.replace("_", " ")
+            yield f"{words} {figures[name]:.2e} is above {limit:.0e}"
+    least = tolerance.top1_agreement
+    if least is not None and figures["top1_agreement"] < least:
+        yield (
+            f"top-1 agreement {figures['top1_agreement']:.2%} is below "
+            f"{least:.2%}"
+        )
+
+
+def _bytes(path):
+    if path.is_dir():
+        return sum(f.stat().st_size for f in path.rglob("*") if f.is_file())
+    return path.stat().st_size
