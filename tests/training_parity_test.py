@@ -59,9 +59,8 @@ class TrainingParityTest(parameterized.TestCase):
         batches = iter(self._batches(run))
         losses = []
         for _ in range(run.steps):
-            sums = steps.train(
-                batches, tf.constant(1), tf.zeros([4], tf.float64)
-            )
+            start = tf.zeros([len(train_step.TRAIN_SUMS)], tf.float64)
+            sums, _ = steps.train(batches, tf.constant(1), start)
             losses.append(float(sums[0]) / training_parity.BATCH_SIZE)
         return losses
 
