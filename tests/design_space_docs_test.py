@@ -36,7 +36,9 @@ class PageTest(absltest.TestCase):
             self.assertEqual(printed(code, namespace), expected or "", code)
 
     def test_sizes(self):
-        rows = re.findall(r"\| `(\w+)` \|.*\| ([\d.e]+) \|", _PAGE.read_text())
+        rows = re.findall(
+            r"\| `(\w+)` \|.*\| ([\d.]+e\d+) \|", _PAGE.read_text()
+        )
         self.assertLen(rows, 6)
         for name, size in rows:
             found = f"{design_space.space(name).size():.1e}"
