@@ -18,14 +18,14 @@ from keras_regnet.design_space import arrays
 def configs(draw):
     """Networks of every block, stem and number of stages."""
     block = draw(
-        strategies.sampled_from(["x", "y", "z", "r", "v", "vr", "basic"])
+        strategies.sampled_from(["x", "y", "z", "r", "v", "vr", "pre", "basic"])
     )
     stages = draw(strategies.integers(1, 5))
 
     def per_stage(values):
         return draw(strategies.lists(values, min_size=stages, max_size=stages))
 
-    grouped = block in ("x", "y", "z")
+    grouped = block in ("x", "y", "z", "pre")
     ratios = [1 / 8, 0.25, 0.5, 1, 2, 4] if grouped or block == "r" else [1]
     return AnyNetConfig(
         depths=per_stage(strategies.integers(1, 16)),
@@ -36,9 +36,17 @@ def configs(draw):
             strategies.sampled_from([1, 2, 4, 8] if grouped else [None])
         ),
         block=block,
-        stem=draw(strategies.sampled_from(["simple", "cifar", "resnet"])),
+        stem=draw(
+            strategies.sampled_from(["simple", "cifar", "resnet", "tiered"])
+        ),
         stem_width=draw(strategies.integers(1, 70)),
         head_width=draw(strategies.sampled_from([0, 640])),
+        se_from=draw(strategies.sampled_from(["input", "inner"])),
+        projection=draw(
+            strategies.sampled_from(
+                ["conv"] if block in ("v", "z") else ["conv", "pool"]
+            )
+        ),
         se_ratio=draw(strategies.sampled_from([0, 0.25, 0.1]))
         if grouped
         else 0,

@@ -271,6 +271,7 @@ class VaryTest(parameterized.TestCase):
         (dict(strides=(2, 2)), "one value per stage, 4"),
         (dict(resolution=(33, 63)), "multiple of 32"),
         (dict(block="v"), "`group_width` must be None"),
+        (dict(expand_from="input"), "must be 'output' in a design space"),
         (dict(stem_wdth=3), "Did you mean 'stem_width'"),
     )
     def test_refused(self, changes, message):

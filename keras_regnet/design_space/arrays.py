@@ -160,11 +160,18 @@ class _Count:
     def __init__(self):
         self.flops = self.params = self.activations = 0
 
-    def conv(self, positions, weights, outputs, times=1, batch_norm=True):
-        """Adds convolutions with as many weights and outputs each."""
+    def conv(self, positions, weights, outputs, times=1, normed=None):
+        """Adds convolutions with as many weights and outputs each.
+
+        `normed` is how many channels a batch norm has: `outputs` for None.
+        """
         self.flops = self.flops + weights * positions * times
-        norm = 2 * outputs if batch_norm else 0
+        norm = 2 * (outputs if normed is None else normed)
         self.params = self.params + (weights + norm) * times
+        self.pool(positions, outputs, times)
+
+    def pool(self, positions, outputs, times=1):
+        """Adds pools, or the outputs of convolutions."""
         self.activations = self.activations + outputs * positions * times
 
 
@@ -172,15 +179,20 @@ def _shrink(size, stride):
     return (size[0] - 1) // stride + 1, (size[1] - 1) // stride + 1
 
 
-def _squeeze_excite(count, inputs, inner, se_ratio, times):
-    if not se_ratio:
+def _squeeze_excite(count, template, inputs, inner, times):
+    if not template.se_ratio:
         return
-    squeeze = np.maximum(1, np.rint(inputs * se_ratio).astype(np.int64))
+    if template.se_from == "input":
+        squeeze = np.rint(inputs * template.se_ratio).astype(np.int64)
+        squeeze = np.maximum(1, squeeze)
+    else:
+        squeeze = (inner * template.se_ratio + 4).astype(np.int64) // 8 * 8
+        squeeze = np.maximum(8, squeeze)
     for weights, outputs in (
         (inner * squeeze + squeeze, squeeze),
         (inner * squeeze + inner, inner),
     ):
-        count.conv(1, weights, outputs, times, batch_norm=False)
+        count.conv(1, weights, outputs, times, normed=0)
 
 
 def _blocks(count, template, stage, inputs, before, after, times):
@@ -194,26 +206,32 @@ def _blocks(count, template, stage, inputs, before, after, times):
         return
     count.conv(before, inputs * inner, inner, times)
     count.conv(after, 9 * inner * group_width, inner, times)
-    _squeeze_excite(count, inputs, inner, template.se_ratio, times)
-    count.conv(after, inner * width, width, times)
+    _squeeze_excite(count, template, inputs, inner, times)
+    # The third norm is before a pre-activation block, behind another.
+    normed = inputs if template.block == "pre" else width
+    count.conv(after, inner * width, width, times, normed)
 
 
 def _add_shortcut(count, template, inputs, width, stride, positions):
     if template.block in ("v", "z"):
         return
     projects = 1 if stride != 1 else (inputs != width).astype(np.int64)
-    count.conv(positions, inputs * width, width, projects)
+    normed = 0 if template.block == "pre" else width
+    count.conv(positions, inputs * width, width, projects, normed)
+    if template.projection == "pool" and stride != 1:
+        count.pool(positions, inputs)
 
 
 def _add_stem(count, template, size, channels):
-    kernel, stride = plan.STEM_CONVS[template.stem]
-    size = _shrink(size, stride)
-    weights = kernel * kernel * channels * template.stem_width
-    count.conv(size[0] * size[1], weights, template.stem_width)
+    for conv in plan.stem_convs(template):
+        size = _shrink(size, conv.stride)
+        weights = conv.kernel**2 * channels * conv.width
+        normed = 0 if conv.bare else conv.width
+        count.conv(size[0] * size[1], weights, conv.width, normed=normed)
+        channels = conv.width
     if template.stem == "resnet":
         size = _shrink(size, 2)
-        pooled = template.stem_width * size[0] * size[1]
-        count.activations = count.activations + pooled
+        count.pool(size[0] * size[1], template.stem_width)
     return size
 
 
@@ -224,7 +242,7 @@ def _add_head(count, template, size, width, classes):
         width = template.head_width
     if classes:
         weights = width * classes + classes
-        count.conv(1, weights, classes, batch_norm=False)
+        count.conv(1, weights, classes, normed=0)
 
 
 def complexity(
@@ -239,7 +257,7 @@ def complexity(
 
     Args:
       networks: n networks of as many stages as `strides`.
-      template: what all blocks have in common.
+      template: what all blocks have in common; `expand_from` is "output".
       strides: stride of each stage's first block.
       size: height and width of the images; integers, or one for each
         network, [n].

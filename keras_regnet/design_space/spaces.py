@@ -32,6 +32,15 @@ _TEMPLATE_FIELDS = tuple(
 _EQUALS_DIGIT = tuple(f"= {digit}" for digit in range(10))
 # These may be restricted to values between those that are drawn.
 _CONTINUOUS = ("w_0", "w_a", "w_m")
+# What of a template tells a space's networks from others.
+_STRUCTURE = (
+    "block",
+    "se_ratio",
+    "se_from",
+    "expand_from",
+    "projection",
+    "head_width",
+)
 _LEAN = "params and activations under the fits of figure 12"
 
 
@@ -238,6 +247,12 @@ class Space:
 
     def _check(self):
         """Raises what a configuration of the space would raise."""
+        if self.template.expand_from != "output":
+            raise ValueError(
+                "`expand_from` must be 'output' in a design space, whose "
+                "groups fit the width of a block's output. "
+                f"Received: expand_from={self.template.expand_from!r}"
+            )
         grouped = any("group" in name for name in self.domains)
         ratio = any("bottleneck" in name for name in self.domains)
         AnyNetConfig(
@@ -278,7 +293,7 @@ class Space:
         """
         same_blocks = all(
             getattr(config, name) == getattr(self.template, name)
-            for name in ("block", "se_ratio", "head_width")
+            for name in _STRUCTURE
         )
         if not same_blocks or not self._generates(config):
             return False
