@@ -16,7 +16,6 @@ import keras_regnet
 from keras_regnet import applications
 from keras_regnet import plan
 from keras_regnet.weights import fetch
-from keras_regnet.weights import names
 
 _SIGNATURE = {
     "model_name": "{name}",
@@ -153,24 +152,6 @@ class ApplicationsTest(parameterized.TestCase):
         )
 
 
-def _write_keras_2(model, config, path, model_name):
-    """Writes a model's weights as Keras 2 would."""
-    with h5py.File(path, "w") as file:
-        layers = {}
-        for variable in model.weights:
-            source = names.mapping(config, "keras_applications")[variable.path]
-            layer, kind = f"{model_name}_{source.name}".rsplit("/", 1)
-            if layer.endswith("head_dense"):
-                layer = "1head_dense"
-            layers.setdefault(layer, {})[f"{layer}/{kind}:0"] = variable
-        file.attrs["layer_names"] = list(layers)
-        for layer, variables in layers.items():
-            group = file.create_group(layer)
-            group.attrs["weight_names"] = list(variables)
-            for name, variable in variables.items():
-                group[name] = np.asarray(variable)
-
-
 class PublishedFileTest(absltest.TestCase):
     """The tag "keras_in1k", with a file of random weights in its place."""
 
@@ -180,7 +161,7 @@ class PublishedFileTest(absltest.TestCase):
         cls.folder = keras_h5_testing.unpack(cls)
         cls.path = cls.folder / "regnetx002.h5"
         cls.model = applications.RegNetX002(weights=None, **_SMALL)
-        _write_keras_2(cls.model, cls.model.network, cls.path, "regnetx002")
+        keras_h5_testing.write(cls.model, cls.path, "regnetx002")
         rng = np.random.default_rng(0)
         cls.images = rng.uniform(0, 255, (2, 32, 32, 3))
         cls.outputs = cls.model.predict(cls.images, verbose=0)
@@ -223,7 +204,9 @@ class LoadModelTest(parameterized.TestCase):
         cls.images = cls.expected["images"].astype("float32")
 
     def load(self, name, **arguments):
-        return applications.load_model(self.folder / f"{name}.h5", **arguments)
+        return applications.load_model(
+            self.folder / keras_h5_testing.file_name(name), **arguments
+        )
 
     @contextlib.contextmanager
     def edited(self, name):

@@ -1,19 +1,24 @@
 """The examples in docstrings and README run and say what they print."""
 
+import contextlib
 import doctest
 import importlib
 import inspect
 import pathlib
 import pkgutil
 import re
+import shutil
+import tempfile
 
 import keras
+import keras_h5_testing
 from absl.testing import absltest
 from absl.testing import parameterized
 
 import keras_regnet
 
 _ROOT = pathlib.Path(__file__).resolve().parents[1]
+_PAGES = sorted((_ROOT / "docs").glob("*.md"))
 
 
 def _modules():
@@ -74,9 +79,40 @@ class ReadmeTest(absltest.TestCase):
             exec(compile(block, "README.md", "exec"), namespace)
 
     def test_links_lead_somewhere(self):
-        for page in (_ROOT / "README.md", _ROOT / "CONTRIBUTING.md"):
+        pages = [_ROOT / "README.md", _ROOT / "CONTRIBUTING.md"]
+        for page in (*pages, *_PAGES):
             for link in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
-                self.assertTrue((_ROOT / link).exists(), f"{page}: {link}")
+                target = page.parent / link
+                self.assertTrue(target.exists(), f"{page}: {link}")
+
+
+class PagesTest(parameterized.TestCase):
+    """The examples of docs/, each page in a folder of its own."""
+
+    def setUp(self):
+        super().setUp()
+        self.enter_context(
+            contextlib.chdir(self.enter_context(tempfile.TemporaryDirectory()))
+        )
+
+    def write_files(self):
+        """Puts the files there that the page on migration speaks of."""
+        folder = keras_h5_testing.unpack(type(self))
+        shutil.copy(folder / "two_dense.h5", "fine_tuned.h5")
+        model = keras_regnet.applications.RegNetX002(weights=None, classes=5)
+        keras_h5_testing.write(model, "my_weights.h5", "regnetx002")
+
+    @parameterized.named_parameters((page.stem, page) for page in _PAGES)
+    def test_python_examples(self, page):
+        if page.stem == "migration":
+            self.write_files()
+        blocks = re.findall(
+            r"```python\n(.*?)```", page.read_text(), flags=re.DOTALL
+        )
+        self.assertNotEmpty(blocks)
+        namespace = {}
+        for block in blocks:
+            exec(compile(block, page.name, "exec"), namespace)
 
 
 if __name__ == "__main__":

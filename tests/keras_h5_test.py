@@ -14,6 +14,7 @@ from absl.testing import parameterized
 
 import keras_regnet
 from keras_regnet.weights import keras_h5
+from keras_regnet.weights import keras_numbered
 from keras_regnet.weights import names
 
 # Names and places of tensors that must not be taken for each other: of one
@@ -36,7 +37,7 @@ class KerasH5Test(parameterized.TestCase):
         cls.images = cls.expected["images"].astype("float32")
 
     def path(self, name):
-        return self.folder / f"{name}.h5"
+        return self.folder / keras_h5_testing.file_name(name)
 
     def build(self, name, path=None, **arguments):
         return keras_regnet.AnyNet(
@@ -65,6 +66,7 @@ class KerasH5Test(parameterized.TestCase):
 
     @parameterized.parameters(
         ("weights_y", {}),
+        ("numbered_weights", {}),
         ("whole_x", {}),
         ("one_dense", {"classifier_activation": "softmax"}),
         ("notop_x", {"include_top": False}),
@@ -130,6 +132,7 @@ class KerasH5Test(parameterized.TestCase):
 
     @parameterized.parameters(
         ("two_dense", "'hidden', 'flowers'"),
+        ("numbered_whole", "'hidden', 'flowers'"),
         ("sequential", "'batch_normalization', 'dense'"),
     )
     def test_says_which_layers_it_leaves_out(self, name, layers):
@@ -139,7 +142,9 @@ class KerasH5Test(parameterized.TestCase):
             model = self.build(name, include_top=False, pooling="avg")
         self.assertEqual(model.output.shape, (None, 24))
 
-    @parameterized.parameters("two_dense", "sequential", "notop_x")
+    @parameterized.parameters(
+        "two_dense", "sequential", "notop_x", "numbered_whole"
+    )
     def test_no_classifier_to_take(self, name):
         with (
             warnings.catch_warnings(),
@@ -241,6 +246,56 @@ class KerasH5Test(parameterized.TestCase):
         with self.assertRaisesRegex(ValueError, "2 networks: 'my_net', 'b'"):
             self.build("whole_x", path)
 
+    def test_numbers_notice_an_exchange(self):
+        """Without names, only the order tells main path from shortcut."""
+        path = self.folder / "exchanged.weights.h5"
+        places = self.write_trained(path)
+        self.build("numbered_weights", path)
+        with h5py.File(path, "r+") as file:
+            for stage in range(4):
+                block = f"network_Stage_{stage}_YBlock_0_"
+                for number in range(4):
+                    first, second = (
+                        file[places[f"{block}{norm}/gamma"]].parent[str(number)]
+                        for norm in ("conv_1x1_2_bn", "skip_bn")
+                    )
+                    first[...], second[...] = second[...], first[...]
+        with self.assertRaisesRegex(ValueError, "not in Keras 2's order"):
+            self.build("numbered_weights", path)
+
+    def write_trained(self, path):
+        """Writes a file whose norms have seen what their kernels give.
+
+        Returns where its tensors are.
+        """
+        shutil.copy(self.path("numbered_weights"), path)
+        rng = np.random.default_rng(0)
+        with h5py.File(path, "r+") as file:
+            places = keras_numbered.places_by_order(file)
+            for name, place in places.items():
+                layer, variable = name.rsplit("/", 1)
+                norm = {"conv_1x1_2": "conv_1x1_2_bn", "skip_1x1": "skip_bn"}
+                part = layer.split("Block_0_")[-1]
+                if variable != "kernel" or part not in norm:
+                    continue
+                kernel = file[place]
+                gains = np.exp(rng.normal(0, 1, kernel.shape[-1]))
+                kernel[...] = kernel[...] * gains
+                there = f"{layer.removesuffix(part)}{norm[part]}"
+                variance = file[places[f"{there}/moving_variance"]]
+                variance[...] = np.square(kernel[...]).sum((0, 1, 2))
+        return places
+
+    @parameterized.parameters(
+        ("numbered_weights", True), ("numbered_whole", True), ("ours", False)
+    )
+    def test_who_wrote_a_file(self, name, by_keras_2):
+        path = self.path(name)
+        if name == "ours":
+            path = self.folder / "ours.weights.h5"
+            self.build("weights_y").save_weights(path)
+        self.assertEqual(keras_h5.is_of_keras_2(path), by_keras_2)
+
     @parameterized.named_parameters(
         ("empty", lambda content: b""),
         ("truncated", lambda content: content[: len(content) // 2]),
@@ -250,7 +305,7 @@ class KerasH5Test(parameterized.TestCase):
         path = self.folder / "damaged.h5"
         path.write_bytes(damage(self.path("weights_y").read_bytes()))
         with self.assertRaisesRegex(
-            ValueError, "damaged.h5' is no `.h5` file of Keras 2, or is damaged"
+            ValueError, "damaged.h5' is no file of Keras 2, or is damaged"
         ) as raised:
             self.build("weights_y", path)
         self.assertNotIn("\n", str(raised.exception))

@@ -7,13 +7,22 @@ import pathlib
 import tempfile
 import zipfile
 
+import h5py
 import numpy as np
 
 import keras_regnet
+from keras_regnet.weights import names
 
 _DATA = pathlib.Path(__file__).parent / "data"
-WHOLE = ("whole_x", "one_dense", "two_dense", "sequential")
-CLASSES = {"weights_y": 5, "whole_x": 7, "one_dense": 3}
+WHOLE = ("whole_x", "one_dense", "two_dense", "sequential", "numbered_whole")
+CLASSES = {"weights_y": 5, "numbered_weights": 5, "whole_x": 7, "one_dense": 3}
+_SUFFIXES = {"numbered_weights": ".weights.h5", "numbered_whole": ".keras"}
+_WITH_SE = ("weights_y", "two_dense", *_SUFFIXES)
+
+
+def file_name(name):
+    """Returns the name of a file; Keras 2 chose the format by its suffix."""
+    return name + _SUFFIXES.get(name, ".h5")
 
 
 def unpack(test):
@@ -41,5 +50,30 @@ def config(name):
         depths=(1, 2, 1, 1),
         widths=(32, 16, 16, 24),
         group_widths=8,
-        se_ratio=0.25 if name in ("weights_y", "two_dense") else 0.0,
+        se_ratio=0.25 if name in _WITH_SE else 0.0,
     )
+
+
+def write(model, path, model_name):
+    """Writes the weights of one of our models as Keras 2 would.
+
+    Args:
+      model: the model.
+      path: of the `.h5` file.
+      model_name: what the names of the layers begin with.
+    """
+    mapping = names.mapping(model.network, "keras_applications")
+    layers = {}
+    for variable in model.weights:
+        layer, kind = mapping[variable.path].name.rsplit("/", 1)
+        layer = (
+            "1head_dense" if layer == "head_dense" else f"{model_name}_{layer}"
+        )
+        layers.setdefault(layer, {})[f"{layer}/{kind}:0"] = variable
+    with h5py.File(path, "w") as file:
+        file.attrs["layer_names"] = list(layers)
+        for layer, variables in layers.items():
+            group = file.create_group(layer)
+            group.attrs["weight_names"] = list(variables)
+            for name, variable in variables.items():
+                group[name] = np.asarray(variable)

@@ -1,4 +1,4 @@
-"""Reading `.h5` files of Keras 2: weights, or a whole model.
+"""Reading files of Keras 2: weights, or a whole model.
 
 Their layers are found by name, never by order or shape. The names begin with
 the model's name, which the user could choose; here they come without it, as
@@ -8,16 +8,19 @@ a process): it is the one dense layer that follows the network.
 """
 
 import dataclasses
+import io
 import json
 import os
 import re
 import warnings
+import zipfile
 from typing import Any
 
 import h5py
 import numpy as np
 
 from keras_regnet.weights import keras2_graph
+from keras_regnet.weights import keras_numbered
 from keras_regnet.weights.tensors import Tensors
 
 _STEM = re.compile(r"(?P<model>.*)_stem_conv/kernel")
@@ -36,7 +39,7 @@ _NAMES_SHOWN = 3
 
 @dataclasses.dataclass(frozen=True)
 class SavedModel:
-    """What an `.h5` file of Keras 2 holds.
+    """What a file of Keras 2 holds.
 
     Args:
       path: of the file.
@@ -84,7 +87,7 @@ def read(path: str | os.PathLike) -> Tensors:
     """Returns the tensors of the network, and of its classifier.
 
     Args:
-      path: of an `.h5` file.
+      path: of a `.h5`, `.weights.h5` or `.keras` file.
 
     Returns:
       The tensors, under the names of the family "keras_applications". Layers
@@ -130,11 +133,38 @@ def _with_classifier(saved, head):
     return Tensors(shapes, read_tensor)
 
 
+def is_of_keras_2(path: str | os.PathLike) -> bool:
+    """Returns whether Keras 2 wrote a file, and not Keras 3.
+
+    Args:
+      path: of a `.h5`, `.weights.h5` or `.keras` file.
+
+    Returns:
+      Whether it is one that `open_file` reads; False for damaged ones.
+    """
+    try:
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as archive:
+                metadata = json.loads(archive.read("metadata.json"))
+            return str(metadata["keras_version"]).startswith("2.")
+        with h5py.File(path, "r") as file:
+            group = file.get("model_weights", file)
+            if any(key.startswith("layer_names") for key in group.attrs):
+                return True
+            # Our convolutions are of a class of their own.
+            return "layers/conv2d" in file or any(
+                "layers/conv2d" in inner
+                for inner in file.get("layers", {}).values()
+            )
+    except (OSError, KeyError, ValueError):
+        return False
+
+
 def open_file(path: str | os.PathLike) -> SavedModel:
     """Returns what a file holds; its tensors are read when asked for.
 
     Args:
-      path: of an `.h5` file that Keras 2 wrote.
+      path: of a file that Keras 2 wrote.
 
     Returns:
       The network and whatever else there is.
@@ -145,14 +175,19 @@ def open_file(path: str | os.PathLike) -> SavedModel:
     """
     path = os.fspath(path)
     try:
-        file = h5py.File(path, "r")
-        places = _places(file)
-        config = json.loads(file.attrs.get("model_config", "null"))
+        file, config, places = _contents(path)
         shapes = {name: file[place].shape for name, place in places.items()}
-    except (OSError, KeyError, AttributeError, json.JSONDecodeError) as error:
+    except (
+        OSError,
+        KeyError,
+        AttributeError,
+        TypeError,
+        zipfile.BadZipFile,
+        json.JSONDecodeError,
+    ) as error:
         reason = str(error).strip("'\"").split("\n")[0]
         raise ValueError(
-            f"{path!r} is no `.h5` file of Keras 2, or is damaged: {reason}."
+            f"{path!r} is no file of Keras 2, or is damaged: {reason}."
         ) from error
     tensors = Tensors(shapes, lambda name: _read(file, path, places[name]))
     name = _model_name(path, shapes)
@@ -165,6 +200,21 @@ def open_file(path: str | os.PathLike) -> SavedModel:
         _subset(tensors, [n for n in shapes if n not in inner]),
         config,
     )
+
+
+def _contents(path):
+    """Returns the HDF5 file, the model's description and all places."""
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            config = json.loads(archive.read("config.json"))
+            weights = io.BytesIO(archive.read("model.weights.h5"))
+        file = h5py.File(weights, "r")
+        return file, config, keras_numbered.places(file, config)
+    file = h5py.File(path, "r")
+    config = json.loads(file.attrs.get("model_config", "null"))
+    if "layers" in file and "layer_names" not in file.attrs:
+        return file, config, keras_numbered.places_by_order(file)
+    return file, config, _places(file)
 
 
 def _subset(tensors, names):

@@ -17,6 +17,7 @@ _READERS = {
     ".safetensors": safetensors_file.read,
     **dict.fromkeys(torch_file.SUFFIXES, torch_file.read),
     ".h5": keras_h5.read,
+    ".keras": keras_h5.read,
 }
 SUFFIXES = tuple(_READERS)
 

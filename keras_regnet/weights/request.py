@@ -17,6 +17,7 @@ from keras_regnet.config import AnyNetConfig
 from keras_regnet.config import RegNetConfig
 from keras_regnet.weights import fetch
 from keras_regnet.weights import files
+from keras_regnet.weights import keras_h5
 from keras_regnet.weights import loading
 from keras_regnet.weights import names
 from keras_regnet.weights import readers
@@ -25,7 +26,7 @@ from keras_regnet.weights import records
 from keras_regnet.weights.recognition import Recognised
 from keras_regnet.weights.records import WeightRecord
 
-SUFFIXES = (*files.SUFFIXES, *readers.SUFFIXES)
+SUFFIXES = tuple(dict.fromkeys((*files.SUFFIXES, *readers.SUFFIXES)))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -130,7 +131,7 @@ def resolve(
             )
         return Request(config)
     record, path = _locate(weights, config, tag, classes)
-    if path.name.endswith(files.SUFFIXES):
+    if path.name.endswith(files.SUFFIXES) and not keras_h5.is_of_keras_2(path):
         return _of_keras_file(config, record, path)
     try:
         found = recognition.recognise(readers.read(path))

@@ -114,6 +114,27 @@ def sequential():
     return model
 
 
+def numbered_weights():
+    return weights_y()
+
+
+def numbered_whole():
+    return two_dense()
+
+
+# What Keras 2 writes under these names depends on the suffix.
+FILES = {
+    weights_y: "weights_y.h5",
+    whole_x: "whole_x.h5",
+    notop_x: "notop_x.h5",
+    one_dense: "one_dense.h5",
+    two_dense: "two_dense.h5",
+    sequential: "sequential.h5",
+    numbered_weights: "numbered_weights.weights.h5",
+    numbered_whole: "numbered_whole.keras",
+}
+
+
 def main():
     # Keras 2 says that .h5 is a legacy format, which is the point.
     warnings.filterwarnings("ignore")
@@ -122,23 +143,16 @@ def main():
         DATA / "keras_h5.zip", "w", zipfile.ZIP_DEFLATED, compresslevel=9
     )
     with archive, tempfile.TemporaryDirectory() as folder:
-        for make in (
-            weights_y,
-            whole_x,
-            notop_x,
-            one_dense,
-            two_dense,
-            sequential,
-        ):
+        for make, file in FILES.items():
             name = make.__name__
             model = fill(make())
-            path = f"{folder}/{name}.h5"
-            if name in ("weights_y", "notop_x"):
+            path = f"{folder}/{file}"
+            if make in (weights_y, notop_x, numbered_weights):
                 model.save_weights(path)
             else:
                 model.save(path)
-            archive.write(path, f"{name}.h5")
-            scale = 255 if name == "whole_x" else 1
+            archive.write(path, file)
+            scale = 255 if make is whole_x else 1
             x = images().astype("f4") / scale
             outputs[name] = model(x, training=False).numpy()
             print(name, outputs[name].shape, outputs[name].ravel()[:3])
