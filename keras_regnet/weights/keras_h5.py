@@ -151,10 +151,10 @@ def is_of_keras_2(path: str | os.PathLike) -> bool:
             group = file.get("model_weights", file)
             if any(key.startswith("layer_names") for key in group.attrs):
                 return True
-            # Our convolutions are of a class of their own.
-            return "layers/conv2d" in file or any(
-                "layers/conv2d" in inner
-                for inner in file.get("layers", {}).values()
+            # Residual sums are bare operations, which Keras 3 does not have.
+            return any(
+                "layers/tf_op_lambda" in inner
+                for inner in (file, *file.get("layers", {}).values())
             )
     except (OSError, KeyError, ValueError):
         return False
