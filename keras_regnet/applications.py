@@ -20,6 +20,7 @@ from keras_regnet.keras2_models import load_model
 
 _TAG = "keras_in1k"
 _CLASSES = 1000
+_MEAN, _STD = (0.0,) * 3, (255.0,) * 3
 
 _DOC = """Builds {variant} as `tf_keras.applications.{name}` did.
 
@@ -93,11 +94,10 @@ def _request(variant, weights, classes):
         weights = _TAG
     config = dataclasses.replace(variants.get_config(variant), padding="same")
     request = weights_lib.resolve(weights, config, classes=classes)
-    if request.record is None and request.found is None:
-        # Random weights, or a file of Keras 3 that says nothing of its input.
-        request = dataclasses.replace(
-            request, mean=(0.0,) * 3, std=(255.0,) * 3
-        )
+    # A file of ours brings its own rules, but for one of weights alone.
+    has_rules = request.record or request.found
+    if not has_rules and not str(weights).endswith(".keras"):
+        request = dataclasses.replace(request, mean=_MEAN, std=_STD)
     return request
 
 

@@ -194,6 +194,18 @@ class PublishedFileTest(absltest.TestCase):
                 applications.RegNetX002(weights=path, **_SMALL)
             )
 
+    def test_files_that_were_trained_otherwise(self):
+        other = keras_regnet.RegNetX("200MF", **_SMALL)
+        path = self.folder / "other.keras"
+        other.save(path)
+        model = applications.RegNetX002(weights=path, **_SMALL)
+        self.assertEqual(model.network, other.network)
+        np.testing.assert_allclose(
+            model.predict(self.images, verbose=0),
+            other.predict(self.images, verbose=0),
+            rtol=1e-5,
+        )
+
 
 class LoadModelTest(parameterized.TestCase):
     @classmethod
