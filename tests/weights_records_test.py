@@ -121,6 +121,11 @@ class RecordsTest(parameterized.TestCase):
         self.assertEqual(record.hub_id, "timm/regnetx_004_tv.tv2_in1k")
         self.assertEqual(record.width_rounding, "torchvision")
 
+    def test_sets_of_kimm_are_timm_s(self):
+        for record in records.list_weights(source="kimm"):
+            twin = records.find(record.variant, f"{record.tag}@timm")
+            self.assertEqual(record.licence, twin.licence)
+
     def test_imagenet_needs_no_pickle(self):
         record = records.find("RegNetX-32GF", "imagenet")
         self.assertEqual(record.full_tag, "pycls_in1k@timm")

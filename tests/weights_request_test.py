@@ -226,6 +226,14 @@ class TagsTest(FolderTest):
                 keras_regnet.RegNetY("32GF", weights="seer")
             fetched.assert_not_called()
 
+    def test_files_that_cannot_be_read_name_those_that_can(self):
+        with self.fetched() as fetched:
+            with self.assertRaisesRegex(
+                ValueError, "'kimm' .* pass weights='pycls_in1k@timm'"
+            ):
+                keras_regnet.RegNetY("200MF", weights="pycls_in1k@kimm")
+            fetched.assert_not_called()
+
     def test_unpublished_networks_have_no_tags(self):
         with self.assertRaisesRegex(ValueError, "a network that was not publ"):
             keras_regnet.RegNet(_SMALL, weights="imagenet")

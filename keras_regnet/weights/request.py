@@ -23,6 +23,7 @@ from keras_regnet.weights import names
 from keras_regnet.weights import readers
 from keras_regnet.weights import recognition
 from keras_regnet.weights import records
+from keras_regnet.weights.families import FAMILIES
 from keras_regnet.weights.recognition import Recognised
 from keras_regnet.weights.records import WeightRecord
 
@@ -133,13 +134,17 @@ def resolve(
     record, path = _locate(weights, config, tag, classes)
     if path.name.endswith(files.SUFFIXES) and not keras_h5.is_of_keras_2(path):
         return _of_keras_file(config, record, path)
+    return _of_other_file(config, record, path, classes)
+
+
+def _of_other_file(config, record, path, classes):
     try:
         found = recognition.recognise(readers.read(path))
         config = _fitting(config, found)
     except ValueError as error:
         raise ValueError(
             f"`weights` cannot be loaded: {error} "
-            f"Received: weights={str(weights)!r}"
+            f"Received: weights={str(path)!r}"
         ) from error
     if record is None:
         record = _record_of_hash(path, found)
@@ -182,6 +187,15 @@ def _fitting(config, found):
     if asked is None:
         asked = recognition.describe_stages(recognition.stage_shapes(config))
     raise ValueError(f"it holds {found.describe()}, and asked for was {asked}.")
+
+
+def _check_readable(record):
+    if record.family not in FAMILIES:
+        raise ValueError(
+            f"The files of {record.source!r} cannot be read here. It converted "
+            f"them from timm's: pass weights={f'{record.tag}@timm'!r}. "
+            f"Received: weights={record.full_tag!r}"
+        )
 
 
 def _check_has_head(classes_of_weights, classes, name):
@@ -249,6 +263,7 @@ def _locate(weights, config, tag, classes):
             f"Received: weights={weights!r}, tag={tag!r}"
         )
     record = _record(config, weights)
+    _check_readable(record)
     _check_has_head(record.classes, classes, record.tag)
     _mention_licence(record)
     return record, Path(fetch.fetch(record, include_top=classes is not None))
