@@ -78,10 +78,11 @@ def preprocess_input(
     >>> float(preprocess_input(np.zeros((1, 2, 2, 3)))[0, 0, 0, 0]).__round__(3)
     -2.118
     >>> images = np.zeros((1, 300, 400, 3))
-    >>> preprocess_input(
+    >>> cropped = preprocess_input(
     ...     images, weights="tv2_in1k", variant="RegNetX-3.2GF"
-    ... ).shape[1:]
-    (224, 224, 3)
+    ... )
+    >>> tuple(cropped.shape)
+    (1, 224, 224, 3)
     """
     data_format = data_format or keras.config.image_data_format()
     if data_format not in _DATA_FORMATS:
