@@ -1,4 +1,4 @@
-"""Whole models that Keras 2 saved as `.h5`, rebuilt with our layers.
+"""Whole models that Keras 2 saved, rebuilt with our layers.
 
 Keras 3 cannot load them: their residual sums are bare TensorFlow operations.
 """
@@ -32,14 +32,14 @@ _SE_RATIO = 0.25
 def load_model(
     path: str | os.PathLike, custom_objects: Mapping[str, Any] | None = None
 ) -> models.RegNetModel:
-    """Loads a whole model with a RegNet in it that Keras 2 saved as `.h5`.
+    """Loads a whole model with a RegNet in it that Keras 2 saved.
 
     Layers before and behind the network are rebuilt as they were: several
     dense layers, other pools, augmentation. Optimizer and loss are not
     loaded: compile the model to train it.
 
     Args:
-      path: what Keras 2's `model.save("....h5")` wrote.
+      path: what Keras 2's `model.save` wrote, `.h5` or `.keras`.
       custom_objects: layer classes of your own, by name.
 
     Returns:
@@ -50,19 +50,7 @@ def load_model(
         is no chain of layers.
     """
     saved = keras_h5.open_file(path)
-    if saved.config is None:
-        raise ValueError(
-            f"{saved.path!r} holds weights and no model. Build the model with "
-            f"a function of `keras_regnet.applications` and weights=PATH."
-        )
-    try:
-        chain = keras2_graph.chain(saved.config, saved.model_name)
-    except ValueError as error:
-        raise ValueError(
-            f"{saved.path!r} cannot be rebuilt: {error} With "
-            "`include_top=False, weights=PATH` the functions of "
-            "`keras_regnet.applications` load the network alone."
-        ) from error
+    chain = _chain(saved)
     config = _network(saved)
     inputs = keras.Input(chain.input_shape, name="images")
     x = _apply(chain.before, inputs, custom_objects)
@@ -78,6 +66,22 @@ def load_model(
     model.set_network(config, body.pyramid_outputs)
     _fill(model, saved, config)
     return model
+
+
+def _chain(saved):
+    if saved.config is None:
+        raise ValueError(
+            f"{saved.path!r} holds weights and no model. Build the model with "
+            "a function of `keras_regnet.applications` and weights=PATH."
+        )
+    try:
+        return keras2_graph.chain(saved.config, saved.model_name)
+    except ValueError as error:
+        raise ValueError(
+            f"{saved.path!r} cannot be rebuilt: {error} With "
+            "`include_top=False, weights=PATH` the functions of "
+            "`keras_regnet.applications` load the network alone."
+        ) from error
 
 
 def _name(saved):

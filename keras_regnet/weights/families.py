@@ -295,6 +295,30 @@ _KERAS_APPLICATIONS = Layout(
     separator="/",
 )
 
+# As `kimm_file` names them: the files have no names.
+_KIMM = Layout(
+    ends={
+        "stem_conv": "stem_conv2d",
+        "stem_conv_bn": "stem_bn",
+        "head_fc": "classifier",
+    },
+    block="s{stage}_b{block}_",
+    parts={
+        "conv1": "conv1_conv2d",
+        "conv1_bn": "conv1_bn",
+        "conv2": "conv2_conv2d",
+        "conv2_bn": "conv2_bn",
+        "se_reduce": "se_conv_reduce",
+        "se_expand": "se_conv_expand",
+        "conv3": "conv3_conv2d",
+        "conv3_bn": "conv3_bn",
+        "shortcut": "downsample_conv2d",
+        "shortcut_bn": "downsample_bn",
+    },
+    variables=_KERAS_VARIABLES,
+    separator="/",
+)
+
 # A family has one layout, or several for networks of several kinds.
 FAMILIES = {
     "timm": (_TIMM, _TIMM_V, _TIMM_V_POOL),
@@ -305,4 +329,5 @@ FAMILIES = {
     "swag": (_SWAG,),
     "transformers": (_TRANSFORMERS,),
     "keras_applications": (_KERAS_APPLICATIONS,),
+    "kimm": (_KIMM,),
 }

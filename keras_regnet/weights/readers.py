@@ -9,15 +9,22 @@ from pathlib import Path
 
 from keras_regnet import errors
 from keras_regnet.weights import keras_h5
+from keras_regnet.weights import kimm_file
 from keras_regnet.weights import safetensors_file
 from keras_regnet.weights import torch_file
 from keras_regnet.weights.tensors import Tensors
+
+
+def _read_keras(path):
+    read_it = kimm_file.read if kimm_file.is_of_kimm(path) else keras_h5.read
+    return read_it(path)
+
 
 _READERS = {
     ".safetensors": safetensors_file.read,
     **dict.fromkeys(torch_file.SUFFIXES, torch_file.read),
     ".h5": keras_h5.read,
-    ".keras": keras_h5.read,
+    ".keras": _read_keras,
 }
 SUFFIXES = tuple(_READERS)
 
@@ -39,3 +46,15 @@ def read(path: str | os.PathLike) -> Tensors:
     if suffix not in _READERS:
         raise errors.unknown_value("suffix", suffix, SUFFIXES)
     return _READERS[suffix](path)
+
+
+def is_ours(path: str | os.PathLike) -> bool:
+    """Returns whether a file of Keras is to be read as one of our models.
+
+    Args:
+      path: of a `.keras` or `.weights.h5` file.
+
+    Returns:
+      False for the files of Keras 2 and of kimm, which `read` reads.
+    """
+    return not (keras_h5.is_of_keras_2(path) or kimm_file.is_of_kimm(path))

@@ -17,7 +17,6 @@ from keras_regnet.config import AnyNetConfig
 from keras_regnet.config import RegNetConfig
 from keras_regnet.weights import fetch
 from keras_regnet.weights import files
-from keras_regnet.weights import keras_h5
 from keras_regnet.weights import loading
 from keras_regnet.weights import names
 from keras_regnet.weights import readers
@@ -132,7 +131,7 @@ def resolve(
             )
         return Request(config)
     record, path = _locate(weights, config, tag, classes)
-    if path.name.endswith(files.SUFFIXES) and not keras_h5.is_of_keras_2(path):
+    if path.name.endswith(files.SUFFIXES) and readers.is_ours(path):
         return _of_keras_file(config, record, path)
     return _of_other_file(config, record, path, classes)
 

@@ -7,7 +7,7 @@ Run in an environment of its own, with tensorflow and tf_keras (Keras 2):
 The files are what users of Keras 2 have: weights, and whole models, of
 RegNets as its keras.applications builds them but smaller. The first stage is
 as wide as the stem, so that shortcut and main path have kernels of one shape
-there. Weights are multiples of 1/64, which a zip file makes small.
+there. Weights are multiples of 1/32, which a zip file makes small.
 """
 
 import pathlib
@@ -49,7 +49,7 @@ def fill(model):
             values = rng.normal(0, (1.5 / np.prod(shape[:-1])) ** 0.5, shape)
         else:
             values = rng.normal(0, 0.2, shape)
-        variable.assign(np.round(values * 64) / 64)
+        variable.assign(np.round(values * 32) / 32)
     return model
 
 
