@@ -22,7 +22,6 @@ from keras_regnet.weights import names
 from keras_regnet.weights import readers
 from keras_regnet.weights import recognition
 from keras_regnet.weights import records
-from keras_regnet.weights.families import FAMILIES
 from keras_regnet.weights.recognition import Recognised
 from keras_regnet.weights.records import WeightRecord
 
@@ -188,15 +187,6 @@ def _fitting(config, found):
     raise ValueError(f"it holds {found.describe()}, and asked for was {asked}.")
 
 
-def _check_readable(record):
-    if record.family not in FAMILIES:
-        raise ValueError(
-            f"The files of {record.source!r} cannot be read here. It converted "
-            f"them from timm's: pass weights={f'{record.tag}@timm'!r}. "
-            f"Received: weights={record.full_tag!r}"
-        )
-
-
 def _check_has_head(classes_of_weights, classes, name):
     if classes is not None and not classes_of_weights:
         raise ValueError(
@@ -262,7 +252,6 @@ def _locate(weights, config, tag, classes):
             f"Received: weights={weights!r}, tag={tag!r}"
         )
     record = _record(config, weights)
-    _check_readable(record)
     _check_has_head(record.classes, classes, record.tag)
     _mention_licence(record)
     return record, Path(fetch.fetch(record, include_top=classes is not None))
