@@ -11,6 +11,7 @@ import tempfile
 import time
 
 import design_space_testing as testing
+import pytest
 from absl.testing import absltest
 
 from keras_regnet.design_space import records
@@ -21,7 +22,7 @@ from training import workers
 
 _SCRIPT = pathlib.Path(stages.__file__).parent / "sweep.py"
 _SPEC = populations.Spec(regime="synthetic", spaces=("RegNetX",), n=3)
-_PATIENCE = 120
+_PATIENCE = 400
 
 
 def _start(*arguments):
@@ -65,6 +66,8 @@ class KilledSweepTest(absltest.TestCase):
         path = out / stages.RECORDS_FILE
         command = ("run", f"--out={out}", "--workers=1", "--retries=1")
         driver = _start(*command)
+        self.addCleanup(driver.wait)
+        self.addCleanup(driver.kill)
         with driver.stdout:
             _wait_until(lambda: _lines(path) == 1)
             os.kill(_children(driver.pid)[0], signal.SIGKILL)
@@ -81,6 +84,8 @@ class KilledSweepTest(absltest.TestCase):
             file.write(testing.RECORD.to_json()[:200])
 
         again = _start(*command)
+        self.addCleanup(again.wait)
+        self.addCleanup(again.kill)
         said, _ = again.communicate(timeout=_PATIENCE)
         self.assertEqual(again.returncode, 0, said)
         self.assertIn("cut by a crash", said)
@@ -146,6 +151,7 @@ class PoolTest(absltest.TestCase):
             self.assertNotIn(other, _children(os.getpid()))
         self.assertEmpty(_children(os.getpid()))
 
+    @pytest.mark.slow
     def test_workers_that_cannot_start(self):
         """Not every trial of a sweep fails where nothing can be trained."""
         with (
