@@ -225,7 +225,15 @@ class ResumeTest(parameterized.TestCase):
                 "drop_path_rate": 0.2,
             },
         ),
-        ("mirrored", {"strategy": "mirrored", "num_cpu_devices": 2}),
+        (
+            "mirrored",
+            {
+                "strategy": "mirrored",
+                "num_cpu_devices": 2,
+                "drop_path_rate": 0.2,
+                "precise_bn_images": 300,
+            },
+        ),
     )
     def test_killed_and_restarted_equals_uninterrupted(self, fields):
         # One step per call; five in an epoch.

@@ -136,6 +136,7 @@ class Run:
                 found.path.name if found else "the chief",
             )
             return
+        self.steps.spread_seeds()
         start = f"random weights, seed {self.config.seed}"
         if self.config.weights:
             start = f"weights of {self.config.weights}"
@@ -203,14 +204,13 @@ class Run:
 
     def open_data(self) -> None:
         """Opens the images, those for training from the next step on."""
-        self._batches = iter(self._distributed(train_data.train_pipeline, True))
-        self._batches_to_evaluate = self._distributed(
-            train_data.eval_pipeline, False
+        self._batches = iter(
+            self._distributed(train_data.train_pipeline, self.state.step)
         )
+        self._batches_to_evaluate = self._distributed(train_data.eval_pipeline)
 
-    def _distributed(self, pipeline, from_step):
+    def _distributed(self, pipeline, *start):
         """Returns global batches of a pipeline of train_data."""
-        start = [self.state.step] if from_step else []
         return train_data.distribute(
             self.strategy,
             self.config,
@@ -231,8 +231,27 @@ class Run:
             self.train_steps(count)
         if not self.state.averaged:
             self.steps.average_moving_statistics()
+            if self.config.precise_bn_images:
+                self._measure_statistics()
             self.state = dataclasses.replace(self.state, averaged=True)
         return True
+
+    def _measure_statistics(self) -> None:
+        """Measures batch norm on the first images of the epoch.
+
+        With the weights that will be evaluated.
+        """
+        steps = -(
+            -self.config.precise_bn_images // self.config.global_batch_size
+        )
+        begin = self.state.epoch * self.steps_per_epoch
+        batches = self._distributed(train_data.train_pipeline, begin)
+        self.steps.swap_averages()
+        self.steps.measure_statistics(
+            iter(batches),
+            tf.constant(min(steps, self.steps_per_epoch), tf.int32),
+        )
+        self.steps.swap_averages()
 
     def _next_count(self) -> int:
         """Returns the steps to the next line, or to the next checkpoint."""

@@ -2,7 +2,8 @@
 
 Most variables are equal on all replicas. Batch-norm statistics are not within
 an epoch: their mean stands under the variable's name, and what each replica
-has beside it, so that a run goes on exactly where it stopped.
+has beside it, so that a run goes on exactly where it stopped. So it is with
+the states of random numbers; there the first replica's stands for all.
 """
 
 from typing import Any
@@ -53,7 +54,9 @@ class Snapshot:
         for name, stack in zip(self._differing, stacks, strict=True):
             if (stack == stack[0]).all():
                 continue
-            values[name] = stack.mean(0, dtype=np.float64).astype(stack.dtype)
+            if stack.dtype.kind == "f":
+                mean = stack.mean(0, dtype=np.float64)
+                values[name] = mean.astype(stack.dtype)
             values[_OF_REPLICAS + name] = stack
         return values
 

@@ -19,6 +19,10 @@ EVAL_SUMS = ("loss", "top1", "top5", "images")
 
 _TOP_K = 5
 
+# What Keras calls the state of a layer's random numbers: a seed and a count.
+_SEED = "seed_generator_state"
+_SEED_STRIDE = 0x9E3779B9
+
 
 class Steps:
     """Training and evaluation of one model under one strategy.
@@ -63,10 +67,14 @@ class Steps:
         self._decayed = {
             id(v) for v in train_optimizer.decayed(config, self._variables)
         }
-        self._moving = [
-            v
+        self._norms = [
+            layer
             for layer in model.layers
             if isinstance(layer, keras.layers.BatchNormalization)
+        ]
+        self._moving = [
+            v
+            for layer in self._norms
             for v in (layer.moving_mean, layer.moving_variance)
         ]
         self._averaged = self._variables + self._moving
@@ -75,8 +83,17 @@ class Steps:
             if config.ema_decay:
                 self.averages = [_copy(v) for v in self._averaged]
             self._accumulators = self._make_accumulators()
+            measured = self._moving if config.precise_bn_images else []
+            self._totals = _zeros_like(measured)
         moving_averages = self.averages[len(self._variables) :]
-        self.of_replicas = self._moving + moving_averages
+        self._statistics = self._moving + moving_averages
+        self._seeds = [
+            variable
+            for layer in model.layers
+            for variable in layer.variables
+            if variable.name == _SEED
+        ]
+        self.of_replicas = self._statistics + self._seeds
         self._differentiate = self._loss_and_gradients
         if config.jit_compile:
             self._differentiate = tf.function(
@@ -95,10 +112,7 @@ class Steps:
             )
         if parts == 1:
             return []
-        return [
-            tf.Variable(tf.zeros(v.shape, v.dtype), trainable=False)
-            for v in self._variables
-        ]
+        return _zeros_like(self._variables)
 
     @tf.function(jit_compile=False)
     def train(
@@ -173,10 +187,48 @@ class Steps:
 
     def _average_replica(self):
         context = tf.distribute.get_replica_context()
-        values = [variable.value for variable in self.of_replicas]
+        values = [variable.value for variable in self._statistics]
         means = context.all_reduce("MEAN", [tf.identity(v) for v in values])
         for value, mean in zip(values, means, strict=True):
             value.assign(mean)
+
+    @tf.function(jit_compile=False)
+    def measure_statistics(
+        self, iterator: Iterator, num_steps: tf.Tensor
+    ) -> None:
+        """Sets the batch-norm statistics to means over batches.
+
+        What is called precise batch norm: the statistics of these weights,
+        not a moving average over those of earlier steps.
+
+        Args:
+          iterator: of a distributed dataset of (images, labels).
+          num_steps: int32 scalar tensor, batches to measure.
+        """
+        for _ in tf.range(num_steps):
+            self._strategy.run(self._measure_replica, next(iterator))
+        self._strategy.run(self._set_measured, (num_steps,))
+
+    def _measure_replica(self, images, labels):
+        del labels
+        momenta = [layer.momentum for layer in self._norms]
+        for layer in self._norms:
+            layer.momentum = 0.0  # It keeps this batch's statistics alone.
+        self.logits(images, training=True)
+        for layer, momentum in zip(self._norms, momenta, strict=True):
+            layer.momentum = momentum
+        for total, variable in zip(self._totals, self._moving, strict=True):
+            total.assign_add(variable.value)
+
+    def _set_measured(self, num_steps):
+        context = tf.distribute.get_replica_context()
+        count = tf.cast(num_steps, tf.float32)
+        means = context.all_reduce("MEAN", [t / count for t in self._totals])
+        for total, variable, mean in zip(
+            self._totals, self._moving, means, strict=True
+        ):
+            variable.value.assign(mean)
+            total.assign(tf.zeros_like(total))
 
     @tf.function(jit_compile=False)
     def swap_averages(self) -> None:
@@ -214,7 +266,10 @@ class Steps:
         if self.num_replicas == 1:
             return [np.asarray(variable)[np.newaxis] for variable in variables]
         stacks = self._gather([variable.value for variable in variables])
-        return [stack.numpy() for stack in stacks]
+        return [
+            stack.numpy().astype(variable.dtype)
+            for stack, variable in zip(stacks, variables, strict=True)
+        ]
 
     @tf.function(jit_compile=False)
     def _gather(self, variables):
@@ -228,6 +283,9 @@ class Steps:
                 # Not a product with 0, which keeps what is not finite.
                 mine = tf.reshape(here, [-1] + [1] * len(variable.shape)) > 0
                 value = tf.identity(variable)[tf.newaxis]
+                if value.dtype.is_integer:
+                    # Few kinds of numbers can be reduced everywhere.
+                    value = tf.cast(value, tf.int64)
                 stacks.append(tf.where(mine, value, tf.zeros_like(value)))
             return context.all_reduce("SUM", stacks)
 
@@ -236,6 +294,20 @@ class Steps:
             self._strategy.experimental_local_results(stack)[0]
             for stack in stacks
         ]
+
+    def spread_seeds(self) -> None:
+        """Gives the dropout of every replica random numbers of its own.
+
+        Keras starts them all alike, and the images at one place of every
+        replica's batch would lose the same features and the same blocks.
+        """
+        stacks = []
+        for variable in self._seeds:
+            stack = np.stack([np.asarray(variable)] * self.num_replicas)
+            places = np.arange(self.num_replicas).astype(stack.dtype)
+            stack[:, 0] += places * np.array(_SEED_STRIDE, stack.dtype)
+            stacks.append(stack)
+        self.scatter_replicas(self._seeds, stacks)
 
     def scatter_replicas(
         self, variables: Sequence[keras.Variable], stacks: Sequence[np.ndarray]
@@ -359,6 +431,14 @@ class Steps:
 def _hits(labels, logits, k):
     """Returns 1.0 for examples whose label is among the k best."""
     return tf.cast(tf.math.in_top_k(labels, logits, k), tf.float32)
+
+
+def _zeros_like(variables):
+    """Returns variables that every replica changes by itself."""
+    return [
+        tf.Variable(tf.zeros(v.shape, v.dtype), trainable=False)
+        for v in variables
+    ]
 
 
 def _copy(variable):

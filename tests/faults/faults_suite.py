@@ -147,6 +147,7 @@ class Cluster:
         self.folder = pathlib.Path(folder)
         self.num_workers = num_workers
         self.rng = random.Random(seed)
+        self.seconds_to_notice = 0.0
         self.arguments = [
             f"--variant={harness.write_network(folder)}",
             "--image_size=32",
@@ -177,8 +178,18 @@ class Cluster:
         for index, worker in enumerate(workers):
             if index != victim:
                 _expect(worker, worker.wait(), 1, "error: .*workers is gone")
-        noticed = time.monotonic() - begin
-        return workers[0].step() - job.run.newest_step(), noticed
+        self.seconds_to_notice = time.monotonic() - begin
+        return workers[0].step() - job.run.newest_step()
+
+    def terminate_worker(self, job):
+        """SIGTERM for one worker; all of them save and end."""
+        workers = job.start()
+        victim = self.rng.randrange(len(workers))
+        step = job.run.newest_step() + self.rng.randint(2, 9)
+        workers[victim].send_at(step, signal.SIGTERM)
+        for worker in workers:
+            _expect(worker, worker.wait(), 0, "SIGTERM: stopped after step")
+        return workers[0].step() - job.run.newest_step()
 
     def finish(self, job, harms=None):
         """Starts all workers, to the end."""
@@ -237,13 +248,18 @@ def print_table(times, kills):
     for workers in (2, 4):
         with tempfile.TemporaryDirectory() as folder:
             cluster = Cluster(folder, workers, epochs=2)
-            whole, harmed = cluster.job("whole"), cluster.job("harmed")
+            whole = cluster.job("whole")
             cluster.finish(whole)
-            lost = [cluster.kill_worker(harmed)[0] for _ in range(times)]
-            cluster.finish(harmed)
-            equal = not harness.differences(whole.run, harmed.run)
-            name = f"SIGKILL for one of {workers} workers"
-            _print_row(name, "multi_worker", lost, equal)
+            for name, fault in (
+                ("SIGKILL for one", cluster.kill_worker),
+                ("SIGTERM for one", cluster.terminate_worker),
+            ):
+                harmed = cluster.job(name.replace(" ", "_"))
+                lost = [fault(harmed) for _ in range(times)]
+                cluster.finish(harmed)
+                equal = not harness.differences(whole.run, harmed.run)
+                name += f" of {workers} workers"
+                _print_row(name, "multi_worker", lost, equal)
 
 
 def _print_row(name, strategy, lost, equal):
