@@ -120,6 +120,8 @@ class Bench:
         process = run.start()
         process.send_at(self._some_steps_on(run), signal.SIGTERM)
         _expect(process, process.wait(), 0, "SIGTERM: stopped after step")
+        if process.seconds_to_end > 30:
+            raise BrokenPromiseError("SIGTERM took longer than seconds")
         return process.step() - run.newest_step()
 
     def remove_images(self, run):
@@ -127,7 +129,7 @@ class Bench:
         process = run.start()
         hidden = self.images.with_suffix(".hidden")
         try:
-            _wait_for_step(process, self._some_steps_on(run))
+            process.wait_for_step(self._some_steps_on(run))
             self.images.rename(hidden)
             _expect(process, process.wait(), 1, "error: .*images/.*png")
         finally:
@@ -199,11 +201,6 @@ class Cluster:
         return workers
 
 
-def _wait_for_step(process, step):
-    while (process.step() or 0) < step:
-        time.sleep(0.002)
-
-
 def _expect(process, code, wanted, text=""):
     said = process.text()
     if code != wanted or not re.search(text, said):
@@ -231,11 +228,11 @@ def strike(bench, name, times):
     return lost, run
 
 
-def print_table(times, kills):
+def print_table(times, kills, strategies, clusters):
     """Strikes every fault, and prints a line for each."""
     print("| fault | strategy | tried | lost steps: mean, most | end equal |")
     print("| --- | --- | --- | --- | --- |", flush=True)
-    for strategy in STRATEGIES:
+    for strategy in strategies:
         with tempfile.TemporaryDirectory() as folder:
             bench = Bench(folder, strategy, epochs=12)
             whole = bench.run("whole")
@@ -245,7 +242,7 @@ def print_table(times, kills):
                 lost, run = strike(bench, name, count)
                 equal = not harness.differences(whole, run)
                 _print_row(name, strategy, lost, equal)
-    for workers in (2, 4):
+    for workers in clusters:
         with tempfile.TemporaryDirectory() as folder:
             cluster = Cluster(folder, workers, epochs=2)
             whole = cluster.job("whole")
@@ -275,5 +272,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--times", type=int, default=4)
     parser.add_argument("--kills", type=int, default=20)
-    arguments = parser.parse_args()
-    print_table(arguments.times, arguments.kills)
+    parser.add_argument("--strategies", nargs="*", default=list(STRATEGIES))
+    parser.add_argument("--clusters", nargs="*", type=int, default=[2, 4])
+    given = parser.parse_args()
+    print_table(given.times, given.kills, given.strategies, given.clusters)
