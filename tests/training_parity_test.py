@@ -8,7 +8,6 @@ import pathlib
 import tempfile
 
 import numpy as np
-import oracle_weights
 import tensorflow as tf
 import training_parity
 import training_testing
@@ -44,7 +43,10 @@ class TrainingParityTest(parameterized.TestCase):
             input_shape=(training_parity.IMAGE_SIZE,) * 2 + (3,),
             classes=training_parity.CLASSES,
         )
-        oracle_weights.fill(model)
+        for variable in model.weights:
+            variable.assign(
+                training_parity.weight(variable.path, tuple(variable.shape))
+            )
         config = self._config(run)
         steps = train_step.Steps(
             tf.distribute.get_strategy(),

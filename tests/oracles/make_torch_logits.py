@@ -105,7 +105,7 @@ KINDS = {
 }
 
 
-def fill(model, our_name):
+def fill(model, our_name, weight=oracle_weights.weight):
     norms = {
         name
         for name, module in model.named_modules()
@@ -123,12 +123,12 @@ def fill(model, our_name):
         path = f"{our_name(module)}/{kind}"
         if value.ndim == 4:
             out, inp, high, wide = value.shape
-            array = oracle_weights.weight(path, (high, wide, inp, out))
+            array = weight(path, (high, wide, inp, out))
             array = array.transpose(3, 2, 0, 1)
         elif value.ndim == 2:
-            array = oracle_weights.weight(path, tuple(value.shape)[::-1]).T
+            array = weight(path, tuple(value.shape)[::-1]).T
         else:
-            array = oracle_weights.weight(path, tuple(value.shape))
+            array = weight(path, tuple(value.shape))
         state[key] = torch.from_numpy(np.ascontiguousarray(array))
     model.load_state_dict(state, strict=True)
 

@@ -4,7 +4,7 @@ Run in the environment of `make_torch_logits.py`, whose names it shares:
 
     python tests/oracles/make_training_losses.py
 
-Small networks of timm, with the weights of `oracle_weights`, and the paper's
+Small networks of timm, with the weights of `training_parity`, and the paper's
 optimizer: SGD with Nesterov momentum, coupled weight decay on every
 parameter, cosine by epochs with a warm-up.
 """
@@ -35,7 +35,7 @@ def network(se_ratio):
         stem_width=training_parity.STEM_WIDTH,
     )
     model = regnet.RegNet(cfg, num_classes=training_parity.CLASSES)
-    torch_logits.fill(model, torch_logits.timm_name)
+    torch_logits.fill(model, torch_logits.timm_name, training_parity.weight)
     return model
 
 
