@@ -54,7 +54,17 @@ def new_grid(count: int, columns: int = 4) -> list[Axes]:
       columns: in a row.
     """
     rows = -(-count // columns)
-    figure = Figure((2.6 * columns, 1.9 * rows), layout="constrained")
+    height = 1.9 * rows
+    figure = Figure((2.6 * columns, height))
+    # By hand: a layout that looks for overlaps takes most of a page's time.
+    figure.subplots_adjust(
+        left=0.05,
+        right=0.99,
+        top=1 - 0.25 / height,
+        bottom=0.42 / height,
+        wspace=0.3,
+        hspace=0.55,
+    )
     return [
         figure.add_subplot(rows, columns, place + 1) for place in range(count)
     ]

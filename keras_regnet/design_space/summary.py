@@ -25,7 +25,7 @@ PARAMETERS = ("depth", "flops", "params", "activations")
 
 
 # Numbers that a bootstrap may draw: large populations need fewer repeats.
-_DRAWS = 5_000_000
+_DRAWS = 2_500_000
 _REPEATS = (1_000, 10_000)
 
 
@@ -36,11 +36,11 @@ def repeats(networks: int) -> int:
       networks: size of the population.
 
     Returns:
-      10,000 for up to 500 networks, fewer for more, at least 1,000.
+      10,000 for up to 250 networks, fewer for more, at least 1,000.
 
     Example:
     >>> repeats(64), repeats(2000), repeats(10_000)
-    (10000, 2500, 1000)
+    (10000, 1250, 1000)
     """
     low, high = _REPEATS
     return max(low, min(high, _DRAWS // max(1, networks)))
