@@ -21,7 +21,7 @@ from training import workers
 
 _SCRIPT = pathlib.Path(stages.__file__).parent / "sweep.py"
 _SPEC = populations.Spec(regime="synthetic", spaces=("RegNetX",), n=3)
-_PATIENCE = 120
+_PATIENCE = 400
 
 
 def _start(*arguments):
