@@ -65,6 +65,8 @@ class KilledSweepTest(absltest.TestCase):
         path = out / stages.RECORDS_FILE
         command = ("run", f"--out={out}", "--workers=1", "--retries=1")
         driver = _start(*command)
+        self.addCleanup(driver.wait)
+        self.addCleanup(driver.kill)
         with driver.stdout:
             _wait_until(lambda: _lines(path) == 1)
             os.kill(_children(driver.pid)[0], signal.SIGKILL)
@@ -81,6 +83,8 @@ class KilledSweepTest(absltest.TestCase):
             file.write(testing.RECORD.to_json()[:200])
 
         again = _start(*command)
+        self.addCleanup(again.wait)
+        self.addCleanup(again.kill)
         said, _ = again.communicate(timeout=_PATIENCE)
         self.assertEqual(again.returncode, 0, said)
         self.assertIn("cut by a crash", said)
