@@ -11,6 +11,7 @@ import tempfile
 import time
 
 import design_space_testing as testing
+import pytest
 from absl.testing import absltest
 
 from keras_regnet.design_space import records
@@ -150,6 +151,7 @@ class PoolTest(absltest.TestCase):
             self.assertNotIn(other, _children(os.getpid()))
         self.assertEmpty(_children(os.getpid()))
 
+    @pytest.mark.slow
     def test_workers_that_cannot_start(self):
         """Not every trial of a sweep fails where nothing can be trained."""
         with (
