@@ -207,7 +207,8 @@ class Run:
         self._batches = iter(
             self._distributed(train_data.train_pipeline, self.state.step)
         )
-        self._batches_to_evaluate = self._distributed(train_data.eval_pipeline)
+        # One iterator for all evaluations: each takes the split once.
+        self._eval_batches = iter(self._distributed(_repeated_eval_pipeline))
 
     def _distributed(self, pipeline, *start):
         """Returns global batches of a pipeline of train_data."""
@@ -349,7 +350,6 @@ class Run:
         }
 
     def _eval_sums(self, left) -> tf.Tensor | None:
-        batches = iter(self._batches_to_evaluate)
         sums = tf.zeros([len(train_step.EVAL_SUMS)], tf.float64)
         while left:
             count, _, stopped = self._agree(
@@ -359,7 +359,7 @@ class Run:
                 return None
             begin = time.monotonic()
             sums = self.steps.evaluate(
-                batches, tf.constant(count, tf.int32), sums
+                self._eval_batches, tf.constant(count, tf.int32), sums
             )
             sums.numpy()
             self._eval_pace.called(count, time.monotonic() - begin)
@@ -461,3 +461,7 @@ class Run:
             networks.layer_weights(self.model),
         )
         run_folder.mark_exported(self.folder, self.state.epoch)
+
+
+def _repeated_eval_pipeline(data, config, share):
+    return train_data.eval_pipeline(data, config, share).repeat()
