@@ -4,6 +4,7 @@ import dataclasses
 import pathlib
 import time
 
+import numpy as np
 import tensorflow as tf
 from absl import logging
 
@@ -23,6 +24,13 @@ _BENCHMARK_SECONDS = 10.0
 _BENCHMARK_EPOCHS = 1_000_000
 
 
+@dataclasses.dataclass(frozen=True)
+class Finished:
+    """A run with nothing left to do."""
+
+    folder: pathlib.Path
+
+
 def train_and_evaluate(config: train_config.TrainConfig) -> pathlib.Path:
     """Trains, evaluates after every epoch, and exports.
 
@@ -40,6 +48,19 @@ def train_and_evaluate(config: train_config.TrainConfig) -> pathlib.Path:
         another run.
       OSError: if something cannot be written, or another worker is gone.
     """
+    return execute(config).folder
+
+
+def execute(config: train_config.TrainConfig) -> train_run.Run | Finished:
+    """Does what `train_and_evaluate` does.
+
+    Args:
+      config: the run.
+
+    Returns:
+      The run. To let go of it can take a minute, in which tf.data's threads
+      sleep; a process that is about to end need not.
+    """
     network = networks.network_config(config)
     folder = pathlib.Path(config.workdir or f"runs/{config.recipe}")
     with preemption.Preemption() as stop:
@@ -48,12 +69,14 @@ def train_and_evaluate(config: train_config.TrainConfig) -> pathlib.Path:
         with train_cluster.lost_workers(cluster, folder / "checkpoints"):
             found, finished = _look(folder, config, network, cluster)
             if finished:
-                return folder
+                return Finished(folder)
             run = train_run.Run(config, network, folder, strategy, cluster)
             run.begin(found)
             if run.train(stop):
                 run.export()
-    return folder
+            # No process leaves while another may still need it.
+            cluster.total([np.zeros([1])])
+    return run
 
 
 def _look(folder, config, network, cluster):

@@ -14,6 +14,7 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Iterator
+from typing import NoReturn
 
 from absl import app
 from absl import flags
@@ -103,7 +104,8 @@ def _parse_flags(arguments: list[str]) -> list[str]:
     try:
         return flags.FLAGS(arguments)
     except flags.Error as error:
-        _exit_with(error)
+        _print_error(error)
+        sys.exit(1)
 
 
 def _main(arguments: list[str]) -> None:
@@ -115,11 +117,29 @@ def _main(arguments: list[str]) -> None:
         if _BENCHMARK_INPUT.value:
             loop.benchmark_input(config)
         else:
-            loop.train_and_evaluate(config)
+            held = loop.execute(config)
+            _leave(0, held)
+    except SystemExit as stopped:  # By SIGTERM, with nothing to save.
+        _leave(stopped.code)
     except (ValueError, OSError) as error:
         if not _is_the_users(error):
             raise
-        _exit_with(error)
+        _print_error(error)
+        _leave(1)
+
+
+def _leave(code: int, held: object = None) -> NoReturn:
+    """Ends the process at once, where all is written.
+
+    Python would first take down the input pipelines, whose threads may sleep
+    for a minute: too long for a cluster that has sent SIGTERM. What `held`
+    refers to is never taken down.
+    """
+    del held
+    std_logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def _is_the_users(error: Exception) -> bool:
@@ -138,9 +158,8 @@ def _is_the_users(error: Exception) -> bool:
     return any(path.is_relative_to(folder) for folder in ours)
 
 
-def _exit_with(error: Exception) -> None:
+def _print_error(error: Exception) -> None:
     print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-    sys.exit(1)
 
 
 class _Formatter(std_logging.Formatter):

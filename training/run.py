@@ -198,8 +198,8 @@ class Run:
                     return False
         finally:
             stop.saves = False
-        if self.cluster.is_chief:
-            self._events.close()
+            if self.cluster.is_chief:
+                self._events.close()
         return True
 
     def open_data(self) -> None:

@@ -69,8 +69,11 @@ class Process:
                 break
             time.sleep(0.002)
         time.sleep(seconds)
+        begin = time.monotonic()
         self.send(number)
-        return self.wait()
+        code = self.wait()
+        self.seconds_to_end = time.monotonic() - begin
+        return code
 
     def send(self, number=signal.SIGKILL):
         if self._process.is_alive():

@@ -120,6 +120,8 @@ class Bench:
         process = run.start()
         process.send_at(self._some_steps_on(run), signal.SIGTERM)
         _expect(process, process.wait(), 0, "SIGTERM: stopped after step")
+        if process.seconds_to_end > 30:
+            raise BrokenPromiseError("SIGTERM took longer than seconds")
         return process.step() - run.newest_step()
 
     def remove_images(self, run):
