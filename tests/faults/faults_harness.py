@@ -63,17 +63,21 @@ class Process:
 
     def send_at(self, step, number=signal.SIGKILL, seconds=0.0):
         """Sends a signal when a step was logged; waits for the end."""
-        end = time.monotonic() + _PATIENCE
-        while (self.step() or 0) < step and self._process.is_alive():
-            if time.monotonic() > end:
-                break
-            time.sleep(0.002)
+        self.wait_for_step(step)
         time.sleep(seconds)
         begin = time.monotonic()
         self.send(number)
         code = self.wait()
         self.seconds_to_end = time.monotonic() - begin
         return code
+
+    def wait_for_step(self, step):
+        """Returns when a step was logged, or the process has ended."""
+        end = time.monotonic() + _PATIENCE
+        while (self.step() or 0) < step and self._process.is_alive():
+            if time.monotonic() > end:
+                break
+            time.sleep(0.002)
 
     def send(self, number=signal.SIGKILL):
         if self._process.is_alive():

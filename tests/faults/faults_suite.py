@@ -129,7 +129,7 @@ class Bench:
         process = run.start()
         hidden = self.images.with_suffix(".hidden")
         try:
-            _wait_for_step(process, self._some_steps_on(run))
+            process.wait_for_step(self._some_steps_on(run))
             self.images.rename(hidden)
             _expect(process, process.wait(), 1, "error: .*images/.*png")
         finally:
@@ -199,11 +199,6 @@ class Cluster:
         for worker in workers:
             _expect(worker, worker.wait(), 0, "validation")
         return workers
-
-
-def _wait_for_step(process, step):
-    while (process.step() or 0) < step:
-        time.sleep(0.002)
 
 
 def _expect(process, code, wanted, text=""):
