@@ -228,11 +228,11 @@ def strike(bench, name, times):
     return lost, run
 
 
-def print_table(times, kills):
+def print_table(times, kills, strategies, clusters):
     """Strikes every fault, and prints a line for each."""
     print("| fault | strategy | tried | lost steps: mean, most | end equal |")
     print("| --- | --- | --- | --- | --- |", flush=True)
-    for strategy in STRATEGIES:
+    for strategy in strategies:
         with tempfile.TemporaryDirectory() as folder:
             bench = Bench(folder, strategy, epochs=12)
             whole = bench.run("whole")
@@ -242,7 +242,7 @@ def print_table(times, kills):
                 lost, run = strike(bench, name, count)
                 equal = not harness.differences(whole, run)
                 _print_row(name, strategy, lost, equal)
-    for workers in (2, 4):
+    for workers in clusters:
         with tempfile.TemporaryDirectory() as folder:
             cluster = Cluster(folder, workers, epochs=2)
             whole = cluster.job("whole")
@@ -272,5 +272,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--times", type=int, default=4)
     parser.add_argument("--kills", type=int, default=20)
-    arguments = parser.parse_args()
-    print_table(arguments.times, arguments.kills)
+    parser.add_argument("--strategies", nargs="*", default=list(STRATEGIES))
+    parser.add_argument("--clusters", nargs="*", type=int, default=[2, 4])
+    given = parser.parse_args()
+    print_table(given.times, given.kills, given.strategies, given.clusters)
