@@ -287,7 +287,13 @@ class Steps:
                     # Few kinds of numbers can be reduced everywhere.
                     value = tf.cast(value, tf.int64)
                 stacks.append(tf.where(mine, value, tf.zeros_like(value)))
-            return context.all_reduce("SUM", stacks)
+            # Those of one kind at a time: they are sent in one piece.
+            for kind in dict.fromkeys(stack.dtype for stack in stacks):
+                places = [i for i, s in enumerate(stacks) if s.dtype == kind]
+                reduced = context.all_reduce("SUM", [stacks[i] for i in places])
+                for place, stack in zip(places, reduced, strict=True):
+                    stacks[place] = stack
+            return stacks
 
         stacks = self._strategy.run(of_replica)
         return [
