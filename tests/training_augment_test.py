@@ -24,10 +24,15 @@ PAD_CROP = dataclasses.replace(PAPER, kind="pad_crop", pca_lighting_std=0.0)
 
 
 def train_image(source, augmentation=PAPER, seed=0, epoch=0, index=0):
-    epoch, index = (tf.constant(value, tf.int64) for value in (epoch, index))
-    return augment.train_image(
-        tf.constant(source), augmentation, seed, epoch, index
-    ).numpy()
+    draws = draws_of(augmentation, seed, epoch, index)
+    return augment.train_image(tf.constant(source), augmentation, draws).numpy()
+
+
+def draws_of(augmentation, seed, epoch, place, number=0, count=1):
+    """The random numbers of one of `count` images of a step."""
+    epoch, place = (tf.constant(value, tf.int64) for value in (epoch, place))
+    draws = augment.draw(augmentation, seed, epoch, place, count)
+    return augment.Draws(*(values[number] for values in draws.tensors()))
 
 
 class PurityTest(parameterized.TestCase):
@@ -49,17 +54,20 @@ class PurityTest(parameterized.TestCase):
     def test_parallel_maps_agree_with_one_image_at_a_time(self):
         source = training_testing.jpeg()
 
-        def example(index):
-            epoch = tf.constant(2, tf.int64)
-            return augment.train_image(
-                tf.constant(source), PAPER, 1, epoch, index
+        draws = augment.draw(
+            PAPER, 1, tf.constant(2, tf.int64), tf.constant(40, tf.int64), 20
+        )
+        one_by_one, parallel = (
+            tf.data.Dataset.from_tensor_slices(draws.tensors()).map(
+                lambda *draws: augment.train_image(
+                    tf.constant(source), PAPER, augment.Draws(*draws)
+                ),
+                calls,
             )
-
-        mapped = tf.data.Dataset.range(20).map(example, tf.data.AUTOTUNE)
-        for index, image in enumerate(mapped.as_numpy_iterator()):
-            np.testing.assert_array_equal(
-                image, train_image(source, seed=1, epoch=2, index=index)
-            )
+            for calls in (None, tf.data.AUTOTUNE)
+        )
+        for image, other in zip(one_by_one, parallel, strict=True):
+            np.testing.assert_array_equal(image, other)
 
     def test_keys_of_different_images_differ(self):
         keys = {
@@ -84,9 +92,9 @@ class CropTest(parameterized.TestCase):
     def test_windows_lie_within_the_image(self, shape, aspect):
         rng = np.random.default_rng(0)
         for _ in range(30):
-            draws = tf.constant(rng.random(50), tf.float32)
+            draws = tf.constant(rng.random((10, 5)), tf.float32)
             top, left, height, width = augment.crop_window(
-                tf.constant(shape), draws, 0.08, aspect
+                tf.constant(shape), augment.crop_tries(draws, 0.08, aspect)
             ).numpy()
             self.assertBetween(top, 0, shape[0] - height)
             self.assertBetween(left, 0, shape[1] - width)
@@ -99,9 +107,11 @@ class CropTest(parameterized.TestCase):
             [
                 augment.crop_window(
                     tf.constant([1000, 1000]),
-                    tf.constant(rng.random(50), tf.float32),
-                    0.08,
-                    aspect,
+                    augment.crop_tries(
+                        tf.constant(rng.random((10, 5)), tf.float32),
+                        0.08,
+                        aspect,
+                    ),
                 ).numpy()
                 for _ in range(400)
             ]
@@ -117,7 +127,8 @@ class CropTest(parameterized.TestCase):
 
     def test_without_a_fit_the_central_square(self):
         window = augment.crop_window(
-            tf.constant([10, 1000]), tf.ones([50]) * 0.99, 0.08, "log_uniform"
+            tf.constant([10, 1000]),
+            augment.crop_tries(tf.ones([10, 5]) * 0.99, 0.08, "log_uniform"),
         )
         np.testing.assert_array_equal(window, [0, 495, 10, 10])
 
@@ -133,7 +144,9 @@ class CropTest(parameterized.TestCase):
         for top, left, height, width in windows:
             window = tf.constant([top, left, height, width], tf.int32)
             np.testing.assert_array_equal(
-                images.read_window(source, window).numpy(),
+                images.read_window(
+                    source, lambda _, window=window: window
+                ).numpy(),
                 whole[top : top + height, left : left + width],
             )
 

@@ -1,9 +1,11 @@
-"""Stateless augmentation: pure functions of (image, seed, epoch, index).
+"""Stateless augmentation: pure functions of (image, random numbers).
 
-Every random number of an image comes from one vector of uniform draws keyed
-by the run's seed, the epoch and the image's place in the epoch. Nothing is
-kept between images, so order of execution, number of threads and restarts
-change nothing. Images are RGB in 0..255.
+The random numbers of a step are drawn at once, by a key of seed, epoch and
+place in the epoch. Nothing is kept between images, so order of execution,
+number of threads and restarts change nothing. Images are RGB in 0..255.
+
+TensorFlow spends some microseconds on each operation in a tf.data map,
+however small: what need not be done image by image is done in `draw`.
 """
 
 import dataclasses
@@ -17,16 +19,20 @@ from training import policies
 # A try draws area, aspect, swap, top and left.
 _CROP_TRIES = 10
 _DRAWS_PER_TRY = 5
-_CROP_DRAWS = _CROP_TRIES * _DRAWS_PER_TRY
 _MIN_ASPECT, _MAX_ASPECT = 3 / 4, 4 / 3
 
-# Salts keep the streams of one image apart.
-_UNIFORM_SALT = 0
+# Salts keep the streams of one place apart.
+_CROP_SALT = 0
 _LIGHTING_SALT = 1
-_POLICY_SALT = 2
-_ERASE_SALT = 3
-MIXING_SALT = 4
-_SALTS_PER_IMAGE = 16
+_UNIFORM_SALT = 2
+MIXING_SALT = 3
+_SALTS_PER_PLACE = 16
+
+# An image's uniform draws: flip, shift down and right, erasure; the policy's
+# follow.
+_FLIP, _DOWN, _RIGHT = range(3)
+_ERASE = slice(3, 8)
+_POLICY = 8
 
 # Of an erased rectangle (arXiv 1708.04896, torchvision's numbers), and the
 # mean colour of ImageNet, with which it is filled.
@@ -98,16 +104,37 @@ class Augmentation:
         )
 
 
+@dataclasses.dataclass(frozen=True)
+class Draws:
+    """Random numbers of some images, or of one; float32 tensors.
+
+    Args:
+      tries: (..., 10, 4), of random crops: height and width as shares of the
+        square root of the image's area, then top and left as shares of what
+        is free.
+      uniform: (..., n), in [0, 1).
+      normal: (..., 3).
+    """
+
+    tries: tf.Tensor
+    uniform: tf.Tensor
+    normal: tf.Tensor
+
+    def tensors(self) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """Returns the arguments, as tf.data can carry them."""
+        return self.tries, self.uniform, self.normal
+
+
 def draw_key(
-    seed: int, epoch: tf.Tensor, index: tf.Tensor, salt: int = 0
+    seed: int, epoch: tf.Tensor, place: tf.Tensor, salt: int = 0
 ) -> tf.Tensor:
-    """Returns the key of one image's random numbers.
+    """Returns the key of the random numbers of a step.
 
     Args:
       seed: the run's seed, below 2**31.
       epoch: int64 scalar.
-      index: int64 scalar, place of the image in the epoch.
-      salt: which stream of the image.
+      place: int64 scalar, place of the step's first image in the epoch.
+      salt: which stream of the step.
 
     Returns:
       int64 tensor (2,), different for every combination.
@@ -115,47 +142,85 @@ def draw_key(
     return tf.stack(
         [
             tf.cast(seed, tf.int64) * 2**32 + epoch,
-            index * _SALTS_PER_IMAGE + salt,
+            place * _SALTS_PER_PLACE + salt,
         ]
     )
 
 
-def train_image(
-    source: tf.Tensor,
+def draw(
     augmentation: Augmentation,
     seed: int,
     epoch: tf.Tensor,
-    index: tf.Tensor,
+    place: tf.Tensor,
+    count: int,
+) -> Draws:
+    """Returns the random numbers of a step's images.
+
+    Args:
+      augmentation: what they are for.
+      seed: the run's seed.
+      epoch: int64 scalar.
+      place: int64 scalar, place of the first image in the epoch.
+      count: number of images.
+
+    Returns:
+      `Draws` with a leading dimension of `count`.
+    """
+
+    def key(salt):
+        return draw_key(seed, epoch, place, salt)
+
+    per_policy = policies.DRAWS_PER_LAYER * augmentation.policy_layers
+    return Draws(
+        crop_tries(
+            tf.random.stateless_uniform(
+                [count, _CROP_TRIES, _DRAWS_PER_TRY], key(_CROP_SALT)
+            ),
+            augmentation.min_crop_area,
+            augmentation.crop_aspect,
+        ),
+        tf.random.stateless_uniform(
+            [count, _POLICY + per_policy], key(_UNIFORM_SALT)
+        ),
+        tf.random.stateless_normal([count, 3], key(_LIGHTING_SALT)),
+    )
+
+
+def train_image(
+    source: tf.Tensor, augmentation: Augmentation, draws: Draws
 ) -> tf.Tensor:
     """Returns a training image.
 
     Args:
       source: uint8 tensor (height, width, 3) or the bytes of an image file.
       augmentation: what to do.
-      seed: the run's seed.
-      epoch: int64 scalar.
-      index: int64 scalar, place of the image in the epoch.
+      draws: the image's random numbers.
 
     Returns:
       float32 tensor (image_size, image_size, 3).
     """
-    draws = tf.random.stateless_uniform(
-        [_CROP_DRAWS + 1], draw_key(seed, epoch, index, _UNIFORM_SALT)
-    )
+    uniform = draws.uniform
     image = _CROPS[augmentation.kind](source, augmentation, draws)
-    size = augmentation.image_size
-    image = tf.ensure_shape(tf.cast(image, tf.float32), [size, size, 3])
     if augmentation.flip:
-        image = tf.where(draws[-1] < 0.5, image[:, ::-1], image)
+        # Before it is scaled: the image is smaller, and in bytes.
+        mirror = tf.stack([False, uniform[_FLIP] < 0.5, False])
+        image = tf.raw_ops.Reverse(tensor=image, dims=mirror)
+    size = augmentation.image_size
+    image = _resize(
+        image,
+        [size, size],
+        augmentation.antialias,
+        augmentation.interpolation,
+    )
+    if augmentation.kind == "pad_crop":
+        image = _shifted(image, uniform)
+    image = tf.ensure_shape(image, [size, size, 3])
     if augmentation.policy != "none":
-        key = draw_key(seed, epoch, index, _POLICY_SALT)
-        image = _with_policy(image, augmentation, key)
+        image = _with_policy(image, augmentation, uniform[_POLICY:])
     if augmentation.pca_lighting_std:
-        key = draw_key(seed, epoch, index, _LIGHTING_SALT)
-        image += _pca_lighting(augmentation.pca_lighting_std, key)
+        image += _pca_lighting(augmentation.pca_lighting_std * draws.normal)
     if augmentation.erasing:
-        key = draw_key(seed, epoch, index, _ERASE_SALT)
-        image = _erase(image, augmentation.erasing, key)
+        image = _erase(image, augmentation.erasing, uniform[_ERASE])
     return image
 
 
@@ -207,89 +272,95 @@ def _middle(image):
     return images.slice_window(image, window)
 
 
-def crop_window(
-    shape: tf.Tensor, draws: tf.Tensor, min_area: float, aspect: str
-) -> tf.Tensor:
-    """Returns the window of a random resized crop.
-
-    Ten tries of a random area and aspect; the first that fits is taken. If
-    none does, the central square.
+def crop_tries(draws: tf.Tensor, min_area: float, aspect: str) -> tf.Tensor:
+    """Returns the tries of random resized crops, whatever the image's size.
 
     Args:
-      shape: int32 tensor (2,), height and width of the image.
-      draws: float32 tensor (50,), uniform in [0, 1).
+      draws: float32 tensor (..., 10, 5), uniform in [0, 1).
       min_area: smallest share of the image; the largest is 1.
       aspect: "uniform_swapped": uniform in [3/4, 4/3], then height and width
         swapped half of the time (pycls); "log_uniform" (torchvision).
 
     Returns:
-      int32 tensor (4,): top, left, height, width.
+      float32 tensor (..., 10, 4), see `Draws`.
     """
-    area, ratio, swap, y, x = tf.unstack(
-        tf.reshape(draws, [_CROP_TRIES, _DRAWS_PER_TRY]), axis=1
-    )
-    size = tf.cast(shape, tf.float32)
-    area = (min_area + area * (1 - min_area)) * size[0] * size[1]
+    area, ratio, swap, y, x = tf.unstack(draws, axis=-1)
+    area = min_area + area * (1 - min_area)
     if aspect == "log_uniform":
         ratio = _MIN_ASPECT * (_MAX_ASPECT / _MIN_ASPECT) ** ratio
     else:
         ratio = _MIN_ASPECT + ratio * (_MAX_ASPECT - _MIN_ASPECT)
         ratio = tf.where(swap < 0.5, 1 / ratio, ratio)
-    sides = tf.round(
-        tf.stack([tf.sqrt(area / ratio), tf.sqrt(area * ratio)], axis=1)
+    return tf.stack(
+        [tf.sqrt(area / ratio), tf.sqrt(area * ratio), y, x], axis=-1
     )
+
+
+def crop_window(shape: tf.Tensor, tries: tf.Tensor) -> tf.Tensor:
+    """Returns the window of a random resized crop.
+
+    The first of ten tries that fits is taken. If none does, the central
+    square.
+
+    Args:
+      shape: int32 tensor (2,), height and width of the image.
+      tries: float32 tensor (10, 4), what `crop_tries` returned.
+
+    Returns:
+      int32 tensor (4,): top, left, height, width.
+    """
+    size = tf.cast(shape, tf.float32)
+    sides = tf.round(tries[:, :2] * tf.sqrt(tf.reduce_prod(size)))
     fits = tf.reduce_all((sides >= 1) & (sides <= size), axis=1)
-    corners = tf.floor(tf.stack([y, x], axis=1) * (size - sides + 1))
-    # Rounding of a draw next to 1 must not leave the image.
-    corners = tf.minimum(corners, size - sides)
+    return tf.cond(
+        tf.reduce_any(fits),
+        lambda: _first_fit(size, sides, tries, fits),
+        lambda: _central_square(shape),
+    )
+
+
+def _first_fit(size, sides, tries, fits):
     first = tf.argmax(fits)
-    drawn = tf.concat([corners[first], sides[first]], axis=0)
+    side = sides[first]
+    free = size - side
+    # Rounding of a draw next to 1 must not leave the image.
+    corner = tf.minimum(tf.floor(tries[first, 2:] * (free + 1)), free)
+    return tf.cast(tf.concat([corner, side], axis=0), tf.int32)
+
+
+def _central_square(shape):
     square = tf.repeat(tf.reduce_min(shape), 2)
-    central = tf.concat([(shape - square) // 2, square], axis=0)
-    return tf.where(tf.reduce_any(fits), tf.cast(drawn, tf.int32), central)
+    return tf.concat([(shape - square) // 2, square], axis=0)
 
 
 def _random_resized_crop(source, augmentation, draws):
-    window = crop_window(
-        images.shape(source),
-        draws[:_CROP_DRAWS],
-        augmentation.min_crop_area,
-        augmentation.crop_aspect,
+    del augmentation
+    return images.read_window(
+        source, lambda shape: crop_window(shape, draws.tries)
     )
-    image = images.read_window(source, window)
-    return _scaled(image, augmentation)
-
-
-def _pad_crop(source, augmentation, draws):
-    """Scales the whole image, pads by an eighth, and cuts at random."""
-    image = _whole(source, augmentation, draws)
-    size = augmentation.image_size
-    pad = size // 8
-    image = tf.pad(image, [[pad, pad], [pad, pad], [0, 0]])
-    top, left = tf.unstack(tf.cast(draws[:2] * (2 * pad + 1), tf.int32))
-    return tf.slice(image, [top, left, 0], [size, size, 3])
 
 
 def _whole(source, augmentation, draws):
-    del draws
-    return _scaled(images.decode(source), augmentation)
+    del augmentation, draws
+    return images.decode(source)
 
 
 _CROPS = {
     "random_resized_crop": _random_resized_crop,
-    "pad_crop": _pad_crop,
+    "pad_crop": _whole,
     "none": _whole,
 }
 
 
-def _scaled(image, augmentation):
-    size = augmentation.image_size
-    return _resize(
-        image,
-        [size, size],
-        augmentation.antialias,
-        augmentation.interpolation,
+def _shifted(image, uniform):
+    """Pads by an eighth, and cuts at random."""
+    size = image.shape[0]
+    pad = size // 8
+    image = tf.pad(image, [[pad, pad], [pad, pad], [0, 0]])
+    top, left = tf.unstack(
+        tf.cast(uniform[_DOWN : _RIGHT + 1] * (2 * pad + 1), tf.int32)
     )
+    return tf.slice(image, [top, left, 0], [size, size, 3])
 
 
 def _resize(image, size, antialias, interpolation):
@@ -300,12 +371,9 @@ def _resize(image, size, antialias, interpolation):
     return tf.cast(image, tf.float32)
 
 
-def _with_policy(image, augmentation, key):
+def _with_policy(image, augmentation, draws):
     pixels = tf.cast(tf.round(image), tf.uint8)
     layers = augmentation.policy_layers
-    draws = tf.random.stateless_uniform(
-        [policies.DRAWS_PER_LAYER * layers], key
-    )
     if augmentation.policy == "randaugment":
         pixels = policies.randaugment(
             pixels, draws, layers, augmentation.policy_magnitude
@@ -317,9 +385,8 @@ def _with_policy(image, augmentation, key):
     return tf.cast(pixels, tf.float32)
 
 
-def _erase(image, probability, key):
+def _erase(image, probability, draws):
     """Fills a rectangle of random area and aspect with the mean colour."""
-    draws = tf.random.stateless_uniform([5], key)
     low, high = _ERASE_AREA
     size = tf.cast(tf.shape(image)[:2], tf.float32)
     area = (low + draws[1] * (high - low)) * size[0] * size[1]
@@ -354,8 +421,7 @@ def inside(shape: tf.Tensor, low: tf.Tensor, high: tf.Tensor) -> tf.Tensor:
     return (in_rows[:, None] & in_columns[None])[..., None]
 
 
-def _pca_lighting(std, key):
-    alpha = tf.random.stateless_normal([3], key, stddev=std)
+def _pca_lighting(alpha):
     return 255 * tf.linalg.matvec(
         tf.constant(_PCA_VECTORS), alpha * tf.constant(_PCA_VALUES)
     )

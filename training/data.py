@@ -128,16 +128,17 @@ def train_pipeline(
     share = share or Share(batch_size=config.global_batch_size)
     augmentation = augment.Augmentation.from_config(config, data.small_images)
 
-    def augmented(epoch, place, source, label):
-        image = augment.train_image(
-            source, augmentation, config.seed, epoch, place
-        )
+    def augmented(source, label, epoch, place, *draws):
+        image = augment.train_image(source, augmentation, augment.Draws(*draws))
         if config.mixes():
             return image, label, epoch, place
         return image, label
 
+    drawn = _random_numbers(data.train, config, augmentation, start_step, share)
     make = _drawn if isinstance(data.train, Split) else _streamed
-    examples = make(data.train, config, start_step, share, augmented)
+    examples = make(data.train, config, start_step, share, drawn).map(
+        augmented, tf.data.AUTOTUNE
+    )
     if not config.mixes():
         return _batched(examples, share)
     mixing = Mixing.from_config(config, len(data.class_names))
@@ -148,24 +149,49 @@ def train_pipeline(
     return _batched(examples, share, mixed)
 
 
-def _drawn(split, config, start_step, share, augmented):
-    """Returns the training examples of a share of a Split."""
-    steps = steps_per_epoch(split, config)
-    places_per_epoch = steps * config.global_batch_size
+def _random_numbers(split, config, augmentation, start_step, share):
+    """Returns (epoch, place, *draws) of a share's images, step by step.
 
-    def example(position):
-        epoch = position // places_per_epoch
-        place = position % places_per_epoch
-        index = example_at(split, config, epoch, place)
-        return augmented(epoch, place, *split.read(index))
+    Every pipeline draws for the whole step and takes its share, so that the
+    images are the same however many pipelines there are.
+    """
+    steps, batch = steps_per_epoch(split, config), config.global_batch_size
+    size = batch // share.count
+    mine = slice(share.index * size, (share.index + 1) * size)
 
-    positions = _positions(
-        start_step, steps * config.epochs, config.global_batch_size, share
+    def of_step(step):
+        epoch, first = step // steps, step % steps * batch
+        draws = augment.draw(augmentation, config.seed, epoch, first, batch)
+        return (
+            tf.fill([size], epoch),
+            first + tf.range(mine.start, mine.stop, dtype=tf.int64),
+            *(values[mine] for values in draws.tensors()),
+        )
+
+    return tf.data.Dataset.range(start_step, steps * config.epochs).map(
+        of_step, tf.data.AUTOTUNE
     )
-    return positions.map(example, tf.data.AUTOTUNE)
 
 
-def _streamed(stream, config, start_step, share, augmented):
+def _drawn(split, config, start_step, share, drawn):
+    """Returns the training examples of a share of a Split."""
+    del start_step, share
+
+    def with_indices(epochs, places, *draws):
+        indices = example_at(split, config, epochs[0], places)
+        return indices, epochs, places, *draws
+
+    return (
+        drawn.map(with_indices)
+        .unbatch()
+        .map(
+            lambda index, *rest: (*split.read(index), *rest),
+            tf.data.AUTOTUNE,
+        )
+    )
+
+
+def _streamed(stream, config, start_step, share, drawn):
     """Returns the training examples of a share of a Stream."""
     batch, steps = config.global_batch_size, steps_per_epoch(stream, config)
     repeats = config.repeated_augmentation
@@ -181,19 +207,20 @@ def _streamed(stream, config, start_step, share, augmented):
                     .unbatch()
                 )
             )
-        return examples.enumerate().map(
-            lambda place, example: (epoch, place, *example),
-            tf.data.AUTOTUNE,
-        )
+        return examples
 
     epochs = tf.data.Dataset.range(start_step // steps, config.epochs)
     examples = epochs.flat_map(of_epoch).skip(start_step % steps * batch)
     if share.count > 1:
         size = batch // share.count
-        examples = examples.filter(
-            lambda epoch, place, *_: place % batch // size == share.index
+        examples = (
+            examples.enumerate()
+            .filter(lambda place, _: place % batch // size == share.index)
+            .map(lambda _, example: example)
         )
-    return examples.map(augmented, tf.data.AUTOTUNE)
+    return tf.data.Dataset.zip(examples, drawn.unbatch()).map(
+        lambda example, rest: (*example, *rest)
+    )
 
 
 def eval_pipeline(

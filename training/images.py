@@ -4,6 +4,8 @@ Files become RGB pixels the right way up, as OpenCV reads them, with which the
 paper's networks were trained.
 """
 
+from collections.abc import Callable
+
 import tensorflow as tf
 
 # Pixels around a window that its own colours depend on.
@@ -19,6 +21,17 @@ _JPEG_END = b"\xff\xd9"
 # Exif stands right behind the start of the file, or behind the JFIF segment.
 _EXIF_PLACES = (6, 24)
 _EXIF_MARK = b"Exif\x00\x00"
+_HEADER_BYTES = 32
+# Of equal length, so that one comparison finds all.
+_MARKS = (
+    tuple(_JPEG_START * 2),
+    tuple(_EXIF_MARK),
+    tuple(_EXIF_MARK),
+)
+_MARK_PLACES = (
+    (0, 1, 2, 0, 1, 2),
+    *(tuple(range(place, place + 6)) for place in _EXIF_PLACES),
+)
 _ORIENTATION_TAG = 0x0112
 _MAX_TAGS = 64
 _TAG_BYTES = 12
@@ -37,12 +50,27 @@ def decode(source: tf.Tensor) -> tf.Tensor:
     """
     if source.dtype != tf.string:
         return source
-    orientation = exif_orientation(source)
-    image = _decode_stored(source)
+    is_jpeg, *exif = tf.unstack(_marks(source))
     image = tf.cond(
-        orientation == 1, lambda: image, lambda: _upright(image, orientation)
+        is_jpeg & ~tf.reduce_any(exif),
+        lambda: tf.io.decode_jpeg(source, channels=3, dct_method=_TRANSFORM),
+        lambda: _upright(_decode_stored(source), exif_orientation(source)),
     )
     return tf.ensure_shape(image, [None, None, 3])
+
+
+def _marks(source):
+    """Returns whether a file starts as a JPEG, and where it has Exif data.
+
+    Few operations, as every image comes by here.
+    """
+    header = tf.io.decode_raw(
+        tf.strings.substr(source, 0, _HEADER_BYTES),
+        tf.uint8,
+        fixed_length=_HEADER_BYTES,
+    )
+    found = tf.gather(header, tf.constant(_MARK_PLACES))
+    return tf.reduce_all(found == tf.constant(_MARKS, tf.uint8), axis=1)
 
 
 def _decode_stored(source):
@@ -64,11 +92,10 @@ def exif_orientation(source: tf.Tensor) -> tf.Tensor:
     Returns:
       int32 scalar, 1 (as stored) to 8; 1 without Exif data.
     """
-    place = tf.constant(-1)
-    if_jpeg = _starts_as_jpeg(source)
-    for candidate in _EXIF_PLACES:
-        found = _substr(source, candidate, 6) == _EXIF_MARK
-        place = tf.where(if_jpeg & found, candidate + 6, place)
+    is_jpeg, first, second = tf.unstack(_marks(source))
+    place = tf.where(second, _EXIF_PLACES[1], -1)
+    place = tf.where(first, _EXIF_PLACES[0], place)
+    place = tf.where(is_jpeg & (place > 0), place + len(_EXIF_MARK), -1)
     return tf.cond(
         place < 0,
         lambda: tf.constant(1),
@@ -114,46 +141,33 @@ def _upright(image, orientation):
     return tf.cond(columns, lambda: image[:, ::-1], lambda: image)
 
 
-def shape(source: tf.Tensor) -> tf.Tensor:
-    """Returns height and width of an image, without decoding a JPEG.
-
-    Args:
-      source: uint8 tensor (height, width, 3) or the bytes of an image file.
-
-    Returns:
-      int32 tensor (2,).
-    """
-    if source.dtype != tf.string:
-        return tf.shape(source)[:2]
-    return tf.cond(
-        _starts_as_jpeg(source),
-        lambda: _jpeg_shape(source),
-        lambda: tf.shape(decode(source))[:2],
-    )
-
-
-def _jpeg_shape(source):
-    stored = tf.image.extract_jpeg_shape(source)[:2]
-    return tf.where(exif_orientation(source) >= 5, stored[::-1], stored)
-
-
-def read_window(source: tf.Tensor, window: tf.Tensor) -> tf.Tensor:
+def read_window(
+    source: tf.Tensor, choose: Callable[[tf.Tensor], tf.Tensor]
+) -> tf.Tensor:
     """Returns a part of an image, decoding no more of a JPEG than it needs.
 
     Args:
       source: uint8 tensor (height, width, 3) or the bytes of an image file.
-      window: int32 tensor (4,): top, left, height, width.
+      choose: height and width (int32 tensor (2,)) -> the part, an int32
+        tensor (4,): top, left, height, width.
 
     Returns:
       uint8 tensor (height of the window, width of the window, 3).
     """
     if source.dtype != tf.string:
-        return slice_window(source, window)
-    return tf.cond(
-        _is_whole_jpeg(source) & (exif_orientation(source) == 1),
-        lambda: _decode_window(source, window),
-        lambda: slice_window(decode(source), window),
+        return slice_window(source, choose(tf.shape(source)[:2]))
+    return tf.ensure_shape(
+        tf.cond(
+            _is_plain_jpeg(source),
+            lambda: _decode_window(source, choose),
+            lambda: _window_of_decoded(decode(source), choose),
+        ),
+        [None, None, 3],
     )
+
+
+def _window_of_decoded(image, choose):
+    return slice_window(image, choose(tf.shape(image)[:2]))
 
 
 def slice_window(image: tf.Tensor, window: tf.Tensor) -> tf.Tensor:
@@ -162,12 +176,12 @@ def slice_window(image: tf.Tensor, window: tf.Tensor) -> tf.Tensor:
     return tf.slice(image, [top, left, 0], [height, width, 3])
 
 
-def _decode_window(source, window):
+def _decode_window(source, choose):
     # Colour is stored at half the resolution, and the decoder interpolates
     # it without what lies outside of the window: a margin, cut off again,
     # gives the pixels that decoding the whole image gives.
-    corner, size = window[:2], window[2:]
     whole = tf.image.extract_jpeg_shape(source)[:2]
+    corner, size = tf.split(choose(whole), 2)
     begin = tf.maximum(corner - _CHROMA_MARGIN, 0)
     end = tf.minimum(corner + size + _CHROMA_MARGIN, whole)
     part = tf.image.decode_and_crop_jpeg(
@@ -179,11 +193,15 @@ def _decode_window(source, window):
     return slice_window(part, tf.concat([corner - begin, size], axis=0))
 
 
-def _is_whole_jpeg(source):
-    # A crop near the top would not notice that the rest of a file is gone,
-    # so a JPEG without its end marker is decoded whole, and found out.
-    end = _substr(source, tf.strings.length(source) - 2, 2)
-    return _starts_as_jpeg(source) & (end == _JPEG_END)
+def _is_plain_jpeg(source):
+    """Returns whether a file is a whole JPEG without Exif data.
+
+    A crop near the top would not notice that the rest of a file is gone, so
+    a JPEG without its end marker is decoded whole, and found out.
+    """
+    ends = _substr(source, tf.strings.length(source) - 2, 2) == _JPEG_END
+    flags = tf.concat([_marks(source), ends[None]], axis=0)
+    return tf.reduce_all(flags == tf.constant([True, False, False, True]))
 
 
 def _starts_as_jpeg(source):
