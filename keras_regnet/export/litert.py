@@ -8,17 +8,25 @@ import os
 import pathlib
 import re
 import tempfile
+from collections.abc import Iterable
 from collections.abc import Sequence
 from typing import Any
 
 import keras
+import numpy as np
 
 from keras_regnet import errors
 from keras_regnet import layers
 from keras_regnet.export import files
 from keras_regnet.export import preparation
+from keras_regnet.export import quantization
+from keras_regnet.export import verification
 
 QUANTISATIONS = ("none", "float16", "dynamic", "int8")
+RANDOM = "random"
+_RANDOM_IMAGES = 16
+# Where the model takes any size.
+_RANDOM_SIDE = 224
 
 
 def convert(
@@ -28,6 +36,7 @@ def convert(
     input: str = "uint8",  # noqa: A002 (the command line's name)
     batch: int | str = 1,
     image_size: preparation.Size = None,
+    keep_float: Iterable[str] | None = None,
 ) -> bytes:
     """Returns the contents of a LiteRT file that computes what a model does.
 
@@ -39,12 +48,15 @@ def convert(
       quantize: "none" for float32; "float16" for weights in half precision;
         "dynamic" for int8 weights and activations quantised as they come;
         "int8" for int8 weights, per channel, and int8 activations.
-      representative: images that the activations' ranges are taken from, see
-        `representative.images`; for int8 alone.
+      representative: uint8 images (n, height, width, channels), as the model
+        will see them, that the activations' ranges are taken from, or
+        "random" for noise, which is good for timing alone; for int8.
       input: type of the pixels, see `preparation.prepare`.
       batch: images in a batch, or "dynamic".
       image_size: side of the images, (height, width), "dynamic", or None for
         the model's own.
+      keep_float: layers, by name, that int8 leaves in float32; None to
+        choose them by their errors, see `quantization`.
 
     Returns:
       The bytes of the file.
@@ -60,15 +72,80 @@ def convert(
     >>> convert(model)[4:8]
     b'TFL3'
     """
+    if quantize == "int8":
+        return convert_int8(
+            model, representative, input, batch, image_size, keep_float
+        )[0]
     if quantize not in QUANTISATIONS:
         raise errors.unknown_value("quantize", quantize, QUANTISATIONS)
-    if quantize != "int8" and representative is not None:
-        raise ValueError(
-            "`representative` is for quantize='int8' alone. "
-            f"Received: quantize={quantize!r}"
-        )
+    for name in ("representative", "keep_float"):
+        if locals()[name] is not None:
+            raise ValueError(
+                f"`{name}` is for quantize='int8' alone. "
+                f"Received: quantize={quantize!r}"
+            )
     network = preparation.prepare(model, input, batch, image_size)
     return export(network, **_converter_options(quantize))
+
+
+def convert_int8(
+    model: keras.Model,
+    representative: Any,
+    input: str = "uint8",  # noqa: A002 (the command line's name)
+    batch: int | str = 1,
+    image_size: preparation.Size = None,
+    keep_float: Iterable[str] | None = None,
+) -> tuple[bytes, quantization.LayerReport]:
+    """Returns an int8 file, as `convert` does, and what it cost by layer.
+
+    Args:
+      model: see `convert`.
+      representative: see `convert`.
+      input: see `convert`.
+      batch: see `convert`.
+      image_size: see `convert`.
+      keep_float: see `convert`.
+
+    Returns:
+      The bytes of the file, and a report with the worst layers.
+
+    Raises:
+      ValueError: see `convert`.
+    """
+    import tensorflow as tf
+
+    preparation.check_input(input)
+    network = preparation.prepare(model, "float", batch, image_size)
+    images = _representative(representative, network.input.shape[1:])
+
+    def samples():
+        for image in images:
+            yield [image[None].astype("float32")]
+
+    calibrated = export(
+        network,
+        optimizations=[tf.lite.Optimize.DEFAULT],
+        representative_dataset=samples,
+        _experimental_calibrate_only=True,
+    )
+    return quantization.quantise(
+        calibrated, images, input, network, keep_float
+    )
+
+
+def _representative(images, shape):
+    """Returns representative images as an array, noise only if asked for."""
+    if images is None:
+        raise ValueError(
+            "`representative` must be given for quantize='int8': images as "
+            "the model will see them, or 'random' for noise, which is good "
+            "for timing alone. Received: representative=None"
+        )
+    if isinstance(images, str) and images == RANDOM:
+        rng = np.random.default_rng(0)
+        sides = [side or _RANDOM_SIDE for side in shape]
+        images = rng.integers(0, 256, (_RANDOM_IMAGES, *sides), np.uint8)
+    return verification.check_images(images, shape, "representative")
 
 
 def save(

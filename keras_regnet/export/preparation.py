@@ -1,5 +1,6 @@
 """From a trained model to one that a converter takes: float32, fixed shapes."""
 
+import collections
 import numbers
 
 import keras
@@ -8,9 +9,11 @@ import numpy as np
 from keras_regnet import errors
 from keras_regnet.export import folding
 
-INPUTS = ("uint8", "float", "int8")
+_DTYPES = {"uint8": "uint8", "float": "float32", "int8": "int8"}
+INPUTS = tuple(_DTYPES)
 DYNAMIC = "dynamic"
 INPUT_NAME = "images"
+PIXELS = "pixels"
 
 # What the pixels of int8 images lack to 0..255.
 _INT8_OFFSET = 128
@@ -20,13 +23,36 @@ Size = int | tuple[int, int] | str | None
 
 @keras.saving.register_keras_serializable(package="keras_regnet")
 class Pixels(keras.layers.Layer):
-    """Gives integer pixels as float32 in 0..255; int8 ones are 128 less."""
+    """Gives pixels of any type as float32, less the mean of each channel.
+
+    Args:
+        mean: Sequence of floats, one per channel, of pixels in 0..255; int8
+            pixels are 128 less than these.
+        **kwargs: Further arguments of `keras.layers.Layer`.
+
+    Input shape: `(batch, height, width, channels)`.
+    Output shape: that of the input.
+
+    Example:
+    >>> pixels = np.full((1, 2, 2, 1), 100, "uint8")
+    >>> float(Pixels([30.0])(pixels)[0, 0, 0, 0])
+    70.0
+    """
+
+    def __init__(self, mean, **kwargs):
+        super().__init__(dtype="float32", autocast=False, **kwargs)
+        self.mean = [float(value) for value in mean]
+
+    def get_config(self):
+        """Returns the arguments of the layer."""
+        return {"name": self.name, "mean": self.mean}
 
     def call(self, inputs):
-        """Casts the pixels, of any shape."""
+        """Returns the pixels as float32, less the mean."""
         is_signed = keras.backend.standardize_dtype(inputs.dtype) == "int8"
+        mean = np.array(self.mean) - _INT8_OFFSET * is_signed
         pixels = keras.ops.cast(inputs, "float32")
-        return pixels + _INT8_OFFSET if is_signed else pixels
+        return pixels - mean.astype("float32") if mean.any() else pixels
 
 
 def prepare(
@@ -37,8 +63,10 @@ def prepare(
 ) -> keras.Model:
     """Returns the model for inference that a converter reads.
 
-    Batch norm is folded, all is computed in float32, the shapes are those
-    asked for, and the input takes pixels in the type asked for.
+    All is computed in float32, and the shapes are those asked for. Batch norm
+    is a part of the convolutions. So is the division of the images by their
+    deviation: it leaves one operation before the first convolution, which
+    quantisation rounds once.
 
     Args:
       model: a functional model from images, channels last, to one output.
@@ -49,7 +77,8 @@ def prepare(
         the model's own.
 
     Returns:
-      A functional model that shares no weights with `model`.
+      A functional model that shares no weights with `model`; its last layer
+      is the network, a functional model itself.
 
     Raises:
       ValueError: if an argument is none of those allowed.
@@ -60,16 +89,25 @@ def prepare(
     >>> prepare(model, "uint8", image_size=64).input.shape
     (1, 64, 64, 3)
     """
-    if input not in INPUTS:
-        raise errors.unknown_value("input", input, INPUTS)
+    check_input(input)
     check_model(model)
     shape = _batch_shape(model, batch, image_size)
-    network = _rebuilt(folding.fold_batch_norm(model), shape)
-    if input == "float":
-        return network
-    images = keras.Input(batch_shape=shape, dtype=input, name=INPUT_NAME)
-    pixels = Pixels(name="pixels", dtype="float32")(images)
-    return keras.Model(images, network(pixels), name=model.name)
+    folded = folding.fold_batch_norm(model)
+    normalised = _normalised_conv(folded)
+    mean = [0.0] * shape[-1]
+    if normalised:
+        mean = _per_channel(normalised[0].mean, shape[-1])
+    images = keras.Input(batch_shape=shape, dtype=_DTYPES[input],
+                         name=INPUT_NAME)
+    x = Pixels(mean, name=PIXELS)(images)
+    network = _rebuilt(folded, x.shape, normalised)
+    return keras.Model(images, network(x), name=model.name)
+
+
+def check_input(input: str) -> None:  # noqa: A002
+    """Raises a ValueError if there is no such type of pixels."""
+    if input not in INPUTS:
+        raise errors.unknown_value("input", input, INPUTS)
 
 
 def check_model(model: keras.Model) -> None:
@@ -134,33 +172,79 @@ def _is_positive(value):
     return is_whole and value > 0
 
 
-def _rebuilt(model, shape):
-    """Returns the model in float32, for images of another shape."""
-    images = keras.Input(batch_shape=shape, dtype="float32", name=INPUT_NAME)
+def _normalised_conv(model):
+    """Returns the normalisation of the images and the one conv that reads it.
+
+    None if there is no such pair.
+    """
+    readers = collections.defaultdict(list)
+    for layer in model.layers:
+        for tensor in keras.tree.flatten(layer.input):
+            readers[id(tensor)].append(layer)
+    first = readers[id(model.inputs[0])]
+    norm = next((x for x in first if not _is_input(x)), None)
+    if not isinstance(norm, keras.layers.Normalization) or norm.invert:
+        return None
+    reader = norm
+    while reader is norm or isinstance(reader, keras.layers.ZeroPadding2D):
+        if len(readers[id(reader.output)]) != 1:
+            return None
+        (reader,) = readers[id(reader.output)]
+    is_conv = isinstance(reader, keras.layers.Conv2D) and reader.groups == 1
+    return (norm, reader) if is_conv else None
+
+
+def _is_input(layer):
+    return isinstance(layer, keras.layers.InputLayer)
+
+
+def _per_channel(values, channels):
+    values = keras.ops.convert_to_numpy(values).astype("float64")
+    return np.broadcast_to(values.reshape(-1), [channels])
+
+
+def _rebuilt(model, shape, normalised):
+    """Returns the model in float32 for images of a shape."""
+    images = keras.Input(batch_shape=shape, name=INPUT_NAME, dtype="float32")
 
     def clone(layer):
         is_layer = isinstance(layer, keras.layers.Layer)
-        if isinstance(layer, keras.layers.InputLayer) or not is_layer:
+        if _is_input(layer) or not is_layer:
             return layer  # An operation has no state of its own.
         config = layer.get_config()
         config["dtype"] = "float32"
         return type(layer).from_config(config)
 
+    def call(layer, *args, **kwargs):
+        if normalised and layer.name == normalised[0].name:
+            return args[0]
+        return layer(*args, **kwargs)
+
     try:
-        rebuilt = keras.models.clone_model(
+        network = keras.models.clone_model(
             model,
             input_tensors=keras.tree.map_structure(
                 lambda _: images, model.input
             ),
             clone_function=clone,
+            call_function=call,
         )
     except ValueError as error:
         raise ValueError(
             f"`model` {model.name!r} does not take images of shape "
-            f"{shape[1:]}: {' '.join(str(error).split())}"
+            f"{tuple(shape[1:])}: {' '.join(str(error).split())}"
         ) from error
-    for layer in rebuilt.layers:
+    for layer in network.layers:
         if layer.weights:
-            source = model.get_layer(layer.name)
-            layer.set_weights([np.asarray(w) for w in source.get_weights()])
-    return keras.Model(images, rebuilt.outputs[0], name=model.name)
+            values = model.get_layer(layer.name).get_weights()
+            if normalised and layer.name == normalised[1].name:
+                values[0] = _scaled(values[0], normalised[0])
+            layer.set_weights([np.asarray(value) for value in values])
+    return network
+
+
+def _scaled(kernel, norm):
+    """Returns a kernel for images that were not divided by the deviation."""
+    variance = _per_channel(norm.variance, kernel.shape[2])
+    deviation = np.maximum(np.sqrt(variance), keras.config.epsilon())
+    return kernel / deviation[:, None]

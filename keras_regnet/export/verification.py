@@ -228,11 +228,17 @@ def verify(
     )
 
 
-def check_images(images: Any) -> np.ndarray:
+def check_images(
+    images: Any,
+    shape: Sequence[int | None] | None = None,
+    argument: str = "images",
+) -> np.ndarray:
     """Returns images as an array of pixels.
 
     Args:
       images: (n, height, width, channels), pixels in 0..255.
+      shape: of one image, None for any side.
+      argument: name of the argument, for errors.
 
     Returns:
       A numpy array.
@@ -241,18 +247,25 @@ def check_images(images: Any) -> np.ndarray:
       ValueError: if they are no such thing.
     """
     images = np.asarray(images)
-    if images.ndim != 4 or not len(images):
+    wanted = [None] * 3 if shape is None else list(shape)
+    fits = images.ndim == 4 and len(images) > 0 and all(
+        side in (None, found)
+        for side, found in zip(wanted, images.shape[1:], strict=True)
+    )
+    if not fits:
+        sides = zip(wanted, ("height", "width", "channels"), strict=True)
+        named = ", ".join(str(side or name) for side, name in sides)
         raise ValueError(
-            "`images` must be of shape (n, height, width, channels) with n "
-            f"above 0. Received: shape {images.shape}"
+            f"`{argument}` must be of shape (n, {named}) with n above 0. "
+            f"Received: shape {images.shape}"
         )
     low, high = float(images.min()), float(images.max())
     # What was scaled to 0..1 would pass as nearly black images.
     scaled = images.dtype.kind == "f" and 0 < high <= 1
-    if not (low >= 0 and high <= 255) or scaled:
+    if not (0 <= low and high <= 255) or scaled:
         raise ValueError(
-            "`images` must have RGB pixels in 0..255. Received: values from "
-            f"{low:g} to {high:g}"
+            f"`{argument}` must have RGB pixels in 0..255. Received: values "
+            f"from {low:g} to {high:g}"
         )
     return images
 
