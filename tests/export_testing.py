@@ -25,24 +25,35 @@ NETWORKS = {
 }  # fmt: skip
 
 
-def network(kind: str, size: int | None = None) -> keras.Model:
-    """Returns a network that tells images apart, as a trained one does."""
+def network(
+    kind: str, size: int | None = None, pixels: np.ndarray | None = None
+) -> keras.Model:
+    """Returns a network that tells images apart, as a trained one does.
+
+    Args:
+      kind: one of `NETWORKS`, or a variant.
+      size: of the images, None for any.
+      pixels: what it is to tell apart.
+    """
     keras.utils.set_random_seed(7)
     model = keras_regnet.build(
-        NETWORKS[kind], input_shape=(size, size, 3), classes=CLASSES
+        NETWORKS.get(kind, kind),
+        input_shape=(size, size, 3),
+        classes=CLASSES,
     )
+    pixels = images(32) if pixels is None else pixels
     # Moving statistics of real features; the initial ones are of none.
     for layer in model.layers:
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.momentum = 0.0
-    model(images(32), training=True)
+    model(pixels, training=True)
     head = model.get_layer("head_fc")
-    features = keras.Model(model.input, head.input)(images(32))
-    centred = features - keras.ops.mean(features, axis=0)
-    scale = 3 / float(keras.ops.std(centred)) / centred.shape[-1] ** 0.5
+    features = keras.Model(model.input, head.input)(pixels)
+    features = keras.ops.convert_to_numpy(features)
+    mean = features.mean(axis=0)
+    scale = 3 / (features - mean).std() / len(mean) ** 0.5
     rng = np.random.default_rng(3)
     kernel = rng.normal(size=head.kernel.shape) * scale
-    mean = keras.ops.convert_to_numpy(keras.ops.mean(features, axis=0))
     head.set_weights([kernel, -mean @ kernel])
     return model
 

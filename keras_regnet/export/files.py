@@ -40,7 +40,11 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[pathlib.Path]:
 
 
 def labels_path(path: str | os.PathLike[str]) -> pathlib.Path:
-    """Returns where the labels of a file lie: model.labels.txt beside it."""
+    """Returns where the labels of a file lie: model.labels.txt beside it.
+
+    Args:
+      path: the file.
+    """
     return pathlib.Path(path).with_suffix(".labels.txt")
 
 
@@ -65,7 +69,12 @@ def write_labels(
 
 
 def check_labels(class_names: Sequence[str], classes: int) -> None:
-    """Raises a ValueError if names do not fit a number of outputs."""
+    """Raises a ValueError if names do not fit a number of outputs.
+
+    Args:
+      class_names: name of each output.
+      classes: outputs of the model.
+    """
     if len(class_names) != classes:
         raise ValueError(
             "`class_names` must have one name per output of the model. "

@@ -128,8 +128,13 @@ def convert_int8(
         representative_dataset=samples,
         _experimental_calibrate_only=True,
     )
+    mean = network.get_layer(preparation.PIXELS).mean
     return quantization.quantise(
-        calibrated, images, input, network, keep_float
+        quantization.with_pixel_range(calibrated, mean),
+        images,
+        input,
+        network,
+        keep_float,
     )
 
 
@@ -153,7 +158,7 @@ def save(
     path: str | os.PathLike[str],
     class_names: Sequence[str] | None = None,
     **options: Any,
-) -> None:
+) -> quantization.LayerReport | None:
     """Writes a LiteRT file, and the labels beside it.
 
     Args:
@@ -162,19 +167,30 @@ def save(
       class_names: name of each output, written to "model.labels.txt".
       **options: see `convert`.
 
+    Returns:
+      For int8, what it cost by layer.
+
     Raises:
       ValueError: see `convert`, or if the class names do not fit the model.
       OSError: if the file cannot be written.
     """
+    report = None
     if class_names is not None:
         files.check_labels(class_names, model.output.shape[-1])
-    contents = convert(model, **options)
+    if options.get("quantize") == "int8":
+        del options["quantize"]
+        contents, report = convert_int8(
+            model, options.pop("representative", None), **options
+        )
+    else:
+        contents = convert(model, **options)
     with files.replacing(path) as partial:
         partial.write_bytes(contents)
     if class_names is not None:
         files.write_labels(
             files.labels_path(path), class_names, model.output.shape[-1]
         )
+    return report
 
 
 def export(network: keras.Model, **converter_options: Any) -> bytes:

@@ -97,15 +97,20 @@ def prepare(
     mean = [0.0] * shape[-1]
     if normalised:
         mean = _per_channel(normalised[0].mean, shape[-1])
-    images = keras.Input(batch_shape=shape, dtype=_DTYPES[input],
-                         name=INPUT_NAME)
+    images = keras.Input(
+        batch_shape=shape, dtype=_DTYPES[input], name=INPUT_NAME
+    )
     x = Pixels(mean, name=PIXELS)(images)
     network = _rebuilt(folded, x.shape, normalised)
     return keras.Model(images, network(x), name=model.name)
 
 
 def check_input(input: str) -> None:  # noqa: A002
-    """Raises a ValueError if there is no such type of pixels."""
+    """Raises a ValueError if there is no such type of pixels.
+
+    Args:
+      input: "uint8", "float", "int8" or what the caller gave.
+    """
     if input not in INPUTS:
         raise errors.unknown_value("input", input, INPUTS)
 

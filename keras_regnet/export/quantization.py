@@ -3,7 +3,8 @@
 The converter takes each activation's range from representative images. What
 it then loses is measured layer by layer, and a few layers that cost little
 time (the first, the last, the gates of squeeze-and-excitation) stay in
-float32 where that makes the outputs much better.
+float32 where that makes the outputs much better. The softmax always does: in
+int8 it has 256 values for all probabilities, which makes ties.
 """
 
 import dataclasses
@@ -19,8 +20,10 @@ from keras_regnet.export import runners
 # share of it.
 PAYS = 0.1
 _WORST = 5
-# Images that errors are measured on.
+# Images that errors are measured on: of the outputs, and of each layer, for
+# which the slow built-in kernels run (XNNPACK shows no layer's outputs).
 _MEASURED = 64
+_MEASURED_BY_LAYER = 8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,6 +126,35 @@ def _choose(source, error, plain):
     return groups, tuple(kept), contents
 
 
+def with_pixel_range(calibrated: bytes, mean: np.ndarray) -> bytes:
+    """Returns a float file with ranges, the input's to be all of 0..255.
+
+    Representative images need not have the darkest and the brightest pixel;
+    what the file will be given may.
+
+    Args:
+      calibrated: the float file with the activations' ranges.
+      mean: what the file subtracts from the pixels of each channel.
+    """
+    from tensorflow.lite.tools import flatbuffer_utils
+
+    file = flatbuffer_utils.convert_bytearray_to_object(calibrated)
+    graph = file.subgraphs[0]
+    (pixels,) = graph.inputs
+    _set_range(graph.tensors[pixels], 0.0, 255.0)
+    for operation in graph.operators:
+        if pixels in operation.inputs and np.any(mean):
+            (output,) = operation.outputs
+            _set_range(
+                graph.tensors[output], -float(max(mean)), 255 - float(min(mean))
+            )
+    return bytes(flatbuffer_utils.convert_object_to_bytearray(file))
+
+
+def _set_range(tensor, low, high):
+    tensor.quantization.min, tensor.quantization.max = [low], [high]
+
+
 class _Calibrated:
     """A float file with ranges, and what it computes."""
 
@@ -133,8 +165,11 @@ class _Calibrated:
         self._runner = runners.LiteRTRunner(
             contents, delegate=False, keep_tensors=True
         )
-        self._outputs = self._runner.run(images)
+        self._outputs = runners.LiteRTRunner(contents).run(images)
         self._names = _layer_of_each_output(self._runner, network)
+        self._kinds = _outputs(self._runner)
+        ends = list(self._kinds)[-1:]
+        self._softmax = {x for x in ends if self._kinds[x] == "SOFTMAX"}
 
     def quantised(self, in_float):
         """Returns an int8 file; `in_float`: outputs of what is left alone."""
@@ -148,7 +183,7 @@ class _Calibrated:
         return convert.mlir_quantize(
             self._contents,
             input_data_type=types[self._input],
-            denylisted_nodes=set(in_float) or None,
+            denylisted_nodes={*in_float, *self._softmax} or None,
         )
 
     def output_error(self, contents):
@@ -169,20 +204,16 @@ class _Calibrated:
 
     def groups(self):
         """Returns group -> outputs; those that cost little time in float."""
-        outputs = list(self._names)
-        is_conv = [
-            "Conv2D" in name or "convolution" in name for name in outputs
-        ]
-        first_conv = is_conv.index(True) if any(is_conv) else 0
+        outputs = list(self._kinds)
+        kinds = list(self._kinds.values())
+        first_conv = kinds.index("CONV_2D") if "CONV_2D" in kinds else 0
         gates = {
             out
             for out, layer in self._names.items()
             if re.search(r"_se_(reduce|expand)$", layer)
         }
         last = {
-            out
-            for out in outputs[-2:]
-            if "MatMul" in out or out == outputs[-1]
+            out for out in outputs[-2:] if self._kinds[out] == "FULLY_CONNECTED"
         }
         groups = {
             "normalisation": set(outputs[:first_conv]),
@@ -199,7 +230,7 @@ class _Calibrated:
         )
         squares = dict.fromkeys(self._names, 0.0)
         errors = dict.fromkeys(self._names, 0.0)
-        for image in self._images:
+        for image in self._images[:_MEASURED_BY_LAYER]:
             exact = self._tensors(self._runner, image)
             found = self._tensors(quantised, image)
             for name in self._names:
@@ -227,17 +258,23 @@ class _Calibrated:
         return tensors
 
 
+def _outputs(runner):
+    """Returns output -> kind of operation, in order of computation."""
+    return {
+        runner.interpreter._get_tensor_details(index, 0)["name"]: (
+            operation["op_name"]
+        )
+        for operation in runner.interpreter._get_ops_details()
+        for index in operation["outputs"]
+    }
+
+
 def _layer_of_each_output(runner, network):
     """Returns output of an operation -> layer, in order of computation."""
     # The network proper is a model within it, see `preparation.prepare`.
     inner = network.layers[-1].layers
     layers = {layer.name for layer in (*network.layers, *inner)}
-    details = runner.interpreter._get_ops_details()
-    names = {}
-    for operation in details:
-        for index in operation["outputs"]:
-            tensor = runner.interpreter._get_tensor_details(index, 0)
-            names[tensor["name"]] = _layer(tensor["name"], layers)
+    names = {out: _layer(out, layers) for out in _outputs(runner)}
     last = next(reversed(names))
     names[last] = names[last] or inner[-1].name
     return {out: layer or out for out, layer in names.items()}

@@ -118,7 +118,12 @@ class LiteRTRunner:
         self.threads = threads
         self.delegate = self._describe() if delegate else "built-in kernels"
         (self._input,) = self.interpreter.get_input_details()
-        self._shape = tuple(self._input["shape"])
+        self._shape = tuple(int(side) for side in self._input["shape"])
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of the batch that it takes now."""
+        return self._shape
 
     def run(self, images):
         """Returns the outputs of a batch of images."""

@@ -18,7 +18,11 @@ import keras
 import numpy as np
 
 from keras_regnet import layers
+from keras_regnet.export import folding
+from keras_regnet.export import images as images_lib
 
+# The layer of a network whose outputs are its features.
+FEATURES = "head_pool"
 LABELS = "labels.txt"
 CHECK = "check.npz"
 
@@ -31,12 +35,20 @@ def save(
     class_names: Sequence[str] | None = None,
     check_images: Sequence[np.ndarray] = (),
     portable: bool = True,
+    jpeg_size: int | tuple[int, int] | None = None,
+    features: bool = False,
+    fold_batch_norm: bool = False,
+    bfloat16: bool = False,
 ) -> None:
     """Writes a model as a SavedModel, checks it, and only then shows it.
 
     Signatures, all from `images` to `probabilities`:
       serving_default: uint8 (batch, height, width, channels), RGB in 0..255;
       float_images: the same in float32.
+    On request:
+      jpeg: from `jpeg`, the bytes of image files (batch,), which are decoded
+        and prepared as for evaluation, to `probabilities`.
+      features: from uint8 `images` to the pooled `features`.
 
     With check images the folder is loaded in a new process that has
     TensorFlow alone, as it is and with `TF_ENABLE_ONEDNN_OPTS=0`, and must
@@ -51,9 +63,17 @@ def save(
       portable: use only operations that every TensorFlow has. If not, the
         faster grouped convolutions of x86 builds with oneDNN are stored, and
         a server without them fails; the check without oneDNN is left out.
+      jpeg_size: side, or (height, width), that the signature `jpeg` makes of
+        an image; None for no such signature.
+      features: whether to have the signature `features`.
+      fold_batch_norm: whether batch norm becomes a part of the convolutions.
+      bfloat16: whether to compute in bfloat16; normalisation and
+        probabilities stay in float32. Check images are then compared with
+        what that gives.
 
     Raises:
-      ValueError: if the class names do not fit the model.
+      ValueError: if the class names do not fit the model, or it has no
+        features.
       RuntimeError: if the folder does not give the model's probabilities.
     """
     path = pathlib.Path(path)
@@ -63,11 +83,20 @@ def save(
             f"Received: {len(class_names)} names for "
             f"{model.output_shape[-1]} outputs"
         )
+    if features and FEATURES not in [layer.name for layer in model.layers]:
+        raise ValueError(
+            f"`model` has no layer {FEATURES!r}, so no signature of features. "
+            f"Received: model={model.name!r}, features=True"
+        )
+    if fold_batch_norm:
+        model = folding.fold_batch_norm(model)
+    if bfloat16:
+        model = _in_bfloat16(model)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{path.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     try:
-        _write(model, partial, portable)
+        _write(model, partial, portable, jpeg_size, features)
         if class_names is not None:
             text = "".join(f"{name}\n" for name in class_names)
             (partial / LABELS).write_text(text, encoding="utf-8")
@@ -125,32 +154,84 @@ def _start_checker(path, extra):
     )
 
 
-def _write(model, path, portable):
+def _in_bfloat16(model):
+    """Returns the model with all but its first and last layer in bfloat16."""
+
+    def clone(layer):
+        config = layer.get_config()
+        exact = isinstance(layer, keras.layers.Normalization)
+        if not exact and layer is not model.layers[-1]:
+            config["dtype"] = "mixed_bfloat16"
+        return type(layer).from_config(config)
+
+    converted = keras.models.clone_model(model, clone_function=clone)
+    converted.set_weights(model.get_weights())
+    return converted
+
+
+def _write(model, path, portable, jpeg_size, features):
     import tensorflow as tf
 
-    shape = [None, *model.input_shape[1:]]
     form = layers.portable_ops() if portable else contextlib.nullcontext()
-
-    def endpoint(dtype):
-        @tf.function(input_signature=[tf.TensorSpec(shape, dtype, "images")])
-        def serve(images):
-            images = tf.cast(images, tf.float32)
-            probabilities = model(images, training=False)
-            return {"probabilities": tf.cast(probabilities, tf.float32)}
-
-        return serve
-
     module = tf.Module()
     # The variables alone: tracking the model would store its Keras objects.
     module.model_variables = [v.value for v in model.variables]
     with form:
-        module.serve_uint8 = endpoint(tf.uint8)
-        module.serve_float = endpoint(tf.float32)
+        endpoints = _endpoints(model, jpeg_size, features)
+        module.endpoints = endpoints
         signatures = {
-            "serving_default": module.serve_uint8.get_concrete_function(),
-            "float_images": module.serve_float.get_concrete_function(),
+            name: endpoint.get_concrete_function()
+            for name, endpoint in endpoints.items()
         }
         tf.saved_model.save(module, str(path), signatures=signatures)
+
+
+def _endpoints(model, jpeg_size, features):
+    """Returns the functions that become signatures, by name."""
+    import tensorflow as tf
+
+    shape = [None, *model.input_shape[1:]]
+
+    def endpoint(network, dtype, output):
+        @tf.function(input_signature=[tf.TensorSpec(shape, dtype, "images")])
+        def serve(images):
+            images = tf.cast(images, tf.float32)
+            outputs = network(images, training=False)
+            return {output: tf.cast(outputs, tf.float32)}
+
+        return serve
+
+    endpoints = {
+        "serving_default": endpoint(model, tf.uint8, "probabilities"),
+        "float_images": endpoint(model, tf.float32, "probabilities"),
+    }
+    if jpeg_size is not None:
+        size = jpeg_size if isinstance(jpeg_size, tuple) else (jpeg_size,) * 2
+        endpoints["jpeg"] = _jpeg_endpoint(model, size)
+    if features:
+        pooled = keras.Model(model.input, model.get_layer(FEATURES).output)
+        endpoints["features"] = endpoint(pooled, tf.uint8, "features")
+    return endpoints
+
+
+def _jpeg_endpoint(model, size):
+    import tensorflow as tf
+
+    def decode(contents):
+        pixels = tf.io.decode_image(
+            contents, channels=3, expand_animations=False
+        )
+        pixels.set_shape([None, None, 3])
+        return images_lib.evaluation_image(pixels, size)
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, "jpeg")])
+    def serve(jpeg):
+        images = tf.map_fn(decode, jpeg, fn_output_signature=tf.float32)
+        images = tf.ensure_shape(images, [None, *size, 3])
+        outputs = model(images, training=False)
+        return {"probabilities": tf.cast(outputs, tf.float32)}
+
+    return serve
 
 
 def _write_check(model, path, check_images):

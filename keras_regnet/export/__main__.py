@@ -1,0 +1,135 @@
+"""Exports a network: python -m keras_regnet.export MODEL --format=litert ...
+
+MODEL is a variant such as RegNetY-400MF (with --weights), a .keras file, or a
+run folder of the trainer. What was written is compared with the model; the
+exit status is 1 if it is beyond the tolerance, or if anything went wrong.
+"""
+
+import sys
+
+from absl import flags
+
+from keras_regnet.export import command
+
+# Not the global ones: other modules have flags of the same names.
+_FLAGS = flags.FlagValues()
+
+
+def _define(kind, name, default, text, **options):
+    getattr(flags, f"DEFINE_{kind}")(
+        name, default, help=text, flag_values=_FLAGS, **options
+    )
+
+
+_define("bool", "help", False, "Show this help.")
+_define(
+    "enum",
+    "format",
+    "litert",
+    "What to write.",
+    enum_values=["litert", "saved_model", "onnx"],
+)
+_define(
+    "enum",
+    "quantize",
+    "none",
+    "LiteRT: weights in half precision, int8 weights, or int8 throughout.",
+    enum_values=["none", "float16", "dynamic", "int8"],
+)
+_define(
+    "string",
+    "representative",
+    None,
+    "int8: a folder of images, searched "
+    "recursively, a set of tensorflow-datasets, or 'random' for noise.",
+)
+_define("string", "data_dir", None, "Where tensorflow-datasets keeps its sets.")
+_define(
+    "enum",
+    "input",
+    "uint8",
+    "Type of the pixels; int8 ones are 128 less.",
+    enum_values=["uint8", "float", "int8"],
+)
+_define("string", "batch", "1", "Images in a batch, or 'dynamic'.")
+_define(
+    "string",
+    "image_size",
+    None,
+    "Side of the images in pixels, "
+    "HEIGHTxWIDTH, or 'dynamic'; by default the model's own, or 224.",
+)
+_define("string", "labels", None, "File with one class name per line.")
+_define("string", "weights", "none", "Of a variant: 'none', a tag, or a file.")
+_define(
+    "bool",
+    "fold_batch_norm",
+    False,
+    "SavedModel: batch norm becomes a "
+    "part of the convolutions, as in the other formats.",
+)
+_define("bool", "bfloat16", False, "SavedModel: compute in bfloat16.")
+_define("bool", "verify", True, "Compare what was written with the model.")
+_define(
+    "string",
+    "images",
+    None,
+    "Folder or set to compare on; by default --representative, or noise.",
+)
+_define(
+    "integer",
+    "num_images",
+    256,
+    "At most so many images of a folder or set.",
+    lower_bound=1,
+)
+_define(
+    "integer",
+    "threads",
+    1,
+    "Threads of the runtime that is timed.",
+    lower_bound=1,
+)
+_define(
+    "float",
+    "tolerance",
+    None,
+    "Largest difference of an output allowed; "
+    "by default by format and quantisation.",
+    lower_bound=0.0,
+)
+_define("string", "out", None, "File or folder to write.")
+_define("string", "existing", None, "Write nothing; compare this file.")
+_define("string", "report", None, "File for the comparison as JSON.")
+
+
+def main(argv: list[str]) -> int:
+    """Exports what the command line names.
+
+    Args:
+      argv: the program's name and its arguments.
+
+    Returns:
+      The exit status.
+    """
+    try:
+        positional = _FLAGS(argv)[1:]
+        if _FLAGS.help:
+            print(__doc__)
+            print(_FLAGS.get_help())
+            return 0
+        if len(positional) != 1:
+            raise ValueError(
+                "One MODEL is needed: a variant, a .keras file or a run "
+                f"folder. Received: {positional}"
+            )
+        values = _FLAGS.flag_values_dict()
+        del values["help"]
+        return command.run(command.Request(model=positional[0], **values))
+    except (ValueError, OSError, ImportError, flags.Error) as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv))

@@ -1,0 +1,250 @@
+"""What `python -m keras_regnet.export` does."""
+
+import dataclasses
+import json
+import pathlib
+
+import keras
+import numpy as np
+
+import keras_regnet
+from keras_regnet.export import files
+from keras_regnet.export import images as images_lib
+from keras_regnet.export import litert
+from keras_regnet.export import onnx
+from keras_regnet.export import preparation
+from keras_regnet.export import saved_model
+from keras_regnet.export import verification
+
+_SUFFIXES = {"litert": ".tflite", "onnx": ".onnx", "saved_model": ""}
+_DEFAULT_SIZE = 224
+_NOISE_IMAGES = 8
+
+
+@dataclasses.dataclass(frozen=True)
+class Request:
+    """The command line's flags, by name; see `__main__`."""
+
+    model: str
+    format: str = "litert"
+    quantize: str = "none"
+    representative: str | None = None
+    data_dir: str | None = None
+    input: str = "uint8"
+    batch: str = "1"
+    image_size: str | None = None
+    labels: str | None = None
+    weights: str = "none"
+    fold_batch_norm: bool = False
+    bfloat16: bool = False
+    verify: bool = True
+    images: str | None = None
+    num_images: int = 256
+    threads: int = 1
+    tolerance: float | None = None
+    out: str | None = None
+    existing: str | None = None
+    report: str | None = None
+
+
+def run(request: Request) -> int:
+    """Exports a model, compares what was written, and prints what it found.
+
+    Args:
+      request: what is asked for.
+
+    Returns:
+      The exit status: 1 if the file is beyond the tolerance.
+
+    Raises:
+      ValueError: if something asked for cannot be had.
+      OSError: if a file cannot be read or written.
+    """
+    _check(request)
+    model, own_size, own_names = _load(request.model, request.weights)
+    size = _image_size(request.image_size, model, own_size)
+    names = _class_names(request.labels) or own_names
+    images = _images(request, size)
+    if request.existing is None:
+        _export(request, model, size, names, images)
+        print(f"wrote {request.out}")
+    if not request.verify:
+        return 0
+    return _verify(request, model, size, names, images)
+
+
+def _check(request):
+    backend = keras.backend.backend()
+    if backend != "tensorflow":
+        raise ValueError(
+            "Exports need Keras's TensorFlow backend: set KERAS_BACKEND="
+            f"tensorflow. Received: KERAS_BACKEND={backend}"
+        )
+    if (request.out is None) == (request.existing is None):
+        raise ValueError("One of --out and --existing must be given")
+    suffix = _SUFFIXES[request.format]
+    if request.out is not None and not request.out.endswith(suffix):
+        raise ValueError(
+            f"`out` must end in {suffix!r} for --format={request.format}. "
+            f"Received: out={request.out!r}"
+        )
+    if request.format != "litert" and request.quantize != "none":
+        raise ValueError(
+            "`quantize` is for --format=litert. Received: quantize="
+            f"{request.quantize!r}, format={request.format!r}"
+        )
+    if request.quantize == "int8" and not (
+        request.representative or request.existing
+    ):
+        raise ValueError(
+            "`representative` must be given for --quantize=int8: a folder of "
+            "images, a set, or 'random' for noise, which is good for timing "
+            "alone"
+        )
+
+
+def _load(name, weights):
+    """Returns the model, and its run's image size and class names."""
+    path = pathlib.Path(name)
+    if path.is_dir():
+        file = path / "model.keras"
+        if not file.is_file():
+            raise ValueError(f"{path} is no finished run: no model.keras in it")
+        config = path / "config.json"
+        size = None
+        if config.is_file():
+            size = json.loads(config.read_text())["config"]["image_size"]
+        labels = path / "saved_model" / saved_model.LABELS
+        names = _class_names(labels) if labels.is_file() else None
+        return _load_keras(file), size, names
+    if path.suffix == ".keras":
+        if not path.is_file():
+            raise FileNotFoundError(2, "No such file", name)
+        return _load_keras(path), None, None
+    model = keras_regnet.build(
+        name,
+        weights=None if weights == "none" else weights,
+        input_shape=(None, None, 3),
+    )
+    return model, None, None
+
+
+def _load_keras(path):
+    try:
+        return keras.saving.load_model(path, compile=False)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        reason = (str(error).splitlines() or [""])[0]
+        raise ValueError(
+            f"{path} is no Keras model that can be read: {reason}"
+        ) from error
+
+
+def _image_size(text, model, own):
+    if text == preparation.DYNAMIC:
+        return text
+    if text is not None:
+        sides = text.split("x")
+        if len(sides) > 2 or not all(side.isdigit() for side in sides):
+            raise ValueError(
+                "`image_size` must be a number of pixels, HEIGHTxWIDTH or "
+                f"'dynamic'. Received: image_size={text!r}"
+            )
+        return int(sides[0]), int(sides[-1])
+    height, width = model.input.shape[1:3]
+    side = own or _DEFAULT_SIZE
+    return height or side, width or side
+
+
+def _class_names(path):
+    if path is None:
+        return None
+    return pathlib.Path(path).read_text(encoding="utf-8").splitlines()
+
+
+def _images(request, size):
+    """Returns the images to calibrate and to compare with, by source."""
+    wanted = {request.representative, request.images} - {None, litert.RANDOM}
+    fixed = (_DEFAULT_SIZE,) * 2 if size == preparation.DYNAMIC else size
+    return {
+        source: images_lib.load(
+            source, fixed, request.num_images, request.data_dir
+        )
+        for source in wanted
+    }
+
+
+def _export(request, model, size, names, images):
+    batch = request.batch
+    shapes = {
+        "input": request.input,
+        "batch": int(batch) if batch.isdigit() else batch,
+        "image_size": size,
+    }
+    if request.format == "saved_model":
+        fixed = (_DEFAULT_SIZE,) * 2 if size == preparation.DYNAMIC else size
+        saved_model.save(
+            model,
+            request.out,
+            class_names=names,
+            jpeg_size=fixed,
+            features=saved_model.FEATURES in [x.name for x in model.layers],
+            fold_batch_norm=request.fold_batch_norm,
+            bfloat16=request.bfloat16,
+        )
+    elif request.format == "onnx":
+        onnx.save(model, request.out, names, **shapes)
+    else:
+        options = {"quantize": request.quantize, **shapes}
+        if request.quantize == "int8":
+            source = request.representative
+            options["representative"] = (
+                source if source == litert.RANDOM else images[source].pixels
+            )
+        report = litert.save(model, request.out, names, **options)
+        if report is not None:
+            print(report.table())
+
+
+def _verify(request, model, size, names, images):
+    source = request.images or request.representative
+    labels = None
+    if source in images:
+        pixels = images[source].pixels
+        labels = _matched(images[source], names)
+    else:
+        fixed = (_DEFAULT_SIZE,) * 2 if size == preparation.DYNAMIC else size
+        rng = np.random.default_rng(0)
+        pixels = rng.integers(0, 256, (_NOISE_IMAGES, *fixed, 3), np.uint8)
+        print("compared on noise: give --images for a figure that counts")
+    report = verification.verify(
+        model,
+        request.existing or request.out,
+        pixels,
+        labels,
+        tolerance=_tolerance(request),
+        threads=request.threads,
+    )
+    print(report.table())
+    if request.report is not None:
+        with files.replacing(request.report) as partial:
+            partial.write_text(report.to_json(), encoding="utf-8")
+    return 0 if report.passed else 1
+
+
+def _tolerance(request):
+    if request.tolerance is not None:
+        return verification.Tolerance(request.tolerance)
+    # bfloat16 has three bits less than float16 to round to.
+    return verification.Tolerance.of(
+        "bfloat16" if request.bfloat16 else request.quantize
+    )
+
+
+def _matched(images, names):
+    """Returns labels by the model's class names; None if they differ."""
+    if images.labels is None or names is None:
+        return None
+    if not set(images.class_names) <= set(names):
+        return None
+    places = np.array([names.index(name) for name in images.class_names])
+    return places[images.labels]

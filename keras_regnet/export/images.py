@@ -1,0 +1,162 @@
+"""Images to calibrate and to compare with: a folder's or a data set's.
+
+They are prepared as the trainer prepares its evaluation images: the shorter
+side scaled to 256/224 of the size wanted, and the centre taken.
+"""
+
+import dataclasses
+import pathlib
+from collections.abc import Sequence
+
+import numpy as np
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif")
+
+_CROP_SHARE = 224 / 256
+
+
+@dataclasses.dataclass(frozen=True)
+class Images:
+    """Images of one size, and what they show.
+
+    Args:
+      pixels: uint8 (n, height, width, 3).
+      labels: class of each; None where the source has none.
+      class_names: name of each class.
+    """
+
+    pixels: np.ndarray
+    labels: np.ndarray | None = None
+    class_names: tuple[str, ...] = ()
+
+
+def load(
+    source: str,
+    image_size: int | tuple[int, int],
+    count: int = 256,
+    data_dir: str | None = None,
+) -> Images:
+    """Returns images of a folder or of a tensorflow-datasets set.
+
+    Args:
+      source: a folder, searched recursively, whose images' own folders are
+        their classes; or the name of a set such as "cifar10".
+      image_size: side of the images, or (height, width).
+      count: at most so many, spread over the whole.
+      data_dir: where tensorflow-datasets keeps its sets.
+
+    Returns:
+      `Images`, the same ones every time.
+
+    Raises:
+      ValueError: if there is no such folder or set, or it has no images.
+    """
+    size = image_size if isinstance(image_size, tuple) else (image_size,) * 2
+    path = pathlib.Path(source).expanduser()
+    if path.is_dir():
+        return _from_folder(path, size, count)
+    return _from_tfds(source, size, count, data_dir)
+
+
+def evaluation_image(pixels, size: tuple[int, int]):
+    """Returns the centre of an image, scaled as for evaluation.
+
+    Args:
+      pixels: uint8 tensor (height, width, 3).
+      size: (height, width) of the result.
+
+    Returns:
+      float32 tensor (*size, 3), pixels in 0..255.
+    """
+    import tensorflow as tf
+
+    wanted = tf.constant([round(side / _CROP_SHARE) for side in size])
+    own = tf.shape(pixels)[:2]
+    factor = tf.reduce_max(wanted / own)
+    scaled = tf.maximum(
+        tf.cast(factor * tf.cast(own, "float64"), "int32"), wanted
+    )
+    image = tf.image.resize(pixels, scaled)
+    top, left = tf.unstack((scaled - size + 1) // 2)
+    image = tf.slice(image, [top, left, 0], [*size, 3])
+    return tf.ensure_shape(image, [*size, 3])
+
+
+def _from_folder(folder, size, count):
+    import tensorflow as tf
+
+    files = sorted(
+        file
+        for file in folder.rglob("*")
+        if file.suffix.lower() in SUFFIXES and file.is_file()
+    )
+    if not files:
+        raise ValueError(
+            f"No images ({', '.join(SUFFIXES)}) in {folder} or below it"
+        )
+    names = sorted({file.parent.name for file in files})
+    chosen = _spread(files, count)
+    pixels = []
+    for file in chosen:
+        try:
+            image = tf.io.decode_image(
+                file.read_bytes(), channels=3, expand_animations=False
+            )
+        except tf.errors.InvalidArgumentError as error:
+            raise ValueError(f"Not an image that can be read: {file}") from (
+                error
+            )
+        pixels.append(_rounded(evaluation_image(image, size)))
+    if len(names) == 1:
+        return Images(np.stack(pixels))
+    labels = [names.index(file.parent.name) for file in chosen]
+    return Images(np.stack(pixels), np.array(labels), tuple(names))
+
+
+def _from_tfds(name, size, count, data_dir):
+    import tensorflow_datasets as tfds
+
+    try:
+        builder = tfds.builder(name, data_dir=data_dir)
+        splits = builder.info.splits
+        split = next(s for s in ("validation", "test", "train") if s in splits)
+        stored = tfds.as_numpy(builder.as_dataset(split=split))
+        class_names = tuple(builder.info.features["label"].names)
+    except (
+        tfds.core.DatasetNotFoundError,
+        StopIteration,
+        KeyError,
+        AttributeError,
+        AssertionError,
+    ) as error:
+        raise ValueError(
+            "`source` must be a folder of images or the name of a prepared "
+            "classification set of tensorflow-datasets. Received: "
+            f"source={name!r}"
+        ) from error
+    total = splits[split].num_examples
+    wanted = set(_spread(range(total), count))
+    pixels, labels = [], []
+    for index, example in enumerate(stored):
+        if index in wanted:
+            pixels.append(_rounded(_fitted(example["image"], size)))
+            labels.append(int(example["label"]))
+    return Images(np.stack(pixels), np.array(labels), class_names)
+
+
+def _fitted(pixels, size):
+    """Returns small images whole, as the trainer evaluates them."""
+    import tensorflow as tf
+
+    if max(pixels.shape[:2]) <= 64:
+        return tf.image.resize(pixels, size)
+    return evaluation_image(pixels, size)
+
+
+def _spread(items: Sequence, count: int) -> list:
+    places = np.linspace(0, len(items) - 1, min(count, len(items)))
+    return [items[round(place)] for place in places]
+
+
+def _rounded(image):
+    return np.clip(np.rint(np.asarray(image)), 0, 255).astype(np.uint8)

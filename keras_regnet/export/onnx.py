@@ -1,0 +1,59 @@
+"""ONNX files, by Keras's own export and tf2onnx.
+
+Grouped convolutions are one `Conv` each; normalisation is part of the file.
+"""
+
+import os
+from collections.abc import Sequence
+
+import keras
+
+from keras_regnet import layers
+from keras_regnet.export import files
+from keras_regnet.export import preparation
+
+
+def save(
+    model: keras.Model,
+    path: str | os.PathLike[str],
+    class_names: Sequence[str] | None = None,
+    input: str = "uint8",  # noqa: A002 (the command line's name)
+    batch: int | str = preparation.DYNAMIC,
+    image_size: preparation.Size = None,
+) -> None:
+    """Writes an ONNX file, and the labels beside it.
+
+    The input is called "images": pixels, channels last.
+
+    Args:
+      model: a functional model from RGB images in 0..255 to probabilities or
+        logits.
+      path: the file, such as "model.onnx"; an older one is replaced.
+      class_names: name of each output, written to "model.labels.txt".
+      input: type of the pixels, see `preparation.prepare`.
+      batch: images in a batch, or "dynamic".
+      image_size: side of the images, (height, width), "dynamic", or None for
+        the model's own.
+
+    Raises:
+      ValueError: if an argument is none of those allowed.
+      OSError: if the file cannot be written.
+
+    Example:
+    >>> import tempfile, keras_regnet
+    >>> network = keras_regnet.RegNetConfig(2, 8, 8, 2.0, 4, stem_width=8)
+    >>> model = keras_regnet.build(network, input_shape=(32, 32, 3), classes=2)
+    >>> folder = tempfile.mkdtemp()
+    >>> save(model, f"{folder}/model.onnx")
+    >>> os.listdir(folder)
+    ['model.onnx']
+    """
+    network = preparation.prepare(model, input, batch, image_size)
+    if class_names is not None:
+        files.check_labels(class_names, model.output.shape[-1])
+    with files.replacing(path) as partial, layers.native_ops():
+        network.export(str(partial), format="onnx", verbose=False)
+    if class_names is not None:
+        files.write_labels(
+            files.labels_path(path), class_names, model.output.shape[-1]
+        )

@@ -1,0 +1,193 @@
+"""Tests of ONNX, the SavedModel's further signatures, and the example."""
+
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+import export_testing
+import numpy as np
+import onnx as onnx_format
+import tensorflow as tf
+from absl.testing import absltest
+from absl.testing import parameterized
+from PIL import Image
+
+import keras_regnet
+from keras_regnet.export import litert
+from keras_regnet.export import onnx
+from keras_regnet.export import runners
+from keras_regnet.export import saved_model
+from keras_regnet.export import verification
+
+_ROOT = pathlib.Path(__file__).resolve().parents[1]
+
+# What the example must do without: as if not installed.
+_WITHOUT_TENSORFLOW = """
+import runpy, sys
+for name in ("tensorflow", "keras", "keras_regnet", "jax"):
+    sys.modules[name] = None
+del sys.argv[0]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+class FormatsTest(parameterized.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.models = {
+            kind: export_testing.network(kind)
+            for kind in export_testing.NETWORKS
+        }
+        cls.images = export_testing.images(6)
+
+    def setUp(self):
+        super().setUp()
+        self.folder = pathlib.Path(
+            self.enterContext(tempfile.TemporaryDirectory())
+        )
+
+    def expected(self, kind, images):
+        return self.models[kind].predict_on_batch(images.astype("float32"))
+
+    @parameterized.parameters(*export_testing.NETWORKS)
+    def test_onnx(self, kind):
+        path = self.folder / "model.onnx"
+        onnx.save(
+            self.models[kind], path, class_names="abcd", image_size="dynamic"
+        )
+        self.assertCountEqual(
+            os.listdir(self.folder), ["model.onnx", "model.labels.txt"]
+        )
+        runner = runners.open_file(path, threads=2)
+        self.assertEqual(runner.delegate, "CPUExecutionProvider")
+        for count, height, width in ((1, 32, 32), (3, 48, 40)):
+            images = export_testing.images(count, height, width)
+            np.testing.assert_allclose(
+                runner.run(images), self.expected(kind, images), atol=1e-5
+            )
+        convolutions = [
+            node
+            for node in onnx_format.load(path).graph.node
+            if node.op_type == "Conv"
+        ]
+        layers = [
+            layer
+            for layer in self.models[kind].layers
+            if isinstance(layer, keras_regnet.layers.Conv2D)
+        ]
+        self.assertLen(convolutions, len(layers))
+
+    def test_onnx_of_one_batch_size(self):
+        path = self.folder / "model.onnx"
+        onnx.save(self.models["x"], path, input="int8", batch=4, image_size=32)
+        report = verification.verify(
+            self.models["x"], path, self.images, calls=2
+        )
+        self.assertTrue(report.passed, report.table())
+        self.assertEqual(report.format, "onnx")
+        with self.assertRaisesRegex(ValueError, "3 names for 4 outputs"):
+            onnx.save(self.models["x"], path, class_names="abc", image_size=32)
+
+    def test_saved_model_signatures(self):
+        path = self.folder / "saved_model"
+        model = self.models["y"]
+        saved_model.save(
+            model, path, jpeg_size=32, features=True, fold_batch_norm=True
+        )
+        loaded = tf.saved_model.load(path)
+        signatures = loaded.signatures
+        expected = self.expected("y", self.images)
+        found = signatures["serving_default"](images=tf.constant(self.images))
+        np.testing.assert_allclose(found["probabilities"], expected, atol=1e-5)
+        features = signatures["features"](images=tf.constant(self.images))
+        head = model.get_layer("head_fc")
+        logits = features["features"] @ head.kernel + head.bias
+        np.testing.assert_allclose(tf.nn.softmax(logits), expected, atol=1e-5)
+        # 256/224 of 32: the centre is cut out as it is.
+        image = export_testing.images(1, 37, 37)[0]
+        png = tf.io.encode_png(image).numpy()
+        found = signatures["jpeg"](jpeg=tf.constant([png, png]))
+        np.testing.assert_allclose(
+            found["probabilities"],
+            np.repeat(self.expected("y", image[None, 3:35, 3:35]), 2, 0),
+            atol=1e-5,
+        )
+        graph = signatures["serving_default"].graph.as_graph_def()
+        operations = {
+            node.op
+            for function in graph.library.function
+            for node in function.node_def
+        }
+        self.assertIn("Conv2D", operations)
+        # What is left normalises the images.
+        batch_norms = [
+            node
+            for function in graph.library.function
+            for node in function.node_def
+            if node.op == "FusedBatchNormV3"
+        ]
+        self.assertLessEqual(len(batch_norms), 1)
+        report = verification.verify(model, path, self.images, calls=2)
+        self.assertTrue(report.passed, report.table())
+        self.assertEqual(report.latency.delegate, "TensorFlow")
+
+    def test_saved_model_in_bfloat16(self):
+        path = self.folder / "saved_model"
+        saved_model.save(self.models["x"], path, bfloat16=True)
+        report = verification.verify(
+            self.models["x"], path, self.images, tolerance="bfloat16", calls=2
+        )
+        self.assertTrue(report.passed, report.table())
+        # It did compute in another precision.
+        self.assertGreater(report.largest_difference, 1e-4)
+
+    def test_saved_model_without_features(self):
+        model = keras_regnet.build(
+            export_testing.NETWORKS["x"],
+            input_shape=(32, 32, 3),
+            include_top=False,
+        )
+        with self.assertRaisesRegex(ValueError, "no layer 'head_pool'"):
+            saved_model.save(model, self.folder / "new", features=True)
+        self.assertEqual(os.listdir(self.folder), [])
+
+    def test_the_example_needs_no_tensorflow(self):
+        model = self.folder / "model.tflite"
+        litert.save(self.models["x"], model, "abcd", image_size=32)
+        photo = self.folder / "photo.png"
+        image = export_testing.images(1, 37, 37)[0]
+        Image.fromarray(image).save(photo)
+
+        def classify(*arguments):
+            return subprocess.run(
+                [
+                    sys.executable,
+                    "-c",
+                    _WITHOUT_TENSORFLOW,
+                    _ROOT / "examples" / "classify.py",
+                    *arguments,
+                ],
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+
+        done = classify(model, photo, "--top=2", "--threads=2")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        first, *classes = done.stdout.splitlines()
+        self.assertRegex(first, r"photo.png \(\d+\.\d ms\)")
+        (outputs,) = self.expected("x", image[None, 2:34, 2:34])
+        self.assertLen(classes, 2)
+        name = "abcd"[outputs.argmax()]
+        self.assertRegex(classes[0], rf"^ +\d+\.\d%  {name}$")
+        done = classify(model, self.folder / "nothing.png")
+        self.assertEqual(done.returncode, 1)
+        self.assertRegex(done.stderr, "^(INFO.*\n)?error: .*nothing.png'?\n$")
+
+
+if __name__ == "__main__":
+    absltest.main()
