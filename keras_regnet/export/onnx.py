@@ -48,11 +48,21 @@ def save(
     >>> os.listdir(folder)
     ['model.onnx']
     """
+    import tensorflow as tf
+
     network = preparation.prepare(model, input, batch, image_size)
+    images = tf.TensorSpec(
+        network.input.shape, network.input.dtype, preparation.INPUT_NAME
+    )
     if class_names is not None:
         files.check_labels(class_names, model.output.shape[-1])
     with files.replacing(path) as partial, layers.native_ops():
-        network.export(str(partial), format="onnx", verbose=False)
+        network.export(
+            str(partial),
+            format="onnx",
+            verbose=False,
+            input_signature=[images],
+        )
     if class_names is not None:
         files.write_labels(
             files.labels_path(path), class_names, model.output.shape[-1]
