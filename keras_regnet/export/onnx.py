@@ -4,6 +4,7 @@ Grouped convolutions are one `Conv` each; normalisation is part of the file.
 """
 
 import os
+import warnings
 from collections.abc import Sequence
 
 import keras
@@ -56,7 +57,14 @@ def save(
     )
     if class_names is not None:
         files.check_labels(class_names, model.output.shape[-1])
-    with files.replacing(path) as partial, layers.native_ops():
+    with (
+        files.replacing(path) as partial,
+        layers.native_ops(),
+        warnings.catch_warnings(),
+    ):
+        # Keras mends tf2onnx for NumPy 2 by way of names that NumPy warns of.
+        warnings.simplefilter("ignore", FutureWarning)
+        warnings.simplefilter("ignore", DeprecationWarning)
         network.export(
             str(partial),
             format="onnx",
