@@ -150,7 +150,7 @@ def _image_size(text, model, own):
                 f"'dynamic'. Received: image_size={text!r}"
             )
         return int(sides[0]), int(sides[-1])
-    height, width = model.input.shape[1:3]
+    height, width = model.inputs[0].shape[1:3]
     side = own or _DEFAULT_SIZE
     return height or side, width or side
 

@@ -102,7 +102,8 @@ def prepare(
     )
     x = Pixels(mean, name=PIXELS)(images)
     network = _rebuilt(folded, x.shape, normalised)
-    return keras.Model(images, network(x), name=model.name)
+    given = keras.tree.map_structure(lambda _: x, network.input)
+    return keras.Model(images, network(given), name=model.name)
 
 
 def check_input(input: str) -> None:  # noqa: A002
@@ -145,7 +146,7 @@ def check_model(model: keras.Model) -> None:
 
 
 def _batch_shape(model, batch, image_size):
-    _, *own, channels = model.input.shape
+    _, *own, channels = model.inputs[0].shape
     size = _pair(image_size) or tuple(own)
     if batch == DYNAMIC:
         return (None, *size, channels)
