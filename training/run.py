@@ -187,19 +187,24 @@ class Run:
         self._stop = stop
         stop.saves = True
         try:
-            while self.state.epoch < self.config.epochs:
-                if not (self._train_epoch() and self._finish_epoch()):
-                    self._save()
-                    logging.info(
-                        "SIGTERM: stopped after step %d; the same command "
-                        "goes on from there",
-                        self.state.step,
-                    )
-                    return False
+            finished = self._train_epochs()
         finally:
             stop.saves = False
-            if self.cluster.is_chief:
-                self._events.close()
+        if self.cluster.is_chief:
+            self._events.close()
+        return finished
+
+    def _train_epochs(self) -> bool:
+        while self.state.epoch < self.config.epochs:
+            if self._train_epoch() and self._finish_epoch():
+                continue
+            self._save()
+            logging.info(
+                "SIGTERM: stopped after step %d; the same command goes on "
+                "from there",
+                self.state.step,
+            )
+            return False
         return True
 
     def open_data(self) -> None:
