@@ -19,6 +19,8 @@ from training import policies
 # A try draws area, aspect, swap, top and left.
 _CROP_TRIES = 10
 _DRAWS_PER_TRY = 5
+# floor(this * (n + 1)) is n // 2.
+_CENTRE = 0.4999
 _MIN_ASPECT, _MAX_ASPECT = 3 / 4, 4 / 3
 
 # Salts keep the streams of one place apart.
@@ -312,25 +314,15 @@ def crop_window(shape: tf.Tensor, tries: tf.Tensor) -> tf.Tensor:
     size = tf.cast(shape, tf.float32)
     sides = tf.round(tries[:, :2] * tf.sqrt(tf.reduce_prod(size)))
     fits = tf.reduce_all((sides >= 1) & (sides <= size), axis=1)
-    return tf.cond(
-        tf.reduce_any(fits),
-        lambda: _first_fit(size, sides, tries, fits),
-        lambda: _central_square(shape),
-    )
-
-
-def _first_fit(size, sides, tries, fits):
-    first = tf.argmax(fits)
-    side = sides[first]
+    # The square is an eleventh try, which fits: no branch, which is slow.
+    square = tf.fill([1, 2], tf.reduce_min(size))
+    first = tf.argmax(tf.concat([fits, [True]], axis=0))
+    side = tf.concat([sides, square], axis=0)[first]
+    share = tf.concat([tries[:, 2:], [[_CENTRE, _CENTRE]]], axis=0)[first]
     free = size - side
     # Rounding of a draw next to 1 must not leave the image.
-    corner = tf.minimum(tf.floor(tries[first, 2:] * (free + 1)), free)
+    corner = tf.minimum(tf.floor(share * (free + 1)), free)
     return tf.cast(tf.concat([corner, side], axis=0), tf.int32)
-
-
-def _central_square(shape):
-    square = tf.repeat(tf.reduce_min(shape), 2)
-    return tf.concat([(shape - square) // 2, square], axis=0)
 
 
 def _random_resized_crop(source, augmentation, draws):

@@ -387,6 +387,12 @@ def _check_batch(config: TrainConfig) -> None:
             f"{config.global_batch_size}, repeated_augmentation="
             f"{config.repeated_augmentation}"
         )
+    if config.precise_bn_images and config.ema_decay:
+        raise ValueError(
+            "`precise_bn_images` measures the weights themselves, and needs "
+            "`ema_decay` to be 0. Received: ema_decay="
+            f"{config.ema_decay}"
+        )
     if 0 < config.eval_image_size < MIN_IMAGE_SIZE:
         raise ValueError(
             f"`eval_image_size` must be 0 or at least {MIN_IMAGE_SIZE}. "

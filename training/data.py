@@ -128,17 +128,15 @@ def train_pipeline(
     share = share or Share(batch_size=config.global_batch_size)
     augmentation = augment.Augmentation.from_config(config, data.small_images)
 
-    def augmented(source, label, epoch, place, *draws):
+    def augmented(source, label, *rest):
+        draws = rest[-3:]
         image = augment.train_image(source, augmentation, augment.Draws(*draws))
-        if config.mixes():
-            return image, label, epoch, place
-        return image, label
+        # Where batches are mixed, epoch and place go with the image.
+        return image, label, *rest[:-3]
 
     drawn = _random_numbers(data.train, config, augmentation, start_step, share)
     make = _drawn if isinstance(data.train, Split) else _streamed
-    examples = make(data.train, config, start_step, share, drawn).map(
-        augmented, tf.data.AUTOTUNE
-    )
+    examples = make(data.train, config, start_step, share, drawn, augmented)
     if not config.mixes():
         return _batched(examples, share)
     mixing = Mixing.from_config(config, len(data.class_names))
@@ -173,25 +171,26 @@ def _random_numbers(split, config, augmentation, start_step, share):
     )
 
 
-def _drawn(split, config, start_step, share, drawn):
+def _drawn(split, config, start_step, share, drawn, augmented):
     """Returns the training examples of a share of a Split."""
     del start_step, share
 
     def with_indices(epochs, places, *draws):
         indices = example_at(split, config, epochs[0], places)
-        return indices, epochs, places, *draws
+        return indices, *_carried(config, epochs, places, *draws)
 
-    return (
-        drawn.map(with_indices)
-        .unbatch()
-        .map(
-            lambda index, *rest: (*split.read(index), *rest),
-            tf.data.AUTOTUNE,
-        )
-    )
+    def example(index, *rest):
+        return augmented(*split.read(index), *rest)
+
+    return drawn.map(with_indices).unbatch().map(example, tf.data.AUTOTUNE)
 
 
-def _streamed(stream, config, start_step, share, drawn):
+def _carried(config, epochs, places, *draws):
+    """Leaves out what nothing needs: each tensor costs time per image."""
+    return (epochs, places, *draws) if config.mixes() else draws
+
+
+def _streamed(stream, config, start_step, share, drawn, augmented):
     """Returns the training examples of a share of a Stream."""
     batch, steps = config.global_batch_size, steps_per_epoch(stream, config)
     repeats = config.repeated_augmentation
@@ -218,8 +217,10 @@ def _streamed(stream, config, start_step, share, drawn):
             .filter(lambda place, _: place % batch // size == share.index)
             .map(lambda _, example: example)
         )
-    return tf.data.Dataset.zip(examples, drawn.unbatch()).map(
-        lambda example, rest: (*example, *rest)
+    drawn = drawn.map(lambda *values: _carried(config, *values)).unbatch()
+    return tf.data.Dataset.zip(examples, drawn).map(
+        lambda example, rest: augmented(*example, *rest),
+        tf.data.AUTOTUNE,
     )
 
 

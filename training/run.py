@@ -20,6 +20,7 @@ from training import final_export
 from training import image_faults
 from training import networks
 from training import optimizer as train_optimizer
+from training import precise_bn
 from training import preemption
 from training import progress
 from training import run_folder
@@ -98,6 +99,9 @@ class Run:
         self.steps = train_step.Steps(
             strategy, self.model, self.optimizer, config
         )
+        self._precise = None
+        if config.precise_bn_images:
+            self._precise = precise_bn.PreciseStatistics(strategy, self.model)
         self.snapshot = snapshot.Snapshot(
             self.model, self.optimizer, self.steps, cluster
         )
@@ -236,6 +240,13 @@ class Run:
                 self._save()
             self.train_steps(count)
         if not self.state.averaged:
+            if self._precise:
+                self._precise.measure(
+                    self.data,
+                    self.config,
+                    self.state.epoch,
+                    self.steps_per_epoch,
+                )
             self.steps.average_moving_statistics()
             if self.config.precise_bn_images:
                 self._measure_statistics()

@@ -1,0 +1,77 @@
+"""Tests of precise batch norm against statistics computed by NumPy."""
+
+import tempfile
+
+import keras
+import numpy as np
+import tensorflow as tf
+import training_testing
+from absl.testing import absltest
+from absl.testing import parameterized
+
+from training import config as train_config
+from training import data as train_data
+from training import loop
+from training import precise_bn
+
+
+def _config(**fields):
+    defaults = {"image_size": 32, "augmentation": "none", "flip": False,
+                "epochs": 2, "global_batch_size": 8}  # fmt: skip
+    return train_config.TrainConfig(**{**defaults, **fields})
+
+
+class PreciseTest(parameterized.TestCase):
+    @parameterized.parameters(1, 2)
+    def test_is_the_mean_and_variance_of_what_was_seen(self, replicas):
+        """With one layer, which sees the images themselves."""
+        config = _config(precise_bn_images=24)
+        noise = training_testing.noise_set(40, 8)
+        strategy = tf.distribute.get_strategy()
+        if replicas == 2:
+            strategy = tf.distribute.MirroredStrategy(
+                training_testing.CPU_DEVICES
+            )
+        with strategy.scope():
+            inputs = keras.Input((32, 32, 3))
+            norm = keras.layers.BatchNormalization(momentum=0.9)
+            model = keras.Model(inputs, norm(inputs))
+        precise = precise_bn.PreciseStatistics(strategy, model)
+        precise.measure(noise, config, 1, 5)
+        batches = train_data.train_pipeline(noise, config, 5)
+        images = np.concatenate([x for x, _ in batches.take(3)])
+        np.testing.assert_allclose(
+            norm.moving_mean, images.mean((0, 1, 2)), rtol=1e-4
+        )
+        np.testing.assert_allclose(
+            norm.moving_variance, images.var((0, 1, 2)), rtol=1e-3
+        )
+
+    def test_never_more_than_an_epoch(self):
+        self.assertEqual(precise_bn.steps(_config(precise_bn_images=17), 5), 3)
+        self.assertEqual(precise_bn.steps(_config(precise_bn_images=900), 5), 5)
+
+    def test_needs_the_weights_themselves(self):
+        with self.assertRaisesRegex(ValueError, "`ema_decay` to be 0"):
+            _config(precise_bn_images=8, ema_decay=0.9)
+
+    def test_a_run_with_it(self):
+        folder = self.enterContext(tempfile.TemporaryDirectory())
+        config = training_testing.tiny_config(
+            folder, epochs=1, precise_bn_images=512, portable_export=False
+        )
+        run = loop.train_and_evaluate(config)
+        model = keras.saving.load_model(run / "model.keras", compile=False)
+        mean = model.get_layer("stem_conv_bn").moving_mean.numpy()
+        plain = training_testing.tiny_config(
+            self.enterContext(tempfile.TemporaryDirectory()), epochs=1,
+            portable_export=False,
+        )  # fmt: skip
+        run = loop.train_and_evaluate(plain)
+        model = keras.saving.load_model(run / "model.keras", compile=False)
+        other = model.get_layer("stem_conv_bn").moving_mean.numpy()
+        self.assertGreater(np.abs(mean - other).max(), 1e-3)
+
+
+if __name__ == "__main__":
+    absltest.main()
