@@ -5,9 +5,9 @@ import pathlib
 import tempfile
 from unittest import mock
 
+import export_testing
 from absl.testing import absltest
 
-import export_testing
 from benchmarks import mobile
 
 
@@ -23,7 +23,9 @@ class MobileTest(absltest.TestCase):
         )
         self.enterContext(
             mock.patch.object(
-                mobile, "build", lambda name: export_testing.network("x", 32)
+                mobile,
+                "build",
+                return_value=export_testing.network("x", 32),
             )
         )
         self.enterContext(
