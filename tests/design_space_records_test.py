@@ -3,7 +3,9 @@ import gzip
 import json
 import pathlib
 import resource
+import sys
 import tempfile
+from unittest import mock
 
 import design_space_testing as testing
 from absl.testing import absltest
@@ -112,6 +114,8 @@ class FileTest(absltest.TestCase):
         log.append(testing.RECORD)
         size = self.path.stat().st_size
         soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        # A module imported meanwhile would leave a torn .pyc behind.
+        self.enterContext(mock.patch.object(sys, "dont_write_bytecode", True))
         resource.setrlimit(resource.RLIMIT_FSIZE, (size + 99, hard))
         try:
             with self.assertRaisesRegex(OSError, "records.jsonl"):

@@ -78,6 +78,8 @@ def _harm(harm):
                 file.flush()
                 os.kill(os.getpid(), signal.SIGKILL)
         if count[0] == harm.full_at_write:
+            # A module imported meanwhile would leave a torn .pyc behind.
+            sys.dont_write_bytecode = True
             _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
             resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
             try:
