@@ -83,6 +83,16 @@ class TableTest(absltest.TestCase):
         self.assertEndsWith(rows[2], "| too few trials |")
         self.assertLen({row.count("|") for row in rows}, 1)
 
+    def test_unfinished_experiment_says_so(self):
+        found = [
+            record
+            for space in claims.SPACES.values()
+            for record in testing.population(space, 64, 50)
+        ]
+        self.assertNotIn("Interim", claims.results(found))
+        interim = claims.results(found[1:])
+        self.assertIn("**Interim: 511 of 512 trials.**", interim)
+
     def test_results_are_those_of_the_records(self):
         found = records.read(_FOLDER / "records.jsonl.gz")
         written = (_FOLDER / "RESULTS.md").read_text()
