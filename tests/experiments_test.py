@@ -9,6 +9,7 @@ from absl.testing import absltest
 from absl.testing import parameterized
 
 from experiments.cifar10 import claims
+from keras_regnet.config import from_json
 from keras_regnet.design_space import records
 from keras_regnet.design_space import summary
 from training import populations
@@ -108,13 +109,13 @@ class SampleTest(absltest.TestCase):
         with tempfile.TemporaryDirectory() as folder:
             drawn = populations.sample(spec, folder)
         recorded = {
-            (r.space, r.index): (r.config, r.seed, r.trial)
+            (r.space, r.index): (r.network, r.seed, r.trial)
             for r in records.read(_FOLDER / "records.jsonl.gz")
         }
         for trial in drawn:
             self.assertEqual(
                 recorded[trial.space, trial.index],
-                (trial.config, trial.seed, trial.trial),
+                (from_json(trial.config), trial.seed, trial.trial),
             )
 
 
