@@ -9,6 +9,7 @@ from absl.testing import absltest
 from absl.testing import parameterized
 
 from experiments.cifar10 import claims
+from keras_regnet.config import from_json
 from keras_regnet.design_space import records
 from keras_regnet.design_space import summary
 from training import populations
@@ -83,6 +84,16 @@ class TableTest(absltest.TestCase):
         self.assertEndsWith(rows[2], "| too few trials |")
         self.assertLen({row.count("|") for row in rows}, 1)
 
+    def test_unfinished_experiment_says_so(self):
+        found = [
+            record
+            for space in claims.SPACES.values()
+            for record in testing.population(space, 64, 50)
+        ]
+        self.assertNotIn("Interim", claims.results(found))
+        interim = claims.results(found[1:])
+        self.assertIn("**Interim: 511 of 512 trials.**", interim)
+
     def test_results_are_those_of_the_records(self):
         found = records.read(_FOLDER / "records.jsonl.gz")
         written = (_FOLDER / "RESULTS.md").read_text()
@@ -98,13 +109,13 @@ class SampleTest(absltest.TestCase):
         with tempfile.TemporaryDirectory() as folder:
             drawn = populations.sample(spec, folder)
         recorded = {
-            (r.space, r.index): (r.config, r.seed, r.trial)
+            (r.space, r.index): (r.network, r.seed, r.trial)
             for r in records.read(_FOLDER / "records.jsonl.gz")
         }
         for trial in drawn:
             self.assertEqual(
                 recorded[trial.space, trial.index],
-                (trial.config, trial.seed, trial.trial),
+                (from_json(trial.config), trial.seed, trial.trial),
             )
 
 

@@ -162,6 +162,16 @@ class TrialTest(absltest.TestCase):
         }
         self.assertLen(identities, 4)
 
+    def test_identity_outlives_new_fields(self):
+        """Records of a version without a field are those of its default."""
+        config = _NETWORK.to_json()
+        values = json.loads(config)
+        self.assertEqual(values.pop("padding"), "symmetric")
+        self.assertEqual(
+            trial.identify(json.dumps(values), 0, "synthetic"),
+            trial.identify(config, 0, "synthetic"),
+        )
+
 
 class RatesTest(absltest.TestCase):
     def test_cosine_per_step(self):

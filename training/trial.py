@@ -67,11 +67,24 @@ def identify(config: str, seed: int, regime: str) -> str:
       regime: name of the regime.
 
     Returns:
-      16 hexadecimal digits, which depend on the regime's fields too.
+      16 hexadecimal digits, which depend on the regime's fields too, but not
+      on fields with their default values: a later version may have more.
     """
-    described = [config, seed, regime, regimes.get(regime).to_dict()]
+    network = keras_regnet.config.from_json(config)
+    kind = type(network).__name__
+    described = [kind, _unusual(network), seed, regime]
+    described.append(_unusual(regimes.get(regime)))
     content = json.dumps(described, sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()[:16]
+
+
+def _unusual(instance):
+    """Returns the fields of a dataclass that have not their default value."""
+    return {
+        field.name: getattr(instance, field.name)
+        for field in dataclasses.fields(instance)
+        if getattr(instance, field.name) != field.default
+    }
 
 
 class TrialError(Exception):

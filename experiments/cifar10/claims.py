@@ -33,6 +33,8 @@ _CONTRADICTED = "contradicted"
 _UNDECIDED = "not reproduced (undecided)"
 _EQUAL_WITHIN = 2.0
 _SEARCH_SIZE = 32
+# Networks of each space, as README.md fixed it.
+_PLANNED = 64
 _REPEATS = 10_000
 _SEED = 0
 
@@ -212,6 +214,20 @@ def _too_few(population):
     return population is None or len(population.done) < summary.MIN_COMPARED
 
 
+def _interim(found):
+    """Returns what to say of an experiment that is not finished."""
+    done = len(records.last_of_each_trial(found))
+    planned = len(SPACES) * _PLANNED
+    if done >= planned:
+        return ""
+    return (
+        f"**Interim: {done} of {planned} trials.** Percentile intervals of so "
+        "few networks are too narrow; verdicts count when every space has "
+        f"{_PLANNED}, and may change until then. Claims about spaces with "
+        f"fewer than {summary.MIN_COMPARED} networks are not judged.\n\n"
+    )
+
+
 def results(found: list[records.Record]) -> str:
     """Returns the whole of RESULTS.md.
 
@@ -225,7 +241,7 @@ def results(found: list[records.Record]) -> str:
         "# Results\n\nWritten by `claims.py` from `records.jsonl.gz`; what "
         "the rows mean and how they are judged is in `README.md`, fixed "
         "before the first training.\n\n"
-        f"{table(found)}\n\n"
+        f"{_interim(found)}{table(found)}\n\n"
         "n and failed: of the spaces in the order of the claim.\n\n"
         f"## Populations\n\n{spaces}\n\n"
         f"{len(found)} attempts, {seconds / 3600:.2f} hours of one process "
