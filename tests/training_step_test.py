@@ -123,7 +123,7 @@ class StepTest(parameterized.TestCase):
         order = np.arange(16).reshape(2, 2, 4).swapaxes(0, 1).ravel()
         one.batches = iter(
             data.train_pipeline(one.noise, one.config).map(
-                lambda *batch: [tf.gather(values, order) for values in batch]
+                lambda *batch: tuple(tf.gather(v, order) for v in batch)
             )
         )
         np.testing.assert_allclose(one.losses(4), two, atol=1e-4)
