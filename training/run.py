@@ -189,7 +189,7 @@ class Run:
         if self.cluster.is_chief:
             self._events = run_folder.Events(self.folder)
         self._stop = stop
-        stop.saves = True
+        stop.keep()
         try:
             finished = self._train_epochs()
         finally:
