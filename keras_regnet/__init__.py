@@ -3,7 +3,9 @@
 from keras_regnet import applications
 from keras_regnet import config
 from keras_regnet import design_space
+from keras_regnet import export
 from keras_regnet import layers
+from keras_regnet import weights
 from keras_regnet.complexity import Complexity
 from keras_regnet.complexity import complexity
 from keras_regnet.config import AnyNetConfig
@@ -11,13 +13,13 @@ from keras_regnet.config import RegNetConfig
 from keras_regnet.models import AnyNet
 from keras_regnet.models import build
 from keras_regnet.models import RegNet
-from keras_regnet.models import RegNetModel
 from keras_regnet.models import RegNetV
 from keras_regnet.models import RegNetX
 from keras_regnet.models import RegNetY
 from keras_regnet.models import RegNetZ
 from keras_regnet.models import replace_head
 from keras_regnet.preprocessing import preprocess_input
+from keras_regnet.regnet_model import RegNetModel
 from keras_regnet.variants import get_config
 from keras_regnet.variants import list_variants
 from keras_regnet.version import VERSION
@@ -41,10 +43,12 @@ __all__ = [
     "complexity",
     "config",
     "design_space",
+    "export",
     "get_config",
     "layers",
     "list_variants",
     "list_weights",
     "preprocess_input",
     "replace_head",
+    "weights",
 ]

@@ -17,6 +17,7 @@ from keras_regnet import models
 from keras_regnet import variants
 from keras_regnet import weights as weights_lib
 from keras_regnet.keras2_models import load_model
+from keras_regnet.regnet_model import RegNetModel
 
 _TAG = "keras_in1k"
 _CLASSES = 1000
@@ -62,7 +63,7 @@ def _application(name):
         pooling: str | None = None,
         classes: int = _CLASSES,
         classifier_activation: str | Callable | None = "softmax",
-    ) -> models.RegNetModel:
+    ) -> RegNetModel:
         return models.build(
             variants.get_config(variant),
             _request(variant, weights, classes if include_top else None),

@@ -1,0 +1,152 @@
+"""The functional model of a network: its pyramid, saving, rematerialisation."""
+
+import itertools
+from typing import Any
+
+import keras
+from keras import ops
+
+from keras_regnet import config as config_lib
+from keras_regnet import layers
+from keras_regnet.config import AnyNetConfig
+from keras_regnet.config import RegNetConfig
+
+
+@keras.saving.register_keras_serializable(package="keras_regnet")
+class RegNetModel(keras.Model):
+    """A functional model that knows its network and its feature pyramid.
+
+    Made by the builders of `keras_regnet.models`. Saving keeps both;
+    `keras.models.clone_model`, which rebuilds the bare graph, does not.
+
+    Args:
+      inputs: the input tensor.
+      outputs: the output tensor.
+      name: the model's name.
+      **kwargs: further arguments of `keras.Model`.
+
+    """
+
+    # The signature is Functional's: by it Keras decides that the graph can be
+    # saved layer by layer.
+    def __init__(self, inputs, outputs, name=None, **kwargs):
+        super().__init__(inputs, outputs, name=name, **kwargs)
+        self._network = None
+        self._pyramid_layers = ()
+        self._rematerialises_blocks = self._take_over_rematerialisation()
+
+    def set_network(
+        self, network: RegNetConfig | AnyNetConfig, pyramid: dict[str, Any]
+    ) -> None:
+        """Records what the model was built from.
+
+        Args:
+          network: the configuration.
+          pyramid: the tensor of each level.
+        """
+        names = {id(layer.output): layer.name for layer in self.layers}
+        self._network = network
+        self._pyramid_layers = tuple(
+            (level, names[id(tensor)]) for level, tensor in pyramid.items()
+        )
+
+    @property
+    def network(self) -> RegNetConfig | AnyNetConfig:
+        """The configuration from which the model was built."""
+        return self._network
+
+    @property
+    def pyramid_outputs(self) -> dict[str, Any]:
+        """Tensors "P1", "P2" ... where level l has 1 / 2**l of the size.
+
+        With an `output_stride` the levels beyond it keep its size.
+        """
+        return {
+            level: self.get_layer(name).output
+            for level, name in self._pyramid_layers
+        }
+
+    def _take_over_rematerialisation(self):
+        """Lets blocks, not layers, be computed again for the gradient.
+
+        Keras repeats each layer by itself, which keeps every layer's input:
+        all there is to save in a convolutional network. (JAX forbids the
+        assignment of moving statistics inside a repeated function, so there
+        it stays with the layers.)
+        """
+        mode = getattr(self._remat_mode, "mode", None)
+        if mode != "full" or keras.backend.backend() != "tensorflow":
+            return False
+        for layer in self.layers:
+            layer._remat_mode = None
+        return True
+
+    def rematerialized_call(self, layer_call, *args, **kwargs):
+        """Returns `layer_call`: to repeat the whole model saves nothing."""
+        del args, kwargs
+        return layer_call
+
+    def call(self, inputs, training=None, mask=None, **kwargs):
+        """Computes the outputs; a Keras model's `call`."""
+        if not (training and self._rematerialises_blocks):
+            return super().call(inputs, training=training, mask=mask, **kwargs)
+        x = inputs
+        for segment in self._segments():
+            x = _call_rematerialised(segment, x)
+        return x
+
+    def _segments(self):
+        """Returns the model cut behind every block, as models in a row."""
+        ends = {}
+        for layer in self.layers:
+            stage, block, *_ = (*layer.name.split("_"), "")
+            if stage.startswith("stage"):
+                ends[stage, block] = layer.output
+        # Without a top the last block's output is the model's own.
+        inner = [end for end in ends.values() if end is not self.output]
+        cuts = [self.input, *inner, self.output]
+        return [keras.Model(*pair) for pair in itertools.pairwise(cuts)]
+
+    def get_config(self):
+        """Returns the graph, the network and the pyramid."""
+        network = self._network and self._network.to_json()
+        return {
+            **super().get_config(),
+            "network": network,
+            "pyramid_layers": dict(self._pyramid_layers),
+        }
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        """Rebuilds the model from what `get_config` returned."""
+        config = dict(config)
+        network = config.pop("network")
+        pyramid_layers = config.pop("pyramid_layers")
+        model = super().from_config(config, custom_objects=custom_objects)
+        model._network = network and config_lib.from_json(network)
+        model._pyramid_layers = tuple(pyramid_layers.items())
+        return model
+
+
+def _call_rematerialised(segment, x):
+    """Calls part of a model, whose activations the gradient computes again.
+
+    The second time must draw the dropout masks of the first: it starts from
+    the random states that the first time found.
+    """
+    generators = [
+        layer.seed_generator.state
+        for layer in segment.layers
+        if hasattr(layer, "seed_generator")
+    ]
+    found = [ops.copy(state.value) for state in generators]
+
+    def call(x):
+        # The gradient runs outside the model's call: pass on `training`.
+        if not layers.is_recomputing():
+            return segment(x, training=True)
+        states = zip(generators, found, strict=True)
+        with keras.StatelessScope(state_mapping=states):
+            return segment(x, training=True)
+
+    return keras.remat(call)(x)
