@@ -231,7 +231,6 @@ class ResumeTest(parameterized.TestCase):
                 "strategy": "mirrored",
                 "num_cpu_devices": 2,
                 "drop_path_rate": 0.2,
-                "precise_bn_images": 300,
             },
         ),
     )

@@ -95,8 +95,10 @@ class StepTest(parameterized.TestCase):
         return Trained(self.folder, **fields)
 
     def test_two_devices_with_sync_bn_give_the_curve_of_one(self):
-        one = self.trained().losses(_STEPS)
-        two = self.trained(sync_bn=True, **ON_TWO).losses(_STEPS)
+        # What is left is rounding, which residual branches amplify.
+        fields = {"zero_init_last_gamma": True}
+        one = self.trained(**fields).losses(_STEPS)
+        two = self.trained(sync_bn=True, **fields, **ON_TWO).losses(_STEPS)
         np.testing.assert_allclose(one, two, atol=1e-4)
         # They learn: it is not the curve of a frozen network.
         self.assertLess(one[-1], one[0] - 0.05)
@@ -123,7 +125,7 @@ class StepTest(parameterized.TestCase):
         order = np.arange(16).reshape(2, 2, 4).swapaxes(0, 1).ravel()
         one.batches = iter(
             data.train_pipeline(one.noise, one.config).map(
-                lambda *batch: [tf.gather(values, order) for values in batch]
+                lambda *batch: tuple(tf.gather(v, order) for v in batch)
             )
         )
         np.testing.assert_allclose(one.losses(4), two, atol=1e-4)
@@ -166,39 +168,6 @@ class StepTest(parameterized.TestCase):
         two.steps.scatter_replicas(variables, changed)
         for variable, stack in zip(variables, changed, strict=True):
             np.testing.assert_array_equal(two.replica_values(variable), stack)
-
-    @parameterized.parameters({}, ON_TWO)
-    def test_measured_statistics(self, **fields):
-        trained = self.trained(precise_bn_images=32, **fields)
-        trained.losses(2)
-        norm = trained.model.get_layer("stem_conv_bn")
-        before_norm = keras.Model(trained.model.input, norm.input)
-        batches = data.train_pipeline(trained.noise, trained.config)
-        parts = [
-            np.asarray(before_norm(part, training=False), np.float64)
-            for images, _ in batches.take(2)
-            for part in np.split(images, trained.steps.num_replicas)
-        ]
-        trained.steps.measure_statistics(
-            iter(
-                data.distribute(
-                    trained.strategy,
-                    trained.config,
-                    lambda share: data.train_pipeline(
-                        trained.noise, trained.config, 0, share
-                    ),
-                )
-            ),
-            tf.constant(2),
-        )
-        for variable, of_part in (
-            (norm.moving_mean, np.mean),
-            (norm.moving_variance, np.var),
-        ):
-            expected = np.mean([of_part(p, axis=(0, 1, 2)) for p in parts], 0)
-            for replica in trained.replica_values(variable):
-                np.testing.assert_allclose(replica, expected, 1e-4)
-        self.assertEqual(norm.momentum, 0.9)
 
     def test_replicas_draw_random_numbers_of_their_own(self):
         two = self.trained(dropout_rate=0.5, **ON_TWO)

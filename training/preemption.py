@@ -21,10 +21,23 @@ class Preemption:
         self._previous = None
 
     def __enter__(self) -> "Preemption":
+        self._previous = self._listen()
+        return self
+
+    def _listen(self):
         # Python lets only the main thread handle signals.
         if threading.current_thread() is threading.main_thread():
-            self._previous = signal.signal(signal.SIGTERM, self._received)
-        return self
+            return signal.signal(signal.SIGTERM, self._received)
+        return None
+
+    def keep(self) -> None:
+        """From now on a wish to stop is kept until it is asked for.
+
+        Listens anew: TensorFlow, when it connects to other workers, takes
+        SIGTERM for itself.
+        """
+        self.saves = True
+        self._listen()
 
     def __exit__(self, *unused) -> None:
         if self._previous is not None:

@@ -189,7 +189,7 @@ class Run:
         if self.cluster.is_chief:
             self._events = run_folder.Events(self.folder)
         self._stop = stop
-        stop.saves = True
+        stop.keep()
         try:
             finished = self._train_epochs()
         finally:
@@ -248,27 +248,8 @@ class Run:
                     self.steps_per_epoch,
                 )
             self.steps.average_moving_statistics()
-            if self.config.precise_bn_images:
-                self._measure_statistics()
             self.state = dataclasses.replace(self.state, averaged=True)
         return True
-
-    def _measure_statistics(self) -> None:
-        """Measures batch norm on the first images of the epoch.
-
-        With the weights that will be evaluated.
-        """
-        steps = -(
-            -self.config.precise_bn_images // self.config.global_batch_size
-        )
-        begin = self.state.epoch * self.steps_per_epoch
-        batches = self._distributed(train_data.train_pipeline, begin)
-        self.steps.swap_averages()
-        self.steps.measure_statistics(
-            iter(batches),
-            tf.constant(min(steps, self.steps_per_epoch), tf.int32),
-        )
-        self.steps.swap_averages()
 
     def _next_count(self) -> int:
         """Returns the steps to the next line, or to the next checkpoint."""

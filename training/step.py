@@ -67,14 +67,10 @@ class Steps:
         self._decayed = {
             id(v) for v in train_optimizer.decayed(config, self._variables)
         }
-        self._norms = [
-            layer
-            for layer in model.layers
-            if isinstance(layer, keras.layers.BatchNormalization)
-        ]
         self._moving = [
             v
-            for layer in self._norms
+            for layer in model.layers
+            if isinstance(layer, keras.layers.BatchNormalization)
             for v in (layer.moving_mean, layer.moving_variance)
         ]
         self._averaged = self._variables + self._moving
@@ -83,8 +79,6 @@ class Steps:
             if config.ema_decay:
                 self.averages = [_copy(v) for v in self._averaged]
             self._accumulators = self._make_accumulators()
-            measured = self._moving if config.precise_bn_images else []
-            self._totals = _zeros_like(measured)
         moving_averages = self.averages[len(self._variables) :]
         self._statistics = self._moving + moving_averages
         self._seeds = [
@@ -112,7 +106,10 @@ class Steps:
             )
         if parts == 1:
             return []
-        return _zeros_like(self._variables)
+        return [
+            tf.Variable(tf.zeros(v.shape, v.dtype), trainable=False)
+            for v in self._variables
+        ]
 
     @tf.function(jit_compile=False)
     def train(
@@ -191,44 +188,6 @@ class Steps:
         means = context.all_reduce("MEAN", [tf.identity(v) for v in values])
         for value, mean in zip(values, means, strict=True):
             value.assign(mean)
-
-    @tf.function(jit_compile=False)
-    def measure_statistics(
-        self, iterator: Iterator, num_steps: tf.Tensor
-    ) -> None:
-        """Sets the batch-norm statistics to means over batches.
-
-        What is called precise batch norm: the statistics of these weights,
-        not a moving average over those of earlier steps.
-
-        Args:
-          iterator: of a distributed dataset of (images, labels).
-          num_steps: int32 scalar tensor, batches to measure.
-        """
-        for _ in tf.range(num_steps):
-            self._strategy.run(self._measure_replica, next(iterator))
-        self._strategy.run(self._set_measured, (num_steps,))
-
-    def _measure_replica(self, images, labels):
-        del labels
-        momenta = [layer.momentum for layer in self._norms]
-        for layer in self._norms:
-            layer.momentum = 0.0  # It keeps this batch's statistics alone.
-        self.logits(images, training=True)
-        for layer, momentum in zip(self._norms, momenta, strict=True):
-            layer.momentum = momentum
-        for total, variable in zip(self._totals, self._moving, strict=True):
-            total.assign_add(variable.value)
-
-    def _set_measured(self, num_steps):
-        context = tf.distribute.get_replica_context()
-        count = tf.cast(num_steps, tf.float32)
-        means = context.all_reduce("MEAN", [t / count for t in self._totals])
-        for total, variable, mean in zip(
-            self._totals, self._moving, means, strict=True
-        ):
-            variable.value.assign(mean)
-            total.assign(tf.zeros_like(total))
 
     @tf.function(jit_compile=False)
     def swap_averages(self) -> None:
@@ -437,14 +396,6 @@ class Steps:
 def _hits(labels, logits, k):
     """Returns 1.0 for examples whose label is among the k best."""
     return tf.cast(tf.math.in_top_k(labels, logits, k), tf.float32)
-
-
-def _zeros_like(variables):
-    """Returns variables that every replica changes by itself."""
-    return [
-        tf.Variable(tf.zeros(v.shape, v.dtype), trainable=False)
-        for v in variables
-    ]
 
 
 def _copy(variable):

@@ -25,7 +25,7 @@ class Harm:
         from 1; 0 for none.
       full_at_write: no file may grow at this checkpoint; 0 for none.
       export: whether to write model.keras and the SavedModel.
-      losses: file for the sum of losses after each call.
+      losses: file for the sum of losses of each call.
     """
 
     kill_in_write: int = 0
@@ -96,8 +96,10 @@ def _record(run_class, path):
     original = run_class.train_steps
 
     def recorded(self, *arguments):
+        before = self.state.sums[0] if self.state.sums else 0.0
         original(self, *arguments)
+        record = [self.state.step, self.state.sums[0] - before]
         with open(path, "a", encoding="utf-8") as file:
-            file.write(json.dumps([self.state.step, self.state.sums[0]]) + "\n")
+            file.write(json.dumps(record) + "\n")
 
     run_class.train_steps = recorded

@@ -153,10 +153,10 @@ class Cluster:
         self.arguments = [
             f"--variant={harness.write_network(folder)}",
             "--image_size=32",
-            "--global_batch_size=32",
-            "--base_batch_size=32",
+            "--global_batch_size=128",
             "--base_learning_rate=0.05",
             "--warmup_epochs=0",
+            "--zero_init_last_gamma",
             f"--epochs={epochs}",
             "--ema_decay=0.9",
             "--log_seconds=0",
@@ -173,7 +173,7 @@ class Cluster:
         """SIGKILL for one worker; the others notice, and end."""
         workers = job.start()
         victim = self.rng.randrange(1, len(workers))
-        step = job.run.newest_step() + self.rng.randint(2, 9)
+        step = job.run.newest_step() + CHECKPOINT_STEPS + self.rng.randint(1, 5)
         code = workers[victim].send_at(step)
         _expect(workers[victim], code, -signal.SIGKILL)
         begin = time.monotonic()
@@ -244,7 +244,7 @@ def print_table(times, kills, strategies, clusters):
                 _print_row(name, strategy, lost, equal)
     for workers in clusters:
         with tempfile.TemporaryDirectory() as folder:
-            cluster = Cluster(folder, workers, epochs=2)
+            cluster = Cluster(folder, workers, epochs=8)
             whole = cluster.job("whole")
             cluster.finish(whole)
             for name, fault in (
