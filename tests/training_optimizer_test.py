@@ -16,6 +16,7 @@ from training import optimizer
 from training import recipes
 from training import schedules
 from training import step
+from training import strategy as train_strategy
 
 
 def closed_form(epoch, epochs, peak, warmup_epochs=0.0, factor=0.1):
@@ -299,7 +300,10 @@ class AnyOptimizerTest(parameterized.TestCase):
         variables = _variables()
         made = optimizer.make(config, 10, variables)
         expected = self.run_steps(made, variables, 2)
-        strategy = tf.distribute.MirroredStrategy(training_testing.CPU_DEVICES)
+        # There must be but one over the same devices in a process.
+        strategy = train_strategy.make(
+            self.config(strategy="mirrored", num_cpu_devices=2)
+        )
         with strategy.scope():
             variables = _variables()
             made = optimizer.make(config, 10, variables)

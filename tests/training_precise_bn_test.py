@@ -13,6 +13,7 @@ from training import config as train_config
 from training import data as train_data
 from training import loop
 from training import precise_bn
+from training import strategy as train_strategy
 
 
 def _config(**fields):
@@ -29,8 +30,9 @@ class PreciseTest(parameterized.TestCase):
         noise = training_testing.noise_set(40, 8)
         strategy = tf.distribute.get_strategy()
         if replicas == 2:
-            strategy = tf.distribute.MirroredStrategy(
-                training_testing.CPU_DEVICES
+            # There must be but one over the same devices in a process.
+            strategy = train_strategy.make(
+                _config(strategy="mirrored", num_cpu_devices=2)
             )
         with strategy.scope():
             inputs = keras.Input((32, 32, 3))

@@ -141,7 +141,7 @@ class BadImagesTest(InFolder):
         config = config_for(
             dataset=f"folder:{self.photos}", skip_bad_images=True
         )
-        with self.assertLogs(level="INFO") as logs:
+        with self.assertLogs("absl", level="INFO") as logs:
             found = datasets.load(config)
         text = "\n".join(logs.output)
         self.assertIn(str(path), text)
