@@ -88,6 +88,7 @@ class FormatsTest(parameterized.TestCase):
         )
         self.assertTrue(report.passed, report.table())
         self.assertEqual(report.format, "onnx")
+        self.assertEqual(report.latency.batch, 4)
         with self.assertRaisesRegex(ValueError, "3 names for 4 outputs"):
             onnx.save(self.models["x"], path, class_names="abc", image_size=32)
 

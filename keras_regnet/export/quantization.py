@@ -18,7 +18,7 @@ from keras_regnet.export import runners
 
 # A group of layers stays in float if the error of the outputs falls by this
 # share of it.
-PAYS = 0.1
+PAYS = 0.05
 _WORST = 5
 # Images that errors are measured on: of the outputs, and of each layer, for
 # which the slow built-in kernels run (XNNPACK shows no layer's outputs).

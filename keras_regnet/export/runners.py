@@ -23,11 +23,13 @@ class Runner(Protocol):
       format: one of `FORMATS`.
       delegate: what computes, in words.
       threads: how many threads it was given.
+      batch: images that the file takes at a time; None for any number.
     """
 
     format: str
     delegate: str
     threads: int
+    batch: int | None
 
     def run(self, images: np.ndarray) -> np.ndarray:
         """Returns the outputs of a batch of images, pixels in 0..255."""
@@ -119,6 +121,8 @@ class LiteRTRunner:
         self.delegate = self._describe() if delegate else "built-in kernels"
         (self._input,) = self.interpreter.get_input_details()
         self._shape = tuple(int(side) for side in self._input["shape"])
+        is_fixed = self._input["shape_signature"][0] != -1
+        self.batch = self._shape[0] if is_fixed else None
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -127,21 +131,11 @@ class LiteRTRunner:
 
     def run(self, images):
         """Returns the outputs of a batch of images."""
-        if self._input["shape_signature"][0] == -1:
-            return self._run_batch(images)
-        size = self._input["shape"][0]
-        padding = -len(images) % size
-        padded = np.concatenate([images, images[:1].repeat(padding, 0)])
-        outputs = [
-            self._run_batch(padded[start : start + size])
-            for start in range(0, len(padded), size)
-        ]
-        return np.concatenate(outputs)[: len(images)]
+        return _in_batches(self._run_batch, images, self.batch)
 
     def prepare(self, images):
-        """Returns a call that computes the first images again."""
-        fixed = self._input["shape_signature"][0] != -1
-        self._run_batch(images[: self._input["shape"][0]] if fixed else images)
+        """Returns a call that computes the images again."""
+        self._run_batch(images)
         return self.interpreter.invoke
 
     def _run_batch(self, images):
@@ -176,6 +170,7 @@ class SavedModelRunner:
 
     format = "saved_model"
     delegate = "TensorFlow"
+    batch = None
 
     def __init__(self, path: pathlib.Path) -> None:
         import tensorflow as tf
@@ -236,28 +231,19 @@ class OnnxRunner:
                 raise
             raise _broken(path, "ONNX file", error) from error
         (self._input,) = self._session.get_inputs()
+        batch = self._input.shape[0]
+        self.batch = batch if isinstance(batch, int) else None
         self.threads = threads
         self.delegate = ", ".join(self._session.get_providers())
 
     def run(self, images):
         """Returns the outputs of a batch of images."""
-        batch = self._input.shape[0]
-        if not isinstance(batch, int):
-            return self._call(images)()
-        padding = -len(images) % batch
-        padded = np.concatenate([images, images[:1].repeat(padding, 0)])
-        outputs = [
-            self._call(padded[start : start + batch])()
-            for start in range(0, len(padded), batch)
-        ]
-        return np.concatenate(outputs)[: len(images)]
+        return _in_batches(
+            lambda batch: self.prepare(batch)(), images, self.batch
+        )
 
     def prepare(self, images):
-        """Returns a call that computes the first images again."""
-        batch = self._input.shape[0]
-        return self._call(images[:batch] if isinstance(batch, int) else images)
-
-    def _call(self, images):
+        """Returns a call that computes the images again."""
         shape = [
             side if isinstance(side, int) else -1 for side in self._input.shape
         ]
@@ -266,6 +252,20 @@ class OnnxRunner:
         pixels = _as_type(images, types.get(self._input.type, np.float32))
         feed = {self._input.name: pixels}
         return lambda: self._session.run(None, feed)[0]
+
+
+def _in_batches(run, images, batch):
+    """Runs images in batches of one size, the last one filled up."""
+    if batch is None:
+        return run(images)
+    filled = np.concatenate(
+        [images, images[:1].repeat(-len(images) % batch, 0)]
+    )
+    parts = [
+        run(filled[start : start + batch])
+        for start in range(0, len(filled), batch)
+    ]
+    return np.concatenate(parts)[: len(images)]
 
 
 def _check_size(images, shape):

@@ -222,7 +222,12 @@ def verify(
         **figures,
         model_accuracy=_accuracy(expected, labels),
         file_accuracy=_accuracy(found, labels),
-        latency=time_calls(runner, images[:1], calls, warm_up),
+        latency=time_calls(
+            runner,
+            images[:1].repeat(runner.batch or 1, axis=0),
+            calls,
+            warm_up,
+        ),
         tolerance=tolerance,
         failures=tuple(_failures(figures, tolerance)),
     )
