@@ -88,8 +88,9 @@ class LiteRTTest(parameterized.TestCase):
         ]
         self.assertEqual(operations["CONV_2D"], len(convolutions))
         gates = sum("_se_scale" in layer.name for layer in model.layers)
-        # One product a gate, and the normalisation.
-        self.assertEqual(operations["MUL"], gates + 1)
+        # One product a gate; of the normalisation, the subtraction.
+        self.assertEqual(operations["MUL"], gates)
+        self.assertEqual(operations["SUB"], 1)
         self.assertNoCommonElements(
             operations, ["CUSTOM", "SPLIT", "CONCATENATION"]
         )
