@@ -43,7 +43,7 @@ SIZE = 224
 
 # Top-1 on ImageNet as published, at 224 px. RegNets: "Designing Network Design
 # Spaces", 100 epochs, no enhancements. The others with their own training:
-# arXiv 1801.04381, 1905.02244, 1905.11946.
+# arXiv 1801.04381, 1905.02244, 1905.11946 (MobileNetV3Small: not checked).
 TOP1 = {
     "RegNetX-200MF": 68.9,
     "RegNetX-400MF": 72.6,
@@ -59,7 +59,7 @@ TOP1 = {
     "EfficientNetB0": 76.3,
 }
 
-# Multiply-adds as published: Keras builds these with bare operations, which
+# Multiply-adds as published (not checked): Keras builds these with bare operations, which
 # `keras_regnet.complexity` does not count.
 _FLOPS = {"MobileNetV3Small": 56_000_000, "MobileNetV3Large": 219_000_000}
 
