@@ -59,8 +59,8 @@ TOP1 = {
     "EfficientNetB0": 76.3,
 }
 
-# Multiply-adds as published (not checked): Keras builds these with bare operations, which
-# `keras_regnet.complexity` does not count.
+# Multiply-adds as published (not checked): Keras builds these with bare
+# operations, which `keras_regnet.complexity` does not count.
 _FLOPS = {"MobileNetV3Small": 56_000_000, "MobileNetV3Large": 219_000_000}
 
 # Prints the rate in a process of its own, which is told its threads in time.
