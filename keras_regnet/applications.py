@@ -14,10 +14,10 @@ from typing import Any
 import keras
 
 from keras_regnet import models
+from keras_regnet import regnet_model
 from keras_regnet import variants
 from keras_regnet import weights as weights_lib
 from keras_regnet.keras2_models import load_model
-from keras_regnet.regnet_model import RegNetModel
 
 _TAG = "keras_in1k"
 _CLASSES = 1000
@@ -63,7 +63,7 @@ def _application(name):
         pooling: str | None = None,
         classes: int = _CLASSES,
         classifier_activation: str | Callable | None = "softmax",
-    ) -> RegNetModel:
+    ) -> regnet_model.RegNetModel:
         return models.build(
             variants.get_config(variant),
             _request(variant, weights, classes if include_top else None),

@@ -11,9 +11,9 @@ from typing import Any
 import keras
 
 from keras_regnet import models
+from keras_regnet import regnet_model
 from keras_regnet import variants
 from keras_regnet.config import AnyNetConfig
-from keras_regnet.regnet_model import RegNetModel
 from keras_regnet.weights import keras2_graph
 from keras_regnet.weights import keras_h5
 from keras_regnet.weights import loading
@@ -32,7 +32,7 @@ _SE_RATIO = 0.25
 
 def load_model(
     path: str | os.PathLike, custom_objects: Mapping[str, Any] | None = None
-) -> RegNetModel:
+) -> regnet_model.RegNetModel:
     """Loads a whole model with a RegNet in it that Keras 2 saved.
 
     Layers before and behind the network are rebuilt as they were: several
@@ -63,7 +63,7 @@ def load_model(
         include_preprocessing=chain.rescales,
     )
     x = _apply(_with_our_pool(chain.after), body.output, custom_objects)
-    model = RegNetModel(inputs, x, name=_name(saved))
+    model = regnet_model.RegNetModel(inputs, x, name=_name(saved))
     model.set_network(config, body.pyramid_outputs)
     _fill(model, saved, config)
     return model
