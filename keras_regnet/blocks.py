@@ -7,6 +7,7 @@ counted from 1, and the model's name is no part of them.
 
 import dataclasses
 import math
+from typing import Any
 
 import keras
 
@@ -47,6 +48,23 @@ def _is_activation(name):
     return name[0] != "_" and name not in helpers
 
 
+def check_activation(argument: str, activation: Any) -> None:
+    """Raises unless Keras knows an activation.
+
+    Args:
+      argument: the argument's name, for the error.
+      activation: a name, a function or None.
+
+    Raises:
+      ValueError: if Keras has no activation of that name.
+    """
+    try:
+        keras.activations.get(activation)
+    except ValueError as error:
+        known = sorted(filter(_is_activation, dir(keras.activations)))
+        raise errors.unknown_value(argument, activation, known) from error
+
+
 @dataclasses.dataclass(frozen=True)
 class LayerMaker:
     """Makes the layers of one network.
@@ -69,12 +87,7 @@ class LayerMaker:
 
     def __post_init__(self) -> None:
         for argument in ("activation", "se_activation"):
-            name = getattr(self.config, argument)
-            try:
-                keras.activations.get(name)
-            except ValueError as error:
-                known = sorted(filter(_is_activation, dir(keras.activations)))
-                raise errors.unknown_value(argument, name, known) from error
+            check_activation(argument, getattr(self.config, argument))
 
     @property
     def channel_axis(self) -> int:

@@ -102,6 +102,7 @@ def build(
     _check_options(pooling, classes, include_top)
     _check_rate("dropout_rate", dropout_rate)
     _check_rate("drop_path_rate", drop_path_rate)
+    blocks.check_activation("classifier_activation", classifier_activation)
     _check_output_stride(output_stride, config)
     request = weights_lib.resolve(
         weights, config, tag=tag, classes=classes if include_top else None
@@ -171,7 +172,13 @@ def _inputs(make, input_tensor, input_shape, include_top):
                 "`input_tensor` must be a Keras tensor, such as keras.Input() "
                 f"returns. Received: input_tensor={input_tensor!r}"
             )
-        _check_input_shape(make, tuple(input_tensor.shape[1:]), "input_tensor")
+        shape = tuple(input_tensor.shape[1:])
+        _check_input_shape(make, shape, "input_tensor")
+        if input_shape is not None and tuple(input_shape) != shape:
+            raise ValueError(
+                "`input_shape` must be that of `input_tensor`, or None. "
+                f"Received: input_shape={input_shape} for a tensor of {shape}"
+            )
         sources = keras.utils.get_source_inputs(input_tensor)
         inputs = sources[0] if len(sources) == 1 else sources
         return inputs, input_tensor
@@ -308,6 +315,7 @@ def replace_head(
     """
     _check_options(None, classes, include_top=True)
     _check_rate("dropout_rate", dropout_rate)
+    blocks.check_activation("classifier_activation", classifier_activation)
     if "head_pool" not in [layer.name for layer in model.layers]:
         raise ValueError(
             "`model` must have the layer 'head_pool', as one built with "

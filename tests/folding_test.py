@@ -123,6 +123,41 @@ class FoldInGraphTest(parameterized.TestCase):
             atol=1e-5,
         )
 
+    def test_gradient_for_the_output_of_a_convolution(self):
+        """As Grad-CAM takes it."""
+        inputs = keras.Input((8, 8, 3))
+        features = layers.GroupedConv2D(4, 1, use_bias=False)(inputs)
+        x = keras.layers.Flatten()(layers.BatchNormalization()(features))
+        x = keras.layers.Dense(2)(x)
+        model = keras.Model(inputs, [features, x])
+        _randomise(model)
+        images = tf.constant(_images(2, 8, 8, 3))
+
+        def gradient():
+            with tf.GradientTape() as tape:
+                found, logits = model(images, training=False)
+                top = logits[:, 0]
+            return tape.gradient(top, found)
+
+        np.testing.assert_allclose(
+            tf.function(gradient)(), gradient(), rtol=1e-5, atol=1e-6
+        )
+
+    @parameterized.parameters(("channels_last", 1), ("channels_first", 3))
+    def test_axis_that_is_not_of_the_channels(self, data_format, axis):
+        inputs = keras.Input((8, 8, 8))
+        x = layers.GroupedConv2D(
+            8, 3, padding="same", use_bias=False, data_format=data_format
+        )(inputs)
+        model = keras.Model(inputs, layers.BatchNormalization(axis=axis)(x))
+        _randomise(model)
+        images = _images(2, 8, 8, 8)
+        np.testing.assert_allclose(
+            self._forward(model)(images),
+            model(images, training=False),
+            atol=1e-5,
+        )
+
     def test_gradients_of_the_inference_pass(self):
         model = _small()
         images = tf.constant(_images(2, 32, 32, 3))
@@ -178,9 +213,102 @@ class FoldModelTest(parameterized.TestCase):
             folded(images), model(images, training=False), atol=1e-5
         )
 
+    def _inputs_and_conv(self, **options):
+        inputs = keras.Input((8, 8, 4))
+        options = {"padding": "same", "use_bias": False, **options}
+        return inputs, layers.GroupedConv2D(8, 3, **options)
+
+    def _check(self, inputs, outputs, norms_left):
+        model = keras.Model(inputs, outputs)
+        _randomise(model)
+        folded = export.fold_batch_norm(model)
+        left = [
+            layer
+            for layer in folded.layers
+            if isinstance(layer, keras.layers.BatchNormalization)
+        ]
+        self.assertLen(left, norms_left)
+        images = _images(2, 8, 8, 4)
+        np.testing.assert_allclose(
+            folded(images), model(images, training=False), atol=1e-5
+        )
+
+    def test_output_used_by_operations_that_are_no_layers(self):
+        inputs, conv = self._inputs_and_conv()
+        x = conv(inputs)
+        norm = layers.BatchNormalization()(x)
+        self._check(inputs, keras.ops.add(norm, keras.ops.relu(x)), 1)
+        inputs, conv = self._inputs_and_conv()
+        x = conv(inputs)
+        self._check(inputs, layers.BatchNormalization()(x) + x, 1)
+
+    def test_output_used_by_a_nested_model(self):
+        inputs, conv = self._inputs_and_conv()
+        x = conv(inputs)
+        inner = keras.Input((8, 8, 8))
+        nested = keras.Model(inner, keras.layers.ReLU()(inner))
+        norm = layers.BatchNormalization()(x)
+        self._check(inputs, keras.layers.Add()([norm, nested(x)]), 1)
+
+    def test_shared_layers(self):
+        inputs, conv = self._inputs_and_conv()
+        norms = [layers.BatchNormalization() for _ in range(2)]
+        pair = [norms[0](conv(inputs)), norms[1](conv(-inputs))]
+        self._check(inputs, keras.layers.Add()(pair), 2)
+        inputs, conv = self._inputs_and_conv()
+        _, other = self._inputs_and_conv()
+        norm = layers.BatchNormalization()
+        pair = [norm(conv(inputs)), norm(other(inputs))]
+        self._check(inputs, keras.layers.Add()(pair), 1)
+
+    @parameterized.parameters(1, 2)
+    def test_axis_that_is_not_of_the_channels(self, axis):
+        inputs, conv = self._inputs_and_conv()
+        norm = layers.BatchNormalization(axis=axis)
+        self._check(inputs, norm(conv(inputs)), 1)
+
+    def test_keyword_arguments_and_derived_layers(self):
+        class Activated(layers.BatchNormalization):
+            def call(self, inputs, training=None, mask=None):
+                return keras.ops.relu(super().call(inputs, training, mask))
+
+        inputs, conv = self._inputs_and_conv()
+        x = layers.BatchNormalization()(inputs=conv(inputs))
+        self._check(inputs, x, 0)
+        inputs, conv = self._inputs_and_conv()
+        self._check(inputs, Activated()(conv(inputs)), 1)
+
+    def test_model_within_a_model(self):
+        backbone = _small(include_top=False, pooling="avg")
+        inputs = keras.Input((32, 32, 3))
+        model = keras.Model(inputs, keras.layers.Dense(2)(backbone(inputs)))
+        folded = export.fold_batch_norm(model)
+        norms = [
+            layer
+            for layer in folded.get_layer(backbone.name).layers
+            if isinstance(layer, keras.layers.BatchNormalization)
+        ]
+        self.assertEmpty(norms)
+        images = _images(2, 32, 32, 3)
+        np.testing.assert_allclose(
+            folded(images), model(images, training=False), atol=1e-5
+        )
+
+    def test_keeps_network_and_pyramid(self):
+        model = _small()
+        folded = export.fold_batch_norm(model)
+        self.assertEqual(folded.network, model.network)
+        shapes = [
+            {level: x.shape for level, x in net.pyramid_outputs.items()}
+            for net in (folded, model)
+        ]
+        self.assertEqual(*shapes)
+
     def test_not_functional(self):
-        with self.assertRaisesRegex(ValueError, "must be a functional"):
-            export.fold_batch_norm(keras.layers.Dense(2))
+        sequential = keras.Sequential([keras.layers.Dense(2)])
+        for model in (keras.layers.Dense(2), sequential):
+            with self.assertRaisesRegex(ValueError, "must be a functional"):
+                export.fold_batch_norm(model)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ memory, is read file by file, files and examples shuffled by a key.
 """
 
 import dataclasses
+import re
 from collections.abc import Callable
 from collections.abc import Iterable
 from collections.abc import Sequence
@@ -243,8 +244,7 @@ def find_unreadable(
             train_images.decode(read())
         except tf.errors.OpError as error:
             reason = (error.message or "").splitlines() or ["unreadable"]
-            return (
-                f"Corrupt or unsupported image: {place} "
-                f"(JPEG, PNG, GIF and BMP are read: {reason[0]})"
-            )
+            # TensorFlow says where in its graph, which tells a user nothing.
+            reason = re.sub(r"\{\{.*?\}\} ?| ?\[Op:.*", "", reason[0])
+            return f"Corrupt or unsupported image: {place} ({reason})"
     return None

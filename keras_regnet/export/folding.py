@@ -1,25 +1,34 @@
 """Batch norm as a part of the convolutions before it: fewer operations."""
 
 from collections import Counter
+from typing import Any
+from typing import NamedTuple
 
 import keras
 import numpy as np
+
+from keras_regnet import layers
+
+# Not what is derived from them, which may compute something else.
+_CONVOLUTIONS = (keras.layers.Conv2D, layers.Conv2D)
+_NORMS = (keras.layers.BatchNormalization, layers.BatchNormalization)
 
 
 def fold_batch_norm(model: keras.Model) -> keras.Model:
     """Returns a model for inference, without batch norm behind convolutions.
 
     A batch norm at inference is a factor and an offset for each channel. Both
-    become part of the convolution before it, of its kernel and its bias. What
-    stands elsewhere (behind a sum, say) stays.
+    become part of the convolution before it, of its kernel and its bias, in
+    models within the model too. What stands elsewhere (behind a sum, say) or
+    shares a convolution stays.
 
     Args:
       model: a functional model; it stays as it is and shares no weights.
 
     Returns:
-      A functional model with the same names and the same outputs but for
-      rounding, about 1e-6 of their range in float32. It is not for training:
-      there the batch's own statistics would have been used.
+      A functional model with the same names, network and pyramid, and the same
+      outputs but for rounding, about 1e-6 of their range in float32. It is
+      not for training: there the batch's own statistics would have been used.
 
     Raises:
       ValueError: if the model is not functional.
@@ -33,24 +42,27 @@ def fold_batch_norm(model: keras.Model) -> keras.Model:
     >>> len(model.layers) - len(fold_batch_norm(model).layers)
     44
     """
-    if not hasattr(model, "inputs") or not hasattr(model, "outputs"):
+    if not _is_functional(model):
         raise ValueError(
-            "`model` must be a functional Keras model. "
+            "`model` must be a functional Keras model. (A sequential one is "
+            "keras.Model(model.inputs, model.outputs).) "
             f"Received: model={model!r}"
         )
     convolution_of = _foldable(model)
     norm_of = {conv.name: norm for norm, conv in convolution_of.items()}
-    norm_names = {norm.name for norm in convolution_of}
+    renamed = {norm.name: conv.name for norm, conv in convolution_of.items()}
 
     def clone(layer):
+        if _is_functional(layer):
+            return fold_batch_norm(layer)
         config = layer.get_config()
         if layer.name in norm_of:
             config["use_bias"] = True
         return type(layer).from_config(config)
 
     def call(layer, *args, **kwargs):
-        if layer.name in norm_names:
-            return args[0]
+        if layer.name in renamed:
+            return keras.tree.flatten((args, kwargs))[0]
         return layer(*args, **kwargs)
 
     folded = keras.models.clone_model(
@@ -61,32 +73,83 @@ def fold_batch_norm(model: keras.Model) -> keras.Model:
     )
     for layer in folded.layers:
         source = model.get_layer(layer.name)
-        values = source.get_weights()
         if layer.name in norm_of:
-            values = _fold(source, norm_of[layer.name])
-        layer.set_weights(values)
+            layer.set_weights(_fold(source, norm_of[layer.name]))
+        elif not _is_functional(layer):
+            layer.set_weights(source.get_weights())
+    _copy_network(model, folded, renamed)
     return folded
+
+
+def _is_functional(layer):
+    return isinstance(layer, keras.Model) and hasattr(layer, "_nodes_by_depth")
+
+
+class _Call(NamedTuple):
+    """One call of a layer or an operation within a model."""
+
+    operation: Any
+    inputs: list
+    outputs: list
+    options: dict[str, Any]
+
+
+def _calls(model):
+    # No public view of the graph has the calls: a layer's `input` is that of
+    # its first call anywhere, and what `keras.ops` makes is no layer.
+    return [
+        _Call(
+            node.operation,
+            node.input_tensors,
+            node.outputs,
+            node.arguments.kwargs,
+        )
+        for nodes in model._nodes_by_depth.values()
+        for node in nodes
+        if not node.is_input
+    ]
 
 
 def _foldable(model):
     """Returns batch norm layer -> the convolution that feeds it alone."""
-    used = Counter(
-        id(tensor) for layer in model.layers for tensor in _inputs(layer)
-    )
-    used.update(id(tensor) for tensor in model.outputs)
+    calls = _calls(model)
+    times_called = Counter(id(call.operation) for call in calls)
+    times_used = Counter(id(x) for call in calls for x in call.inputs)
+    times_used.update(id(tensor) for tensor in model.outputs)
+    single = [call for call in calls if times_called[id(call.operation)] == 1]
     convolutions = {
-        id(layer.output): layer
-        for layer in model.layers
-        if isinstance(layer, keras.layers.Conv2D)
-        and layer.activation in (None, keras.activations.linear)
-        and used[id(layer.output)] == 1
+        id(call.outputs[0]): call.operation
+        for call in single
+        if type(call.operation) in _CONVOLUTIONS
+        and call.operation.activation in (None, keras.activations.linear)
+        and not getattr(call.operation, "lora_enabled", False)
+        and times_used[id(call.outputs[0])] == 1
     }
     return {
-        layer: convolutions[id(layer.input)]
-        for layer in model.layers
-        if isinstance(layer, keras.layers.BatchNormalization)
-        and id(layer.input) in convolutions
+        call.operation: convolutions[id(call.inputs[0])]
+        for call in single
+        if type(call.operation) in _NORMS
+        and not call.options.get("training")
+        and id(call.inputs[0]) in convolutions
+        and _same_axis(call.operation, convolutions[id(call.inputs[0])])
     }
+
+
+def _same_axis(norm, conv):
+    axis = 1 if conv.data_format == "channels_first" else 3
+    return norm.axis % 4 == axis
+
+
+def _copy_network(model, folded, renamed):
+    """Lets the folded network of a `RegNetModel` know what it is."""
+    if getattr(model, "network", None) is None:
+        return
+    names = {id(layer.output): layer.name for layer in model.layers}
+    pyramid = {}
+    for level, tensor in model.pyramid_outputs.items():
+        name = names[id(tensor)]
+        pyramid[level] = folded.get_layer(renamed.get(name, name)).output
+    folded.set_network(model.network, pyramid)
 
 
 def _new_inputs(model):
@@ -101,10 +164,6 @@ def _new_inputs(model):
         ),
         model.input,
     )
-
-
-def _inputs(layer):
-    return keras.tree.flatten(layer.input)
 
 
 def _fold(conv, norm):

@@ -120,8 +120,7 @@ class Conv2D(keras.layers.Conv2D):
             return self._convolve_and_add(inputs, kernel, offset)
 
         channels_first = self.data_format == "channels_first"
-        spatial = slice(2, 4) if channels_first else slice(1, 3)
-        folding.note(outputs, self.kernel.shape, spatial, scaled)
+        folding.note(outputs, self.kernel.shape, channels_first, scaled)
 
     def _misplaces_bias(self):
         # Keras 3.15's `ops.add` on TensorFlow takes a `(1, n, 1, 1)` bias for

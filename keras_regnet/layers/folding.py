@@ -7,7 +7,9 @@ channel. It multiplies the kernel by the factor where that is cheaper than
 another pass over the features, and adds the offset as a bias.
 
 Only while a graph is traced: the convolution whose output then goes unused
-falls out of the graph. (Run eagerly it would have been computed for nothing.)
+falls out of the graph. (Run eagerly it would have been computed for nothing, as
+it is where something else uses its output too.) And only where no gradient is
+taken: there may be one for the output of the convolution, as Grad-CAM's.
 `keras_regnet.export.fold_batch_norm` does the same to a model, once for all.
 """
 
@@ -22,13 +24,11 @@ from keras_regnet.layers import tracing
 if keras.backend.backend() == "tensorflow":
     import tensorflow as tf
 
-_NOTE = "_keras_regnet_scaled_convolution"
-
 
 def note(
     outputs: Any,
     kernel_shape: tuple[int, ...],
-    spatial: slice,
+    channels_first: bool,
     scaled: Callable,
 ) -> None:
     """Notes on a tensor how to compute it again with a scale and an offset.
@@ -39,30 +39,38 @@ def note(
         outputs: What a convolution without bias and activation returns.
         kernel_shape: `(kernel_height, kernel_width, channels // groups,
             filters)`.
-        spatial: Which axes of `outputs` are height and width.
+        channels_first: Whether the channels of `outputs` precede its pixels.
         scaled: Function from `(scale, offset)`, both `(filters,)`, to
             `outputs * scale + offset`.
     """
     if (
         keras.backend.backend() != "tensorflow"
         or tf.executing_eagerly()
+        or tracing.records_gradients()
         or keras.backend.standardize_dtype(outputs.dtype) != "float32"
         or tracing.sees_accelerator()
     ):
         return
-    pixels = outputs.shape[spatial]
+    pixels = outputs.shape[2:] if channels_first else outputs.shape[1:3]
     # One image's features against the kernel: the batch may be unknown.
     if None not in pixels and math.prod(pixels) >= math.prod(kernel_shape[:3]):
-        setattr(outputs, _NOTE, scaled)
+        axis = 1 if channels_first else 3
+        outputs._keras_regnet_scaled_convolution = axis, scaled
 
 
-def scaled_convolution(tensor: Any) -> Callable | None:
+def scaled_convolution(tensor: Any, axis: int) -> Callable | None:
     """Returns what was noted on a tensor.
 
     Args:
-        tensor: What a batch norm is called with.
+        tensor: What a batch norm is called with, of rank four.
+        axis: Which axis it normalizes.
 
     Returns:
-        The function given to `note`, or `None`.
+        The function given to `note`, or `None`, as where the axis is not that
+        of the convolution's channels.
     """
-    return getattr(tensor, _NOTE, None)
+    nothing = None, None
+    noted_axis, scaled = getattr(
+        tensor, "_keras_regnet_scaled_convolution", nothing
+    )
+    return scaled if axis % 4 == noted_axis else None

@@ -75,7 +75,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
             return super().call(inputs, training=training, mask=mask)
         if training and self.trainable:
             return self._fused_training_call(inputs)
-        scaled_convolution = folding.scaled_convolution(inputs)
+        scaled_convolution = folding.scaled_convolution(inputs, self.axis)
         if scaled_convolution and not training:
             return scaled_convolution(*self._scale_and_offset())
         return self._fused_inference_call(inputs)
@@ -98,7 +98,20 @@ class BatchNormalization(keras.layers.BatchNormalization):
             and keras.backend.standardize_dtype(inputs.dtype)
             in ("float16", "bfloat16", "float32")
             and not tracing.traces_for_xla()
+            and not self._is_misread(inputs)
         )
+
+    def _is_misread(self, inputs):
+        """Whether TensorFlow would rewrite the fused operation wrongly.
+
+        TensorFlow 2.21 joins it to a convolution before it without a look at
+        which axis each takes for the channels.
+        """
+        operation = getattr(inputs, "op", None)  # Eager tensors have none.
+        if getattr(operation, "type", None) != "Conv2D":
+            return False
+        channels_first = operation.get_attr("data_format") == b"NCHW"
+        return channels_first != (self.axis == 1)
 
     def _fused_training_call(self, inputs):
         outputs, mean, variance = self._fused_op(inputs, is_training=True)

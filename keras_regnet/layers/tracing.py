@@ -6,6 +6,7 @@ import keras
 
 if keras.backend.backend() == "tensorflow":
     import tensorflow as tf
+    from tensorflow.python.eager import record
 
 
 def sees_accelerator() -> bool:
@@ -28,6 +29,12 @@ def traces_for_xla() -> bool:
             context = context.outer_context
         graph = getattr(graph, "outer_graph", None)
     return False
+
+
+def records_gradients() -> bool:
+    """Whether a gradient tape is open around the call, on TensorFlow."""
+    # No public API tells this; `tf.custom_gradient` asks the same way.
+    return record.could_possibly_record()
 
 
 def is_recomputing() -> bool:

@@ -196,7 +196,9 @@ def find(variant: str, tag: str) -> WeightRecord:
     for record in found:
         if wanted in (record.tag, record.full_tag):
             return record
-    tags = dict.fromkeys(record.tag for record in found)
+    tags = list(dict.fromkeys(record.tag for record in found))
+    if IMAGENET_TAG in tags:
+        tags.insert(0, "imagenet")
     if "@" in wanted:
         tags = [record.full_tag for record in found]
     error = errors.unknown_value("weights", tag, tags)
