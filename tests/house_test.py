@@ -140,6 +140,15 @@ class ImportsTest(parameterized.TestCase):
 
 
 class BuildTest(absltest.TestCase):
+    def test_programs_name_their_main(self):
+        """Bazel would look for a file of the rule's name beside BUILD."""
+        text = (_ROOT / "BUILD").read_text()
+        found = re.findall(r"^py_(?:binary|test)\((.*?)^\)", text, re.M | re.S)
+        self.assertGreater(len(found), 50)
+        for rule in found:
+            (source,) = re.findall(r'srcs = \["([^"]+)"\]', rule)
+            self.assertIn(f'main = "{source}"', rule)
+
     def test_every_file_has_its_rule(self):
         rules = _build_rules()
         built = [
