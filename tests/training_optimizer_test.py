@@ -29,7 +29,7 @@ def closed_form(epoch, epochs, peak, warmup_epochs=0.0, factor=0.1):
 
 class ScheduleTest(parameterized.TestCase):
     @parameterized.parameters(
-        # shared/reference/training_recipes.md, section 2.
+        # As the paper's code (pycls) computes it.
         (0, 0.08), (1, 0.223945), (2, 0.367637), (4, 0.653414),
         (5, 0.795075), (10, 0.780423), (50, 0.4), (90, 0.019577),
         (99, 0.000197),
