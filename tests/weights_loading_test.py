@@ -1,5 +1,6 @@
 """Filling a model: everything fits, or nothing is touched."""
 
+import keras
 import numpy as np
 import oracle_weights
 from absl.testing import absltest
@@ -80,12 +81,48 @@ class FillTest(parameterized.TestCase):
             f"'{_NORM}' holds NaN or infinity",
         ),
         ("infinite", {"head.fc.bias": np.array([0, 0, 0, np.inf])}, "infinity"),
+        (
+            "whole_numbers",
+            {"head.fc.bias": np.zeros(4, "int8")},
+            "'head.fc.bias' holds numbers of type int8, not weights",
+        ),
+        (
+            "complex",
+            {"head.fc.bias": np.zeros(4, "complex64")},
+            "numbers of type complex64, not weights",
+        ),
+        (
+            "a_mean_for_a_variance",
+            {"stem.bn.running_var": -np.ones(8)},
+            "'stem.bn.running_var' holds negative variances",
+        ),
     )
     def test_refuses_a_tensor_that_is(self, changes, message):
         with self.assertRaisesRegex(ValueError, message):
             self.fill(**changes)
         for variable, value in zip(self.model.weights, self.start, strict=True):
             np.testing.assert_array_equal(variable, value)
+
+    def test_half_precision_does_not_overflow(self):
+        self.addCleanup(keras.config.set_dtype_policy, "float32")
+        keras.config.set_dtype_policy("float16")
+        model = keras_regnet.build(_CONFIG, input_shape=(32, 32, 3), classes=4)
+        state = {**self.state, _NORM: np.full(32, 1e5, "f4")}
+        with self.assertRaisesRegex(ValueError, "beyond what float16 can"):
+            loading.fill(model, state, names.mapping(_CONFIG, "timm"))
+
+    def test_checks_the_stem_before_it_is_adapted(self):
+        """A view of one number may be of any size, and a copy fill memory."""
+        model = keras_regnet.build(_CONFIG, input_shape=(32, 32, 4), classes=4)
+        huge = np.broadcast_to(np.float32(0), (10**12, 3, 3, 3))
+        state = {**self.state, "stem.conv.weight": huge}
+        with self.assertRaisesRegex(ValueError, r"shape \(3, 3, 3, 10000000"):
+            loading.fill(
+                model,
+                state,
+                names.mapping(_CONFIG, "timm"),
+                stem="stem_conv/kernel",
+            )
 
     def test_adapts_the_stem(self):
         kernel = np.arange(2 * 3, dtype="f4").reshape(1, 1, 3, 2)
@@ -212,11 +249,25 @@ class NestingTest(parameterized.TestCase):
         ):
             self.assertEqual(nesting.state_dict(checkpoint), state)
 
+    @parameterized.parameters("ema_state", "state_dict_ema", "model_ema")
+    def test_mentions_averages_that_it_leaves(self, key):
+        state = {"a.weight": np.ones(1)}
+        checkpoint = {"state_dict": state, key: {"a.weight": np.zeros(1)}}
+        with self.assertWarnsRegex(UserWarning, f"averaged .* '{key}'"):
+            self.assertEqual(nesting.state_dict(checkpoint), state)
+
     @parameterized.parameters(
         ([1, 2], "Found: list"),
         ({}, "Found: nothing"),
         ({"epoch": 3, "weights": {"a": 1}}, "Found: 'epoch', 'weights'"),
         ({"classy_state_dict": 5}, "'classy_state_dict'"),
+        ({0: np.ones(1)}, "Found: 0"),
+        ({"a": np.ones(1), 7: np.ones(1)}, "Found: 'a', 7"),
+        (
+            {"classy_state_dict": {"base_model": {"model": np.ones(1)}}},
+            "'classy_state_dict'",
+        ),
+        ({"trunk": {"a": np.ones(1)}, "heads": 5}, "Found: 'trunk', 'heads'"),
     )
     def test_refuses(self, checkpoint, message):
         with self.assertRaisesRegex(ValueError, f"no state dict.*{message}"):

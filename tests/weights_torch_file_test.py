@@ -118,6 +118,7 @@ class TorchFileTest(parameterized.TestCase):
             "is damaged: PytorchStreamReader failed",
         ),
         (EOFError(), "is damaged: EOFError"),
+        (AssertionError("storage key '1' not found"), "is damaged: storage"),
         ([1, 2], "cannot be used. It holds no state dict"),
     )
     def test_refuses(self, result, message):
@@ -131,6 +132,17 @@ class TorchFileTest(parameterized.TestCase):
         self.write_zip(zipfile.ZIP_DEFLATED, data=bytes(10_000_000))
         self.assertLess(self.path.stat().st_size, 20_000)
         with self.assertRaisesRegex(ValueError, "compressed, .* any size"):
+            torch_file.read(self.path)
+
+    @parameterized.parameters(b"cbuiltins\n", b"c__builtin__\n")
+    def test_refuses_what_asks_for_memory(self, module):
+        """A call that PyTorch allows: a kilobyte that takes 10 GB."""
+        call = module + b"bytearray\nJ\xff\xff\xff\x7f\x85R."
+        self.path.write_bytes(b"\x80\x02" + call)
+        with self.assertRaisesRegex(ValueError, "any amount of memory"):
+            torch_file.read(self.path)
+        self.write_zip(data=b"\x80\x02" + call)
+        with self.assertRaisesRegex(ValueError, "any amount of memory"):
             torch_file.read(self.path)
 
     def test_refuses_programs(self):

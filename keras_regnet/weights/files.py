@@ -1,20 +1,35 @@
-"""Weights from a file that Keras saved, and the rules saved with them."""
+"""Weights from a file that Keras saved, and the rules saved with them.
 
+Keras notes each layer's name beside its numbers, and our layers' names are
+fixed: nothing goes by order, and no model is built from what a file says.
+"""
+
+import io
 import json
 import math
 import os
+import re
 import zipfile
 from pathlib import Path
 from typing import NamedTuple
 
 import h5py
 import keras
+import numpy as np
 
 from keras_regnet import config as config_lib
 from keras_regnet.config import AnyNetConfig
 from keras_regnet.config import RegNetConfig
+from keras_regnet.weights import damage
+from keras_regnet.weights import loading
+from keras_regnet.weights import names
+from keras_regnet.weights.names import Source
+from keras_regnet.weights.tensors import Tensors
 
 SUFFIXES = (".keras", ".weights.h5")
+# The group of a layer's variables; layers may lie in models in models.
+_LAYER = re.compile(r"(layers/[^/]+/)+vars")
+_HEAD = "head_fc"
 
 
 class SavedRules(NamedTuple):
@@ -39,16 +54,21 @@ def saved_rules(path: str | os.PathLike) -> SavedRules | None:
 
     Returns:
       The rules; None if the file tells none, or is none of one of our models
-      (which `load` then says).
+      (which `fill` then says).
     """
     if Path(path).suffix != ".keras":
         return None
     try:
-        with zipfile.ZipFile(path) as archive:
-            model = json.loads(archive.read("config.json"))["config"]
-        network = config_lib.from_json(model["network"])
-    except (zipfile.BadZipFile, KeyError, TypeError, ValueError):
+        return _rules(path)
+    except damage.ERRORS:
         return None
+
+
+def _rules(path):
+    with zipfile.ZipFile(path) as archive:
+        config = damage.read_entry(archive, "config.json")
+    model = json.loads(config)["config"]
+    network = config_lib.from_json(model["network"])
     for layer in model["layers"]:
         if layer["name"] == "normalise":
             mean = tuple(layer["config"]["mean"])
@@ -57,72 +77,111 @@ def saved_rules(path: str | os.PathLike) -> SavedRules | None:
     return SavedRules(network, None, None)
 
 
-def load(model: keras.Model, weights: str | os.PathLike) -> None:
-    """Fills a built model from a file, or leaves it as it is.
+def read(path: str | os.PathLike) -> Tensors:
+    """Returns the tensors of a file that Keras 3 saved.
 
     Args:
-      model: the model to fill; its weights stay as they are on an error.
-      weights: the path of a `.keras` or `.weights.h5` file.
+      path: of a `.keras` or `.weights.h5` file.
+
+    Returns:
+      The tensors of the layers, as "layer/0", "layer/1" ..., in the order in
+      which the layer lists its variables. Those of optimizers and random
+      generators are left out.
 
     Raises:
-      ValueError: if the file is damaged or holds another network.
+      ValueError: if the file is damaged.
     """
-    path = Path(weights)
-    fill = _fill_from_keras if path.suffix == ".keras" else _fill_from_h5
-    before = model.get_weights()
+    path = Path(path)
     try:
-        fill(model, path)
-    except (OSError, KeyError, ValueError, TypeError) as error:
-        model.set_weights(before)
-        reason = str(error).strip().split("\n")[0]
+        file = _open(path)
+        places = _places(file)
+        shapes = {name: file[place].shape for name, place in places.items()}
+    except damage.ERRORS as error:
         raise ValueError(
-            f"The weights in {str(path)!r} do not fit the model "
-            f"{model.name!r}: {reason}"
+            f"{str(path)!r} is no file of Keras 3, or is damaged: "
+            f"{damage.reason(error)}."
         ) from error
+    return Tensors(shapes, lambda name: _array(file, path, places[name]))
 
 
-def _fill_from_keras(model, path):
-    """Copies every variable by its name, which is fixed for our networks."""
-    saved = keras.saving.load_model(path, compile=False)
-    source = {variable.path: variable for variable in saved.weights}
-    targets = {variable.path: variable for variable in model.weights}
-    missing = sorted(targets.keys() - source.keys())
-    left_over = sorted(source.keys() - targets.keys())
-    if missing or left_over:
-        raise ValueError(
-            f"{_some(missing)} missing in the file; "
-            f"{_some(left_over)} left over in it."
-        )
-    for name, target in targets.items():
-        if target.shape != source[name].shape:
-            raise ValueError(
-                f"{name} has shape {tuple(source[name].shape)} in the file "
-                f"and {tuple(target.shape)} in the model."
-            )
-    for name, target in targets.items():
-        target.assign(source[name])
+def _open(path):
+    if path.suffix != ".keras":
+        return h5py.File(path, "r")
+    with zipfile.ZipFile(path) as archive:
+        weights = damage.read_entry(archive, "model.weights.h5")
+    return h5py.File(io.BytesIO(weights), "r")
 
 
-def _some(names, shown=3):
-    listed = ", ".join(names[:shown]) or "none"
-    more = len(names) - shown
-    return f"{listed} and {more} more" if more > 0 else listed
+def _places(file):
+    """Returns where each tensor is; Keras keeps the layers' names beside."""
+    places = {}
+
+    def visit(group_name, group):
+        if not _LAYER.fullmatch(group_name):
+            return
+        for number in group:
+            name = f"{group.attrs['name']}/{number}"
+            if name in places:
+                raise KeyError(f"two tensors are named {name}")
+            places[name] = group[number].name
+
+    file.visititems(visit)
+    if not places:
+        raise KeyError("it holds no layers")
+    return places
 
 
-def _fill_from_h5(model, path):
-    """Lets Keras load by position, and refuses a file with left-overs."""
-    in_file = []
-    with h5py.File(path, "r") as file:
-        file.visititems(
-            lambda name, node: (
-                in_file.append(name)
-                if isinstance(node, h5py.Dataset) and "/vars/" in name
-                else None
-            )
-        )
-    if len(in_file) != len(model.weights):
-        raise ValueError(
-            f"the file holds {len(in_file)} tensors, the model "
-            f"{len(model.weights)}."
-        )
-    model.load_weights(path)
+def _array(file, path, place):
+    try:
+        dataset = file[place]
+        array = np.asarray(dataset)
+        if dataset.attrs.get("dtype") == "bfloat16":
+            # To HDF5 two bytes without a meaning: the upper half of a float.
+            upper = array.view("uint16").astype("uint32")
+            array = (upper << 16).view("float32")
+        return array
+    except damage.ERRORS as error:
+        raise ValueError(f"{str(path)!r} is damaged at {place!r}.") from error
+
+
+def classes(tensors: Tensors) -> int:
+    """Returns how many classes the classifier in a file has.
+
+    Args:
+      tensors: what `read` returned.
+
+    Returns:
+      The number, 0 if there is no classifier.
+    """
+    return (0, *tensors.shapes.get(f"{_HEAD}/0", ()))[-1]
+
+
+def fill(model: keras.Model, tensors: Tensors) -> None:
+    """Fills a model that our builders made, or leaves it as it is.
+
+    Args:
+      model: the model; a classifier of another number of classes than the
+        file's keeps its values, and its stem may have other channels.
+      tensors: what `read` returned.
+
+    Raises:
+      ValueError: if they do not fit.
+    """
+    paths = {
+        f"{layer.name}/{number}": variable.path
+        for layer in model.layers
+        for number, variable in enumerate(layer.weights)
+    }
+    named = tensors.renamed(lambda name: paths.get(name, name))
+    head = {path for path in paths.values() if path.startswith(f"{_HEAD}/")}
+    kernel = model.get_layer(_HEAD).kernel.shape[-1] if head else 0
+    takes_head = bool(head) and kernel == classes(tensors)
+    in_file = {name for name in named if name.startswith(f"{_HEAD}/")}
+    loading.fill(
+        model,
+        named,
+        {path: Source(path, "same") for path in paths.values()},
+        unfilled=() if takes_head else head,
+        unused=() if takes_head else in_file,
+        stem=names.first_kernel(model.network),
+    )

@@ -19,6 +19,7 @@ from typing import Any
 import h5py
 import numpy as np
 
+from keras_regnet.weights import damage
 from keras_regnet.weights import keras2_graph
 from keras_regnet.weights import keras_numbered
 from keras_regnet.weights.tensors import Tensors
@@ -145,8 +146,8 @@ def is_of_keras_2(path: str | os.PathLike) -> bool:
     try:
         if zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as archive:
-                metadata = json.loads(archive.read("metadata.json"))
-            return str(metadata["keras_version"]).startswith("2.")
+                metadata = damage.read_entry(archive, "metadata.json")
+            return str(json.loads(metadata)["keras_version"]).startswith("2.")
         with h5py.File(path, "r") as file:
             group = file.get("model_weights", file)
             if any(key.startswith("layer_names") for key in group.attrs):
@@ -156,7 +157,7 @@ def is_of_keras_2(path: str | os.PathLike) -> bool:
                 "layers/tf_op_lambda" in inner
                 for inner in (file, *file.get("layers", {}).values())
             )
-    except (OSError, KeyError, ValueError):
+    except damage.ERRORS:
         return False
 
 
@@ -177,17 +178,10 @@ def open_file(path: str | os.PathLike) -> SavedModel:
     try:
         file, config, places = _contents(path)
         shapes = {name: file[place].shape for name, place in places.items()}
-    except (
-        OSError,
-        KeyError,
-        AttributeError,
-        TypeError,
-        zipfile.BadZipFile,
-        json.JSONDecodeError,
-    ) as error:
-        reason = str(error).strip("'\"").split("\n")[0]
+    except damage.ERRORS as error:
         raise ValueError(
-            f"{path!r} is no file of Keras 2, or is damaged: {reason}."
+            f"{path!r} is no file of Keras 2, or is damaged: "
+            f"{damage.reason(error)}."
         ) from error
     tensors = Tensors(shapes, lambda name: _read(file, path, places[name]))
     name = _model_name(path, shapes)
@@ -206,8 +200,8 @@ def _contents(path):
     """Returns the HDF5 file, the model's description and all places."""
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
-            config = json.loads(archive.read("config.json"))
-            weights = io.BytesIO(archive.read("model.weights.h5"))
+            config = json.loads(damage.read_entry(archive, "config.json"))
+            weights = io.BytesIO(damage.read_entry(archive, "model.weights.h5"))
         file = h5py.File(weights, "r")
         return file, config, keras_numbered.places(file, config)
     file = h5py.File(path, "r")
@@ -225,7 +219,7 @@ def _subset(tensors, names):
 def _read(file, path, place):
     try:
         return np.asarray(file[place])
-    except OSError as error:
+    except damage.ERRORS as error:
         raise ValueError(f"{path!r} is damaged at {place!r}.") from error
 
 

@@ -15,6 +15,7 @@ import zipfile
 import h5py
 import numpy as np
 
+from keras_regnet.weights import damage
 from keras_regnet.weights import keras_numbered
 from keras_regnet.weights.tensors import Tensors
 
@@ -49,9 +50,9 @@ def is_of_kimm(path: str | os.PathLike) -> bool:
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            config = json.loads(archive.read("config.json"))
+            config = json.loads(damage.read_entry(archive, "config.json"))
         return str(config["module"]).split(".")[0] == "kimm"
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile):
+    except damage.ERRORS:
         return False
 
 
@@ -69,19 +70,18 @@ def read(path: str | os.PathLike) -> Tensors:
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            weights = io.BytesIO(archive.read("model.weights.h5"))
+            weights = io.BytesIO(damage.read_entry(archive, "model.weights.h5"))
         file = h5py.File(weights, "r")
         places = {
             _name(name): place
             for name, place in keras_numbered.places_by_order(file).items()
         }
-    except (OSError, KeyError, zipfile.BadZipFile) as error:
-        reason = str(error).strip("'\"").split("\n")[0]
+        shapes = {name: file[place].shape for name, place in places.items()}
+    except damage.ERRORS as error:
         raise ValueError(
             f"{os.fspath(path)!r} is no RegNet of kimm, or is damaged: "
-            f"{reason}."
+            f"{damage.reason(error)}."
         ) from error
-    shapes = {name: file[place].shape for name, place in places.items()}
     return Tensors(shapes, lambda name: np.asarray(file[places[name]]))
 
 

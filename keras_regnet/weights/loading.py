@@ -12,6 +12,7 @@ from keras_regnet.weights.names import Source
 
 _NAMES_SHOWN = 3
 _RGB = 3
+_FLOAT16_MAX = float(np.finfo("float16").max)
 
 
 def fill(
@@ -45,18 +46,36 @@ def fill(
 
     Raises:
       ValueError: if a tensor or a variable is left over, shapes differ, or a
-        value is not finite; the model is as it was.
+        value is none that a network can compute with (not finite, beyond the
+        variable's precision, a negative variance, a whole number); the model
+        is as it was.
     """
     targets = _targets(model, unfilled)
     _check_names(targets, tensors, mapping, dropped, unused)
     for path, target in targets.items():
         array = _read(tensors, mapping[path], target, path, stem)
-        if not np.isfinite(array).all():
-            raise ValueError(
-                f"The tensor {mapping[path].name!r} holds NaN or infinity."
-            )
+        reason = _unfit_numbers(array, target, path)
+        if reason:
+            raise ValueError(f"The tensor {mapping[path].name!r} {reason}.")
     for path, target in targets.items():
         target.assign(_read(tensors, mapping[path], target, path, stem))
+
+
+def _unfit_numbers(array, target, path):
+    """Returns why a variable cannot take some numbers, None if it can."""
+    # The kind of bfloat16 is not "f": to NumPy it is a foreigner.
+    if array.dtype.kind != "f" and array.dtype.name != "bfloat16":
+        return f"holds numbers of type {array.dtype}, not weights"
+    if not np.isfinite(array).all():
+        return "holds NaN or infinity"
+    if target.dtype == "float16" and np.abs(array).max() > _FLOAT16_MAX:
+        return (
+            "holds numbers beyond what float16 can, the type of the model's "
+            "variables; use the policy 'mixed_float16'"
+        )
+    if path.endswith("/moving_variance") and array.min() < 0:
+        return "holds negative variances"
+    return None
 
 
 def _targets(model, unfilled):
@@ -90,7 +109,8 @@ def _read(tensors, source, target, path, stem):
     """Returns a tensor in Keras's layout, of the variable's shape."""
     array = transforms.to_keras(source.transform, tensors[source.name])
     shape = tuple(target.shape)
-    if path == stem and array.shape[2] == _RGB:
+    others_fit = array.shape[:2] + array.shape[3:] == shape[:2] + shape[3:]
+    if path == stem and array.shape[2] == _RGB and others_fit:
         array = adapt_input_channels(array, shape[2])
     if array.shape != shape:
         raise ValueError(

@@ -4,6 +4,7 @@ Each project wraps its state dict in another way; all known ways are named
 here, and there is no search. No PyTorch here.
 """
 
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,6 +15,8 @@ _CLASSY_PATH = ("classy_state_dict", "base_model", "model")
 _CLASSY_PARTS = ("trunk", "heads")
 # What PyTorch's data parallelism puts before every name.
 _PARALLEL_PREFIX = "module."
+# Where pycls, timm and torchvision keep a second, averaged set of weights.
+_AVERAGES = ("ema_state", "state_dict_ema", "model_ema")
 
 
 def state_dict(checkpoint: Any) -> dict[str, Any]:
@@ -36,8 +39,11 @@ def state_dict(checkpoint: Any) -> dict[str, Any]:
     inner = _unwrap(checkpoint)
     if not isinstance(inner, Mapping) or not inner:
         raise _unknown(checkpoint)
+    if not all(isinstance(name, str) for name in inner):
+        raise _unknown(checkpoint)
     if not all(hasattr(value, "shape") for value in inner.values()):
         raise _unknown(checkpoint)
+    _mention_averages(checkpoint)
     if all(name.startswith(_PARALLEL_PREFIX) for name in inner):
         return {
             name.removeprefix(_PARALLEL_PREFIX): value
@@ -62,13 +68,25 @@ def _unwrap(checkpoint):
 
 def _merge(inner):
     """Joins ClassyVision's two parts; their names differ."""
-    if not set(_CLASSY_PARTS) <= inner.keys():
+    if not isinstance(inner, Mapping):
+        return None
+    if not all(isinstance(inner.get(p), Mapping) for p in _CLASSY_PARTS):
         return inner
     return {
         name: value
         for part in _CLASSY_PARTS
         for name, value in inner[part].items()
     }
+
+
+def _mention_averages(checkpoint):
+    for key in _AVERAGES:
+        if isinstance(checkpoint.get(key), Mapping):
+            warnings.warn(
+                f"The checkpoint also holds averaged weights, under {key!r}, "
+                "which were not loaded: to have them, save them alone.",
+                stacklevel=2,
+            )
 
 
 def _unknown(checkpoint):

@@ -24,6 +24,7 @@ from keras_regnet.weights import recognition
 from keras_regnet.weights import records
 from keras_regnet.weights.recognition import Recognised
 from keras_regnet.weights.records import WeightRecord
+from keras_regnet.weights.tensors import Tensors
 
 SUFFIXES = tuple(dict.fromkeys((*files.SUFFIXES, *readers.SUFFIXES)))
 
@@ -39,6 +40,7 @@ class Request:
       record: of the weights, None for none or those of an unknown file.
       path: the file, None for random weights.
       found: what the file holds, None for a file that Keras saved.
+      saved: the tensors of a file that Keras saved, None for others.
     """
 
     config: RegNetConfig | AnyNetConfig
@@ -47,6 +49,7 @@ class Request:
     record: WeightRecord | None = None
     path: Path | None = None
     found: Recognised | None = None
+    saved: Tensors | None = None
 
     def fill(self, model: keras.Model) -> None:
         """Gives the model the weights, or leaves it as it is.
@@ -59,13 +62,19 @@ class Request:
         """
         if self.path is None:
             return
-        if self.found is None:
-            files.load(model, self.path)
-            return
         try:
-            _fill(model, self.found, self.config, self.record)
+            if self.found is None:
+                files.fill(model, self.saved)
+            else:
+                _fill(model, self.found, self.config, self.record)
         except ValueError as error:
             raise _unfit(self.path, model.name, error) from error
+
+
+def _unloadable(path, reason):
+    return ValueError(
+        f"`weights` cannot be loaded: {reason} Received: weights={str(path)!r}"
+    )
 
 
 def _unfit(path, name, reason):
@@ -121,6 +130,7 @@ def resolve(
         or the file is damaged or unsafe.
     """
     if isinstance(weights, Request):
+        _check_network(weights, config)
         return weights
     if weights is None:
         if tag is not None:
@@ -129,10 +139,20 @@ def resolve(
                 f"weights=None, tag={tag!r}"
             )
         return Request(config)
+    if isinstance(weights, os.PathLike):
+        weights = Path(weights)
     record, path = _locate(weights, config, tag, classes)
     if path.name.endswith(files.SUFFIXES) and readers.is_ours(path):
-        return _of_keras_file(config, record, path)
+        return _of_keras_file(config, record, path, classes)
     return _of_other_file(config, record, path, classes)
+
+
+def _check_network(request, config):
+    if _with_rules_of(request.config, config) != request.config:
+        raise ValueError(
+            "`weights` were resolved for another network. Received: "
+            f"weights for {request.config}, config={config}"
+        )
 
 
 def _of_other_file(config, record, path, classes):
@@ -140,10 +160,7 @@ def _of_other_file(config, record, path, classes):
         found = recognition.recognise(readers.read(path))
         config = _fitting(config, found)
     except ValueError as error:
-        raise ValueError(
-            f"`weights` cannot be loaded: {error} "
-            f"Received: weights={str(path)!r}"
-        ) from error
+        raise _unloadable(path, error) from error
     if record is None:
         record = _record_of_hash(path, found)
     name = record.tag if record else path.name
@@ -154,17 +171,24 @@ def _of_other_file(config, record, path, classes):
     return Request(config, rules.mean, rules.std, record, path, found)
 
 
-def _of_keras_file(config, record, path):
-    if record is not None:
-        config = _with_rules_of(record, config)
-        return Request(config, record.mean, record.std, record, path)
-    rules = files.saved_rules(path)
+def _of_keras_file(config, record, path, classes):
+    try:
+        saved = files.read(path)
+    except ValueError as error:
+        raise _unloadable(path, error) from error
+    _check_has_head(files.classes(saved), classes, path.name)
+    _mention_other_classes(files.classes(saved), classes, path.name)
+    request = Request(config, path=path, saved=saved)
+    rules = record or files.saved_rules(path)
     if rules is None:
-        return Request(config, path=path)
-    config = _with_rules_of(rules.network, config)
+        return request
+    network = record or rules.network
+    request = dataclasses.replace(
+        request, config=_with_rules_of(network, config), record=record
+    )
     if rules.mean is None:
-        return Request(config, path=path)
-    return Request(config, rules.mean, rules.std, path=path)
+        return request
+    return dataclasses.replace(request, mean=rules.mean, std=rules.std)
 
 
 def _with_rules_of(source, config):
@@ -258,19 +282,22 @@ def _locate(weights, config, tag, classes):
 
 
 def _is_path(weights):
-    text = os.fspath(weights)
-    return (
-        not isinstance(weights, str)
-        or text.endswith(SUFFIXES)
-        or os.sep in text
-    )
+    if not isinstance(weights, str | Path):
+        raise ValueError(
+            "`weights` must be None, a name, a path or a `Request`. "
+            f"Received: weights={weights!r}"
+        )
+    if isinstance(weights, Path):
+        return True
+    return weights.endswith(SUFFIXES) or os.sep in weights
 
 
 def _check_file(path):
     if not path.name.endswith(SUFFIXES):
         raise ValueError(
             "`weights` must be the path of a file that ends in "
-            f"{', '.join(SUFFIXES)}. Received: weights={str(path)!r}"
+            f"{', '.join(SUFFIXES)}, or 'hf:owner/name'. "
+            f"Received: weights={str(path)!r}"
         )
     if not path.is_file():
         siblings = [p.name for p in path.parent.glob("*") if p.is_file()]

@@ -4,6 +4,7 @@ Nothing is executed: `weights_only=True` builds tensors and plain containers,
 and every other object in a file is an error.
 """
 
+import mmap
 import os
 import pickle
 import re
@@ -13,26 +14,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from keras_regnet.weights import damage
 from keras_regnet.weights import nesting
 from keras_regnet.weights.tensors import Tensors
 
 SUFFIXES = (".pth", ".pt", ".pyth", ".bin", ".torch")
 
 _GLOBAL = re.compile(r"GLOBAL:? ([\w.]+)")
-# What PyTorch raises for files that are damaged or none of its own.
-_DAMAGE = (
-    AttributeError,
-    EOFError,
-    IndexError,
-    KeyError,
-    MemoryError,
-    OSError,
-    OverflowError,
-    RuntimeError,
-    TypeError,
-    ValueError,
-    pickle.UnpicklingError,
-)
+# What `weights_only=True` lets a pickle call with a number, and get so many
+# bytes: a file of a kilobyte could fill any memory. No tensor needs it.
+_ALLOCATES = b"bytearray"
 
 
 def read(path: str | os.PathLike) -> Tensors:
@@ -59,13 +50,15 @@ def read(path: str | os.PathLike) -> Tensors:
             checkpoint = torch.load(
                 path, map_location="cpu", weights_only=True, mmap=is_zip
             )
-    except _DAMAGE as error:
+    except damage.ERRORS as error:
         raise _unreadable(path, error) from error
     try:
         state = nesting.state_dict(checkpoint)
-    except ValueError as error:
-        raise ValueError(f"{str(path)!r} cannot be used. {error}") from error
-    shapes = {name: tuple(value.shape) for name, value in state.items()}
+        shapes = {name: tuple(value.shape) for name, value in state.items()}
+    except (RuntimeError, ValueError) as error:
+        raise ValueError(
+            f"{str(path)!r} cannot be used. {damage.reason(error)}."
+        ) from error
     return Tensors(shapes, lambda name: _to_numpy(path, name, state[name]))
 
 
@@ -73,10 +66,14 @@ def _check_container(path):
     """Returns whether a file is a zip archive such as PyTorch writes."""
     if not path.stat().st_size:
         raise ValueError(f"{str(path)!r} is empty.")
+    _check_allocates_nothing(path)
     if not zipfile.is_zipfile(path):
         return False
-    with zipfile.ZipFile(path) as archive:
-        entries = archive.infolist()
+    try:
+        with zipfile.ZipFile(path) as archive:
+            entries = archive.infolist()
+    except damage.ERRORS as error:
+        raise _unreadable(path, error) from error
     if any(Path(entry.filename).name == "constants.pkl" for entry in entries):
         raise ValueError(
             f"{str(path)!r} is a TorchScript program, which would execute "
@@ -89,6 +86,23 @@ def _check_container(path):
             "and may unpack to any size."
         )
     return True
+
+
+def _check_allocates_nothing(path):
+    """Raises if a pickle calls for memory that it does not fill itself.
+
+    What a pickle calls stands in it in plain letters.
+    """
+    with (
+        open(path, "rb") as file,
+        mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content,
+    ):
+        if content.find(_ALLOCATES) >= 0:
+            raise ValueError(
+                f"{str(path)!r} holds {_ALLOCATES.decode()!r}, which may ask "
+                "for any amount of memory. Only tensors and plain containers "
+                "are allowed."
+            )
 
 
 def _import_torch(reason):
