@@ -285,6 +285,7 @@ class BadFilesTest(FolderTest):
             {"stem.bn.weight": None, "stem.n": 1},
             "left over .* stem.n",
         ),
+        ("half_a_head", {"head.fc.bias": None}, "missing .* head.fc.bias;"),
         ("wrong_shape", {"stem.bn.weight": 9}, r"the shape \(9,\)"),
     )
     def test_other_tensors(self, changes, message):

@@ -244,16 +244,23 @@ def _stages(layout, shapes):
 def _kernel_shape(layout, shape):
     """Returns the shape that a convolution's kernel has in Keras."""
     _, transform = layout.variables["conv"]["kernel"]
+    return _keras_shape(transform, shape)
+
+
+def _keras_shape(transform, shape):
     # Of one number, spread over the shape: no memory is taken.
     spread = np.broadcast_to(np.float32(0), shape)
     return transforms.to_keras(transform, spread).shape
 
 
 def _classes(layout, shapes):
-    bias, _ = layout.variables["dense"]["bias"]
-    name = f"{layout.ends['head_fc']}{layout.separator}{bias}"
-    shape = shapes.get(name, (0,))
-    return shape[0] if len(shape) == 1 else 0
+    """Returns the classifier's outputs, told by either of its tensors."""
+    for theirs, transform in layout.variables["dense"].values():
+        name = f"{layout.ends['head_fc']}{layout.separator}{theirs}"
+        shape = shapes.get(name, ())
+        if 1 <= len(shape) <= 2:
+            return _keras_shape(transform, shape)[-1]
+    return 0
 
 
 def stage_shapes(
