@@ -1,5 +1,6 @@
 """From images to what a network's weights expect."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,6 +13,10 @@ from keras_regnet.weights import records
 from keras_regnet.weights.records import WeightRecord
 
 _DATA_FORMATS = ("channels_last", "channels_first")
+# Who evaluates with OpenCV, and not with Pillow: on floating-point numbers,
+# without smoothing where an image shrinks, and cropping from the next pixel
+# where the middle lies between two.
+_OPENCV_SOURCES = ("pycls",)
 
 
 def mean_and_std(
@@ -120,19 +125,22 @@ def _resize_and_crop(images, record, data_format):
         )
     # The longer side is truncated, as PyTorch's transforms do it.
     resized = tuple(record.resize * side // min(size) for side in size)
+    by_opencv = record.source in _OPENCV_SOURCES
     if resized != size:
         images = ops.image.resize(
             images,
             resized,
             interpolation=record.interpolation,
-            antialias=True,
+            antialias=not by_opencv,
             data_format=data_format,
         )
-        # The sources resize images of 8 bits, which stay of 8 bits.
+    if resized != size and not by_opencv:
+        # The others resize images of 8 bits, which stay of 8 bits.
         images = ops.clip(ops.round(images), 0.0, 255.0)
+    to_pixel = math.ceil if by_opencv else round
     slices = [slice(None)] * len(images.shape)
     for axis, side in zip((height_axis, width_axis), resized, strict=True):
-        start = round((side - record.test_size) / 2)
+        start = to_pixel((side - record.test_size) / 2)
         slices[axis] = slice(start, start + record.test_size)
     return images[tuple(slices)]
 

@@ -40,6 +40,33 @@ def _by_pillow(image, record):
     return np.asarray(picture.crop(box), "float32")[None]
 
 
+def _by_opencv(image, record):
+    """Resizes and crops a float image as pycls does, which uses OpenCV.
+
+    Each new pixel is between the four around its place in the image; pixels
+    between those are passed over.
+    """
+    height, width = image.shape[:2]
+    short = min(height, width)
+    new_height = int(height / short * record.resize)
+    new_width = int(width / short * record.resize)
+    rows = _between(height, new_height)
+    columns = _between(width, new_width)
+    image = np.einsum("yh,hwc->ywc", rows, image)
+    image = np.einsum("xw,ywc->yxc", columns, image)
+    size = record.test_size
+    top = -((size - new_height) // 2)
+    left = -((size - new_width) // 2)
+    return image[top : top + size, left : left + size]
+
+
+def _between(old, new):
+    """Returns the weights of the old pixels, (new, old), in each new one."""
+    places = (np.arange(new) + 0.5) * old / new - 0.5
+    places = np.clip(places, 0, old - 1)
+    return np.maximum(0, 1 - np.abs(places[:, None] - np.arange(old)))
+
+
 class PreprocessingTest(parameterized.TestCase):
     @parameterized.parameters(
         ("RegNetX-400MF", "tv_in1k@torchvision", (300, 421)),
@@ -60,6 +87,17 @@ class PreprocessingTest(parameterized.TestCase):
         # Pillow's arithmetic is of integers: off by one, here and there.
         self.assertLess(difference.mean(), 0.3)
         self.assertLess((difference > 1).mean(), 0.01)
+
+    @parameterized.parameters((300, 421), (421, 300), (256, 301), (100, 150))
+    def test_pycls_resizes_by_opencv(self, height, width):
+        record = records.find("RegNetX-200MF", "pycls_in1k@pycls")
+        image = _photo(height, width)
+        got = keras_regnet.preprocess_input(
+            image, weights=record, normalise=False
+        )
+        expected = _by_opencv(image[0], record)[None]
+        self.assertEqual(got.shape, expected.shape)
+        np.testing.assert_allclose(got, expected, atol=1e-2)
 
     def test_normalises_by_the_record(self):
         image = np.full((1, 320, 320, 3), 255.0)
