@@ -1,5 +1,6 @@
 """Export and load back: every bit, for networks at random."""
 
+import dataclasses
 import pathlib
 import tempfile
 
@@ -121,6 +122,31 @@ class ExportingTest(parameterized.TestCase):
         arguments = {"model": self.model, "path": "a.safetensors", **arguments}
         with self.assertRaisesRegex(ValueError, message):
             keras_regnet.weights.export(**arguments)
+
+    def test_timm_has_two_kinds_of_regnetz(self):
+        """B16 to E8 are of its byobnet, with the names that it has there."""
+        model = keras_regnet.RegNetZ("B16", classes=3, input_shape=_SHAPE)
+        path = self.folder / "b16.safetensors"
+        keras_regnet.weights.export(model, path, "timm")
+        with safetensors.safe_open(path, framework="numpy") as file:
+            names = set(file.keys())
+        self.assertIn("stages.0.0.conv2_kxk.conv.weight", names)
+        self.assertIn("stages.3.1.attn.fc1.bias", names)
+        self.assertIn("final_conv.bn.running_var", names)
+
+    def test_refuses_widths_that_torchvision_does_not_have(self):
+        path = self.folder / "y8.safetensors"
+        for rounding, fits in (("pycls", False), ("torchvision", True)):
+            config = dataclasses.replace(
+                keras_regnet.get_config("RegNetY-800MF"),
+                width_rounding=rounding,
+            )
+            model = keras_regnet.build(config, input_shape=_SHAPE, classes=3)
+            if fits:
+                keras_regnet.weights.export(model, path, "torchvision")
+                continue
+            with self.assertRaisesRegex(ValueError, "which rounds them other"):
+                keras_regnet.weights.export(model, path, "torchvision")
 
     def test_refuses_padding_that_pytorch_does_not_have(self):
         config = keras_regnet.AnyNetConfig((1,), (8,), padding="same")

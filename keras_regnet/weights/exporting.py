@@ -1,5 +1,6 @@
 """Writing a model's weights as the state dict of another project."""
 
+import dataclasses
 import os
 from pathlib import Path
 
@@ -8,6 +9,8 @@ import numpy as np
 import safetensors.numpy
 
 from keras_regnet import errors
+from keras_regnet import plan
+from keras_regnet.config import RegNetConfig
 from keras_regnet.weights import names
 from keras_regnet.weights import torch_file
 from keras_regnet.weights import transforms
@@ -37,7 +40,8 @@ def export(
     Raises:
       ImportError: if the path needs PyTorch, which is not installed.
       ValueError: if there is no such family or suffix, the family has no
-        such networks, or the model was built for padding "same".
+        such networks or other widths, or the model was built for padding
+        "same".
 
     Example:
     >>> import keras_regnet, tempfile
@@ -59,7 +63,8 @@ def export(
             "`model` must have symmetric padding, the only one that "
             f"{family!r} has. Received: padding={model.network.padding!r}"
         )
-    state = state_dict(model, family)
+    _check_rounding(model.network, family)
+    state = state_dict(model, _family_of_names(model.network, family))
     # The suffix stays: readers go by it.
     partial = path.with_name(f".{path.name}.partial{path.suffix}")
     try:
@@ -75,6 +80,31 @@ def export(
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _check_rounding(network, family):
+    """Raises if torchvision would build other widths from the same line."""
+    if family != "torchvision" or not isinstance(network, RegNetConfig):
+        return
+    theirs = dataclasses.replace(network, width_rounding=family)
+    if plan.stages(theirs) != plan.stages(network):
+        raise ValueError(
+            "`model` must have the widths that torchvision's network has, "
+            "which rounds them otherwise: build it from a configuration with "
+            f"width_rounding={family!r}. Received: "
+            f"width_rounding={network.width_rounding!r}"
+        )
+
+
+def _family_of_names(network, family):
+    """Returns whose names to use: timm has RegNetZ-B16 to E8 of byobnet."""
+    if family != "timm":
+        return family
+    try:
+        names.layout_of(network, "byobnet")
+    except ValueError:
+        return family
+    return "byobnet"
 
 
 def state_dict(model: keras.Model, family: str) -> dict[str, np.ndarray]:
