@@ -14,9 +14,10 @@ from keras_regnet.weights.records import WeightRecord
 
 _DATA_FORMATS = ("channels_last", "channels_first")
 # Who evaluates with OpenCV, and not with Pillow: on floating-point numbers,
-# without smoothing where an image shrinks, and cropping from the next pixel
-# where the middle lies between two.
+# and without smoothing where an image shrinks.
 _OPENCV_SOURCES = ("pycls",)
+# Who crops from which pixel where the middle lies between two.
+_ROUNDINGS = {"pycls": math.ceil, "transformers": math.floor}
 
 
 def mean_and_std(
@@ -137,7 +138,7 @@ def _resize_and_crop(images, record, data_format):
     if resized != size and not by_opencv:
         # The others resize images of 8 bits, which stay of 8 bits.
         images = ops.clip(ops.round(images), 0.0, 255.0)
-    to_pixel = math.ceil if by_opencv else round
+    to_pixel = _ROUNDINGS.get(record.source, round)
     slices = [slice(None)] * len(images.shape)
     for axis, side in zip((height_axis, width_axis), resized, strict=True):
         start = to_pixel((side - record.test_size) / 2)

@@ -99,6 +99,16 @@ class PreprocessingTest(parameterized.TestCase):
         self.assertEqual(got.shape, expected.shape)
         np.testing.assert_allclose(got, expected, atol=1e-2)
 
+    def test_transformers_crops_from_the_lower_pixel(self):
+        record = records.find("RegNetX-200MF", "pycls_in1k@transformers")
+        # 256 x 643 pixels: 419 are to go on both sides together.
+        image = np.zeros((1, 256, 643, 3), "float32")
+        image[:, :, 209] = 255
+        got = keras_regnet.preprocess_input(
+            image, weights=record, normalise=False
+        )
+        np.testing.assert_array_equal(np.asarray(got)[0, :, 0], 255)
+
     def test_normalises_by_the_record(self):
         image = np.full((1, 320, 320, 3), 255.0)
         for variant, tag, expected in (
