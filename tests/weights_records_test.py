@@ -73,6 +73,17 @@ class RecordsTest(parameterized.TestCase):
                     record.top1 if record.classes != 1000 else None
                 )
 
+    def test_no_two_files_share_a_name(self):
+        """They lie in one folder, where one would stand for the other."""
+        urls = {
+            url
+            for record in records.all_records()
+            for url in (record.url, record.notop_url)
+            if url
+        }
+        files = collections.Counter(url.rsplit("/", 1)[1] for url in urls)
+        self.assertEqual([n for n, count in files.items() if count > 1], [])
+
     def test_files_of_one_family_are_treated_alike(self):
         """So that the rules hold for unknown files, too."""
         for family in families.FAMILIES:
