@@ -18,7 +18,9 @@ import keras_regnet
 from keras_regnet.weights import exporting
 from keras_regnet.weights import families
 from keras_regnet.weights import fetch
+from keras_regnet.weights import recognition
 from keras_regnet.weights import records
+from keras_regnet.weights import tensors
 
 _SMALL = keras_regnet.RegNetConfig(3, 16, 16, 2, 8, block="y", stem_width=8)
 _SHAPE = (32, 32, 3)
@@ -249,6 +251,24 @@ class TagsTest(FolderTest):
             self.assertWarnsRegex(UserWarning, "no commercial use"),
         ):
             keras_regnet.RegNetY("400MF", weights=path)
+
+    def test_names_that_only_non_commercial_sets_have(self):
+        """SWAG published no hashes; its file is one, whatever it is called."""
+        config = keras_regnet.get_config("RegNetY-16GF")
+        found = recognition.Recognised(
+            "swag",
+            families.FAMILIES["swag"],
+            tensors.Tensors({}, None),
+            recognition.stage_shapes(config),
+            has_se=True,
+            has_head_conv=False,
+            classes=1000,
+        )
+        read = mock.patch.object(recognition, "recognise", return_value=found)
+        path = self.folder / "mine.safetensors"
+        shutil.copy(self.path, path)
+        with read, self.assertWarnsRegex(UserWarning, "no commercial use"):
+            keras_regnet.weights.resolve(path, config, classes=None)
 
 
 class BadFilesTest(FolderTest):

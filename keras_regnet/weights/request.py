@@ -163,6 +163,8 @@ def _of_other_file(config, record, path, classes):
         raise _unloadable(path, error) from error
     if record is None:
         record = _record_of_hash(path, found)
+    if record is None:
+        _mention_licences(found)
     name = record.tag if record else path.name
     _check_has_head(found.classes, classes, name)
     _mention_other_classes(found.classes, classes, name)
@@ -236,6 +238,19 @@ def _mention_licence(record):
         warnings.warn(
             f"The weights {record.tag!r} of {record.variant} are under the "
             f"licence {record.licence!r}, which allows no commercial use.",
+            stacklevel=2,
+        )
+
+
+def _mention_licences(found):
+    """Warns of an unknown file of names that only non-commercial sets have."""
+    network = found.variant()
+    known = [r for r in records.of_family(found.family) if r.variant == network]
+    if known and not any(record.commercial for record in known):
+        warnings.warn(
+            f"The file holds {found.describe()}. Such weights were published "
+            f"under the licence {known[0].licence!r} alone, which allows no "
+            "commercial use.",
             stacklevel=2,
         )
 
