@@ -143,6 +143,13 @@ _VARIANTS = {
     "ResNeXt-152": _resnext((3, 8, 36, 3)),
 }
 
+# Networks of timm's that differ from ours in more than their parameters.
+_OF_OTHER_KINDS = {
+    "regnety_040_sgn": "group norm in place of batch norm",
+    "regnetz_c16_evos": "EvoNorm-S0 in place of batch norm and activation",
+    "regnetz_d8_evos": "EvoNorm-S0 in place of batch norm and activation",
+}
+
 # "regnety_032", "RegNetY-3.2GF", "regnet_y_3_2gf", "3.2GF", "032" ...
 _REGNET_SPELLING = re.compile(
     r"(?:regnet[-_ ]?(?P<family>[xyzv])[-_ ]?)?"
@@ -230,6 +237,12 @@ def variant_name(variant: str, family: str | None = None) -> str:
     ('RegNetY-4.0GF', 'RegNetY-3.2GF')
     """
     allowed = list_variants(family)
+    if other := _OF_OTHER_KINDS.get(str(variant).strip().lower()):
+        raise ValueError(
+            f"`variant` must be a network with batch norm; this one has "
+            f"{other}, which no configuration here expresses. "
+            f"Received: variant={variant!r}"
+        )
     name = _find(variant, family)
     if name not in allowed:
         raise errors.unknown_value(

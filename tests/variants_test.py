@@ -75,6 +75,7 @@ class VariantsTest(parameterized.TestCase):
         ("RegNetX-400MF", "RegNetY", "Did you mean 'RegNetY-400MF'"),
         ("400MF", None, "Unknown `variant`"),
         ("", "RegNetX", "Unknown `variant`"),
+        ("regnetz_d8_evos", None, "EvoNorm-S0 in place of .*d8_evos"),
         (None, "RegNetX", "Unknown `variant`.* Received: variant=None"),
         ("resnet51", None, "Did you mean 'ResNet-50'"),
         ("D16", "RegNetZ", "Did you mean 'C16'"),

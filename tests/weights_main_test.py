@@ -108,7 +108,7 @@ class WeightsMainTest(parameterized.TestCase):
     def test_verify_knows_published_hashes(self):
         record = records.find("RegNetX-200MF", "pycls_in1k@pycls")
         with absltest.mock.patch.object(
-            records, "by_sha256", return_value=(record,)
+            records, "by_digest", return_value=(record,)
         ):
             text, _ = weights_main.verify(self.trained)
         self.assertIn("pycls_in1k@pycls (this hash was published)", text)

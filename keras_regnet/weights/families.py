@@ -319,6 +319,40 @@ _KIMM = Layout(
     separator="/",
 )
 
+# As `kecam_file` reads them.
+_KECAM = Layout(
+    ends={
+        "stem_conv": "stem_conv",
+        "stem_conv_bn": "stem_bn",
+        "stem_conv1": "stem_1_conv",
+        "stem_conv1_bn": "stem_1_bn",
+        "stem_conv2": "stem_2_conv",
+        "stem_conv2_bn": "stem_2_bn",
+        "stem_conv3": "stem_3_conv",
+        "stem_conv3_bn": "stem_bn",
+        "head_conv": "features_conv",
+        "head_conv_bn": "features_bn",
+        "head_fc": "predictions",
+    },
+    block="stack{stage}_block{block}_",
+    parts={
+        "conv1": "deep_1_conv",
+        "conv1_bn": "deep_1_bn",
+        "conv2": "deep_2_conv",
+        "conv2_bn": "deep_2_bn",
+        "se_reduce": "deep_2_se_1_conv",
+        "se_expand": "deep_2_se_2_conv",
+        "conv3": "deep_3_conv",
+        "conv3_bn": "3_bn",
+        "shortcut": "shortcut_conv",
+        "shortcut_bn": "shortcut_bn",
+    },
+    variables=_KERAS_VARIABLES,
+    separator="/",
+)
+
+_KECAM_Z = dataclasses.replace(_KECAM, allowed=_BYOBNET.allowed)
+
 # A family has one layout, or several for networks of several kinds.
 FAMILIES = {
     "timm": (_TIMM, _TIMM_V, _TIMM_V_POOL),
@@ -330,4 +364,5 @@ FAMILIES = {
     "transformers": (_TRANSFORMERS,),
     "keras_applications": (_KERAS_APPLICATIONS,),
     "kimm": (_KIMM,),
+    "kecam": (_KECAM, _KECAM_Z),
 }

@@ -11,6 +11,7 @@ import math
 import os
 import re
 from collections.abc import Iterator
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -132,6 +133,32 @@ def network(
     return variant, next(filter(found.fits, roundings))
 
 
+def published_as(
+    path: str | os.PathLike, candidates: Sequence[WeightRecord]
+) -> tuple[WeightRecord, ...]:
+    """Returns the published sets whose digest a file has.
+
+    Args:
+      path: of the file, which is read only if there is a digest to compare.
+      candidates: the records that it may be one of.
+
+    Returns:
+      Those that have it, of the candidates' networks.
+    """
+    digests = []
+    if any(r.sha256 or r.notop_sha256 for r in candidates):
+        digests.append(fetch.sha256(path))
+    if any(r.md5 for r in candidates):
+        digests.append(fetch.md5(path))
+    variants_of_these = {r.variant for r in candidates}
+    return tuple(
+        record
+        for digest in digests
+        for record in records.by_digest(digest)
+        if record.variant in variants_of_these
+    )
+
+
 def inspect(path: str | os.PathLike) -> Inspection:
     """Returns what a file holds.
 
@@ -150,7 +177,7 @@ def inspect(path: str | os.PathLike) -> Inspection:
     digest = fetch.sha256(path)
     found = recognition.recognise(readers.read(path))
     variant, config = network(found)
-    known = tuple(r for r in records.by_sha256(digest) if r.variant == variant)
+    known = published_as(path, records.list_weights(variant))
     mapping = names.mapping(
         config,
         found.family,

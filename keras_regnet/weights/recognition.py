@@ -22,6 +22,8 @@ from keras_regnet.weights.tensors import Tensors
 _TRANSFORMERS_PREFIX = "regnet."
 _TRANSFORMERS_BODY = ("embedder.", "encoder.")
 _STEMS = ("stem_conv", "stem_conv1")
+# What EvoNorm is called by timm, whose batch norms have no "v", and by kecam.
+_EVOLVED = re.compile(r"\bbn\.v$|_evo_norm/")
 _FIELD = re.compile(r"\\\{(\w+?)(_\d)?\\\}")
 
 
@@ -126,8 +128,15 @@ def recognise(tensors: Tensors) -> Recognised:
       The family, and what its names and shapes tell of the network.
 
     Raises:
-      ValueError: if the names are of no known family.
+      ValueError: if the names are of no known family, or the network has
+        EvoNorm where ours have batch norm.
     """
+    if evolved := next(filter(_EVOLVED.search, tensors), None):
+        raise ValueError(
+            "its norms are EvoNorm-S0, which divides by the deviation of each "
+            "image's groups of channels, and no network here has such norms: "
+            f"it holds {evolved!r}."
+        )
     if any(name.startswith(_TRANSFORMERS_BODY) for name in tensors):
         tensors = tensors.renamed(_complete_transformers_name)
     for family, layouts in FAMILIES.items():
