@@ -3,8 +3,8 @@
 The rows hold the parameters of the paper; widths and depths are derived by
 `keras_regnet.plan`. Sources: paper, figures 15 and 16 (RegNetX, RegNetY up to
 32GF); ClassyVision's model definitions (RegNetY-64GF to 256GF, RegNetZ);
-timm's (RegNetY-256GF-SEER as VISSL trained it, RegNetZ-4.0GF-NoHeadConv,
-RegNetZ-B16 to E8, RegNetV);
+VISSL's (RegNetY-10B-SEER); timm's (RegNetY-256GF-SEER as VISSL trained it,
+RegNetZ-4.0GF-NoHeadConv, RegNetZ-B16 to E8, RegNetV);
 arXiv 1512.03385 and 1611.05431 as pycls configures them (ResNet, ResNeXt).
 """
 
@@ -121,6 +121,7 @@ _VARIANTS = {
     "RegNetY-128GF": _y(27, 456, 160.83, 2.52, 264),
     "RegNetY-256GF": _y(27, 640, 124.47, 2.04, 848),
     "RegNetY-256GF-SEER": _y(27, 640, 230.83, 2.53, 373),
+    "RegNetY-10B-SEER": _y(27, 1744, 620.83, 2.52, 1010),
     "RegNetZ-500MF": _z(21, 16, 10.7, 2.51, 4, head_width=1024),
     "RegNetZ-4.0GF": _z(28, 48, 14.5, 2.226, 8, head_width=1536),
     "RegNetZ-4.0GF-NoHeadConv": _z(28, 48, 14.5, 2.226, 8, head_width=0),
@@ -177,8 +178,10 @@ def _key(name):
 
 _NAMES = {_key(name): name for name in _VARIANTS if _key(name)}
 _NAMES_IN_LOWER_CASE = {name.lower(): name for name in _VARIANTS}
-# Where two networks are of one size or none is named, timm's names count.
-_NAMES_OF_TIMM = {
+# Where two networks are of one size or none is named, timm's names count, and
+# that of transformers.
+_NAMES_OF_OTHERS = {
+    "regnet-y-10b-seer": "RegNetY-10B-SEER",
     "regnety_2560": "RegNetY-256GF-SEER",
     "regnetz_040": "RegNetZ-4.0GF-NoHeadConv",
     "regnetz_040_h": "RegNetZ-4.0GF",
@@ -255,7 +258,7 @@ def _find(variant, family):
     """Returns the printed name of whichever family, or None."""
     text = str(variant).strip().lower()
     prefix = f"{family}-".lower() if family else ""
-    for names in (_NAMES_OF_TIMM, _NAMES_IN_LOWER_CASE):
+    for names in (_NAMES_OF_OTHERS, _NAMES_IN_LOWER_CASE):
         for spelling in (text, prefix + text):
             if spelling in names:
                 return names[spelling]

@@ -22,6 +22,8 @@ from keras_regnet.weights.tensors import Tensors
 _TRANSFORMERS_PREFIX = "regnet."
 _TRANSFORMERS_BODY = ("embedder.", "encoder.")
 _STEMS = ("stem_conv", "stem_conv1")
+# In VISSL's largest checkpoints, between stage and block: how it cut stages.
+_CUT = re.compile(r"\.block\d-part\d(?=\.)")
 # What EvoNorm is called by timm, whose batch norms have no "v", and by kecam.
 _EVOLVED = re.compile(r"\bbn\.v$|_evo_norm/")
 _FIELD = re.compile(r"\\\{(\w+?)(_\d)?\\\}")
@@ -139,6 +141,8 @@ def recognise(tensors: Tensors) -> Recognised:
         )
     if any(name.startswith(_TRANSFORMERS_BODY) for name in tensors):
         tensors = tensors.renamed(_complete_transformers_name)
+    if any(map(_CUT.search, tensors)):
+        tensors = tensors.renamed(lambda name: _CUT.sub("", name))
     for family, layouts in FAMILIES.items():
         fitting = tuple(
             layout for layout in layouts if _is_named_so(layout, tensors)
