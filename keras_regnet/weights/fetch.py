@@ -25,6 +25,8 @@ _HUB_SOURCE = re.compile(
 # The files of a repository that hold weights, the safest first.
 HUB_FILES = ("model.safetensors", "pytorch_model.bin")
 _SHA256_LENGTH = 64
+# How often a server may begin a file anew.
+_MAX_RESTARTS = 5
 # What an md5 digest is marked with, as 32 digits may also begin a sha256.
 _MD5 = "md5:"
 
@@ -189,15 +191,47 @@ def _begins(published_hash):
     return f"{start}{published_hash}"
 
 
+class _Part:
+    """An open file that can be begun again only so many times.
+
+    What downloads goes on as long as every attempt brings something. At a
+    server that begins anew each time and cuts each time, that is for ever.
+    """
+
+    def __init__(self, file):
+        self._file = file
+        self._restarts = 0
+        self.write = file.write
+        self.tell = file.tell
+        self.seek = file.seek
+
+    def truncate(self):
+        self._restarts += 1
+        if self._restarts > _MAX_RESTARTS:
+            raise OSError(
+                "The connection was cut again and again, and the server does "
+                f"not send the rest alone ({self._restarts} attempts)."
+            )
+        return self._file.truncate()
+
+
 def _append(url, part):
-    """Fetches what is missing at the end of a file."""
+    """Fetches what is missing at the end of a file.
+
+    `http_get` is what downloads within huggingface-hub itself; by its name
+    it is public, and the hub's documentation does not list it. It goes on
+    with a range where a connection was cut, gives up when five attempts in a
+    row brought nothing, knows when a server is silent, and shows progress.
+    `keras.utils.get_file` does none of the first three. `fetch_test` holds
+    all of this, so that a release of the hub that changes it is noticed.
+    """
     # Not at the top: this import would double the time that ours takes.
     from huggingface_hub import errors
     from huggingface_hub import file_download
 
     try:
         with open(part, "ab") as file:
-            file_download.http_get(url, file, resume_size=file.tell())
+            file_download.http_get(url, _Part(file), resume_size=file.tell())
     except errors.HfHubHTTPError as error:
         # 416: there is nothing beyond what we have.
         if error.response.status_code != 416:
