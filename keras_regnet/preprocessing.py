@@ -57,6 +57,7 @@ def preprocess_input(
 
     Args:
       images: RGB in 0..255, (..., height, width, channels), array or tensor.
+        In a tf.data pipeline, height and width may be unknown.
       data_format: "channels_last", "channels_first" or None for Keras's
         default.
       weights: a tag or record of `keras_regnet.list_weights`: the short side
@@ -70,8 +71,8 @@ def preprocess_input(
       shape; about -2 to 3, or 0 to 255 with `normalise=False`.
 
     Raises:
-      ValueError: if there are no such weights or data format, or the images'
-        size is unknown where they are to be resized.
+      ValueError: if there are no such weights or data format, or a symbolic
+        tensor of unknown size is to be resized.
 
     Example:
     >>> import numpy as np
@@ -111,16 +112,20 @@ def _axes(data_format):
 
 
 def _resize_and_crop(images, record, data_format):
-    height_axis, width_axis, _ = _axes(data_format)
-    size = images.shape[height_axis], images.shape[width_axis]
+    axes = _axes(data_format)[:2]
+    # Numbers where they are known; in a tf.data pipeline they may not be.
+    size = tuple(ops.shape(images)[axis] for axis in axes)
     if None in size:
         raise ValueError(
-            "`images` must have a known height and width to be resized. "
+            "`images` must have a known height and width to be resized "
+            "outside of a pipeline. "
             f"Received: shape={tuple(images.shape)}"
         )
+    known = all(isinstance(side, int) for side in size)
+    short = min(size) if known else ops.minimum(*size)
     # The longer side is truncated, as PyTorch's transforms do it.
-    resized = tuple(record.resize * side // min(size) for side in size)
-    if resized != size:
+    resized = tuple(record.resize * side // short for side in size)
+    if not known or resized != size:
         images = ops.image.resize(
             images,
             resized,
@@ -130,11 +135,13 @@ def _resize_and_crop(images, record, data_format):
         )
         # The sources resize images of 8 bits, which stay of 8 bits.
         images = ops.clip(ops.round(images), 0.0, 255.0)
-    slices = [slice(None)] * len(images.shape)
-    for axis, side in zip((height_axis, width_axis), resized, strict=True):
-        start = round((side - record.test_size) / 2)
-        slices[axis] = slice(start, start + record.test_size)
-    return images[tuple(slices)]
+    starts, shape = [0] * len(images.shape), list(ops.shape(images))
+    for axis, side in zip(axes, resized, strict=True):
+        half, odd = divmod(side - record.test_size, 2)
+        # Halves are rounded to the even number, as PyTorch's transforms do it.
+        starts[axis] = half + odd * (half % 2)
+        shape[axis] = record.test_size
+    return ops.slice(images, starts, shape)
 
 
 def _normalise(images, record, data_format):
