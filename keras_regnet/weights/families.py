@@ -20,6 +20,9 @@ _TORCH_VARIABLES = {
 }
 
 
+# What each kind of layer has.
+VARIABLES = {kind: tuple(names) for kind, names in _TORCH_VARIABLES.items()}
+
 # How many batches PyTorch's batch norm has seen.
 _COUNTERS = r"\bnum_batches_tracked$"
 
@@ -71,7 +74,7 @@ class Layout:
 
 _KERAS_VARIABLES = {
     kind: {variable: (variable, "same") for variable in variables}
-    for kind, variables in _TORCH_VARIABLES.items()
+    for kind, variables in VARIABLES.items()
 }
 
 _CLASSY_PARTS = {

@@ -1,5 +1,7 @@
 """Weights from a file that Keras saved, and the rules saved with them."""
 
+import collections
+import io
 import json
 import math
 import os
@@ -9,10 +11,17 @@ from typing import NamedTuple
 
 import h5py
 import keras
+import numpy as np
 
 from keras_regnet import config as config_lib
 from keras_regnet.config import AnyNetConfig
 from keras_regnet.config import RegNetConfig
+from keras_regnet.weights import keras_numbered
+from keras_regnet.weights import loading
+from keras_regnet.weights.names import Source
+from keras_regnet.weights.tensors import Tensors
+
+_HEAD = ("head_fc/kernel", "head_fc/bias")
 
 SUFFIXES = (".keras", ".weights.h5")
 
@@ -57,8 +66,82 @@ def saved_rules(path: str | os.PathLike) -> SavedRules | None:
     return SavedRules(network, None, None)
 
 
+def tensors(
+    path: str | os.PathLike, model: keras.Model | None = None
+) -> Tensors:
+    """Returns what one of our models saved, by the paths of its variables.
+
+    Args:
+      path: of a `.keras` or `.weights.h5` file.
+      model: the network; a `.weights.h5` file has no names of its own.
+
+    Returns:
+      The tensors, each read when it is asked for. Of a `.weights.h5` file,
+      those that the model has no place for come under their place.
+
+    Raises:
+      ValueError: if the file is damaged.
+    """
+    try:
+        file, config = _open(path)
+        if config is None:
+            places = _places_in_model(file, model)
+        else:
+            places = keras_numbered.places(file, config)
+    except (OSError, KeyError, TypeError, zipfile.BadZipFile) as error:
+        reason = str(error).strip("'\"").split("\n")[0]
+        raise ValueError(f"it is damaged: {reason}.") from error
+    shapes = {name: file[place].shape for name, place in places.items()}
+    return Tensors(shapes, lambda name: np.asarray(file[places[name]]))
+
+
+def _open(path):
+    """Returns the HDF5 file, and the model's description if there is one."""
+    if Path(path).suffix != ".keras":
+        return h5py.File(path, "r"), None
+    with zipfile.ZipFile(path) as archive:
+        config = json.loads(archive.read("config.json"))
+        weights = io.BytesIO(archive.read("model.weights.h5"))
+    return h5py.File(weights, "r"), config
+
+
+def _places_in_model(file, model):
+    """Returns where a model's variables are; Keras numbers by class."""
+    found = keras_numbered.variables(file)
+    counts = collections.Counter()
+    places = {}
+    for layer in model.layers:
+        kind = type(layer).__name__
+        group = keras_numbered.group_name(kind, counts[kind])
+        counts[kind] += 1
+        for number, variable in enumerate(layer.weights):
+            place = f"layers/{group}/vars/{number}"
+            if place in found:
+                places[variable.path] = place
+    return places | {p: p for p in found if p not in places.values()}
+
+
+def classes(path: str | os.PathLike) -> int:
+    """Returns how many classes the classifier of a saved model has.
+
+    Args:
+      path: of a `.keras` or `.weights.h5` file of one of our models.
+
+    Returns:
+      The number; 0 if there is no classifier, or the file is damaged (which
+      `load` then says).
+    """
+    try:
+        file, _ = _open(path)
+        return file["layers/dense/vars/1"].shape[0]
+    except (OSError, KeyError, TypeError, ValueError, zipfile.BadZipFile):
+        return 0
+
+
 def load(model: keras.Model, weights: str | os.PathLike) -> None:
     """Fills a built model from a file, or leaves it as it is.
+
+    A classifier of another number of classes stays as it is.
 
     Args:
       model: the model to fill; its weights stay as they are on an error.
@@ -68,11 +151,10 @@ def load(model: keras.Model, weights: str | os.PathLike) -> None:
       ValueError: if the file is damaged or holds another network.
     """
     path = Path(weights)
-    fill = _fill_from_keras if path.suffix == ".keras" else _fill_from_h5
     before = model.get_weights()
     try:
-        fill(model, path)
-    except (OSError, KeyError, ValueError, TypeError) as error:
+        _fill(model, tensors(path, model))
+    except (OSError, ValueError) as error:
         model.set_weights(before)
         reason = str(error).strip().split("\n")[0]
         raise ValueError(
@@ -81,48 +163,12 @@ def load(model: keras.Model, weights: str | os.PathLike) -> None:
         ) from error
 
 
-def _fill_from_keras(model, path):
+def _fill(model, source):
     """Copies every variable by its name, which is fixed for our networks."""
-    saved = keras.saving.load_model(path, compile=False)
-    source = {variable.path: variable for variable in saved.weights}
-    targets = {variable.path: variable for variable in model.weights}
-    missing = sorted(targets.keys() - source.keys())
-    left_over = sorted(source.keys() - targets.keys())
-    if missing or left_over:
-        raise ValueError(
-            f"{_some(missing)} missing in the file; "
-            f"{_some(left_over)} left over in it."
-        )
-    for name, target in targets.items():
-        if target.shape != source[name].shape:
-            raise ValueError(
-                f"{name} has shape {tuple(source[name].shape)} in the file "
-                f"and {tuple(target.shape)} in the model."
-            )
-    for name, target in targets.items():
-        target.assign(source[name])
-
-
-def _some(names, shown=3):
-    listed = ", ".join(names[:shown]) or "none"
-    more = len(names) - shown
-    return f"{listed} and {more} more" if more > 0 else listed
-
-
-def _fill_from_h5(model, path):
-    """Lets Keras load by position, and refuses a file with left-overs."""
-    in_file = []
-    with h5py.File(path, "r") as file:
-        file.visititems(
-            lambda name, node: (
-                in_file.append(name)
-                if isinstance(node, h5py.Dataset) and "/vars/" in name
-                else None
-            )
-        )
-    if len(in_file) != len(model.weights):
-        raise ValueError(
-            f"the file holds {len(in_file)} tensors, the model "
-            f"{len(model.weights)}."
-        )
-    model.load_weights(path)
+    shapes = {v.path: tuple(v.shape) for v in model.weights}
+    apart = set()
+    if source.shapes.get(_HEAD[1]) != shapes.get(_HEAD[1]):
+        # Of other classes, or not wanted; not if the model's has no source.
+        apart = set(_HEAD) & source.shapes.keys()
+    mapping = {path: Source(path, "same") for path in shapes}
+    loading.fill(model, source, mapping, unfilled=apart, unused=apart)

@@ -20,6 +20,8 @@ from keras_regnet import variants
 from keras_regnet.config import AnyNetConfig
 from keras_regnet.config import RegNetConfig
 from keras_regnet.weights import fetch
+from keras_regnet.weights import files
+from keras_regnet.weights import keras_h5
 from keras_regnet.weights import names
 from keras_regnet.weights import readers
 from keras_regnet.weights import recognition
@@ -163,7 +165,7 @@ def inspect(path: str | os.PathLike) -> Inspection:
     """Returns what a file holds.
 
     Args:
-      path: of a file that `weights=` takes, but for those of Keras 3.
+      path: of a file that `weights=` takes.
 
     Returns:
       The inspection; each tensor was read once.
@@ -174,6 +176,8 @@ def inspect(path: str | os.PathLike) -> Inspection:
       ValueError: if the file is damaged, or of no published network.
     """
     path = Path(path)
+    if path.name.endswith(files.SUFFIXES) and readers.is_ours(path):
+        return _inspect_ours(path)
     digest = fetch.sha256(path)
     found = recognition.recognise(readers.read(path))
     variant, config = network(found)
@@ -196,6 +200,64 @@ def inspect(path: str | os.PathLike) -> Inspection:
         left_over=tuple(sorted(present - wanted)),
         statistics=tuple(_statistics(found, config, mapping)),
     )
+
+
+def _inspect_ours(path):
+    """Returns what one of our own models saved."""
+    if path.suffix == ".keras":
+        rules = files.saved_rules(path)
+        if rules is None:
+            raise ValueError(
+                f"{str(path)!r} is damaged, or holds a model that no builder "
+                "of keras_regnet made."
+            )
+        config, tensors = rules.network, files.tensors(path)
+    else:
+        config, tensors = _by_order(path)
+    stages = recognition.stage_shapes(config)
+    held = tensors.shapes.get("head_fc/bias", (0,))[0]
+    found = Recognised(
+        "keras_regnet",
+        (),
+        tensors,
+        stages,
+        has_se=bool(config.se_ratio),
+        has_head_conv=bool(config.head_width),
+        classes=held,
+    )
+    wanted = {
+        variable: names.Source(variable, "same")
+        for variable in names.variables(config, bool(held))
+    }
+    return Inspection(
+        path=os.fspath(path),
+        sha256=fetch.sha256(path),
+        found=found,
+        variant=(
+            variants.find_name(config) or recognition.describe_stages(stages)
+        ),
+        records=(),
+        missing=tuple(sorted(wanted.keys() - set(tensors))),
+        left_over=tuple(sorted(set(tensors) - wanted.keys())),
+        statistics=tuple(_statistics(found, config, wanted)),
+    )
+
+
+def _by_order(path):
+    """Returns the configuration and the tensors of a `.weights.h5` file."""
+    tensors = keras_h5.read_by_order(path)
+    try:
+        found = recognition.recognise(tensors)
+        _, config = network(found)
+    except ValueError as error:
+        raise ValueError(
+            f"{os.fspath(path)!r} has no names, and its layers are not in the "
+            "order of a published RegNetX or RegNetY: save the model as "
+            "`.keras`, which says what it is."
+        ) from error
+    mapping = names.mapping(config, found.family, bool(found.classes))
+    ours = {source.name: path for path, source in mapping.items()}
+    return config, tensors.renamed(lambda name: ours.get(name, name))
 
 
 def _dropped(found):

@@ -133,6 +133,38 @@ def _with_classifier(saved, head):
     return Tensors(shapes, read_tensor)
 
 
+def read_by_order(path: str | os.PathLike) -> Tensors:
+    """Returns the tensors of a `.weights.h5` file, which has no names.
+
+    Args:
+      path: of a file that Keras 2 or 3 wrote, of a RegNetX or RegNetY.
+
+    Returns:
+      The tensors, under the names of the family "keras_applications".
+
+    Raises:
+      ValueError: if the file is damaged, or of another network.
+    """
+    try:
+        file = h5py.File(path, "r")
+        places = keras_numbered.places_by_order(file)
+        shapes = {name: file[place].shape for name, place in places.items()}
+    except (OSError, KeyError) as error:
+        reason = str(error).strip("'\"").split("\n")[0]
+        raise ValueError(
+            f"{os.fspath(path)!r} is damaged, or holds no RegNetX or RegNetY: "
+            f"{reason}; a `.keras` file says what it holds."
+        ) from error
+    tensors = Tensors(shapes, lambda name: np.asarray(file[places[name]]))
+    return tensors.renamed(
+        lambda name: re.sub("^network_|^dense(?=/)", _in_family, name)
+    )
+
+
+def _in_family(match):
+    return "head_dense" if match[0] == "dense" else ""
+
+
 def is_of_keras_2(path: str | os.PathLike) -> bool:
     """Returns whether Keras 2 wrote a file, and not Keras 3.
 

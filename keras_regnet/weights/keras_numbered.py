@@ -25,6 +25,7 @@ _VARIABLES = {
 _MAIN = ("conv_1x1_1", "conv_3x3")
 _GATES = ("squeeze_and_excite_squeeze", "squeeze_and_excite_excite")
 _NAME = "network"
+_IS_VARIABLE = re.compile(r"layers/\w+/vars/\d+$")
 # Above this it is no chance that numbers fit better the other way round.
 _MAX_STANDARD_ERRORS = 5
 
@@ -54,7 +55,7 @@ def _walk(group, config) -> Iterator[tuple[str, str, str]]:
     seen = collections.Counter()
     for layer in config["config"]["layers"]:
         kind = layer["class_name"]
-        key = _numbered(_snake_case(kind), seen[kind])
+        key = group_name(kind, seen[kind])
         seen[kind] += 1
         if f"layers/{key}" not in group:
             continue
@@ -68,6 +69,43 @@ def _walk(group, config) -> Iterator[tuple[str, str, str]]:
             known = int(number) < len(usual)
             variable = usual[int(number)] if known else number
             yield layer["config"]["name"], variable, variables[number].name
+
+
+def group_name(kind: str, number: int) -> str:
+    """Returns what Keras calls a layer in a file.
+
+    Args:
+      kind: name of the layer's class.
+      number: how many of the class come before it.
+
+    Returns:
+      The name of its group.
+
+    Example:
+    >>> group_name("BatchNormalization", 2)
+    'batch_normalization_2'
+    """
+    return _numbered(_snake_case(kind), number)
+
+
+def variables(file: h5py.Group) -> list[str]:
+    """Returns the places of all variables of layers.
+
+    Args:
+      file: the group of the model.
+
+    Returns:
+      Their paths; states of random generators are not among them.
+    """
+    found = []
+    file.visititems(
+        lambda name, node: (
+            found.append(name)
+            if isinstance(node, h5py.Dataset) and _IS_VARIABLE.search(name)
+            else None
+        )
+    )
+    return found
 
 
 def _numbered(name, number):

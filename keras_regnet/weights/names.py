@@ -15,6 +15,7 @@ from keras_regnet.config import AnyNetConfig
 from keras_regnet.config import RegNetConfig
 from keras_regnet.weights.families import FAMILIES
 from keras_regnet.weights.families import Layout
+from keras_regnet.weights.families import VARIABLES
 
 
 class Source(NamedTuple):
@@ -147,6 +148,29 @@ def layers(
         yield from _conv_bn("head_conv")
     if include_top:
         yield Layer("head_fc", "dense", "head_fc")
+
+
+def variables(
+    config: RegNetConfig | AnyNetConfig, include_top: bool = True
+) -> list[str]:
+    """Returns the paths of a network's variables.
+
+    Args:
+      config: the network.
+      include_top: whether the classifier is part of it.
+
+    Returns:
+      Paths such as "stage1_block1_conv1/kernel", from the stem to the head.
+
+    Example:
+    >>> variables(AnyNetConfig((1,), (32,), strides=1))[-1]
+    'head_fc/bias'
+    """
+    return [
+        f"{layer.name}/{variable}"
+        for layer in layers(config, include_top)
+        for variable in VARIABLES[layer.kind]
+    ]
 
 
 def _their_name(layout, layer, with_se):

@@ -132,6 +132,9 @@ def resolve(
         return Request(config)
     record, path = _locate(weights, config, tag, classes)
     if path.name.endswith(files.SUFFIXES) and readers.is_ours(path):
+        held = files.classes(path)
+        if held:
+            _mention_other_classes(held, classes, path.name)
         return _of_keras_file(config, record, path)
     return _of_other_file(config, record, path, classes)
 
