@@ -6,7 +6,8 @@ random batch-norm statistics and writes its file; `weights=` loads it here,
 and features of every stage and logits are compared, in float32.
 
     python benchmarks/weight_parity.py --torch_python=/path/to/python \
-        --tf_keras_python=/path/to/python --output=weight_parity.json
+        --tf_keras_python=/path/to/python --kecam_python=/path/to/python \
+        --output=weight_parity.json
 
 `tests/oracles` says what the interpreters need. Networks that the output has
 already are left out, so that the same command goes on where it was ended.
@@ -36,14 +37,19 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 import keras_regnet
 from benchmarks import timing
 from keras_regnet import plan
+from keras_regnet.weights import records
 from tests import oracle_weights
 
 _ROOT = pathlib.Path(__file__).resolve().parents[1]
 _FAMILIES = (
     *("timm", "byobnet", "torchvision", "transformers"),
-    *("pycls", "classy", "swag", "keras_applications"),
+    *("pycls", "classy", "swag", "keras_applications", "kecam"),
 )
-_TF_KERAS = "keras_applications"
+# Families that PyTorch does not write, and the module that does.
+_OF_KERAS_2 = {
+    "keras_applications": "tf_keras_weights",
+    "kecam": "kecam_weights",
+}
 
 _ASKED = flags.DEFINE_multi_enum(
     "family", _FAMILIES, _FAMILIES, "Forms to compare, one flag for each."
@@ -59,6 +65,7 @@ _SIZES = flags.DEFINE_multi_integer(
 )
 _TORCH_PYTHON = flags.DEFINE_string("torch_python", None, "Interpreter.")
 _TF_KERAS_PYTHON = flags.DEFINE_string("tf_keras_python", None, "Interpreter.")
+_KECAM_PYTHON = flags.DEFINE_string("kecam_python", None, "Interpreter.")
 _OUTPUT = flags.DEFINE_string(
     "output", "weight_parity.json", "JSON file; a table is written beside it."
 )
@@ -99,10 +106,12 @@ class Task(NamedTuple):
 def _arch(record):
     if record.source == "timm":
         return record.hub_id.split("/")[1].split(".")[0]
-    if record.family == _TF_KERAS:
-        code = re.sub(r"\W", "", record.file).removesuffix("h5")
-        return code.replace("regnetx", "RegNetX").replace("regnety", "RegNetY")
-    return ""
+    if record.family not in _OF_KERAS_2:
+        return ""
+    # RegNetX002 of "regnetx002.h5", RegNetZB16 of "regnetz_b16_imagenet.h5".
+    code = record.file.removesuffix(".h5").removesuffix("_imagenet")
+    kind, size = re.fullmatch("regnet([a-z])_?(.+)", code).groups()
+    return f"RegNet{kind.upper()}{size.upper()}"
 
 
 def tasks() -> Iterator[Task]:
@@ -143,9 +152,10 @@ def request(task: Task, folder: str) -> dict[str, object]:
     Returns:
       The request for `answer` of the oracle.
     """
-    suffix = "h5" if task.family == _TF_KERAS else "safetensors"
+    suffix = "h5" if task.family in _OF_KERAS_2 else "safetensors"
     config = _config(task.variant, task.rounding)
     stages = plan.stages(config)
+    typical = records.typical(task.family, task.variant)
     asked = {
         "family": task.family,
         "classes": 1000,
@@ -155,6 +165,8 @@ def request(task: Task, folder: str) -> dict[str, object]:
         "widths": [stage.width for stage in stages],
         "group_widths": [stage.group_width for stage in stages],
         "se": bool(config.se_ratio),
+        "mean": typical.mean,
+        "std": typical.std,
         "weights": os.path.join(folder, f"weights.{suffix}"),
         "outputs": os.path.join(folder, "outputs.npz"),
     }
@@ -283,9 +295,12 @@ def _header():
 
 def _start(family, stack, children):
     """Returns the oracle of a family, None if its interpreter is not given."""
-    module, flag = "torch_weights", _TORCH_PYTHON
-    if family == _TF_KERAS:
-        module, flag = "tf_keras_weights", _TF_KERAS_PYTHON
+    module = _OF_KERAS_2.get(family, "torch_weights")
+    flag = {
+        "torch_weights": _TORCH_PYTHON,
+        "tf_keras_weights": _TF_KERAS_PYTHON,
+        "kecam_weights": _KECAM_PYTHON,
+    }[module]
     if flag.value is None:
         return None
     if module not in children:

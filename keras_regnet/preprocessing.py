@@ -1,6 +1,5 @@
 """From images to what a network's weights expect."""
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,7 +16,8 @@ _DATA_FORMATS = ("channels_last", "channels_first")
 # and without smoothing where an image shrinks.
 _OPENCV_SOURCES = ("pycls",)
 # Who crops from which pixel where the middle lies between two.
-_ROUNDINGS = {"pycls": math.ceil, "transformers": math.floor}
+_CROPS_FROM_THE_UPPER = ("pycls",)
+_CROPS_FROM_THE_LOWER = ("transformers",)
 
 
 def mean_and_std(
@@ -63,6 +63,7 @@ def preprocess_input(
 
     Args:
       images: RGB in 0..255, (..., height, width, channels), array or tensor.
+        In a tf.data pipeline, height and width may be unknown.
       data_format: "channels_last", "channels_first" or None for Keras's
         default.
       weights: a tag or record of `keras_regnet.list_weights`: the short side
@@ -76,8 +77,8 @@ def preprocess_input(
       shape; about -2 to 3, or 0 to 255 with `normalise=False`.
 
     Raises:
-      ValueError: if there are no such weights or data format, or the images'
-        size is unknown where they are to be resized.
+      ValueError: if there are no such weights or data format, or a symbolic
+        tensor of unknown size is to be resized.
 
     Example:
     >>> import numpy as np
@@ -117,17 +118,22 @@ def _axes(data_format):
 
 
 def _resize_and_crop(images, record, data_format):
-    height_axis, width_axis, _ = _axes(data_format)
-    size = images.shape[height_axis], images.shape[width_axis]
+    axes = _axes(data_format)[:2]
+    # Numbers where they are known; in a tf.data pipeline they may not be.
+    size = tuple(ops.shape(images)[axis] for axis in axes)
     if None in size:
         raise ValueError(
-            "`images` must have a known height and width to be resized. "
+            "`images` must have a known height and width to be resized "
+            "outside of a pipeline. "
             f"Received: shape={tuple(images.shape)}"
         )
+    known = all(isinstance(side, int) for side in size)
+    short = min(size) if known else ops.minimum(*size)
     # The longer side is truncated, as PyTorch's transforms do it.
-    resized = tuple(record.resize * side // min(size) for side in size)
+    resized = tuple(record.resize * side // short for side in size)
     by_opencv = record.source in _OPENCV_SOURCES
-    if resized != size:
+    changes = not known or resized != size
+    if changes:
         images = ops.image.resize(
             images,
             resized,
@@ -135,15 +141,25 @@ def _resize_and_crop(images, record, data_format):
             antialias=not by_opencv,
             data_format=data_format,
         )
-    if resized != size and not by_opencv:
+    if changes and not by_opencv:
         # The others resize images of 8 bits, which stay of 8 bits.
         images = ops.clip(ops.round(images), 0.0, 255.0)
-    to_pixel = _ROUNDINGS.get(record.source, round)
-    slices = [slice(None)] * len(images.shape)
-    for axis, side in zip((height_axis, width_axis), resized, strict=True):
-        start = to_pixel((side - record.test_size) / 2)
-        slices[axis] = slice(start, start + record.test_size)
-    return images[tuple(slices)]
+    starts, shape = [0] * len(images.shape), list(ops.shape(images))
+    for axis, side in zip(axes, resized, strict=True):
+        starts[axis] = _first_pixel(side - record.test_size, record.source)
+        shape[axis] = record.test_size
+    return ops.slice(images, starts, shape)
+
+
+def _first_pixel(margin, source):
+    """Returns where a crop begins whose two margins together are so many."""
+    half, odd = margin // 2, margin % 2
+    if source in _CROPS_FROM_THE_UPPER:
+        return half + odd
+    if source in _CROPS_FROM_THE_LOWER:
+        return half
+    # To the even number, as PyTorch's transforms round halves.
+    return half + odd * (half % 2)
 
 
 def _normalise(images, record, data_format):

@@ -3,8 +3,8 @@
 The rows hold the parameters of the paper; widths and depths are derived by
 `keras_regnet.plan`. Sources: paper, figures 15 and 16 (RegNetX, RegNetY up to
 32GF); ClassyVision's model definitions (RegNetY-64GF to 256GF, RegNetZ);
-timm's (RegNetY-256GF-SEER as VISSL trained it, RegNetZ-4.0GF-NoHeadConv,
-RegNetZ-B16 to E8, RegNetV);
+VISSL's (RegNetY-10B-SEER); timm's (RegNetY-256GF-SEER as VISSL trained it,
+RegNetZ-4.0GF-NoHeadConv, RegNetZ-B16 to E8, RegNetV);
 arXiv 1512.03385 and 1611.05431 as pycls configures them (ResNet, ResNeXt).
 """
 
@@ -121,6 +121,7 @@ _VARIANTS = {
     "RegNetY-128GF": _y(27, 456, 160.83, 2.52, 264),
     "RegNetY-256GF": _y(27, 640, 124.47, 2.04, 848),
     "RegNetY-256GF-SEER": _y(27, 640, 230.83, 2.53, 373),
+    "RegNetY-10B-SEER": _y(27, 1744, 620.83, 2.52, 1010),
     "RegNetZ-500MF": _z(21, 16, 10.7, 2.51, 4, head_width=1024),
     "RegNetZ-4.0GF": _z(28, 48, 14.5, 2.226, 8, head_width=1536),
     "RegNetZ-4.0GF-NoHeadConv": _z(28, 48, 14.5, 2.226, 8, head_width=0),
@@ -141,6 +142,13 @@ _VARIANTS = {
     "ResNeXt-50": _resnext((3, 4, 6, 3)),
     "ResNeXt-101": _resnext((3, 4, 23, 3)),
     "ResNeXt-152": _resnext((3, 8, 36, 3)),
+}
+
+# Networks of timm's that differ from ours in more than their parameters.
+_OF_OTHER_KINDS = {
+    "regnety_040_sgn": "group norm in place of batch norm",
+    "regnetz_c16_evos": "EvoNorm-S0 in place of batch norm and activation",
+    "regnetz_d8_evos": "EvoNorm-S0 in place of batch norm and activation",
 }
 
 # "regnety_032", "RegNetY-3.2GF", "regnet_y_3_2gf", "3.2GF", "032" ...
@@ -170,8 +178,10 @@ def _key(name):
 
 _NAMES = {_key(name): name for name in _VARIANTS if _key(name)}
 _NAMES_IN_LOWER_CASE = {name.lower(): name for name in _VARIANTS}
-# Where two networks are of one size or none is named, timm's names count.
-_NAMES_OF_TIMM = {
+# Where two networks are of one size or none is named, timm's names count, and
+# that of transformers.
+_NAMES_OF_OTHERS = {
+    "regnet-y-10b-seer": "RegNetY-10B-SEER",
     "regnety_2560": "RegNetY-256GF-SEER",
     "regnetz_040": "RegNetZ-4.0GF-NoHeadConv",
     "regnetz_040_h": "RegNetZ-4.0GF",
@@ -230,6 +240,12 @@ def variant_name(variant: str, family: str | None = None) -> str:
     ('RegNetY-4.0GF', 'RegNetY-3.2GF')
     """
     allowed = list_variants(family)
+    if other := _OF_OTHER_KINDS.get(str(variant).strip().lower()):
+        raise ValueError(
+            f"`variant` must be a network with batch norm; this one has "
+            f"{other}, which no configuration here expresses. "
+            f"Received: variant={variant!r}"
+        )
     name = _find(variant, family)
     if name not in allowed:
         raise errors.unknown_value(
@@ -242,7 +258,7 @@ def _find(variant, family):
     """Returns the printed name of whichever family, or None."""
     text = str(variant).strip().lower()
     prefix = f"{family}-".lower() if family else ""
-    for names in (_NAMES_OF_TIMM, _NAMES_IN_LOWER_CASE):
+    for names in (_NAMES_OF_OTHERS, _NAMES_IN_LOWER_CASE):
         for spelling in (text, prefix + text):
             if spelling in names:
                 return names[spelling]

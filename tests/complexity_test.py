@@ -95,6 +95,13 @@ class ComplexityTest(parameterized.TestCase):
         self.assertEqual(tuple(stage.width for stage in stages), widths)
         self.assertEqual(complexity(config).params, params)
 
+    def test_stages_of_the_largest(self):
+        """As transformers lists them for regnet-y-10b-seer."""
+        stages = plan.stages(variants.get_config("RegNetY-10B-SEER"))
+        self.assertEqual([s.depth for s in stages], [2, 7, 17, 1])
+        self.assertEqual([s.width for s in stages], [2020, 4040, 11110, 28280])
+        self.assertEqual({s.group_width for s in stages}, {1010})
+
     def test_params_of_others(self):
         for variant, params in {
             "RegNetY-128GF": 644812894,  # torchvision regnet_y_128gf

@@ -41,6 +41,7 @@ class _File:
     pause_after: int = 1000
     pause: float = 0.0
     etag: str = ""
+    ranges: bool = True
     requests: list = dataclasses.field(default_factory=list)
 
 
@@ -66,7 +67,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             return
         if with_body:
             file.requests.append(self.headers.get("Range", ""))
-        start = int(re.findall(r"\d+", self.headers.get("Range", "0"))[0])
+        asked = self.headers.get("Range", "0") if file.ranges else "0"
+        start = int(re.findall(r"\d+", asked)[0])
         if start and start >= len(file.content):
             self.send_response(416)
             self.send_header("Content-Length", "0")
@@ -197,6 +199,20 @@ class _FetchTestCase(parameterized.TestCase):
 
 
 class FromUrlTest(_FetchTestCase):
+    def test_md5(self):
+        self.serve("/w.bin", _SMALL)
+        url = self.host.url("/w.bin")
+        wrong = "0" * 32
+        with self.assertRaisesRegex(
+            ValueError, f"its md5 is .{{32}}, that of the published one {wrong}"
+        ):
+            fetch.from_url(url, f"md5:{wrong}")
+        self.assertEmpty(self.in_cache())
+        digest = hashlib.md5(_SMALL).hexdigest()
+        self.assertEqual(
+            fetch.from_url(url, f"md5:{digest}").read_bytes(), _SMALL
+        )
+
     @parameterized.parameters(64, 8, 0)
     def test_good_file(self, digits):
         file = self.serve("/a/w.bin", _SMALL)
@@ -312,6 +328,25 @@ class FromUrlTest(_FetchTestCase):
         )
         self.assertStartsWith(result, f"error OSError Cannot fetch '{url}'")
         self.assertEmpty(self.in_cache())
+
+    def test_a_server_that_always_begins_anew_and_cuts(self):
+        """Every attempt brings something, and none would be the last."""
+        file = self.serve(
+            "/w.bin", _BIG, ranges=False, cut_after=_CHUNK + 5, cuts=99
+        )
+        url = self.host.url("/w.bin")
+        result = self.result(self.start(f"fetch.from_url({url!r})"))
+        self.assertRegex(result, "error OSError Cannot fetch .*again and again")
+        self.assertLess(len(file.requests), 10)
+
+    def test_a_server_that_begins_anew_once(self):
+        file = self.serve(
+            "/w.bin", _BIG, ranges=False, cut_after=_CHUNK + 5, cuts=1
+        )
+        call = f"fetch.from_url({self.host.url('/w.bin')!r}, {_sha256(_BIG)!r})"
+        result = self.result(self.start(call))
+        self.assertEqual(result, f"path {self.home / 'models' / 'w.bin'}")
+        self.assertLen(file.requests, 2)
 
     def test_no_server(self):
         result = self.result(

@@ -2,6 +2,7 @@
 
 import keras
 import numpy as np
+import tensorflow as tf
 from absl.testing import absltest
 from absl.testing import parameterized
 from PIL import Image
@@ -173,6 +174,23 @@ class PreprocessingTest(parameterized.TestCase):
     def test_refuses(self, arguments, message):
         with self.assertRaisesRegex(ValueError, message):
             preprocessing.preprocess_input(_photo(40, 40), **arguments)
+
+    def test_unknown_sizes_in_a_pipeline(self):
+        """Of every size, the same as where the size is known."""
+        rng = np.random.default_rng(0)
+        images = [
+            rng.integers(0, 256, (*size, 3)).astype("uint8")
+            for size in ((300, 401), (257, 240), (224, 256))
+        ]
+        options = {"weights": "tv2_in1k", "variant": "RegNetX-3.2GF"}
+        pipeline = tf.data.Dataset.from_generator(
+            lambda: iter(images),
+            output_signature=tf.TensorSpec((None, None, 3), "uint8"),
+        ).map(lambda x: keras_regnet.preprocess_input(x, **options))
+        self.assertEqual(pipeline.element_spec.shape, (224, 224, 3))
+        for image, got in zip(images, pipeline, strict=True):
+            wanted = keras_regnet.preprocess_input(image, **options)
+            np.testing.assert_array_equal(got, wanted)
 
     def test_refuses_unknown_sizes(self):
         with self.assertRaisesRegex(ValueError, "known height and width"):

@@ -7,15 +7,15 @@ from keras_regnet import variants
 class VariantsTest(parameterized.TestCase):
     def test_lists_every_variant_once(self):
         names = variants.list_variants()
-        self.assertLen(names, 44)
-        self.assertLen(set(names), 44)
+        self.assertLen(names, 45)
+        self.assertLen(set(names), 45)
         counts = {
             family: len(variants.list_variants(family))
             for family in (*variants.FAMILIES, "resnet", "ResNeXt")
         }
         self.assertEqual(
             counts,
-            {"RegNetX": 12, "RegNetY": 16, "RegNetZ": 8, "RegNetV": 2}
+            {"RegNetX": 12, "RegNetY": 17, "RegNetZ": 8, "RegNetV": 2}
             | {"resnet": 3, "ResNeXt": 3},
         )
 
@@ -49,6 +49,7 @@ class VariantsTest(parameterized.TestCase):
     @parameterized.parameters(
         ("regnety_2560", "RegNetY-256GF-SEER"),
         ("RegNetY-256GF", "RegNetY-256GF"),
+        ("regnet-y-10b-seer", "RegNetY-10B-SEER"),
         ("regnetz_040", "RegNetZ-4.0GF-NoHeadConv"),
         ("regnetz_040_h", "RegNetZ-4.0GF"),
         ("regnetz_005", "RegNetZ-500MF"),
@@ -75,6 +76,7 @@ class VariantsTest(parameterized.TestCase):
         ("RegNetX-400MF", "RegNetY", "Did you mean 'RegNetY-400MF'"),
         ("400MF", None, "Unknown `variant`"),
         ("", "RegNetX", "Unknown `variant`"),
+        ("regnetz_d8_evos", None, "EvoNorm-S0 in place of .*d8_evos"),
         (None, "RegNetX", "Unknown `variant`.* Received: variant=None"),
         ("resnet51", None, "Did you mean 'ResNet-50'"),
         ("D16", "RegNetZ", "Did you mean 'C16'"),

@@ -1,5 +1,7 @@
 """Filling a model: everything fits, or nothing is touched."""
 
+import re
+
 import keras
 import numpy as np
 import oracle_weights
@@ -7,6 +9,7 @@ from absl.testing import absltest
 from absl.testing import parameterized
 
 import keras_regnet
+from keras_regnet import variants
 from keras_regnet.weights import exporting
 from keras_regnet.weights import loading
 from keras_regnet.weights import names
@@ -201,6 +204,22 @@ class RecognitionTest(parameterized.TestCase):
     def test_one_odd_tensor_makes_no_other_network(self):
         found = self.recognise("RegNetX-200MF", "timm", extra=(3,))
         self.assertEqual(found.variant(), "RegNetX-200MF")
+
+    def test_stages_that_vissl_cut_in_parts(self):
+        config = variants.get_config("RegNetY-10B-SEER")
+        shapes = {
+            re.sub(r"(res\d)\.", r"\1.block0-part1.", source.name): (1,) * 4
+            for source in names.mapping(config, "classy", False).values()
+        }
+        self.assertIn(
+            "_feature_blocks.res4.block0-part1.block3-16.f.c.weight", shapes
+        )
+        found = recognition.recognise(Tensors(shapes, None))
+        self.assertEqual(found.family, "classy")
+        self.assertEqual([s.depth for s in found.stages], [2, 7, 17, 1])
+        self.assertIn(
+            "_feature_blocks.res4.block3-16.f.c.weight", found.tensors
+        )
 
     def test_a_body_of_transformers(self):
         shapes = {

@@ -105,10 +105,41 @@ class WeightsMainTest(parameterized.TestCase):
         )
         self.assertEqual(sum(numbers), body)
 
+    @parameterized.parameters("ours.keras", "ours.weights.h5")
+    def test_verify_our_own_files(self, name):
+        """The same numbers as of the file that was exported."""
+        path = self.folder / name
+        write = self.model.save_weights if "h5" in name else self.model.save
+        write(path)
+        text, good = weights_main.verify(str(path))
+        self.assertTrue(good, text)
+        self.assertIn("family   keras_regnet\nnetwork  RegNetX-200MF\n", text)
+        self.assertIn("classes  3\ntag      unknown", text)
+        exported, _ = weights_main.verify(self.trained)
+        table = [line for line in text.splitlines() if line[:2] == "| "]
+        self.assertLen(table, 8)
+        self.assertContainsSubset(table, exported.splitlines())
+
+    def test_verify_a_network_of_ours_without_a_name(self):
+        config = keras_regnet.AnyNetConfig((1,), (8,), block="v", stem="cifar")
+        path = self.folder / "small.keras"
+        keras_regnet.AnyNet(config, input_shape=(32, 32, 3)).save(path)
+        text, good = weights_main.verify(str(path))
+        self.assertFalse(good)
+        self.assertIn("network  a network of depths 1 and widths 8", text)
+        self.assertIn("Untrained (stem, stage 1", text)
+
+    def test_verify_without_names_or_known_order(self):
+        config = keras_regnet.AnyNetConfig((1,), (8,), block="v", stem="cifar")
+        path = self.folder / "small.weights.h5"
+        keras_regnet.AnyNet(config, input_shape=(32, 32, 3)).save_weights(path)
+        with self.assertRaisesRegex(ValueError, "small.weights.h5.*`?.keras"):
+            weights_main.verify(str(path))
+
     def test_verify_knows_published_hashes(self):
         record = records.find("RegNetX-200MF", "pycls_in1k@pycls")
         with absltest.mock.patch.object(
-            records, "by_sha256", return_value=(record,)
+            records, "by_digest", return_value=(record,)
         ):
             text, _ = weights_main.verify(self.trained)
         self.assertIn("pycls_in1k@pycls (this hash was published)", text)

@@ -109,10 +109,11 @@ class NamesTest(parameterized.TestCase):
         )
 
     @parameterized.parameters(
-        ("timm", 12 + 16 + 3 + 2),
+        ("timm", 12 + 17 + 3 + 2),
         ("byobnet", 5),
-        ("torchvision", 12 + 16),
-        ("keras_applications", 12 + 16),
+        ("torchvision", 12 + 17),
+        ("keras_applications", 12 + 17),
+        ("kecam", 12 + 17 + 5),
     )
     def test_published_networks_of_a_family(self, family, count):
         """RegNetX, RegNetY, RegNetZ and RegNetV, where it has them."""

@@ -247,7 +247,7 @@ class TagsTest(FolderTest):
         )
         with (
             mock.patch.object(fetch, "sha256", return_value=digest + "0" * 56),
-            mock.patch.object(records, "by_sha256", return_value=[known]),
+            mock.patch.object(records, "by_digest", return_value=[known]),
             self.assertWarnsRegex(UserWarning, "no commercial use"),
         ):
             keras_regnet.RegNetY("400MF", weights=path)

@@ -20,6 +20,9 @@ _TORCH_VARIABLES = {
 }
 
 
+# What each kind of layer has.
+VARIABLES = {kind: tuple(names) for kind, names in _TORCH_VARIABLES.items()}
+
 # How many batches PyTorch's batch norm has seen.
 _COUNTERS = r"\bnum_batches_tracked$"
 
@@ -71,7 +74,7 @@ class Layout:
 
 _KERAS_VARIABLES = {
     kind: {variable: (variable, "same") for variable in variables}
-    for kind, variables in _TORCH_VARIABLES.items()
+    for kind, variables in VARIABLES.items()
 }
 
 _CLASSY_PARTS = {
@@ -319,6 +322,65 @@ _KIMM = Layout(
     separator="/",
 )
 
+# As `kecam_file` reads them.
+_KECAM = Layout(
+    ends={
+        "stem_conv": "stem_conv",
+        "stem_conv_bn": "stem_bn",
+        "stem_conv1": "stem_1_conv",
+        "stem_conv1_bn": "stem_1_bn",
+        "stem_conv2": "stem_2_conv",
+        "stem_conv2_bn": "stem_2_bn",
+        "stem_conv3": "stem_3_conv",
+        "stem_conv3_bn": "stem_bn",
+        "head_conv": "features_conv",
+        "head_conv_bn": "features_bn",
+        "head_fc": "predictions",
+    },
+    block="stack{stage}_block{block}_",
+    parts={
+        "conv1": "deep_1_conv",
+        "conv1_bn": "deep_1_bn",
+        "conv2": "deep_2_conv",
+        "conv2_bn": "deep_2_bn",
+        "se_reduce": "deep_2_se_1_conv",
+        "se_expand": "deep_2_se_2_conv",
+        "conv3": "deep_3_conv",
+        "conv3_bn": "3_bn",
+        "shortcut": "shortcut_conv",
+        "shortcut_bn": "shortcut_bn",
+    },
+    variables=_KERAS_VARIABLES,
+    separator="/",
+)
+
+_KECAM_Z = dataclasses.replace(_KECAM, allowed=_BYOBNET.allowed)
+
+_OUR_PARTS = (
+    *("norm1", "conv1", "conv1_bn", "norm2", "conv2", "conv2_bn"),
+    *("se_reduce", "se_expand", "norm3", "conv3", "conv3_bn"),
+    *("shortcut", "shortcut_bn"),
+)
+_OUR_ENDS = ("stem_conv", "stem_conv1", "stem_conv2", "head_conv")
+
+# As `keras_regnet.weights.files` reads what our own models saved: Keras
+# numbers a layer's variables. No family: it is nobody else's.
+OURS = Layout(
+    ends={end: end for name in _OUR_ENDS for end in (name, f"{name}_bn")}
+    | {"head_fc": "head_fc"},
+    block="stage{stage}_block{block}_",
+    parts={part: part for part in _OUR_PARTS},
+    variables={
+        kind: {
+            variable: (str(number), "same")
+            for number, variable in enumerate(variables)
+        }
+        for kind, variables in VARIABLES.items()
+    },
+    allowed={},
+    separator="/",
+)
+
 # A family has one layout, or several for networks of several kinds.
 FAMILIES = {
     "timm": (_TIMM, _TIMM_V, _TIMM_V_POOL),
@@ -330,4 +392,5 @@ FAMILIES = {
     "transformers": (_TRANSFORMERS,),
     "keras_applications": (_KERAS_APPLICATIONS,),
     "kimm": (_KIMM,),
+    "kecam": (_KECAM, _KECAM_Z),
 }

@@ -25,6 +25,10 @@ _HUB_SOURCE = re.compile(
 # The files of a repository that hold weights, the safest first.
 HUB_FILES = ("model.safetensors", "pytorch_model.bin")
 _SHA256_LENGTH = 64
+# How often a server may begin a file anew.
+_MAX_RESTARTS = 5
+# What an md5 digest is marked with, as 32 digits may also begin a sha256.
+_MD5 = "md5:"
 
 
 def fetch(record: WeightRecord, include_top: bool = True) -> Path:
@@ -46,7 +50,8 @@ def fetch(record: WeightRecord, include_top: bool = True) -> Path:
         return from_hub(f"hf:{record.hub_id}", [record.file])
     if record.notop_url and not include_top:
         return from_url(record.notop_url, record.notop_sha256)
-    return from_url(record.url, record.sha256, record.file)
+    published = f"{_MD5}{record.md5}" if record.md5 else record.sha256
+    return from_url(record.url, published, record.file)
 
 
 def is_hub_source(source: str | os.PathLike) -> bool:
@@ -85,8 +90,24 @@ def sha256(path: str | os.PathLike) -> str:
     Returns:
       64 hexadecimal digits.
     """
+    return _digest(path, "sha256")
+
+
+def md5(path: str | os.PathLike) -> str:
+    """Returns the older hash of a file, for publishers that know no other.
+
+    Args:
+      path: the file.
+
+    Returns:
+      32 hexadecimal digits.
+    """
+    return _digest(path, "md5")
+
+
+def _digest(path, algorithm):
     with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        return hashlib.file_digest(file, algorithm).hexdigest()
 
 
 def from_url(url: str, published_hash: str = "", name: str = "") -> Path:
@@ -98,8 +119,8 @@ def from_url(url: str, published_hash: str = "", name: str = "") -> Path:
 
     Args:
       url: where the file is.
-      published_hash: the file's sha256, or the first digits of it; empty if
-        none is published.
+      published_hash: the file's sha256, or the first digits of it, or "md5:"
+        and its md5; empty if none is published.
       name: name of the copy; by default the last part of the URL.
 
     Returns:
@@ -130,7 +151,16 @@ def from_url(url: str, published_hash: str = "", name: str = "") -> Path:
 
 
 def _is_published(path, published_hash):
-    return path.is_file() and sha256(path).startswith(published_hash.lower())
+    if not path.is_file():
+        return False
+    return _hash(path, published_hash).startswith(published_hash.lower())
+
+
+def _hash(path, published_hash):
+    """Returns a file's digest in the form in which one was published."""
+    if published_hash.lower().startswith(_MD5):
+        return _MD5 + md5(path)
+    return sha256(path)
 
 
 def _download(url, target, published_hash):
@@ -143,29 +173,65 @@ def _download(url, target, published_hash):
         part.unlink()
         _append(url, part)
     if not _is_published(part, published_hash):
-        found = sha256(part)
+        found = _hash(part, published_hash)
         part.unlink()
+        kind, _, found = found.rpartition(":")
         raise ValueError(
-            f"{url!r} is not the published file: its sha256 is {found}, that "
-            f"of the published one {_begins(published_hash)}. It was deleted."
+            f"{url!r} is not the published file: its {kind or 'sha256'} is "
+            f"{found}, that of the published one {_begins(published_hash)}. "
+            "It was deleted."
         )
     os.replace(part, target)
 
 
 def _begins(published_hash):
+    if published_hash.startswith(_MD5):
+        return published_hash.removeprefix(_MD5)
     start = "" if len(published_hash) == _SHA256_LENGTH else "starts with "
     return f"{start}{published_hash}"
 
 
+class _Part:
+    """An open file that can be begun again only so many times.
+
+    What downloads goes on as long as every attempt brings something. At a
+    server that begins anew each time and cuts each time, that is for ever.
+    """
+
+    def __init__(self, file):
+        self._file = file
+        self._restarts = 0
+        self.write = file.write
+        self.tell = file.tell
+        self.seek = file.seek
+
+    def truncate(self):
+        self._restarts += 1
+        if self._restarts > _MAX_RESTARTS:
+            raise OSError(
+                "The connection was cut again and again, and the server does "
+                f"not send the rest alone ({self._restarts} attempts)."
+            )
+        return self._file.truncate()
+
+
 def _append(url, part):
-    """Fetches what is missing at the end of a file."""
+    """Fetches what is missing at the end of a file.
+
+    `http_get` is what downloads within huggingface-hub itself; by its name
+    it is public, and the hub's documentation does not list it. It goes on
+    with a range where a connection was cut, gives up when five attempts in a
+    row brought nothing, knows when a server is silent, and shows progress.
+    `keras.utils.get_file` does none of the first three. `fetch_test` holds
+    all of this, so that a release of the hub that changes it is noticed.
+    """
     # Not at the top: this import would double the time that ours takes.
     from huggingface_hub import errors
     from huggingface_hub import file_download
 
     try:
         with open(part, "ab") as file:
-            file_download.http_get(url, file, resume_size=file.tell())
+            file_download.http_get(url, _Part(file), resume_size=file.tell())
     except errors.HfHubHTTPError as error:
         # 416: there is nothing beyond what we have.
         if error.response.status_code != 416:

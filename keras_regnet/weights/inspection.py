@@ -11,6 +11,7 @@ import math
 import os
 import re
 from collections.abc import Iterator
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,9 @@ import numpy as np
 from keras_regnet import variants
 from keras_regnet.config import AnyNetConfig
 from keras_regnet.config import RegNetConfig
+from keras_regnet.weights import families
 from keras_regnet.weights import fetch
+from keras_regnet.weights import files
 from keras_regnet.weights import names
 from keras_regnet.weights import readers
 from keras_regnet.weights import recognition
@@ -132,11 +135,37 @@ def network(
     return variant, next(filter(found.fits, roundings))
 
 
+def published_as(
+    path: str | os.PathLike, candidates: Sequence[WeightRecord]
+) -> tuple[WeightRecord, ...]:
+    """Returns the published sets whose digest a file has.
+
+    Args:
+      path: of the file, which is read only if there is a digest to compare.
+      candidates: the records that it may be one of.
+
+    Returns:
+      Those that have it, of the candidates' networks.
+    """
+    digests = []
+    if any(r.sha256 or r.notop_sha256 for r in candidates):
+        digests.append(fetch.sha256(path))
+    if any(r.md5 for r in candidates):
+        digests.append(fetch.md5(path))
+    variants_of_these = {r.variant for r in candidates}
+    return tuple(
+        record
+        for digest in digests
+        for record in records.by_digest(digest)
+        if record.variant in variants_of_these
+    )
+
+
 def inspect(path: str | os.PathLike) -> Inspection:
     """Returns what a file holds.
 
     Args:
-      path: of a file that `weights=` takes, but for those of Keras 3.
+      path: of a file that `weights=` takes.
 
     Returns:
       The inspection; each tensor was read once.
@@ -147,21 +176,26 @@ def inspect(path: str | os.PathLike) -> Inspection:
       ValueError: if the file is damaged, or of no published network.
     """
     path = Path(path)
-    digest = fetch.sha256(path)
+    if path.name.endswith(files.SUFFIXES) and readers.is_ours(path):
+        return _inspect_ours(path)
     found = recognition.recognise(readers.read(path))
     variant, config = network(found)
-    known = tuple(r for r in records.by_sha256(digest) if r.variant == variant)
+    known = published_as(path, records.list_weights(variant))
     mapping = names.mapping(
         config,
         found.family,
         bool(found.classes),
         known[0].channel_order if known else None,
     )
+    return _inspection(path, found, mapping, config, variant, known)
+
+
+def _inspection(path, found, mapping, config, variant, known=()):
     wanted = {source.name for source in mapping.values()}
     present = set(found.tensors) - set(_dropped(found))
     return Inspection(
         path=os.fspath(path),
-        sha256=digest,
+        sha256=fetch.sha256(path),
         found=found,
         variant=variant,
         records=known,
@@ -169,6 +203,30 @@ def inspect(path: str | os.PathLike) -> Inspection:
         left_over=tuple(sorted(present - wanted)),
         statistics=tuple(_statistics(found, config, mapping)),
     )
+
+
+def _inspect_ours(path):
+    """Returns what one of our own models saved."""
+    rules = files.saved_rules(path)
+    try:
+        tensors = files.read(path)
+        if rules:
+            config = rules.network
+            found = recognition.recognise_ours(tensors, config)
+        else:
+            found = recognition.recognise_ours(tensors)
+            _, config = network(found)
+    except ValueError as error:
+        raise ValueError(
+            f"{str(path)!r} does not say what it is: {error} A `.keras` file "
+            "of one of our models does."
+        ) from error
+    mapping = names.mapping_of_layout(
+        config, families.OURS, bool(found.classes)
+    )
+    variant = found.variant() or variants.find_name(config)
+    variant = variant or recognition.describe_stages(found.stages)
+    return _inspection(path, found, mapping, config, variant)
 
 
 def _dropped(found):

@@ -175,6 +175,35 @@ def open_file(path: str | os.PathLike) -> SavedModel:
         `keras.applications`, or several.
     """
     path = os.fspath(path)
+    tensors, config = open_tensors(path)
+    name = _model_name(path, tensors)
+    pattern = re.compile(_OF_NETWORK.format(model=re.escape(name)))
+    inner = {n: match["name"] for n in tensors if (match := pattern.match(n))}
+    return SavedModel(
+        path,
+        name,
+        _subset(tensors, inner).renamed(inner.__getitem__),
+        _subset(tensors, [n for n in tensors if n not in inner]),
+        config,
+    )
+
+
+def open_tensors(
+    path: str | os.PathLike,
+) -> tuple[Tensors, dict[str, Any] | None]:
+    """Returns the tensors of a file of Keras 2, whatever the model is.
+
+    Args:
+      path: of a file that Keras 2 wrote.
+
+    Returns:
+      The tensors, as "layer/variable", and Keras 2's description of the
+      model; None if the file holds weights alone.
+
+    Raises:
+      ValueError: if the file is damaged.
+    """
+    path = os.fspath(path)
     try:
         file, config, places = _contents(path)
         shapes = {name: file[place].shape for name, place in places.items()}
@@ -184,16 +213,7 @@ def open_file(path: str | os.PathLike) -> SavedModel:
             f"{damage.reason(error)}."
         ) from error
     tensors = Tensors(shapes, lambda name: _read(file, path, places[name]))
-    name = _model_name(path, shapes)
-    pattern = re.compile(_OF_NETWORK.format(model=re.escape(name)))
-    inner = {n: match["name"] for n in shapes if (match := pattern.match(n))}
-    return SavedModel(
-        path,
-        name,
-        _subset(tensors, inner).renamed(inner.__getitem__),
-        _subset(tensors, [n for n in shapes if n not in inner]),
-        config,
-    )
+    return tensors, config
 
 
 def _contents(path):

@@ -233,6 +233,26 @@ def mapping(
     Source(name='s1.b1.conv1.conv.weight', transform='conv')
     """
     layout = layout_of(config, family)
+    return mapping_of_layout(config, layout, include_top, channel_order)
+
+
+def mapping_of_layout(
+    config: RegNetConfig | AnyNetConfig,
+    layout: Layout,
+    include_top: bool = True,
+    channel_order: str | None = None,
+) -> dict[str, Source]:
+    """Returns the same, for a layout that is known.
+
+    Args:
+      config: the network, which has names in it.
+      layout: of the file's names.
+      include_top: whether the classifier is part of it.
+      channel_order: as in `mapping`.
+
+    Returns:
+      What `mapping` returns.
+    """
     order = channel_order or layout.channel_order
     first = first_kernel(config)
     sources = {}

@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 
 from keras_regnet import errors
+from keras_regnet.weights import kecam_file
 from keras_regnet.weights import keras_h5
 from keras_regnet.weights import kimm_file
 from keras_regnet.weights import safetensors_file
@@ -16,14 +17,17 @@ from keras_regnet.weights.tensors import Tensors
 
 
 def _read_keras(path):
-    read_it = kimm_file.read if kimm_file.is_of_kimm(path) else keras_h5.read
-    return read_it(path)
+    if kimm_file.is_of_kimm(path):
+        return kimm_file.read(path)
+    if kecam_file.is_of_kecam(path):
+        return kecam_file.read(path)
+    return keras_h5.read(path)
 
 
 _READERS = {
     ".safetensors": safetensors_file.read,
     **dict.fromkeys(torch_file.SUFFIXES, torch_file.read),
-    ".h5": keras_h5.read,
+    ".h5": _read_keras,
     ".keras": _read_keras,
 }
 SUFFIXES = tuple(_READERS)
@@ -55,6 +59,7 @@ def is_ours(path: str | os.PathLike) -> bool:
       path: of a `.keras` or `.weights.h5` file.
 
     Returns:
-      False for the files of Keras 2 and of kimm, which `read` reads.
+      False for the files of Keras 2, of kecam and of kimm, which `read`
+      reads.
     """
     return not (keras_h5.is_of_keras_2(path) or kimm_file.is_of_kimm(path))

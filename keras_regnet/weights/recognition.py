@@ -16,12 +16,19 @@ from keras_regnet.weights import names
 from keras_regnet.weights import transforms
 from keras_regnet.weights.families import FAMILIES
 from keras_regnet.weights.families import Layout
+from keras_regnet.weights.families import OURS
 from keras_regnet.weights.tensors import Tensors
 
 # transformers leaves this out where it saves a body without classifier.
 _TRANSFORMERS_PREFIX = "regnet."
 _TRANSFORMERS_BODY = ("embedder.", "encoder.")
+# Stands for the name of a family where a file is our own.
+OUR_FAMILY = "keras_regnet"
 _STEMS = ("stem_conv", "stem_conv1")
+# In VISSL's largest checkpoints, between stage and block: how it cut stages.
+_CUT = re.compile(r"\.block\d-part\d(?=\.)")
+# What EvoNorm is called by timm, whose batch norms have no "v", and by kecam.
+_EVOLVED = re.compile(r"\bbn\.v$|_evo_norm/")
 _FIELD = re.compile(r"\\\{(\w+?)(_\d)?\\\}")
 
 
@@ -44,7 +51,8 @@ class Recognised:
     """What a file holds.
 
     Args:
-      family: a key of `keras_regnet.weights.families.FAMILIES`.
+      family: a key of `keras_regnet.weights.families.FAMILIES`, or
+        `OUR_FAMILY`.
       layouts: those of the family that its names can be of.
       tensors: under the names that the family's map expects.
       stages: the stages' shapes.
@@ -73,6 +81,8 @@ class Recognised:
         )
 
     def _has_layout(self, config):
+        if self.family == OUR_FAMILY:
+            return True
         try:
             return names.layout_of(config, self.family) in self.layouts
         except ValueError:
@@ -126,29 +136,69 @@ def recognise(tensors: Tensors) -> Recognised:
       The family, and what its names and shapes tell of the network.
 
     Raises:
-      ValueError: if the names are of no known family.
+      ValueError: if the names are of no known family, or the network has
+        EvoNorm where ours have batch norm.
     """
+    if evolved := next(filter(_EVOLVED.search, tensors), None):
+        raise ValueError(
+            "its norms are EvoNorm-S0, which divides by the deviation of each "
+            "image's groups of channels, and no network here has such norms: "
+            f"it holds {evolved!r}."
+        )
     if any(name.startswith(_TRANSFORMERS_BODY) for name in tensors):
         tensors = tensors.renamed(_complete_transformers_name)
+    if any(map(_CUT.search, tensors)):
+        tensors = tensors.renamed(lambda name: _CUT.sub("", name))
     for family, layouts in FAMILIES.items():
         fitting = tuple(
             layout for layout in layouts if _is_named_so(layout, tensors)
         )
         if fitting:
-            layout = fitting[0]
-            return Recognised(
-                family,
-                fitting,
-                tensors,
-                _stages(layout, tensors.shapes),
-                has_se=_has_part(layout, "se_reduce", tensors),
-                has_head_conv=_has_end(layout, "head_conv", tensors),
-                classes=_classes(layout, tensors.shapes),
-            )
+            return _recognised(family, fitting, tensors)
     shown = ", ".join(map(repr, sorted(tensors)[:3])) or "none"
     raise ValueError(
         f"its tensors are not named as a RegNet's are in any of the families "
         f"{', '.join(FAMILIES)}; the first are {shown}."
+    )
+
+
+def recognise_ours(
+    tensors: Tensors, config: RegNetConfig | AnyNetConfig | None = None
+) -> Recognised:
+    """Returns what the tensors are that one of our models saved.
+
+    Args:
+      tensors: as `keras_regnet.weights.files.read` returns them.
+      config: the network, if the file tells it.
+
+    Returns:
+      What is known of the network.
+
+    Raises:
+      ValueError: if nothing is told and the names are of another model.
+    """
+    found = _recognised(OUR_FAMILY, (OURS,), tensors)
+    if config is not None:
+        return dataclasses.replace(found, stages=stage_shapes(config))
+    if not _is_named_so(OURS, tensors):
+        shown = ", ".join(map(repr, sorted(tensors)[:3]))
+        raise ValueError(
+            "its layers are not named as those of our bottleneck blocks; the "
+            f"first are {shown}."
+        )
+    return found
+
+
+def _recognised(family, layouts, tensors):
+    layout = layouts[0]
+    return Recognised(
+        family,
+        layouts,
+        tensors,
+        _stages(layout, tensors.shapes),
+        has_se=_has_part(layout, "se_reduce", tensors),
+        has_head_conv=_has_end(layout, "head_conv", tensors),
+        classes=_classes(layout, tensors.shapes),
     )
 
 

@@ -19,6 +19,8 @@ NON_COMMERCIAL_LICENCES = ("cc-by-nc-4.0", "seer-license")
 IMAGENET_MEAN = (123.675, 116.28, 103.53)
 IMAGENET_STD = (58.395, 57.12, 57.375)
 
+_MD5_DIGITS = 32
+
 # The tag that weights="imagenet" stands for: the paper's own networks.
 IMAGENET_TAG = "pycls_in1k"
 
@@ -32,13 +34,15 @@ class WeightRecord:
       tag: the set of weights, in timm's spelling, such as "pycls_in1k". The
         same set may be published by several sources, in other forms.
       source: who publishes this file: "timm", "torchvision", "pycls",
-        "transformers", "swag", "vissl", "keras_applications" or "kimm".
+        "transformers", "swag", "vissl", "keras_applications", "kimm" or
+        "kecam".
       family: how the file names its tensors, see
         `keras_regnet.weights.families`.
       hub_id: repository on the Hugging Face hub, "" if it is not there.
       file: name of the file.
       url: where the file lies, "" if it is on the hub.
       sha256: the published digest or its published beginning, "" for none.
+      md5: the published digest where it is this one, "" for none.
       notop_url: a second file without the classifier, "" for none.
       notop_sha256: its digest.
       licence: in small letters, as SPDX or the publisher spells it.
@@ -68,6 +72,7 @@ class WeightRecord:
     file: str
     url: str
     sha256: str
+    md5: str
     notop_url: str
     notop_sha256: str
     licence: str
@@ -95,6 +100,12 @@ class WeightRecord:
     def full_tag(self) -> str:
         """The tag with its source, which names this file alone."""
         return f"{self.tag}@{self.source}"
+
+    def digests(self, digits: int) -> tuple[str, ...]:
+        """Published digests, or beginnings, of such as have so many digits."""
+        if digits == _MD5_DIGITS:
+            return (self.md5,)
+        return (self.sha256, self.notop_sha256)
 
     @property
     def crop(self) -> float:
@@ -205,17 +216,17 @@ def find(variant: str, tag: str) -> WeightRecord:
     raise ValueError(f"{name} has no such weights. {error}")
 
 
-def by_sha256(digest: str) -> tuple[WeightRecord, ...]:
+def by_digest(digest: str) -> tuple[WeightRecord, ...]:
     """Returns the records whose file, whole or without top, has a digest.
 
     Args:
-      digest: sha256 of a whole file, 64 hexadecimal digits.
+      digest: sha256 or md5 of a whole file, 64 or 32 hexadecimal digits.
 
     Returns:
       The records whose published digest is the beginning of this one.
 
     Example:
-    >>> [record.full_tag for record in by_sha256("9180c971" + "0" * 56)]
+    >>> [record.full_tag for record in by_digest("9180c971" + "0" * 56)]
     ['tv2_in1k@torchvision']
     """
     return tuple(
@@ -223,7 +234,7 @@ def by_sha256(digest: str) -> tuple[WeightRecord, ...]:
         for record in all_records()
         if any(
             published and digest.startswith(published)
-            for published in (record.sha256, record.notop_sha256)
+            for published in record.digests(len(digest))
         )
     )
 
@@ -235,7 +246,22 @@ def of_family(family: str) -> tuple[WeightRecord, ...]:
       family: a key of `keras_regnet.weights.families.FAMILIES`.
 
     Returns:
-      The records; they agree on mean, std, padding and channel order, which
-      therefore serve for an unknown file of the family too.
+      The records.
     """
     return tuple(r for r in all_records() if r.family == family)
+
+
+def typical(family: str, variant: str | None) -> WeightRecord:
+    """Returns the record whose rules serve for an unknown file of a family.
+
+    Args:
+      family: a key of `keras_regnet.weights.families.FAMILIES`.
+      variant: the network that the file holds, None if it is not published.
+
+    Returns:
+      A record of that network, or else of the family; all that it could be
+      agree on mean, std and padding.
+    """
+    found = of_family(family)
+    of_network = [record for record in found if record.variant == variant]
+    return (of_network or found)[0]

@@ -17,6 +17,7 @@ from keras_regnet.config import AnyNetConfig
 from keras_regnet.config import RegNetConfig
 from keras_regnet.weights import fetch
 from keras_regnet.weights import files
+from keras_regnet.weights import inspection
 from keras_regnet.weights import loading
 from keras_regnet.weights import names
 from keras_regnet.weights import readers
@@ -168,7 +169,7 @@ def _of_other_file(config, record, path, classes):
     name = record.tag if record else path.name
     _check_has_head(found.classes, classes, name)
     _mention_other_classes(found.classes, classes, name)
-    rules = record or records.of_family(found.family)[0]
+    rules = record or records.typical(found.family, found.variant())
     config = dataclasses.replace(config, padding=rules.padding)
     return Request(config, rules.mean, rules.std, record, path, found)
 
@@ -264,9 +265,9 @@ def _record_of_hash(path, found):
     candidates = [
         record
         for record in records.of_family(found.family)
-        if record.variant == network and record.sha256
+        if record.variant == network
     ]
-    known = records.by_sha256(fetch.sha256(path)) if candidates else ()
+    known = inspection.published_as(path, candidates)
     record = known[0] if known else None
     _mention_licence(record)
     return record

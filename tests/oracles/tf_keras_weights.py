@@ -8,6 +8,8 @@ For an environment of its own, with tensorflow and tf_keras (Keras 2);
 import pathlib
 import re
 import sys
+from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -17,7 +19,23 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
 import oracle_weights
 
-_STAGE = re.compile(r".*_Stage_(\d)_[XY]Block_.*")
+
+class Project(NamedTuple):
+    """What differs between ports of RegNets to Keras 2.
+
+    Args:
+      build: returns a network, from a request and a size of images.
+      stage: matches the names of layers within stages; group 1 is the number.
+      first_stage: the first of these numbers.
+      last_norm: what the names of norms before a sum end in.
+      prepare: returns what the network takes, from a request and RGB images.
+    """
+
+    build: Callable
+    stage: str
+    first_stage: int
+    last_norm: str
+    prepare: Callable
 
 
 def versions():
@@ -30,13 +48,22 @@ def _build(request, size):
     return builder(weights=None, input_shape=(size, size, 3))
 
 
-def _condition(model, images, seed):
+APPLICATIONS = Project(
+    _build,
+    stage=r".*_Stage_(\d)_[XY]Block_.*",
+    first_stage=0,
+    last_norm="_conv_1x1_2_bn",
+    prepare=lambda request, images: images,
+)
+
+
+def _condition(model, images, seed, last_norm):
     """Gives random weights, and statistics that suit the images."""
     rng = np.random.default_rng(seed)
     norms = []
     for layer in model.layers:
         if isinstance(layer, tf_keras.layers.BatchNormalization):
-            last = layer.name.endswith("_conv_1x1_2_bn")
+            last = layer.name.endswith(last_norm)
             bounds = (0.1, 0.4) if last else (0.5, 1.5)
             layer.gamma.assign(rng.uniform(*bounds, layer.gamma.shape))
             layer.beta.assign(rng.normal(0, 0.1, layer.beta.shape))
@@ -57,34 +84,39 @@ def _condition(model, images, seed):
         layer.moving_variance.assign(layer.moving_variance * factor)
 
 
-def _outputs(model, images):
+def _outputs(model, images, project):
     """Returns the features of every stage and the logits."""
     ends = {}
     for layer in model.layers:
-        if match := _STAGE.fullmatch(layer.name):
-            ends[f"stage{int(match[1]) + 1}"] = layer.output
+        if match := re.fullmatch(project.stage, layer.name):
+            number = int(match[1]) + 1 - project.first_stage
+            ends[f"stage{number}"] = layer.output
     ends["logits"] = model.output
     values = tf_keras.Model(model.input, ends)(images, training=False)
     return {name: value.numpy() for name, value in values.items()}
 
 
-def answer(request):
+def answer(request, project=APPLICATIONS):
     """Writes a network's weights and what it computes.
 
     Args:
       request: "arch", "sizes" of the images (the statistics are those of the
-        first), "weights" and "outputs" (paths to write).
+        first), "weights" and "outputs" (paths to write); "whole" for a file
+        of the whole model.
+      project: whose network it is.
     """
     results, weights = {}, None
     for size in request["sizes"]:
-        images = oracle_weights.photos(size)
-        model = _build(request, size)
+        images = project.prepare(request, oracle_weights.photos(size))
+        model = project.build(request, size)
         if weights is None:
-            _condition(model, images, request.get("seed", 0))
+            seed = request.get("seed", 0)
+            _condition(model, images, seed, project.last_norm)
             weights = model.get_weights()
-            model.save_weights(request["weights"])
+            write = model.save if "whole" in request else model.save_weights
+            write(request["weights"])
         model.set_weights(weights)
-        for name, value in _outputs(model, images).items():
+        for name, value in _outputs(model, images, project).items():
             results[f"{size}/{name}"] = value
     np.savez(request["outputs"], **results)
     tf_keras.backend.clear_session()
