@@ -262,8 +262,18 @@ def _of_config(config, input_shape, classes):
 # --- From a built model -----------------------------------------------------
 
 # Operations of `keras.ops`, which are no layers, that multiply and add.
-_PRODUCTS = frozenset(
-    ["Conv", "DepthwiseConv", "SeparableConv", "ConvTranspose", "Matmul", "Dot", "Einsum", "Inner", "Tensordot", "Vdot", "DotProductAttention"]
+_PRODUCTS = (
+    "Conv",
+    "ConvTranspose",
+    "DepthwiseConv",
+    "Dot",
+    "DotProductAttention",
+    "Einsum",
+    "Inner",
+    "Matmul",
+    "SeparableConv",
+    "Tensordot",
+    "Vdot",
 )
 
 
