@@ -13,6 +13,7 @@ second command times them in alternating rounds, one image at a time, with 1 and
 """
 
 import dataclasses
+import importlib.metadata
 import json
 import os
 import pathlib
@@ -189,6 +190,10 @@ def measure(names: list[str], folder: pathlib.Path, rounds: int) -> dict:
     return {
         "cpu": timing.cpu_model(),
         "python": platform.python_version(),
+        "versions": {
+            package: importlib.metadata.version(package)
+            for package in ("ai-edge-litert", "tensorflow", "keras", "numpy")
+        },
         "rounds": rounds,
         "product_gmac_per_s": rates,
         "networks": networks,
