@@ -15,6 +15,7 @@ from absl.testing import absltest
 from absl.testing import parameterized
 from ai_edge_litert import interpreter
 
+from keras_regnet.export import grouping
 from keras_regnet.export import litert
 from keras_regnet.export import runners
 
@@ -52,6 +53,37 @@ def _least_channels(contents):
     ]
     # The stem's kernel has the three channels of the images.
     return min(shape[3] for shape in kernels[1:] if shape[1] == 3)
+
+
+class GroupingTest(parameterized.TestCase):
+    @parameterized.parameters(
+        # (groups, width, largest), groups left: a divisor, none too wide.
+        ((4, 16, 64), 1),
+        ((10, 16, 64), 5),
+        ((24, 16, 64), 6),
+        ((46, 8, 64), 23),
+        ((19, 8, 64), 19),
+        ((3, 100, 64), 3),
+    )
+    def test_merged_kernel_computes_the_same(self, arguments, left):
+        groups, width, _ = arguments
+        self.assertEqual(grouping.merged_groups(*arguments), left)
+        rng = np.random.default_rng(0)
+        kernel = rng.normal(size=(1, 1, width, 2 * groups))
+        pixel = rng.normal(size=groups * width)
+
+        def convolved(kernel, groups):
+            per_group = zip(
+                np.split(pixel, groups),
+                np.split(kernel[0, 0], groups, axis=1),
+                strict=True,
+            )
+            return np.concatenate([own @ filters for own, filters in per_group])
+
+        merged = grouping.merged_kernel(kernel, groups, left)
+        np.testing.assert_allclose(
+            convolved(merged, left), convolved(kernel, groups), atol=1e-12
+        )
 
 
 class LiteRTTest(parameterized.TestCase):
