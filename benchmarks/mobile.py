@@ -6,10 +6,14 @@
 
 The first command converts RegNetX and RegNetY of 200 to 800 MF, MobileNetV2,
 MobileNetV3 and EfficientNet-B0 (keras.applications), float and int8, with
-random weights; files that are there already stay. The second one times them in
-alternating rounds, one image at a time, with 1 and 2 threads.
+random weights; files that are there already stay. Those with grouped
+convolutions are there a third time, with groups merged up to 64 channels. The
+second command times them in alternating rounds, one image at a time, with 1 and
+2 threads.
 """
 
+import dataclasses
+import importlib.metadata
 import json
 import os
 import pathlib
@@ -37,13 +41,20 @@ _ROUNDS = flags.DEFINE_integer("rounds", 31, "Rounds of timing.", 1)
 _OUTPUT = flags.DEFINE_string("output", None, "JSON file for the results.")
 _PLOT = flags.DEFINE_string("plot", None, "Image for latency against top-1.")
 
-QUANTISATIONS = ("none", "int8")
+# How a network is converted, by what its file is called.
+_INT8 = {"quantize": "int8", "representative": "random", "keep_float": ()}
+FORMS = {
+    "float32": {"quantize": "none"},
+    "int8": _INT8,
+    "int8-merged": {**_INT8, "group_width": 64},
+}
 THREADS = (1, 2)
 SIZE = 224
 
 # Top-1 on ImageNet as published, at 224 px. RegNets: "Designing Network Design
-# Spaces", 100 epochs, no enhancements. The others with their own training:
-# arXiv 1801.04381, 1905.02244, 1905.11946 (MobileNetV3Small: not checked).
+# Spaces", 100 epochs, no enhancements. The others: of the weights that Keras
+# offers, with their authors' own training, by https://keras.io/api/applications
+# and, for MobileNetV3, by the table in keras/src/applications/mobilenet_v3.py.
 TOP1 = {
     "RegNetX-200MF": 68.9,
     "RegNetX-400MF": 72.6,
@@ -53,15 +64,11 @@ TOP1 = {
     "RegNetY-400MF": 74.1,
     "RegNetY-600MF": 75.5,
     "RegNetY-800MF": 76.3,
-    "MobileNetV2": 72.0,
-    "MobileNetV3Small": 67.4,
-    "MobileNetV3Large": 75.2,
-    "EfficientNetB0": 76.3,
+    "MobileNetV2": 71.3,
+    "MobileNetV3Small": 68.1,
+    "MobileNetV3Large": 75.6,
+    "EfficientNetB0": 77.1,
 }
-
-# Multiply-adds as published (not checked): Keras builds these with bare
-# operations, which `keras_regnet.complexity` does not count.
-_FLOPS = {"MobileNetV3Small": 56_000_000, "MobileNetV3Large": 219_000_000}
 
 # Prints the rate in a process of its own, which is told its threads in time.
 _PRODUCT_RATE = """
@@ -97,43 +104,36 @@ def convert(name: str, folder: pathlib.Path) -> None:
     from keras_regnet.export import litert
 
     model = build(name)
-    cost = {"flops": _FLOPS.get(name), "activations": None}
-    if name not in _FLOPS:
-        counted = keras_regnet.complexity(model, (SIZE, SIZE, 3))
-        cost = {"flops": counted.flops, "activations": counted.activations}
-    for quantize in QUANTISATIONS:
-        options = {}
-        if quantize == "int8":
-            options = {"representative": litert.RANDOM, "keep_float": ()}
-        litert.save(
-            model, _file(folder, name, quantize), quantize=quantize, **options
-        )
-    cost["params"] = model.count_params()
-    timing.write_json(str(record), cost)
+    counted = keras_regnet.complexity(model, (SIZE, SIZE, 3))
+    for form in forms(name):
+        contents = litert.convert(model, **FORMS[form])
+        _file(folder, name, form).write_bytes(contents)
+    timing.write_json(str(record), dataclasses.asdict(counted))
     print(f"converted {name}", flush=True)
 
 
-def _file(folder, name, quantize):
-    return folder / f"{name}.{quantize}.tflite"
+def forms(name: str) -> list[str]:
+    """Returns the forms of a network; the others have no groups to merge."""
+    grouped = name.startswith("RegNet")
+    return [form for form in FORMS if grouped or form != "int8-merged"]
+
+
+def _file(folder, name, form):
+    return folder / f"{name}.{form}.tflite"
 
 
 def contestants(
     names: list[str], folder: pathlib.Path
 ) -> dict[tuple[str, str, int], tuple[runners.Runner, Callable]]:
-    """Returns (network, quantisation, threads) -> its runner and its call."""
+    """Returns (network, form, threads) -> its runner and its call."""
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (1, SIZE, SIZE, 3), np.uint8)
     calls = {}
     for name in names:
-        for quantize in QUANTISATIONS:
+        for form in forms(name):
             for threads in THREADS:
-                runner = runners.open_file(
-                    _file(folder, name, quantize), threads
-                )
-                calls[name, quantize, threads] = (
-                    runner,
-                    runner.prepare(images),
-                )
+                runner = runners.open_file(_file(folder, name, form), threads)
+                calls[name, form, threads] = runner, runner.prepare(images)
     return calls
 
 
@@ -174,15 +174,15 @@ def measure(names: list[str], folder: pathlib.Path, rounds: int) -> dict:
     for name in names:
         cost = json.loads((folder / f"{name}.json").read_text())
         networks[name] = {**cost, "top1": TOP1[name], "files": []}
-    for (name, quantize, threads), (runner, _) in calls.items():
-        taken = seconds[name, quantize, threads]
+    for (name, form, threads), (runner, _) in calls.items():
+        taken = seconds[name, form, threads]
         rate = networks[name]["flops"] / taken / 1e9
         networks[name]["files"].append(
             {
-                "quantize": quantize,
+                "form": form,
                 "threads": threads,
                 "delegate": runner.delegate,
-                "bytes": _file(folder, name, quantize).stat().st_size,
+                "bytes": _file(folder, name, form).stat().st_size,
                 "milliseconds": 1e3 * taken,
                 "share_of_product_rate": rate / rates[threads],
             }
@@ -190,6 +190,10 @@ def measure(names: list[str], folder: pathlib.Path, rounds: int) -> dict:
     return {
         "cpu": timing.cpu_model(),
         "python": platform.python_version(),
+        "versions": {
+            package: importlib.metadata.version(package)
+            for package in ("ai-edge-litert", "tensorflow", "keras", "numpy")
+        },
         "rounds": rounds,
         "product_gmac_per_s": rates,
         "networks": networks,
@@ -199,13 +203,13 @@ def measure(names: list[str], folder: pathlib.Path, rounds: int) -> dict:
 def table(record: dict) -> list[str]:
     """Returns the lines of a Markdown table."""
     lines = [
-        "| network | flops, M | acts, M | top-1 | weights | MB "
+        "| network | flops, M | acts, M | top-1 | form | MB "
         "| ms, 1 thread | of the product | ms, 2 threads | of the product |",
         "|---|--:|--:|--:|---|--:|--:|--:|--:|--:|",
     ]
     for name, network in record["networks"].items():
-        for quantize in QUANTISATIONS:
-            files = [f for f in network["files"] if f["quantize"] == quantize]
+        for form in forms(name):
+            files = [f for f in network["files"] if f["form"] == form]
             times = [
                 cell
                 for file in files
@@ -217,9 +221,9 @@ def table(record: dict) -> list[str]:
             cells = [
                 name,
                 f"{network['flops'] / 1e6:.0f}",
-                f"{(network['activations'] or np.nan) / 1e6:.1f}",
+                f"{network['activations'] / 1e6:.1f}",
                 f"{network['top1']:.1f}",
-                "float32" if quantize == "none" else quantize,
+                form,
                 f"{files[0]['bytes'] / 1e6:.1f}",
                 *times,
             ]
@@ -241,21 +245,23 @@ def plot(record: dict, path: str) -> None:
 
     figure, axes = pyplot.subplots(figsize=(7, 5))
     families = {"RegNetX": "o-", "RegNetY": "s-", "": "^"}
-    for color, quantize in enumerate(QUANTISATIONS):
+    for color, form in enumerate(FORMS):
         for family, style in families.items():
             points = [
                 (file["milliseconds"], network["top1"], name)
                 for name, network in record["networks"].items()
                 for file in network["files"]
-                if (file["quantize"], file["threads"]) == (quantize, 1)
+                if (file["form"], file["threads"]) == (form, 1)
                 and (name.split("-")[0] if "-" in name else "") == family
             ]
+            if not points:
+                continue
             axes.plot(
                 [x for x, _, _ in points],
                 [y for _, y, _ in points],
                 style,
                 color=f"C{color}",
-                label=f"{family or 'others'}, {quantize}",
+                label=f"{family or 'others'}, {form}",
             )
             for x, y, name in points:
                 label = name.removeprefix(f"{family}-")

@@ -26,11 +26,24 @@ class Classifier:
     Args:
       path: the file.
       threads: threads to compute with.
+      size: side of the images, for a file that takes any.
     """
 
-    def __init__(self, path: pathlib.Path, threads: int = 1) -> None:
+    def __init__(
+        self, path: pathlib.Path, threads: int = 1, size: int = 224
+    ) -> None:
         self._interpreter = litert.Interpreter(
             model_content=path.read_bytes(), num_threads=threads
+        )
+        (given,) = self._interpreter.get_input_details()
+        shape = [1, size, size, 3]
+        signature = given["shape_signature"]
+        self._interpreter.resize_tensor_input(
+            given["index"],
+            [
+                own if own > 0 else ours
+                for own, ours in zip(signature, shape, strict=True)
+            ],
         )
         self._interpreter.allocate_tensors()
         (self._input,) = self._interpreter.get_input_details()
@@ -71,8 +84,9 @@ class Classifier:
         return outputs[0], milliseconds
 
     def name(self, index: int) -> str:
-        """Returns a class's name, or its number if there are no labels."""
-        return self._labels[index] if self._labels else f"class {index}"
+        """Returns a class's name, or its number if it has none."""
+        known = index < len(self._labels)
+        return self._labels[index] if known else f"class {index}"
 
 
 def main() -> int:
@@ -81,10 +95,13 @@ def main() -> int:
     parser.add_argument("model", type=pathlib.Path)
     parser.add_argument("images", type=pathlib.Path, nargs="+")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--size", type=int, default=224)
     parser.add_argument("--top", type=int, default=3)
     arguments = parser.parse_args()
     try:
-        classifier = Classifier(arguments.model, arguments.threads)
+        classifier = Classifier(
+            arguments.model, arguments.threads, arguments.size
+        )
         for path in arguments.images:
             outputs, milliseconds = classifier.probabilities(
                 classifier.pixels(path)

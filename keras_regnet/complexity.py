@@ -261,26 +261,60 @@ def _of_config(config, input_shape, classes):
 
 # --- From a built model -----------------------------------------------------
 
+# Operations of `keras.ops`, which are no layers, that multiply and add.
+_PRODUCTS = (
+    "Conv",
+    "ConvTranspose",
+    "DepthwiseConv",
+    "Dot",
+    "DotProductAttention",
+    "Einsum",
+    "Inner",
+    "Matmul",
+    "SeparableConv",
+    "Tensordot",
+    "Vdot",
+)
+
 
 def _of_layers(model, input_shape) -> Iterator[Complexity]:
     """Yields the complexity of each layer that runs when the model is called.
 
-    The shapes are propagated by the layers themselves, so nothing here
+    The shapes are propagated by the layers (and by operations of
+    `keras.ops`, which cost nothing) themselves, so nothing here
     repeats what the configuration's count assumes about sizes.
     """
     (model_input,) = model.inputs
     shape = _model_shape(model_input, input_shape, _data_format(model))
     shapes = {id(model_input): shape}
-    for layer in model.layers:
-        _check_countable(layer)
-        outputs = _as_list(layer.output)
+    for operation in model.operations:
+        _check_countable(operation)
+        outputs = _as_list(operation.output)
         if id(outputs[0]) in shapes:
             continue
-        inputs = [shapes[id(tensor)] for tensor in _as_list(layer.input)]
+        if not hasattr(operation, "weights"):
+            # Of `keras.ops`, not a layer.
+            found = _operation_shapes(operation, shapes)
+            shapes.update(zip(map(id, outputs), found, strict=True))
+            continue
+        inputs = [shapes[id(tensor)] for tensor in _as_list(operation.input)]
         given = inputs if len(inputs) > 1 else inputs[0]
-        shape = layer.compute_output_shape(given)
+        shape = operation.compute_output_shape(given)
         shapes[id(outputs[0])] = shape
-        yield _of_layer(layer, shape)
+        yield _of_layer(operation, shape)
+
+
+def _operation_shapes(operation, shapes):
+    """Returns the shapes of the outputs of a call of `keras.ops`."""
+    # No public view of the call has the arguments that are no tensors.
+    (node,) = operation._inbound_nodes
+    given = {
+        id(tensor): type(tensor)(shapes[id(tensor)], tensor.dtype)
+        for tensor in node.input_tensors
+    }
+    arguments, options = node.arguments.fill_in(given)
+    spec = operation.compute_output_spec(*arguments, **options)
+    return [tensor.shape for tensor in _as_list(spec)]
 
 
 def _check_countable(layer):
@@ -291,6 +325,11 @@ def _check_countable(layer):
             f"graph. Received: layer {layer.name!r}"
         )
     kind = type(layer).__name__
+    if not hasattr(layer, "weights") and kind in _PRODUCTS:
+        raise ValueError(
+            "Products by `keras.ops` are not counted: use a layer. "
+            f"Received: operation {layer.name!r} of type {kind}"
+        )
     if "Transpose" in kind or "Separable" in kind:
         raise ValueError(
             "Transposed and separable convolutions are not counted. "

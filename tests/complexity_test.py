@@ -163,6 +163,24 @@ class ComplexityTest(parameterized.TestCase):
         self.assertEqual(counted.params, 72 + 8 + 128)
         self.assertEqual(counted.activations, 8 * 16 + 16 * 16)
 
+    def test_operations_that_are_no_layers(self):
+        # Multiply-adds and parameters as published: arXiv 1905.02244, table 3.
+        model = keras.applications.MobileNetV3Small(weights=None)
+        counted = complexity(model)
+        # 56 M there, rounded down.
+        self.assertAlmostEqual(counted.flops / 1e6, 56, delta=1)
+        self.assertEqual(round(counted.params / 1e5), 25)
+        trainable = sum(math.prod(w.shape) for w in model.trainable_weights)
+        self.assertEqual(counted.params, trainable)
+
+    def test_operations_with_other_shapes(self):
+        inputs = keras.Input((8, 8, 3))
+        one, two = keras.ops.split(inputs + 1, [1], axis=-1)
+        joined = keras.ops.concatenate([two, one], axis=-1)
+        outputs = keras.layers.Conv2D(4, 1, use_bias=False)(joined)
+        counted = complexity(keras.Model(inputs, outputs), (16, 8, 3))
+        self.assertEqual(counted.flops, 3 * 4 * 16 * 8)
+
     def test_channels_first(self):
         config = RegNetConfig(2, 16, 8, 2, 8, block="y")
         keras.config.set_image_data_format("channels_first")
@@ -197,6 +215,9 @@ class ComplexityTest(parameterized.TestCase):
         transposed = keras.layers.Conv2DTranspose(4, 3)(inputs)
         with self.assertRaisesRegex(ValueError, "Transposed and separable"):
             complexity(keras.Model(inputs, transposed), (32, 32, 3))
+        product = keras.ops.matmul(inputs, keras.ops.ones((3, 5)))
+        with self.assertRaisesRegex(ValueError, "of type Matmul"):
+            complexity(keras.Model(inputs, product), (32, 32, 3))
 
     def test_refuses_other_channels(self):
         config = RegNetConfig(2, 16, 8, 2, 8)

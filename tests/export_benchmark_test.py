@@ -36,13 +36,13 @@ class MobileTest(absltest.TestCase):
 
     def test_record_table_and_plot(self):
         mobile.convert("RegNetX-1MF", self.folder)
-        self.assertLen(list(self.folder.iterdir()), 3)
+        self.assertLen(list(self.folder.iterdir()), 4)
         record = mobile.measure(["RegNetX-1MF"], self.folder, 2)
         json.dumps(record)
         network = record["networks"]["RegNetX-1MF"]
-        settings = [(f["quantize"], f["threads"]) for f in network["files"]]
+        settings = [(f["form"], f["threads"]) for f in network["files"]]
         self.assertCountEqual(
-            settings, [("none", 1), ("none", 2), ("int8", 1), ("int8", 2)]
+            settings, [(form, n) for form in mobile.FORMS for n in (1, 2)]
         )
         for file in network["files"]:
             self.assertEqual(file["delegate"], "XNNPACK")
@@ -55,7 +55,7 @@ class MobileTest(absltest.TestCase):
             network["files"][2]["bytes"], network["files"][0]["bytes"]
         )
         _, _, *rows = mobile.table(record)
-        self.assertLen(rows, 2)
+        self.assertLen(rows, 3)
         self.assertIn("| 50.0 | int8 |", rows[1])
         mobile.plot(record, str(self.folder / "plot.png"))
         self.assertGreater((self.folder / "plot.png").stat().st_size, 5000)

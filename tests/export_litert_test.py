@@ -15,6 +15,7 @@ from absl.testing import absltest
 from absl.testing import parameterized
 from ai_edge_litert import interpreter
 
+from keras_regnet.export import grouping
 from keras_regnet.export import litert
 from keras_regnet.export import runners
 
@@ -40,6 +41,49 @@ def _run(contents, images):
     loaded = interpreter.Interpreter(model_content=contents)
     runner = loaded.get_signature_runner()
     return runner(images=images)["output_0"]
+
+
+def _least_channels(contents):
+    """Returns the channels of the narrowest groups of 3x3 kernels."""
+    loaded = interpreter.Interpreter(model_content=contents)
+    kernels = [
+        loaded._get_tensor_details(operation["inputs"][1], 0)["shape"]
+        for operation in loaded._get_ops_details()
+        if operation["op_name"] == "CONV_2D"
+    ]
+    # The stem's kernel has the three channels of the images.
+    return min(shape[3] for shape in kernels[1:] if shape[1] == 3)
+
+
+class GroupingTest(parameterized.TestCase):
+    @parameterized.parameters(
+        # (groups, width, largest), groups left: a divisor, none too wide.
+        ((4, 16, 64), 1),
+        ((10, 16, 64), 5),
+        ((24, 16, 64), 6),
+        ((46, 8, 64), 23),
+        ((19, 8, 64), 19),
+        ((3, 100, 64), 3),
+    )
+    def test_merged_kernel_computes_the_same(self, arguments, left):
+        groups, width, _ = arguments
+        self.assertEqual(grouping.merged_groups(*arguments), left)
+        rng = np.random.default_rng(0)
+        kernel = rng.normal(size=(1, 1, width, 2 * groups))
+        pixel = rng.normal(size=groups * width)
+
+        def convolved(kernel, groups):
+            per_group = zip(
+                np.split(pixel, groups),
+                np.split(kernel[0, 0], groups, axis=1),
+                strict=True,
+            )
+            return np.concatenate([own @ filters for own, filters in per_group])
+
+        merged = grouping.merged_kernel(kernel, groups, left)
+        np.testing.assert_allclose(
+            convolved(merged, left), convolved(kernel, groups), atol=1e-12
+        )
 
 
 class LiteRTTest(parameterized.TestCase):
@@ -96,6 +140,23 @@ class LiteRTTest(parameterized.TestCase):
         )
         self.assertFalse([name for name in operations if "Flex" in name])
 
+    @parameterized.parameters(("none", 1e-6), ("int8", 0.03))
+    def test_merged_groups_give_the_same(self, quantize, tolerance):
+        options = {"image_size": 32, "batch": 4}
+        if quantize == "int8":
+            options.update(representative=self.images, keep_float=())
+        contents = [
+            litert.convert(
+                self.models["y"], quantize, group_width=width, **options
+            )
+            for width in (None, 8)
+        ]
+        plain, merged = (_run(content, self.images) for content in contents)
+        np.testing.assert_allclose(merged, plain, atol=tolerance, rtol=0)
+        # Groups of 4 channels have become groups of 8.
+        channels = [_least_channels(content) for content in contents]
+        self.assertEqual(channels, [4, 8])
+
     @parameterized.parameters("float", "int8")
     def test_input_types(self, kind):
         contents = litert.convert(
@@ -108,6 +169,20 @@ class LiteRTTest(parameterized.TestCase):
         np.testing.assert_allclose(
             _run(contents, pixels), self.expected["x"], atol=1e-5
         )
+
+    def test_the_batch_is_fixed(self):
+        # With batches left open there are operations that compute shapes.
+        inputs = keras.Input((8, 8, 3))
+        pooled = keras.layers.GlobalMaxPooling2D()(inputs)
+        outputs = keras.layers.Flatten()(
+            keras.layers.Reshape((1, 1, 3))(pooled)
+        )
+        contents = litert.convert(keras.Model(inputs, outputs), batch=4)
+        loaded = interpreter.Interpreter(model_content=contents)
+        (images,) = loaded.get_input_details()
+        self.assertEqual(images["shape_signature"].tolist(), [4, 8, 8, 3])
+        self.assertNotIn("SHAPE", _operations(contents))
+        self.assertEqual(runners.LiteRTRunner(contents).batch, 4)
 
     def test_dynamic_batch_and_size(self):
         model = self.models["y"]
@@ -204,6 +279,7 @@ class LiteRTTest(parameterized.TestCase):
         (dict(batch="any"), "or 'dynamic'. Received: batch='any'"),
         (dict(image_size=(32, 32, 3)), "a pair of them"),
         (dict(image_size=-1), "Received: image_size=-1"),
+        (dict(group_width=0), "`group_width` must be an integer above 0"),
         (dict(representative=[]), "for quantize='int8' alone"),
     )
     def test_wrong_arguments(self, arguments, message):

@@ -33,6 +33,7 @@ class Request:
     input: str = "uint8"
     batch: str = "1"
     image_size: str | None = None
+    group_width: int | None = None
     labels: str | None = None
     weights: str = "none"
     fold_batch_norm: bool = False
@@ -88,11 +89,13 @@ def _check(request):
             f"`out` must end in {suffix!r} for --format={request.format}. "
             f"Received: out={request.out!r}"
         )
-    if request.format != "litert" and request.quantize != "none":
-        raise ValueError(
-            "`quantize` is for --format=litert. Received: quantize="
-            f"{request.quantize!r}, format={request.format!r}"
-        )
+    for name, default in (("quantize", "none"), ("group_width", None)):
+        value = getattr(request, name)
+        if request.format != "litert" and value != default:
+            raise ValueError(
+                f"`{name}` is for --format=litert. Received: {name}="
+                f"{value!r}, format={request.format!r}"
+            )
     if request.quantize == "int8" and not (
         request.representative or request.existing
     ):
@@ -194,7 +197,11 @@ def _export(request, model, size, names, images):
     elif request.format == "onnx":
         onnx.save(model, request.out, names, **shapes)
     else:
-        options = {"quantize": request.quantize, **shapes}
+        options = {
+            "quantize": request.quantize,
+            "group_width": request.group_width,
+            **shapes,
+        }
         if request.quantize == "int8":
             source = request.representative
             options["representative"] = (

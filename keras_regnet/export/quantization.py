@@ -106,6 +106,29 @@ def quantise(
     return contents, report
 
 
+def quantise_unmeasured(
+    calibrated: bytes,
+    images: np.ndarray,
+    input: str,  # noqa: A002 (the command line's name)
+    network: keras.Model,
+    keep_float: Iterable[str],
+) -> bytes:
+    """Returns an int8 file, sooner, without the report of its errors.
+
+    Args:
+      calibrated: see `quantise`.
+      images: see `quantise`.
+      input: see `quantise`.
+      network: see `quantise`.
+      keep_float: layers, by name, that stay in float32.
+
+    Returns:
+      The bytes of the file.
+    """
+    source = _Calibrated(calibrated, images[:1], input, network)
+    return source.quantised(source.outputs_of(keep_float))
+
+
 def _choose(source, error, plain):
     """Keeps one group after the other, the best first, while it pays."""
     candidates = source.groups()
@@ -136,18 +159,29 @@ def with_pixel_range(calibrated: bytes, mean: np.ndarray) -> bytes:
       calibrated: the float file with the activations' ranges.
       mean: what the file subtracts from the pixels of each channel.
     """
+    from tensorflow.lite.python import schema_py_generated as schema
     from tensorflow.lite.tools import flatbuffer_utils
 
     file = flatbuffer_utils.convert_bytearray_to_object(calibrated)
     graph = file.subgraphs[0]
     (pixels,) = graph.inputs
     _set_range(graph.tensors[pixels], 0.0, 255.0)
+    low, high = -float(max(mean)), 255 - float(min(mean))
+    codes = [code.builtinCode for code in file.operatorCodes]
+    # Either a subtraction, or one between two changes of shape.
+    reached, is_less = {pixels}, False
     for operation in graph.operators:
-        if pixels in operation.inputs and np.any(mean):
-            (output,) = operation.outputs
-            _set_range(
-                graph.tensors[output], -float(max(mean)), 255 - float(min(mean))
-            )
+        if reached.isdisjoint(operation.inputs) or not np.any(mean):
+            continue
+        kind = codes[operation.opcodeIndex]
+        if kind == schema.BuiltinOperator.SUB:
+            is_less = True
+        elif kind != schema.BuiltinOperator.RESHAPE:
+            break
+        (output,) = operation.outputs
+        reached = {output}
+        bounds = (low, high) if is_less else (0.0, 255.0)
+        _set_range(graph.tensors[output], *bounds)
     return bytes(flatbuffer_utils.convert_object_to_bytearray(file))
 
 

@@ -119,7 +119,15 @@ class LiteRTRunner:
             raise _broken(name, "LiteRT file", error) from error
         self.threads = threads
         self.delegate = self._describe() if delegate else "built-in kernels"
-        (self._input,) = self.interpreter.get_input_details()
+        ends = (
+            self.interpreter.get_input_details(),
+            self.interpreter.get_output_details(),
+        )
+        if [len(end) for end in ends] != [1, 1]:
+            raise _broken(
+                name, "LiteRT file", "it needs one input and one output"
+            )
+        ((self._input,), _) = ends
         self._shape = tuple(int(side) for side in self._input["shape"])
         is_fixed = self._input["shape_signature"][0] != -1
         self.batch = self._shape[0] if is_fixed else None
