@@ -10,12 +10,12 @@ import numpy as np
 import tensorflow as tf
 from absl import logging
 
-import keras_regnet
 from training import checkpoint
 from training import cluster as train_cluster
 from training import config as train_config
 from training import data as train_data
 from training import datasets
+from training import description
 from training import final_export
 from training import image_faults
 from training import networks
@@ -147,32 +147,15 @@ class Run:
         logging.info("a new run in %s, from %s", self.folder, start)
 
     def _describe(self):
-        config = self.config
-        complexity = keras_regnet.complexity(
-            self.network, (config.image_size, config.image_size, 3)
-        )
-        logging.info(
-            "%s on %s: %d training and %d validation images, %d classes; "
-            "%.3g M parameters, %.3g M multiply-adds at %d pixels",
-            config.variant,
-            config.dataset,
-            self.data.train.num_examples,
-            self.data.val.num_examples,
-            len(self.data.class_names),
-            complexity.params / 1e6,
-            complexity.flops / 1e6,
-            config.image_size,
-        )
-        logging.info(
-            "strategy %s, %d replicas; %d epochs of %d steps of %d images, "
-            "peak learning rate %.4g",
-            config.strategy,
-            self.strategy.num_replicas_in_sync,
-            config.epochs,
+        logging.info("config %s", description.resolved(self.config))
+        for line in description.lines(
+            self.config,
+            self.network,
+            self.data,
+            self.steps.num_replicas,
             self.steps_per_epoch,
-            config.global_batch_size,
-            config.learning_rate(),
-        )
+        ):
+            logging.info("%s", line)
 
     def train(self, stop: preemption.Preemption) -> bool:
         """Trains and evaluates until `epochs` epochs are finished.

@@ -22,6 +22,7 @@ os.environ["KERAS_BACKEND"] = "tensorflow"
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 from training import config as train_config  # noqa: E402, as above
+from training import config_checks  # noqa: E402
 from training import datasets  # noqa: E402
 from training import evaluation  # noqa: E402
 from training import predictors  # noqa: E402
@@ -46,7 +47,7 @@ _CROP_SHARE = flags.DEFINE_float(
 _INTERPOLATION = flags.DEFINE_enum(
     "interpolation",
     None,
-    train_config.INTERPOLATIONS,
+    config_checks.INTERPOLATIONS,
     "How images are scaled.",
 )
 _ANTIALIAS = flags.DEFINE_bool(
