@@ -110,6 +110,7 @@ class RunTest(parameterized.TestCase):
                 "config.json",
                 "exported_epoch.txt",
                 "metrics.csv",
+                "curves.png",
                 "events",
                 "checkpoints",
                 "model.keras",

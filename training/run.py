@@ -13,6 +13,7 @@ from absl import logging
 from training import checkpoint
 from training import cluster as train_cluster
 from training import config as train_config
+from training import curves
 from training import data as train_data
 from training import datasets
 from training import description
@@ -439,6 +440,12 @@ class Run:
             self.network,
             self.data,
             networks.layer_weights(self.model),
+        )
+        config = self.config
+        curves.write(
+            self.folder,
+            f"{config.variant} on {config.dataset}, recipe {config.recipe}",
+            self.state.rows,
         )
         run_folder.mark_exported(self.folder, self.state.epoch)
 
