@@ -7,13 +7,23 @@ flags. It imports no TensorFlow of its own.
 
 import dataclasses
 import json
+import math
+from collections.abc import Mapping
 from typing import Any
 
 from training import config_checks
 
 # A run is the same run if these differ: where it is kept and computed, and how
 # long it goes on.
-_FREE_TO_CHANGE = ("workdir", "epochs", "worker_hosts", "task_index")
+_FREE_TO_CHANGE = (
+    "workdir",
+    "epochs",
+    "total_steps",
+    "total_examples",
+    "worker_hosts",
+    "task_index",
+    "profile",
+)
 
 
 def _field(default: Any, meaning: str) -> Any:
@@ -167,6 +177,12 @@ class TrainConfig:
 
     # How long and how fast.
     epochs: int = _field(100, "Passes over the training images.")
+    total_steps: int = _field(
+        0, "Length of the run in steps, in place of epochs."
+    )
+    total_examples: int = _field(
+        0, "Length of the run in training images, in place of epochs."
+    )
     global_batch_size: int = _field(
         1024, "Images per step, summed over replicas."
     )
@@ -251,6 +267,16 @@ class TrainConfig:
     log_seconds: float = _field(
         30.0, "Longest silence within an epoch, roughly."
     )
+    profile: bool = _field(
+        False,
+        "Write a TensorBoard profile of ten training steps of this process to "
+        "events/.",
+    )
+    export_best: bool = _field(
+        False,
+        "Export the weights of the epoch with the best validation top-1, in "
+        "place of the last epoch's.",
+    )
     portable_export: bool = _field(
         True,
         "Store only operations that every TensorFlow runs; if not, the "
@@ -284,7 +310,16 @@ class TrainConfig:
 
     def num_steps(self, steps_per_epoch: int) -> int:
         """Returns the steps of the whole run."""
-        return self.epochs * steps_per_epoch
+        unit, number = length(dataclasses.asdict(self))
+        if unit == "epochs":
+            return number * steps_per_epoch
+        if unit == "total_examples":
+            return math.ceil(number / self.global_batch_size)
+        return number
+
+    def num_epochs(self, steps_per_epoch: int) -> int:
+        """Returns the epochs of the whole run, the last perhaps a part."""
+        return math.ceil(self.num_steps(steps_per_epoch) / steps_per_epoch)
 
     def evaluation_size(self) -> int:
         """Returns the side of the evaluation images."""
@@ -301,6 +336,14 @@ class TrainConfig:
         return json.dumps(dataclasses.asdict(self), indent=2)
 
 
+def length(fields: Mapping[str, Any]) -> tuple[str, int]:
+    """Returns the field that gives the length of a run, and its value."""
+    for name in ("total_steps", "total_examples"):
+        if fields.get(name):
+            return name, int(fields[name])
+    return "epochs", int(fields["epochs"])
+
+
 def differences(ours: TrainConfig, stored: dict[str, Any]) -> list[str]:
     """Returns what makes two runs different runs, one line per field.
 
@@ -310,7 +353,8 @@ def differences(ours: TrainConfig, stored: dict[str, Any]) -> list[str]:
 
     Returns:
       Lines such as "seed: 0 in the folder, 1 asked for". Empty if a run of
-      `stored` may go on as `ours`; `epochs` and `workdir` may differ.
+      `stored` may go on as `ours`; where it is kept and its length may
+      differ.
     """
     asked = dataclasses.asdict(ours)
     names = [name for name in asked if name not in _FREE_TO_CHANGE]

@@ -102,11 +102,26 @@ def _check_batch(config):
         )
 
 
+def _check_run(config):
+    if config.total_steps and config.total_examples:
+        raise ValueError(
+            "The length must be given once. Received: total_steps="
+            f"{config.total_steps}, total_examples={config.total_examples}"
+        )
+    if config.export_best and not config.best_checkpoints_to_keep:
+        raise ValueError(
+            "`export_best` needs `best_checkpoints_to_keep` to be at least "
+            "1. Received: best_checkpoints_to_keep=0"
+        )
+
+
 def _check_ranges(config):
     at_least = {
         "num_cpu_devices": 0,
         "image_size": MIN_IMAGE_SIZE,
         "epochs": 1,
+        "total_steps": 0,
+        "total_examples": 0,
         "global_batch_size": 1,
         "base_batch_size": 1,
         "warmup_epochs": 0,
@@ -139,6 +154,7 @@ def _check_ranges(config):
                 f"Received: {name}={getattr(config, name)}"
             )
     _check_batch(config)
+    _check_run(config)
     for name, low, high in (
         ("dropout_rate", 0, 0.99),
         ("drop_path_rate", 0, 0.99),

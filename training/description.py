@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import math
 from collections.abc import Iterator
 
 import keras_regnet
@@ -48,6 +47,6 @@ def lines(
     yield (
         f"strategy {config.strategy}, {num_replicas} replicas; {steps} steps "
         f"of {config.global_batch_size} images, {steps_per_epoch} in an "
-        f"epoch, {math.ceil(steps / steps_per_epoch)} epochs, peak learning "
+        f"epoch, {config.num_epochs(steps_per_epoch)} epochs, peak learning "
         f"rate {config.learning_rate():.4g}"
     )

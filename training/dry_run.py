@@ -13,9 +13,9 @@ from training import description
 from training import memory
 from training import networks
 from training import recipes
-from training import run as train_run
 from training import run_folder
 from training import strategy as train_strategy
+from training import trainable
 
 
 def report(config: train_config.TrainConfig) -> str:
@@ -43,7 +43,7 @@ def report(config: train_config.TrainConfig) -> str:
     data = datasets.load(config)
     steps_per_epoch = train_data.steps_per_epoch(data.train, config)
     local, weights = _without_fetching(config)
-    model, optimizer = train_run.make_trainable(local, network, data, strategy)
+    model, optimizer = trainable.make(local, network, data, strategy)
     estimate = memory.estimate(model, optimizer, config, num_replicas)
     return "\n".join(
         (

@@ -99,10 +99,11 @@ def _look(folder, config, network, cluster):
         raise wrong or ValueError(reason)
     if found and finished:
         logging.info(
-            "%s is finished: %d epochs, top-1 %.2f; a larger --epochs goes on",
+            "%s is finished: %d epochs, top-1 %.2f; a larger --%s goes on",
             folder,
             found.state.epoch,
             found.state.rows[-1]["val_top1"],
+            train_config.length(dataclasses.asdict(config))[0],
         )
     return found, finished
 
@@ -119,7 +120,9 @@ def benchmark_input(config: train_config.TrainConfig) -> float:
     data = datasets.load(config)
     share = train_data.Share(batch_size=config.global_batch_size)
     # Small sets last for seconds: go on over epochs that nothing trains.
-    config = dataclasses.replace(config, epochs=_BENCHMARK_EPOCHS)
+    config = dataclasses.replace(
+        config, epochs=_BENCHMARK_EPOCHS, total_steps=0, total_examples=0
+    )
     batches = iter(train_data.train_pipeline(data, config, 0, share))
     try:
         next(batches)
