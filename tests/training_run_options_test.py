@@ -45,6 +45,8 @@ class RunOptionsTest(parameterized.TestCase):
         {"total_examples": 6 * 256 + 1, "precise_bn_images": 1024},
     )
     def test_length(self, **length):
+        results = pathlib.Path(self.temp, "results", "all.csv")
+        length["results"] = str(results)
         folder = self.train(**length)
         found = self.rows(folder)
         self.assertEqual([row["step"] for row in found], ["5", "7"])
@@ -57,6 +59,12 @@ class RunOptionsTest(parameterized.TestCase):
         self.assertEqual((folder / "exported_step.txt").read_text(), "7\n")
         with self.assertLogs("absl", "INFO") as logs:
             self.train(**length)
+        with results.open() as file:
+            (row,) = csv.DictReader(file)
+        self.assertEqual((row["source"], row["weights"]), ("train", "epoch 2"))
+        self.assertEqual(row["model"], str(folder))
+        for name in ("top1", "top5", "loss"):
+            self.assertEqual(row[name], found[-1][f"val_{name}"])
         name = next(iter(length))
         self.assertIn(f"a larger --{name} goes on", logs.output[-1])
 
@@ -74,6 +82,7 @@ class RunOptionsTest(parameterized.TestCase):
                 "length: total_steps=12 in the folder, total_examples=9999",
             ),
             ({"epochs": 9}, "the unit must stay"),
+            ({"results": self.config.variant}, "`results` must be a file"),
         ):
             with self.assertRaisesRegex(ValueError, message):
                 self.train(**fields)

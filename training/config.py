@@ -23,6 +23,7 @@ _FREE_TO_CHANGE = (
     "worker_hosts",
     "task_index",
     "profile",
+    "results",
 )
 
 
@@ -266,6 +267,9 @@ class TrainConfig:
     # The run.
     log_seconds: float = _field(
         30.0, "Longest silence within an epoch, roughly."
+    )
+    results: str = _field(
+        "", "CSV to which the finished run adds a row, as validate.py does."
     )
     profile: bool = _field(
         False,

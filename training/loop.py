@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 from absl import logging
 
+from keras_regnet import results
 from training import checkpoint
 from training import cluster as train_cluster
 from training import config as train_config
@@ -63,6 +64,9 @@ def execute(config: train_config.TrainConfig) -> train_run.Run | Finished:
     """
     network = networks.network_config(config)
     folder = pathlib.Path(config.workdir or f"runs/{config.recipe}")
+    if config.results:
+        # Now, and not after a week.
+        results.check(config.results)
     with preemption.Preemption() as stop:
         strategy = train_strategy.make(config)
         cluster = train_cluster.Cluster(strategy)

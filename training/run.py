@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 from absl import logging
 
+from keras_regnet import results
 from training import checkpoint
 from training import cluster as train_cluster
 from training import config as train_config
@@ -457,7 +458,31 @@ class Run:
             f"{config.variant} on {config.dataset}, recipe {config.recipe}",
             self.state.rows,
         )
+        if config.results:
+            results.append(config.results, self._result())
         run_folder.mark_exported(self.folder, self.state.step)
+
+    def _result(self):
+        """Returns the exported weights' row of `results.COLUMNS`."""
+        config, (*_, row) = self.config, self.state.rows
+        if config.export_best:
+            row = max(self.state.rows, key=lambda row: row["val_top1"])
+        whole = self.data.small_images
+        return {
+            "source": "train",
+            "model": self.folder,
+            "weights": f"epoch {row['epoch']}",
+            "dataset": config.dataset,
+            "images": self.data.val.num_examples,
+            "image_size": config.evaluation_size(),
+            "crop_share": 1.0 if whole else config.eval_crop_share,
+            "interpolation": config.interpolation,
+            "antialias": config.antialias,
+            "flip_tta": False,
+            "top1": row["val_top1"],
+            "top5": row["val_top5"],
+            "loss": row["val_loss"],
+        }
 
     def _restore_best(self):
         """Takes up the variables of the best epoch; all processes do."""
