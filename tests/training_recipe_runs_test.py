@@ -23,8 +23,7 @@ from training import run
 
 # What makes a recipe small; all else is as it comes.
 _SMALL = {
-    "strategy": "mirrored",
-    "num_cpu_devices": 2,
+    "strategy": "one_device",
     "dataset": "digits",
     "image_size": 32,
     "epochs": 1,
