@@ -177,7 +177,8 @@ class Run:
 
     def _show_inputs(self):
         """Shows TensorBoard what the network is, and what it will see."""
-        images, names = events.first_images(self.data, self.config)
+        with image_faults.named_faults(self.data.train, self.config, 0, 1):
+            images, names = events.first_images(self.data, self.config)
         self._events.write_images("training images", images, names)
         side = self.config.image_size
         # As in evaluation: training updates statistics, in a replica alone.
