@@ -1,6 +1,7 @@
 """Tests of the command line of the export."""
 
 import contextlib
+import csv
 import io
 import json
 import os
@@ -75,18 +76,25 @@ class CommandTest(parameterized.TestCase):
             "--quantize=int8",
             "--representative={inputs}/photos",
             "--report={out}/report.json",
+            "--results={out}/results.csv",
             "--out={out}/model.tflite",
         )
         self.assertEqual((status, errors), (0, ""))
         self.assertCountEqual(
             os.listdir(self.folder),
-            ["model.tflite", "model.labels.txt", "report.json"],
+            ["model.tflite", "model.labels.txt", "report.json", "results.csv"],
         )
         for words in ("worst layers", "top-1 accuracy", "XNNPACK"):
             self.assertIn(words, output)
         report = json.loads((self.folder / "report.json").read_text())
         self.assertEqual(report["images"], 6)
         self.assertTrue(report["passed"])
+        with (self.folder / "results.csv").open() as file:
+            (row,) = csv.DictReader(file)
+        self.assertEqual((row["source"], row["images"]), ("export", "6"))
+        self.assertAlmostEqual(
+            float(row["top1"]), 100 * report["file_accuracy"], 3
+        )
 
     def test_onnx_of_a_keras_file_and_its_comparison(self):
         status, output, _ = self.command(

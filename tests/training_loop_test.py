@@ -19,6 +19,7 @@ from absl.testing import absltest
 from absl.testing import parameterized
 
 from training import checkpoint
+from training import data as train_data
 from training import loop
 from training import run
 from training import run_folder
@@ -80,12 +81,32 @@ class RunTest(parameterized.TestCase):
 
     def test_events(self):
         (path,) = (self.folder / "events").iterdir()
-        tags = {
-            value.tag
-            for event in tf.compat.v1.train.summary_iterator(str(path))
-            for value in event.summary.value
+        found = list(tf.compat.v1.train.summary_iterator(str(path)))
+        values = {
+            value.tag: value for event in found for value in event.summary.value
         }
-        self.assertEqual(tags, set(run_folder.COLUMNS[2:]))
+        self.assertEqual(
+            set(values), {*run_folder.COLUMNS[2:], "training images"}
+        )
+        (graph,) = [event.graph_def for event in found if event.graph_def]
+        graph = tf.compat.v1.GraphDef.FromString(graph)
+        self.assertIn("images", {node.name for node in graph.node})
+        self.assertIn("Conv2D", str({node.op for node in graph.node}))
+        images = values["training images"]
+        self.assertEqual(images.metadata.plugin_data.plugin_name, "images")
+        width, height, *files = images.tensor.string_val
+        self.assertEqual((width, height), (b"32", b"32"))
+        # What the first step trains on, in its order.
+        (batch, labels), *_ = train_data.train_pipeline(
+            run.datasets.load(self.config), self.config
+        ).take(1)
+        self.assertLen(files, 16)
+        for file, expected in zip(files, batch, strict=False):
+            np.testing.assert_array_equal(
+                tf.io.decode_png(file), np.round(expected)
+            )
+        names = images.metadata.summary_description.split(", ")
+        self.assertEqual([int(name) for name in names], list(labels[:16]))
 
     def test_model_and_saved_model_agree(self):
         model = keras.saving.load_model(self.folder / "model.keras")
@@ -108,8 +129,9 @@ class RunTest(parameterized.TestCase):
             os.listdir(self.folder),
             [
                 "config.json",
-                "exported_epoch.txt",
+                "exported_step.txt",
                 "metrics.csv",
+                "curves.png",
                 "events",
                 "checkpoints",
                 "model.keras",
@@ -274,7 +296,7 @@ class ResumeTest(parameterized.TestCase):
         step = 2 if method == "train_steps" else 10
         self.assertEqual(newest(folder).state.step, step)
         self.assertIn(f"stopped after step {step};", logs.output[-1])
-        self.assertFalse((folder / "exported_epoch.txt").exists())
+        self.assertFalse((folder / "exported_step.txt").exists())
         train(config)
         self.assert_equal_runs(whole, folder)
 

@@ -70,8 +70,12 @@ class MainTest(absltest.TestCase):
             "--global_batch_size=512",
             "--num_cpu_devices=2",
         )
+        dry = self.start(f"--variant={network}", "--dry_run", "--workdir=dry")
         _, errors = process.communicate()
         self.assertEqual(process.returncode, 0, errors)
+        text, _ = dry.communicate()
+        self.assertRegex(text, r"memory of a training step, per replica: \d")
+        self.assertNotIn("dry", os.listdir(self.folder))
         run = os.path.join(self.folder, "runs", "quickstart")
         self.assertNotIn("cuInit", errors)
         self.assertNotIn("oneDNN custom operations", errors)

@@ -10,6 +10,7 @@ from absl.testing import parameterized
 import keras_regnet
 from training import augment
 from training import networks
+from training import optimizer
 from training import recipes
 
 # pycls configs/dds_baselines: batch, base learning rate, warm-up epochs.
@@ -58,6 +59,9 @@ class PaperTest(parameterized.TestCase):
     def test_sections_one_to_four(self):
         config = recipes.get("paper", "RegNetX-400MF")
         expected = {
+            "optimizer": "sgd", "optimizer_arguments": "", "warmup": "",
+            "base_learning_rate": 0.1, "base_batch_size": 128,
+            "ema_decay": 0.0, "head_epochs": 0.0, "total_steps": 0,
             "epochs": 100, "momentum": 0.9, "rate_in_velocity": False,
             "weight_decay": 5e-5, "decay_norm_and_bias": True,
             "schedule": "cosine", "per_epoch_schedule": True,
@@ -75,6 +79,8 @@ class PaperTest(parameterized.TestCase):
         }  # fmt: skip
         fields = dataclasses.asdict(config)
         self.assertEqual({name: fields[name] for name in expected}, expected)
+        made = optimizer.make(config, 1251, [keras.Variable([0.0])])
+        self.assertTrue(made.nesterov)
         augmentation = augment.Augmentation.from_config(config, False)
         self.assertEqual(augmentation.kind, "random_resized_crop")
 

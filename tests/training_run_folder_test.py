@@ -26,9 +26,9 @@ class RunFolderTest(parameterized.TestCase):
         state = checkpoint.State(epoch=3, step=9)
         arguments = (self.folder, self.config, state)
         self.assertFalse(run_folder.is_finished(*arguments))
-        run_folder.mark_exported(self.folder, 1)
-        self.assertFalse(run_folder.is_finished(*arguments))
         run_folder.mark_exported(self.folder, 3)
+        self.assertFalse(run_folder.is_finished(*arguments))
+        run_folder.mark_exported(self.folder, 9)
         self.assertTrue(run_folder.is_finished(*arguments))
 
     def test_more_epochs_are_the_same_run(self):

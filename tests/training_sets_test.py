@@ -56,15 +56,21 @@ class InFolder(parameterized.TestCase):
 
 
 class ShardsTest(InFolder):
-    @parameterized.parameters(True, False)
-    def test_hold_what_the_folder_held(self, stream):
+    def write_and_load(self, file_format, large):
         out = self.root / "shards"
-        written = shards.write(self.photos, out, images_per_shard=5)
+        written = shards.write(
+            self.photos, out, images_per_shard=5, file_format=file_format
+        )
         self.assertEqual(written, {"train": 12, "val": 12, "skipped": 0})
-        self.assertLen(list(out.glob("train-*-of-00003.tfrecord")), 3)
-        limit = 0 if stream else splits.IN_MEMORY_BYTES
+        self.assertLen(list(out.glob(f"train-*-of-00003.{file_format}")), 3)
+        limit = 0 if large else splits.IN_MEMORY_BYTES
         with mock.patch.object(splits, "IN_MEMORY_BYTES", limit):
-            found = datasets.load(config_for(dataset=f"shards:{out}"))
+            return datasets.load(config_for(dataset=f"shards:{out}"))
+
+    @parameterized.product(file_format=shards.FORMATS, large=[True, False])
+    def test_hold_what_the_folder_held(self, file_format, large):
+        found = self.write_and_load(file_format, large)
+        stream = large and file_format == "tfrecord"
         kind = splits.Stream if stream else splits.Split
         self.assertIsInstance(found.train, kind)
         self.assertEqual(found.class_names, ("cat", "dog"))
@@ -74,10 +80,48 @@ class ShardsTest(InFolder):
         labels = np.concatenate([labels for _, labels in batches])
         np.testing.assert_array_equal(np.bincount(labels), [12, 12])
 
-    def test_labels_go_with_their_images(self):
+    @parameterized.parameters(*shards.FORMATS)
+    def test_hosts_read_disjoint_parts_of_all(self, file_format):
+        found = self.write_and_load(file_format, large=True)
+        config = config_for(global_batch_size=4)
+        whole = list(data.train_pipeline(found, config).as_numpy_iterator())
+        self.assertLen(whole, 6)
+        parts = []
+        for index in range(2):
+            share = data.Share(index=index, count=2, batch_size=2)
+            batches = data.train_pipeline(found, config, share=share)
+            parts.append(list(batches.as_numpy_iterator()))
+        for (images, labels), *of_hosts in zip(whole, *parts, strict=True):
+            np.testing.assert_array_equal(
+                images, np.concatenate([part[0] for part in of_hosts])
+            )
+            np.testing.assert_array_equal(
+                labels, np.concatenate([part[1] for part in of_hosts])
+            )
+        # An epoch is every image once.
+        epoch = [image.tobytes() for images, _ in whole[:3] for image in images]
+        self.assertLen(set(epoch), 12)
+
+    def test_array_records_by_index(self):
+        found = self.write_and_load("array_record", large=True)
+        self.assertFalse(found.train.in_memory)
+        for index in (11, 0, 7):
+            source, label = found.train.read(tf.constant(index, tf.int64))
+            self.assertEqual(self.files["train"][source.numpy()], label)
+            self.assertEqual(found.train.labels[index], label)
         out = self.root / "shards"
-        shards.write(self.photos, out)
-        split = datasets.load(config_for(dataset=f"shards:{out}")).train
+        (out / "train-labels.npy").write_bytes(b"no labels")
+        with self.assertRaisesRegex(ValueError, "cannot be read.*train-labels"):
+            datasets.load(config_for(dataset=f"shards:{out}"))
+        np.save(out / "train-labels.npy", np.zeros(11, np.int32))
+        with self.assertRaisesRegex(ValueError, "11 records.*Received: 12"):
+            datasets.load(config_for(dataset=f"shards:{out}"))
+        with self.assertRaisesRegex(ValueError, "Did you mean 'tfrecord'"):
+            shards.write(self.photos, out, file_format="tfrecords")
+
+    @parameterized.parameters(*shards.FORMATS)
+    def test_labels_go_with_their_images(self, file_format):
+        split = self.write_and_load(file_format, large=False).train
         for source, label in zip(sources(split), split.labels, strict=True):
             self.assertEqual(self.files["train"][source], label)
         # Shuffled: in a folder, all cats come first.

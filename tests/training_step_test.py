@@ -11,9 +11,9 @@ from absl.testing import parameterized
 
 from training import data
 from training import networks
-from training import run
 from training import step
 from training import strategy
+from training import trainable
 
 _STEPS = 12
 
@@ -33,7 +33,7 @@ class Trained:
         )
         self.noise = training_testing.noise_set(32, num_val)
         self.strategy = strategy.make(self.config)
-        self.model, optimizer = run.make_trainable(
+        self.model, optimizer = trainable.make(
             self.config,
             networks.network_config(self.config),
             self.noise,

@@ -15,6 +15,7 @@ import training_testing
 from absl.testing import absltest
 from absl.testing import parameterized
 
+from keras_regnet import results
 from keras_regnet.export import saved_model
 from training import config as train_config
 from training import data as train_data
@@ -129,6 +130,8 @@ class ModelsTest(parameterized.TestCase):
             places=3,
         )
         self.assertGreater(found.row["images_per_second"], 0)
+        self.assertEqual(found.row["model"], self.path_of(kind))
+        self.assertEqual(found.row["weights"], weights)
 
     def test_flip_tta(self):
         predictor = predictors.load(self.path_of("keras"))
@@ -187,6 +190,8 @@ class ModelsTest(parameterized.TestCase):
             rows = list(csv.DictReader(file))
         # Size and data set are the run's.
         self.assertEqual([row["image_size"] for row in rows], ["32"])
+        self.assertEqual(rows[0]["source"], "validate")
+        self.assertEqual(rows[0]["model"], str(self.run_folder))
         expected = self.model.predict(self.images, verbose=0).argmax(1)
         self.assertAlmostEqual(
             float(rows[0]["top1"]),
@@ -204,7 +209,7 @@ class ModelsTest(parameterized.TestCase):
         path = self.folder / "other.csv"
         path.write_text("a,b\n1,2\n")
         with self.assertRaisesRegex(ValueError, "with a,b"):
-            evaluation.append_result(path, {})
+            results.append(path, {})
 
 
 if __name__ == "__main__":

@@ -195,6 +195,26 @@ def newest(folder: pathlib.Path) -> Checkpoint | None:
     return None
 
 
+def of_step(folder: pathlib.Path, step: int) -> Checkpoint | None:
+    """Returns the checkpoint of a step, None with a warning if it is torn.
+
+    Args:
+      folder: the checkpoints of the run.
+      step: finished steps.
+    """
+    path = folder / _NAME.format(step)
+    try:
+        return _read(path)
+    except _TORN as error:
+        logging.warning(
+            "checkpoint %s cannot be read (%s: %s)",
+            path,
+            type(error).__name__,
+            error,
+        )
+        return None
+
+
 def newest_name(folder: pathlib.Path) -> str:
     """Returns the newest checkpoint's file, "none" if there is none."""
     paths = _paths(folder)

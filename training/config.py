@@ -8,40 +8,23 @@ flags. It imports no TensorFlow of its own.
 import dataclasses
 import json
 import math
+from collections.abc import Mapping
 from typing import Any
 
-from keras_regnet import errors
-
-STRATEGIES = ("mirrored", "one_device", "multi_worker", "tpu")
-# All of Keras's, by their lower-case names.
-OPTIMIZERS = (
-    "sgd",
-    "adadelta",
-    "adafactor",
-    "adagrad",
-    "adam",
-    "adamax",
-    "adamw",
-    "ftrl",
-    "lamb",
-    "lion",
-    "muon",
-    "nadam",
-    "rmsprop",
-)
-SCHEDULES = ("cosine", "step", "exponential", "polynomial", "constant")
-LOSSES = ("cross_entropy", "binary_cross_entropy")
-POLICIES = ("none", "randaugment", "trivialaugment")
-INTERPOLATIONS = ("bilinear", "bicubic", "area")
-AUGMENTATIONS = ("auto", "random_resized_crop", "pad_crop", "none")
-CROP_ASPECTS = ("uniform_swapped", "log_uniform")
-COLLECTIVES = ("auto", "ring", "nccl")
-PRECISIONS = ("float32", "mixed_float16", "mixed_bfloat16")
-MIN_IMAGE_SIZE = 32
+from training import config_checks
 
 # A run is the same run if these differ: where it is kept and computed, and how
 # long it goes on.
-_FREE_TO_CHANGE = ("workdir", "epochs", "worker_hosts", "task_index")
+_FREE_TO_CHANGE = (
+    "workdir",
+    "epochs",
+    "total_steps",
+    "total_examples",
+    "worker_hosts",
+    "task_index",
+    "profile",
+    "results",
+)
 
 
 def _field(default: Any, meaning: str) -> Any:
@@ -195,6 +178,12 @@ class TrainConfig:
 
     # How long and how fast.
     epochs: int = _field(100, "Passes over the training images.")
+    total_steps: int = _field(
+        0, "Length of the run in steps, in place of epochs."
+    )
+    total_examples: int = _field(
+        0, "Length of the run in training images, in place of epochs."
+    )
     global_batch_size: int = _field(
         1024, "Images per step, summed over replicas."
     )
@@ -279,6 +268,19 @@ class TrainConfig:
     log_seconds: float = _field(
         30.0, "Longest silence within an epoch, roughly."
     )
+    results: str = _field(
+        "", "CSV to which the finished run adds a row, as validate.py does."
+    )
+    profile: bool = _field(
+        False,
+        "Write a TensorBoard profile of ten training steps of this process to "
+        "events/.",
+    )
+    export_best: bool = _field(
+        False,
+        "Export the weights of the epoch with the best validation top-1, in "
+        "place of the last epoch's.",
+    )
     portable_export: bool = _field(
         True,
         "Store only operations that every TensorFlow runs; if not, the "
@@ -300,9 +302,7 @@ class TrainConfig:
     )
 
     def __post_init__(self):
-        _check_types(self)
-        _check_names(self)
-        _check_ranges(self)
+        config_checks.check(self)
 
     def learning_rate(self) -> float:
         """Returns the peak learning rate for this global batch."""
@@ -311,6 +311,19 @@ class TrainConfig:
             * self.global_batch_size
             / self.base_batch_size
         )
+
+    def num_steps(self, steps_per_epoch: int) -> int:
+        """Returns the steps of the whole run."""
+        unit, number = length(dataclasses.asdict(self))
+        if unit == "epochs":
+            return number * steps_per_epoch
+        if unit == "total_examples":
+            return math.ceil(number / self.global_batch_size)
+        return number
+
+    def num_epochs(self, steps_per_epoch: int) -> int:
+        """Returns the epochs of the whole run, the last perhaps a part."""
+        return math.ceil(self.num_steps(steps_per_epoch) / steps_per_epoch)
 
     def evaluation_size(self) -> int:
         """Returns the side of the evaluation images."""
@@ -327,6 +340,14 @@ class TrainConfig:
         return json.dumps(dataclasses.asdict(self), indent=2)
 
 
+def length(fields: Mapping[str, Any]) -> tuple[str, int]:
+    """Returns the field that gives the length of a run, and its value."""
+    for name in ("total_steps", "total_examples"):
+        if fields.get(name):
+            return name, int(fields[name])
+    return "epochs", int(fields["epochs"])
+
+
 def differences(ours: TrainConfig, stored: dict[str, Any]) -> list[str]:
     """Returns what makes two runs different runs, one line per field.
 
@@ -336,7 +357,8 @@ def differences(ours: TrainConfig, stored: dict[str, Any]) -> list[str]:
 
     Returns:
       Lines such as "seed: 0 in the folder, 1 asked for". Empty if a run of
-      `stored` may go on as `ours`; `epochs` and `workdir` may differ.
+      `stored` may go on as `ours`; where it is kept and its length may
+      differ.
     """
     asked = dataclasses.asdict(ours)
     names = [name for name in asked if name not in _FREE_TO_CHANGE]
@@ -348,115 +370,3 @@ def differences(ours: TrainConfig, stored: dict[str, Any]) -> list[str]:
         for name in names
         if stored.get(name, missing) != asked.get(name, missing)
     ]
-
-
-def _check_types(config: TrainConfig) -> None:
-    for field in dataclasses.fields(config):
-        value = getattr(config, field.name)
-        wanted = (int, float) if field.type is float else field.type
-        is_bool = isinstance(value, bool)
-        if not isinstance(value, wanted) or is_bool != (field.type is bool):
-            raise ValueError(
-                f"`{field.name}` must be of type {field.type.__name__}. "
-                f"Received: {field.name}={value!r}"
-            )
-
-
-def _check_names(config: TrainConfig) -> None:
-    for name, allowed in (
-        ("strategy", STRATEGIES),
-        ("optimizer", OPTIMIZERS),
-        ("schedule", SCHEDULES),
-        ("augmentation", AUGMENTATIONS),
-        ("crop_aspect", CROP_ASPECTS),
-        ("collectives", COLLECTIVES),
-        ("precision", PRECISIONS),
-        ("loss", LOSSES),
-        ("auto_augment", POLICIES),
-        ("interpolation", INTERPOLATIONS),
-    ):
-        if getattr(config, name) not in allowed:
-            raise errors.unknown_value(name, getattr(config, name), allowed)
-
-
-def _check_batch(config: TrainConfig) -> None:
-    if config.global_batch_size % config.repeated_augmentation:
-        raise ValueError(
-            "`global_batch_size` must be divisible by "
-            "`repeated_augmentation`. Received: global_batch_size="
-            f"{config.global_batch_size}, repeated_augmentation="
-            f"{config.repeated_augmentation}"
-        )
-    if config.precise_bn_images and config.ema_decay:
-        raise ValueError(
-            "`precise_bn_images` measures the weights themselves, and needs "
-            "`ema_decay` to be 0. Received: ema_decay="
-            f"{config.ema_decay}"
-        )
-    if 0 < config.eval_image_size < MIN_IMAGE_SIZE:
-        raise ValueError(
-            f"`eval_image_size` must be 0 or at least {MIN_IMAGE_SIZE}. "
-            f"Received: eval_image_size={config.eval_image_size}"
-        )
-
-
-def _check_ranges(config: TrainConfig) -> None:
-    at_least = {
-        "num_cpu_devices": 0,
-        "image_size": MIN_IMAGE_SIZE,
-        "epochs": 1,
-        "global_batch_size": 1,
-        "base_batch_size": 1,
-        "warmup_epochs": 0,
-        "weight_decay": 0,
-        "clip_norm": 0,
-        "log_seconds": 0,
-        "pca_lighting_std": 0,
-        "base_learning_rate": 0,
-        "checkpoints_to_keep": 1,
-        "frozen_stages": 0,
-        "num_train_examples": 0,
-        "randaugment_layers": 1,
-        "mixup_alpha": 0,
-        "cutmix_alpha": 0,
-        "repeated_augmentation": 1,
-        "head_epochs": 0,
-        "polynomial_power": 0,
-        "precise_bn_images": 0,
-        "best_checkpoints_to_keep": 0,
-        "checkpoint_seconds": 0,
-        "checkpoint_steps": 0,
-        "accumulation_steps": 1,
-        "task_index": 0,
-    }
-    for name, low in at_least.items():
-        # Not `value < low`: nan is wrong too.
-        if not low <= getattr(config, name) < math.inf:
-            raise ValueError(
-                f"`{name}` must be finite and at least {low}. "
-                f"Received: {name}={getattr(config, name)}"
-            )
-    _check_batch(config)
-    for name, low, high in (
-        ("dropout_rate", 0, 0.99),
-        ("drop_path_rate", 0, 0.99),
-        ("label_smoothing", 0, 0.99),
-        ("ema_decay", 0, 0.999999),
-        ("warmup_factor", 0, 1),
-        ("min_crop_area", 0.001, 1),
-        ("eval_crop_share", 0.1, 1),
-        ("val_share", 0, 0.9),
-        ("randaugment_magnitude", 0, 30),
-        ("random_erasing", 0, 1),
-        ("mix_probability", 0, 1),
-        ("momentum", 0, 0.9999),
-        ("layer_decay", 0.01, 1),
-        ("decay_factor", 0, 1),
-        ("final_rate_share", 0, 1),
-        ("seed", 0, 2**31 - 1),
-    ):
-        if not low <= getattr(config, name) <= high:
-            raise ValueError(
-                f"`{name}` must be within {low} and {high}. "
-                f"Received: {name}={getattr(config, name)}"
-            )

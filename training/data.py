@@ -166,7 +166,7 @@ def _random_numbers(split, config, augmentation, start_step, share):
             *(values[mine] for values in draws.tensors()),
         )
 
-    return tf.data.Dataset.range(start_step, steps * config.epochs).map(
+    return tf.data.Dataset.range(start_step, config.num_steps(steps)).map(
         of_step, tf.data.AUTOTUNE
     )
 
@@ -208,7 +208,9 @@ def _streamed(stream, config, start_step, share, drawn, augmented):
             )
         return examples
 
-    epochs = tf.data.Dataset.range(start_step // steps, config.epochs)
+    epochs = tf.data.Dataset.range(
+        start_step // steps, config.num_epochs(steps)
+    )
     examples = epochs.flat_map(of_epoch).skip(start_step % steps * batch)
     if share.count > 1:
         size = batch // share.count

@@ -49,14 +49,31 @@ def load(config: train_config.TrainConfig) -> DataSet:
     return subsets.used(_load_whole(config), config)
 
 
+def check_prepared(config: train_config.TrainConfig) -> None:
+    """Raises if `load` would fetch or prepare a set first.
+
+    Args:
+      config: `dataset` and `data_dir` are read.
+
+    Raises:
+      ValueError: naming the set; also if there is no such set.
+    """
+    kind, colon, _ = config.dataset.partition(":")
+    if not (colon and kind in _BY_PATH) and config.dataset not in _BUILT_IN:
+        tfds_sets.check_prepared(config, _other_names())
+
+
+def _other_names():
+    return [*_BUILT_IN, *(f"{kind}:PATH" for kind in _BY_PATH)]
+
+
 def _load_whole(config):
     kind, colon, path = config.dataset.partition(":")
     if colon and kind in _BY_PATH:
         return _BY_PATH[kind](pathlib.Path(path).expanduser(), config)
     if config.dataset in _BUILT_IN:
         return _BUILT_IN[config.dataset](config)
-    allowed = [*_BUILT_IN, *(f"{kind}:PATH" for kind in _BY_PATH)]
-    return tfds_sets.load(config, allowed)
+    return tfds_sets.load(config, _other_names())
 
 
 def _load_digits(config):

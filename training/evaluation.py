@@ -2,9 +2,6 @@
 
 import csv
 import dataclasses
-import datetime
-import io
-import os
 import pathlib
 import time
 
@@ -17,25 +14,6 @@ from training import datasets
 from training import predictors
 from training import scores as train_scores
 
-# One row per evaluation, whatever evaluates: the trainer's models, exported
-# ones, other libraries' weights.
-RESULT_COLUMNS = (
-    "time",
-    "model",
-    "dataset",
-    "images",
-    "image_size",
-    "crop_share",
-    "interpolation",
-    "antialias",
-    "flip_tta",
-    "top1",
-    "top5",
-    "loss",
-    "calibration_error",
-    "images_per_second",
-)
-
 
 @dataclasses.dataclass(frozen=True)
 class Result:
@@ -43,7 +21,7 @@ class Result:
 
     Args:
       scores: of the predictions.
-      row: values of `RESULT_COLUMNS`.
+      row: values of `results.COLUMNS`.
       class_names: name of each label.
     """
 
@@ -87,10 +65,10 @@ def evaluate(
             f"{len(data.class_names)} of {config.dataset!r}"
         )
     scores = train_scores.score(probabilities, labels)
-    now = datetime.datetime.now(datetime.UTC)
     row = {
-        "time": now.isoformat(timespec="seconds"),
+        "source": "validate",
         "model": predictor.name,
+        "weights": predictor.weights,
         "dataset": config.dataset,
         "images": scores.images,
         "image_size": size,
@@ -133,40 +111,6 @@ def _predict(predictor, data, config, flip_tta):
         raise
     rate = timed / seconds if timed else float("nan")
     return np.concatenate(probabilities), np.concatenate(labels), rate
-
-
-def append_result(path: pathlib.Path, row: dict[str, object]) -> None:
-    """Appends a row to a results CSV, which is made if need be.
-
-    Args:
-      path: the file.
-      row: values of `RESULT_COLUMNS`.
-
-    Raises:
-      ValueError: if the file has other columns.
-    """
-    header = ",".join(RESULT_COLUMNS)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    new = not path.is_file() or not path.stat().st_size
-    if not new:
-        with path.open(encoding="utf-8") as file:
-            found = file.readline().strip()
-        if found != header:
-            raise ValueError(
-                f"The results file must have the columns {header}. "
-                f"Received: {path} with {found}"
-            )
-    text = io.StringIO()
-    writer = csv.DictWriter(text, RESULT_COLUMNS, lineterminator="\n")
-    if new:
-        writer.writeheader()
-    writer.writerow({name: _short(value) for name, value in row.items()})
-    # One write: two processes may share the file.
-    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-    try:
-        os.write(descriptor, text.getvalue().encode())
-    finally:
-        os.close(descriptor)
 
 
 def write_details(folder: pathlib.Path, result: Result) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 from absl import logging
 
+from keras_regnet import results
 from training import checkpoint
 from training import cluster as train_cluster
 from training import config as train_config
@@ -63,6 +64,9 @@ def execute(config: train_config.TrainConfig) -> train_run.Run | Finished:
     """
     network = networks.network_config(config)
     folder = pathlib.Path(config.workdir or f"runs/{config.recipe}")
+    if config.results:
+        # Now, and not after a week.
+        results.check(config.results)
     with preemption.Preemption() as stop:
         strategy = train_strategy.make(config)
         cluster = train_cluster.Cluster(strategy)
@@ -99,10 +103,11 @@ def _look(folder, config, network, cluster):
         raise wrong or ValueError(reason)
     if found and finished:
         logging.info(
-            "%s is finished: %d epochs, top-1 %.2f; a larger --epochs goes on",
+            "%s is finished: %d epochs, top-1 %.2f; a larger --%s goes on",
             folder,
             found.state.epoch,
             found.state.rows[-1]["val_top1"],
+            train_config.length(dataclasses.asdict(config))[0],
         )
     return found, finished
 
@@ -119,7 +124,9 @@ def benchmark_input(config: train_config.TrainConfig) -> float:
     data = datasets.load(config)
     share = train_data.Share(batch_size=config.global_batch_size)
     # Small sets last for seconds: go on over epochs that nothing trains.
-    config = dataclasses.replace(config, epochs=_BENCHMARK_EPOCHS)
+    config = dataclasses.replace(
+        config, epochs=_BENCHMARK_EPOCHS, total_steps=0, total_examples=0
+    )
     batches = iter(train_data.train_pipeline(data, config, 0, share))
     try:
         next(batches)

@@ -62,6 +62,7 @@ with _without_start_up_noise():
 
     import keras_regnet
     from training import config as train_config
+    from training import dry_run
     from training import loop
     from training import recipes
 
@@ -72,6 +73,12 @@ _BENCHMARK_INPUT = flags.DEFINE_bool(
     "benchmark_input",
     False,
     "Measure images/s of the input pipeline alone, and train nothing.",
+)
+_DRY_RUN = flags.DEFINE_bool(
+    "dry_run",
+    False,
+    "Print configuration, parameters, multiply-adds, steps and an estimate of "
+    "the memory; train and write nothing.",
 )
 _DEFINE = {
     bool: flags.DEFINE_bool,
@@ -114,7 +121,9 @@ def _main(arguments: list[str]) -> None:
         if len(arguments) > 1:
             raise ValueError(f"Unexpected arguments: {arguments[1:]}")
         config = config_from_flags()
-        if _BENCHMARK_INPUT.value:
+        if _DRY_RUN.value:
+            print(dry_run.report(config))
+        elif _BENCHMARK_INPUT.value:
             loop.benchmark_input(config)
         else:
             held = loop.execute(config)

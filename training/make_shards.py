@@ -1,4 +1,4 @@
-"""Writes TFRecord shards: `python training/make_shards.py FOLDER OUT`.
+"""Writes shards of images: `python training/make_shards.py FOLDER OUT`.
 
 FOLDER has train/ and val/ with one folder per class in each. Train on the
 result with --dataset=shards:OUT.
@@ -29,6 +29,12 @@ _SKIP_BAD_IMAGES = flags.DEFINE_bool(
     False,
     "Leave out files that are no images, and name them, in place of an error.",
 )
+_FORMAT = flags.DEFINE_enum(
+    "format",
+    shards.FORMATS[0],
+    shards.FORMATS,
+    "array_record is read by index; see docs/training.md.",
+)
 _SEED = flags.DEFINE_integer("seed", 0, "Seed of the order of the images.")
 
 
@@ -43,6 +49,7 @@ def _main(arguments: list[str]) -> None:
             _IMAGES_PER_SHARD.value,
             _SKIP_BAD_IMAGES.value,
             _SEED.value,
+            _FORMAT.value,
         )
     except (ValueError, OSError) as error:
         sys.exit(f"error: {error}")

@@ -5,6 +5,7 @@ paper's code (pycls) measures mean and variance of every batch norm's input on
 some training images, and evaluates with those.
 """
 
+import dataclasses
 import math
 from collections.abc import Callable
 
@@ -72,6 +73,10 @@ class PreciseStatistics:
         """
         count = steps(config, steps_per_epoch)
         first = epoch * steps_per_epoch
+        # The run may end within the epoch.
+        config = dataclasses.replace(
+            config, total_steps=first + count, total_examples=0
+        )
         batches = iter(
             train_data.distribute(
                 self._strategy,

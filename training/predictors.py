@@ -29,12 +29,14 @@ class Predictor:
         probabilities (batch, classes).
       image_size: the only size it takes, 0 for any.
       settings: `TrainConfig` fields of the run it comes from, {} if unknown.
+      weights: where a variant's come from, "" for what has its own.
     """
 
     name: str
     predict: Predict
     image_size: int = 0
     settings: dict = dataclasses.field(default_factory=dict)
+    weights: str = ""
 
 
 def load(model: str, weights: str = "", classes: int = 1000) -> Predictor:
@@ -102,7 +104,7 @@ def _from_variant(variant, weights, classes):
         )
     model = networks.build(config, network, classes)
     networks.fill(model, found)
-    return _of_model(f"{variant} {weights}", model)
+    return _of_model(variant, model, weights=weights)
 
 
 def _from_keras(path, **fields):

@@ -67,6 +67,8 @@ class Progress:
         self._config = config
         self._steps_per_epoch = steps_per_epoch
         self._num_replicas = num_replicas
+        self._num_steps = config.num_steps(steps_per_epoch)
+        self._num_epochs = config.num_epochs(steps_per_epoch)
         limits = (
             config.log_seconds,
             config.checkpoint_seconds or _CALL_SECONDS,
@@ -125,7 +127,7 @@ class Progress:
             "(%.0f per replica)  data wait %.0f %%  lr %.4g  memory %.2f GB  "
             "left %s",
             epoch + 1,
-            self._config.epochs,
+            self._num_epochs,
             done,
             self._steps_per_epoch,
             loss / images,
@@ -146,10 +148,10 @@ class Progress:
           eval_seconds: what one evaluation takes.
           done: steps of the epoch so far.
         """
-        steps = (self._config.epochs - epoch) * self._steps_per_epoch - done
+        steps = self._num_steps - epoch * self._steps_per_epoch - done
         rate = self.images_per_second / self._config.global_batch_size
-        seconds = steps / rate if rate else 0.0
-        seconds += (self._config.epochs - epoch) * eval_seconds
+        seconds = max(0, steps) / rate if rate else 0.0
+        seconds += (self._num_epochs - epoch) * eval_seconds
         minutes, seconds = divmod(round(seconds), 60)
         hours, minutes = divmod(minutes, 60)
         return f"{hours}:{minutes:02}:{seconds:02}"

@@ -5,62 +5,31 @@ import math
 import pathlib
 import time
 
-import keras
 import numpy as np
 import tensorflow as tf
 from absl import logging
 
-import keras_regnet
+from keras_regnet import results
 from training import checkpoint
 from training import cluster as train_cluster
 from training import config as train_config
+from training import curves
 from training import data as train_data
 from training import datasets
+from training import description
+from training import events
 from training import final_export
 from training import image_faults
 from training import networks
 from training import optimizer as train_optimizer
 from training import precise_bn
 from training import preemption
+from training import profiling
 from training import progress
 from training import run_folder
 from training import snapshot
 from training import step as train_step
-
-
-def make_trainable(
-    config: train_config.TrainConfig,
-    network: networks.Network,
-    data: datasets.DataSet,
-    strategy: tf.distribute.Strategy,
-) -> tuple[keras.Model, keras.optimizers.Optimizer]:
-    """Returns the model and optimizer at the start of a run.
-
-    Args:
-      config: the run.
-      network: what to build.
-      data: gives the number of classes and the steps per epoch.
-      strategy: variables are created in its scope.
-
-    Returns:
-      The model, with its initial weights, and its built optimizer.
-    """
-    keras.utils.set_random_seed(config.seed)
-    classes = len(data.class_names)
-    initial = None
-    if config.weights:
-        initial = networks.read_weights(config.weights, network, classes)
-    keras.config.set_dtype_policy(config.precision)
-    with strategy.scope():
-        model = networks.build(config, network, classes)
-        if initial:
-            networks.fill(model, initial)
-        optimizer = train_optimizer.make(
-            config,
-            train_data.steps_per_epoch(data.train, config),
-            model.trainable_variables,
-        )
-    return model, optimizer
+from training import trainable
 
 
 class Run:
@@ -92,7 +61,9 @@ class Run:
         self.steps_per_epoch = train_data.steps_per_epoch(
             self.data.train, config
         )
-        self.model, self.optimizer = make_trainable(
+        self._num_steps = config.num_steps(self.steps_per_epoch)
+        self._num_epochs = config.num_epochs(self.steps_per_epoch)
+        self.model, self.optimizer = trainable.make(
             config, network, self.data, strategy
         )
         self.schedule = train_optimizer.schedule(config, self.steps_per_epoch)
@@ -112,6 +83,10 @@ class Run:
             config, self.steps_per_epoch, self.steps.num_replicas
         )
         self._eval_pace = progress.Pace()
+        profiled = config.profile and cluster.is_chief
+        self._profiler = profiling.Profiler(
+            folder / events.FOLDER if profiled else None
+        )
 
     def begin(self, found: checkpoint.Checkpoint | None) -> None:
         """Takes up a checkpoint, or says that the run is new.
@@ -124,6 +99,7 @@ class Run:
         self.state = checkpoint.State.from_json(
             self.cluster.json_of_chief(state.to_json())
         )
+        self._reopen_epoch()
         self._saved_state = self.state
         if self.cluster.is_chief:
             run_folder.write_config(self.folder, self.config, self.network)
@@ -136,7 +112,7 @@ class Run:
                 self.folder,
                 self.state.step,
                 self.state.epoch,
-                self.config.epochs,
+                self._num_epochs,
                 found.path.name if found else "the chief",
             )
             return
@@ -146,60 +122,74 @@ class Run:
             start = f"weights of {self.config.weights}"
         logging.info("a new run in %s, from %s", self.folder, start)
 
+    def _reopen_epoch(self):
+        """Goes on within an epoch where the run was to end, and is longer now.
+
+        The epoch's row gives way to that of the rest of the epoch.
+        """
+        state, steps = self.state, self.steps_per_epoch
+        if state.step < min(state.epoch * steps, self._num_steps):
+            self.state = dataclasses.replace(
+                state, epoch=state.step // steps, rows=state.rows[:-1]
+            )
+
+    def _is_complete(self):
+        # Sums are there as long as an evaluation is missing.
+        return self.state.step >= self._num_steps and not self.state.sums
+
     def _describe(self):
-        config = self.config
-        complexity = keras_regnet.complexity(
-            self.network, (config.image_size, config.image_size, 3)
-        )
-        logging.info(
-            "%s on %s: %d training and %d validation images, %d classes; "
-            "%.3g M parameters, %.3g M multiply-adds at %d pixels",
-            config.variant,
-            config.dataset,
-            self.data.train.num_examples,
-            self.data.val.num_examples,
-            len(self.data.class_names),
-            complexity.params / 1e6,
-            complexity.flops / 1e6,
-            config.image_size,
-        )
-        logging.info(
-            "strategy %s, %d replicas; %d epochs of %d steps of %d images, "
-            "peak learning rate %.4g",
-            config.strategy,
-            self.strategy.num_replicas_in_sync,
-            config.epochs,
+        logging.info("config %s", description.resolved(self.config))
+        for line in description.lines(
+            self.config,
+            self.network,
+            self.data,
+            self.steps.num_replicas,
             self.steps_per_epoch,
-            config.global_batch_size,
-            config.learning_rate(),
-        )
+        ):
+            logging.info("%s", line)
 
     def train(self, stop: preemption.Preemption) -> bool:
-        """Trains and evaluates until `epochs` epochs are finished.
+        """Trains and evaluates to the run's end.
 
         Args:
           stop: says whether to save and end before that.
 
         Returns:
-          Whether they are finished.
+          Whether it was reached.
         """
-        if self.state.epoch >= self.config.epochs:
+        if self._is_complete():
             return True
         self.open_data()
         if self.cluster.is_chief:
-            self._events = run_folder.Events(self.folder)
+            self._events = events.Events(self.folder)
+            if not self.state.step:
+                self._show_inputs()
         self._stop = stop
         stop.keep()
         try:
             finished = self._train_epochs()
         finally:
             stop.saves = False
+            self._profiler.stop()
         if self.cluster.is_chief:
             self._events.close()
         return finished
 
+    def _show_inputs(self):
+        """Shows TensorBoard what the network is, and what it will see."""
+        with image_faults.named_faults(self.data.train, self.config, 0, 1):
+            images, names = events.first_images(self.data, self.config)
+        self._events.write_images("training images", images, names)
+        side = self.config.image_size
+        # As in evaluation: training updates statistics, in a replica alone.
+        forward = tf.function(lambda x: self.steps.logits(x, training=False))
+        concrete = forward.get_concrete_function(
+            tf.TensorSpec([None, side, side, 3], tf.float32, "images")
+        )
+        self._events.write_graph(concrete.graph)
+
     def _train_epochs(self) -> bool:
-        while self.state.epoch < self.config.epochs:
+        while not self._is_complete():
             if self._train_epoch() and self._finish_epoch():
                 continue
             self._save()
@@ -230,6 +220,7 @@ class Run:
     def _train_epoch(self) -> bool:
         """Trains to the epoch's end; returns False if told to stop."""
         end = (self.state.epoch + 1) * self.steps_per_epoch
+        end = min(end, self._num_steps)
         self._progress.start_epoch()
         while self.state.step < end:
             count = min(self._next_count(), end - self.state.step)
@@ -253,7 +244,7 @@ class Run:
 
     def _next_count(self) -> int:
         """Returns the steps to the next line, or to the next checkpoint."""
-        count = self._progress.pace.next_count()
+        count = self._profiler.limit(self._progress.pace.next_count())
         every = self.config.checkpoint_steps
         return min(count, every - self.state.step % every) if every else count
 
@@ -284,8 +275,11 @@ class Run:
         first, epoch = self.state.step, self.state.epoch
         sums = self.state.sums or (0.0,) * len(train_step.TRAIN_SUMS)
         begin = time.monotonic()
-        with image_faults.named_faults(
-            self.data.train, self.config, first, count
+        with (
+            self._profiler.watching(first),
+            image_faults.named_faults(
+                self.data.train, self.config, first, count
+            ),
         ):
             sums, done = self.steps.train(
                 self._batches,
@@ -385,7 +379,7 @@ class Run:
             "top-1 %.2f  top-5 %.2f | %.0f images/s  data wait %.0f %%  "
             "left %s",
             row["epoch"],
-            self.config.epochs,
+            self._num_epochs,
             row["train_loss"],
             row["train_top1"],
             row["val_loss"],
@@ -447,6 +441,8 @@ class Run:
 
     def export(self) -> None:
         """Writes model.keras and saved_model/ of the averaged weights."""
+        if self.config.export_best:
+            self._restore_best()
         self.steps.swap_averages()
         if not self.cluster.is_chief:
             return
@@ -457,7 +453,48 @@ class Run:
             self.data,
             networks.layer_weights(self.model),
         )
-        run_folder.mark_exported(self.folder, self.state.epoch)
+        config = self.config
+        curves.write(
+            self.folder,
+            f"{config.variant} on {config.dataset}, recipe {config.recipe}",
+            self.state.rows,
+        )
+        if config.results:
+            results.append(config.results, self._result())
+        run_folder.mark_exported(self.folder, self.state.step)
+
+    def _result(self):
+        """Returns the exported weights' row of `results.COLUMNS`."""
+        config, (*_, row) = self.config, self.state.rows
+        if config.export_best:
+            row = max(self.state.rows, key=lambda row: row["val_top1"])
+        whole = self.data.small_images
+        return {
+            "source": "train",
+            "model": self.folder,
+            "weights": f"epoch {row['epoch']}",
+            "dataset": config.dataset,
+            "images": self.data.val.num_examples,
+            "image_size": config.evaluation_size(),
+            "crop_share": 1.0 if whole else config.eval_crop_share,
+            "interpolation": config.interpolation,
+            "antialias": config.antialias,
+            "flip_tta": False,
+            "top1": row["val_top1"],
+            "top5": row["val_top5"],
+            "loss": row["val_loss"],
+        }
+
+    def _restore_best(self):
+        """Takes up the variables of the best epoch; all processes do."""
+        (step,) = self.state.best_steps(1)
+        found = None
+        if self.cluster.is_chief and step != self.state.step:
+            found = checkpoint.of_step(self.folder / "checkpoints", step)
+        if not self.cluster.json_of_chief(bool(found)):
+            return
+        self.snapshot.restore(found)
+        logging.info("exporting the best epoch's weights, of step %d", step)
 
 
 def _repeated_eval_pipeline(data, config, share):

@@ -1,9 +1,7 @@
 """The run folder: what is written there beside checkpoints and models."""
 
-import contextlib
 import csv
 import dataclasses
-import errno
 import io
 import json
 import pathlib
@@ -22,8 +20,8 @@ from training import checkpoint
 from training import config as train_config
 from training import networks
 
-# Holds the number of epochs after which the models were exported.
-_EXPORTED = "exported_epoch.txt"
+# Holds the number of steps after which the models were exported.
+_EXPORTED = "exported_step.txt"
 
 COLUMNS = (
     "epoch",
@@ -48,22 +46,27 @@ def is_finished(
 ) -> bool:
     """Returns whether the folder holds all that the run would make.
 
-    The marker is written last: models of fewer epochs do not count.
+    The marker is written last: models of fewer steps do not count.
     """
+    if train_config.length(dataclasses.asdict(config))[0] == "epochs":
+        done = state.epoch >= config.epochs
+    else:
+        # An epoch's steps are of no account here, and not known yet.
+        done = state.step >= config.num_steps(steps_per_epoch=1)
     marker = folder / _EXPORTED
-    if state.epoch < config.epochs or not marker.is_file():
+    if not done or not marker.is_file():
         return False
-    return marker.read_text().strip() == str(state.epoch)
+    return marker.read_text().strip() == str(state.step)
 
 
-def mark_exported(folder: pathlib.Path, epoch: int) -> None:
-    """Records that the exported models are those of an epoch.
+def mark_exported(folder: pathlib.Path, step: int) -> None:
+    """Records that the exported models are those of a run up to a step.
 
     Args:
       folder: the run folder.
-      epoch: finished epochs.
+      step: finished steps.
     """
-    checkpoint.write_atomically(folder / _EXPORTED, f"{epoch}\n".encode())
+    checkpoint.write_atomically(folder / _EXPORTED, f"{step}\n".encode())
 
 
 def check(
@@ -92,15 +95,21 @@ def check(
     try:
         stored = json.loads(path.read_text())
         fields, stored_network = dict(stored["config"]), stored["network"]
-        stored_epochs = int(fields["epochs"])
+        unit, number = train_config.length(fields)
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"Not a config.json of a run: {path}") from error
     found = train_config.differences(config, fields)
     if not found and stored_network != json.loads(network.to_json()):
         found = [f"variant: what {config.variant!r} means"]
-    if stored_epochs > config.epochs:
+    asked_unit, asked = train_config.length(dataclasses.asdict(config))
+    if unit != asked_unit:
         found.append(
-            f"epochs: {stored_epochs} in the folder, {config.epochs} asked "
+            f"length: {unit}={number} in the folder, {asked_unit}={asked} "
+            "asked for, and the unit must stay"
+        )
+    elif number > asked:
+        found.append(
+            f"{unit}: {number} in the folder, {asked} asked "
             "for, and only more is possible"
         )
     if found:
@@ -186,49 +195,3 @@ def write_metrics(
     checkpoint.write_atomically(
         folder / "metrics.csv", text.getvalue().encode()
     )
-
-
-class Events:
-    """TensorBoard's file of a run's scalars."""
-
-    def __init__(self, folder: pathlib.Path):
-        """Begins a file.
-
-        Args:
-          folder: the run folder.
-        """
-        self._folder = folder / "events"
-        with self._named_faults():
-            self._writer = tf.summary.create_file_writer(str(self._folder))
-
-    def write(self, row: dict[str, float]) -> None:
-        """Writes an epoch; tf.summary.scalar would need TensorBoard.
-
-        Args:
-          row: the epoch's metrics, by the names of `COLUMNS`.
-
-        Raises:
-          OSError: with the folder's name, if they cannot be written.
-        """
-        metadata = tf.compat.v1.SummaryMetadata()
-        metadata.plugin_data.plugin_name = "scalars"
-        metadata.data_class = 1  # DATA_CLASS_SCALAR
-        with self._named_faults(), self._writer.as_default(int(row["step"])):
-            for name in COLUMNS[2:]:
-                value = tf.constant(row[name], tf.float32)
-                tf.summary.write(name, value, metadata=metadata)
-            self._writer.flush()
-
-    def close(self) -> None:
-        """Ends the file."""
-        with self._named_faults():
-            self._writer.close()
-
-    @contextlib.contextmanager
-    def _named_faults(self):
-        try:
-            yield
-        except tf.errors.OpError as error:
-            raise OSError(
-                errno.EIO, f"Cannot write: {error.message}", str(self._folder)
-            ) from error

@@ -79,7 +79,7 @@ class EpochSchedule(keras.optimizers.schedules.LearningRateSchedule):
         self,
         peak: float,
         kind: str,
-        epochs: int,
+        epochs: float,
         steps_per_epoch: int,
         warmup_epochs: float = 0.0,
         warmup_factor: float = 0.0,
@@ -175,7 +175,7 @@ def make(
     return EpochSchedule(
         peak=config.learning_rate(),
         kind=config.schedule,
-        epochs=config.epochs,
+        epochs=config.num_steps(steps_per_epoch) / steps_per_epoch,
         steps_per_epoch=steps_per_epoch,
         warmup_epochs=warmup,
         warmup_factor=config.warmup_factor,

@@ -1,10 +1,12 @@
-"""Data sets in TFRecord shards, as make_shards.py writes them.
+"""Data sets in shards, as make_shards.py writes them.
 
-A folder holds `shards.json` (class names; files and their counts for train
-and val) and the files: one `tf.train.Example` per image, with `image` (the
-bytes of the file), `label` and `name`.
+A folder holds `shards.json` (class names, format; files and their counts for
+train and val) and the files, TFRecord or ArrayRecord: one `tf.train.Example`
+per image, with `image` (the bytes of the file), `label` and `name`. ArrayRecord
+files are read by index, and all labels lie beside them in an .npy file.
 """
 
+import contextlib
 import json
 import os
 import pathlib
@@ -13,6 +15,8 @@ import numpy as np
 import tensorflow as tf
 from absl import logging
 
+from keras_regnet import errors
+from training import array_records
 from training import config as train_config
 from training import folders
 from training import splits
@@ -20,6 +24,14 @@ from training.splits import DataSet
 from training.splits import Split
 
 _MANIFEST = "shards.json"
+_LABELS = "{}-labels.npy"
+_TFRECORD = "tfrecord"
+_ARRAY_RECORD = "array_record"
+FORMATS = (_TFRECORD, _ARRAY_RECORD)
+_WRITERS = {
+    _TFRECORD: tf.io.TFRecordWriter,
+    _ARRAY_RECORD: array_records.writer,
+}
 _FEATURES = {
     "image": tf.io.FixedLenFeature([], tf.string),
     "label": tf.io.FixedLenFeature([], tf.int64),
@@ -49,27 +61,60 @@ def load(folder: pathlib.Path, config: train_config.TrainConfig) -> DataSet:
         manifest = json.loads(path.read_text())
         class_names = tuple(manifest["class_names"])
         counts = {part: dict(manifest[part]) for part in ("train", "val")}
+        # Older folders do not say.
+        kind = manifest.get("format", _TFRECORD)
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"Not a {_MANIFEST} of shards: {path}") from error
-    train = _split(folder, counts["train"], "train", config.cache)
+    if kind not in FORMATS:
+        raise errors.unknown_value("format", kind, FORMATS)
+    make = _random if kind == _ARRAY_RECORD else _sequential
+    train = make(folder, counts["train"], "train", config.cache)
     if config.val_share:
         val = train
     else:
-        val = _split(folder, counts["val"], "val", config.cache)
+        val = make(folder, counts["val"], "val", config.cache)
     return DataSet(train, val, class_names, small_images=False)
 
 
-def _split(folder, counts, part, cache):
+def _paths(folder, counts):
     paths = [folder / name for name in counts]
     for path in paths:
         if not path.is_file():
             raise ValueError(f"A shard is missing: {path}")
+    return paths
+
+
+def _fits(paths, cache):
+    size = sum(path.stat().st_size for path in paths)
+    return cache or size <= splits.IN_MEMORY_BYTES
+
+
+def _random(folder, counts, part, cache):
+    """Returns a split of ArrayRecord files."""
+    paths = _paths(folder, counts)
+    file = folder / _LABELS.format(part)
+    try:
+        labels = np.load(file, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise ValueError(
+            f"The labels of the shards cannot be read: {file} ({error})"
+        ) from error
+    split = array_records.split(paths, labels, _parse)
+    if not _fits(paths, cache):
+        return split
+    indices = tf.data.Dataset.range(split.num_examples)
+    examples = indices.map(split.read, tf.data.AUTOTUNE, deterministic=True)
+    return splits.read_all(examples, f"{folder} {part}")
+
+
+def _sequential(folder, counts, part, cache):
+    """Returns the examples of TFRecord files, as a stream if they are many."""
+    paths = _paths(folder, counts)
     files = [str(path) for path in paths]
     stream = splits.from_records(
         files, sum(counts.values()), _parse, f"{folder} {part}"
     )
-    size = sum(path.stat().st_size for path in paths)
-    if size > splits.IN_MEMORY_BYTES and not cache:
+    if not _fits(paths, cache):
         return stream
     return splits.read_all(stream.examples(None), stream.name)
 
@@ -85,6 +130,7 @@ def write(
     images_per_shard: int = 1024,
     skip_bad_images: bool = False,
     seed: int = 0,
+    file_format: str = _TFRECORD,
 ) -> dict[str, int]:
     """Writes the shards of a set in folders.
 
@@ -98,6 +144,7 @@ def write(
       images_per_shard: most images in a file.
       skip_bad_images: leave out files that are no images, not raise.
       seed: of the order.
+      file_format: one of `FORMATS`.
 
     Returns:
       Images written for "train" and "val", and "skipped".
@@ -110,20 +157,25 @@ def write(
             "`images_per_shard` must be at least 1. "
             f"Received: images_per_shard={images_per_shard}"
         )
+    if file_format not in FORMATS:
+        raise errors.unknown_value("format", file_format, FORMATS)
     data = folders.load(source)
     folder.mkdir(parents=True, exist_ok=True)
     if any(folder.iterdir()):
         raise ValueError(f"The output folder must be empty. Received: {folder}")
-    manifest = {"class_names": data.class_names}
+    manifest = {"class_names": data.class_names, "format": file_format}
     written = {"skipped": 0}
     for part, split in (("train", data.train), ("val", data.val)):
         good = _checked(split, skip_bad_images)
         order = np.random.default_rng(seed).permutation(good.num_examples)
         written["skipped"] += split.num_examples - good.num_examples
         written[part] = good.num_examples
+        part_split = good.subset(order)
         manifest[part] = _write_part(
-            good.subset(order), folder, part, images_per_shard
+            part_split, folder, part, images_per_shard, file_format
         )
+        if file_format == _ARRAY_RECORD:
+            np.save(folder / _LABELS.format(part), part_split.labels)
     partial = folder / f"partial-{_MANIFEST}"
     partial.write_text(json.dumps(manifest, indent=2) + "\n")
     partial.replace(folder / _MANIFEST)
@@ -143,7 +195,7 @@ def _checked(split: Split, skip: bool) -> Split:
     return split.subset(good)
 
 
-def _write_part(split, folder, part, images_per_shard):
+def _write_part(split, folder, part, images_per_shard, file_format):
     """Writes one part, and returns the images in each file by its name."""
     num_files = -(-split.num_examples // images_per_shard)
     contents = split.sources().as_numpy_iterator()
@@ -151,8 +203,9 @@ def _write_part(split, folder, part, images_per_shard):
     for number, indices in enumerate(
         np.array_split(np.arange(split.num_examples), num_files)
     ):
-        name = f"{part}-{number:05d}-of-{num_files:05d}.tfrecord"
-        with tf.io.TFRecordWriter(str(folder / name)) as writer:
+        name = f"{part}-{number:05d}-of-{num_files:05d}.{file_format}"
+        make = _WRITERS[file_format]
+        with contextlib.closing(make(str(folder / name))) as writer:
             for index in indices:
                 writer.write(
                     _example(

@@ -47,15 +47,12 @@ def make(config: train_config.TrainConfig) -> tf.distribute.Strategy:
             f"worker_hosts={config.worker_hosts!r}"
         )
     strategy = _MAKERS[config.strategy](config)
-    check_global_batch(config.global_batch_size, strategy)
+    check_global_batch(config.global_batch_size, strategy.num_replicas_in_sync)
     return strategy
 
 
-def check_global_batch(
-    global_batch_size: int, strategy: tf.distribute.Strategy
-) -> None:
+def check_global_batch(global_batch_size: int, replicas: int) -> None:
     """Raises unless every replica gets the same number of images."""
-    replicas = strategy.num_replicas_in_sync
     if global_batch_size % replicas:
         raise ValueError(
             "`global_batch_size` must be divisible by the number of "
@@ -155,6 +152,21 @@ def worker_hosts(config: train_config.TrainConfig) -> list[str]:
             f"Received: task_index={config.task_index}, {len(hosts)} hosts"
         )
     return hosts
+
+
+def num_workers(config: train_config.TrainConfig) -> int:
+    """Returns the processes of --strategy=multi_worker, without asking them.
+
+    Raises:
+      ValueError: if `worker_hosts` or TF_CONFIG are no cluster.
+    """
+    if config.worker_hosts:
+        _check_one_cluster()
+        return len(worker_hosts(config))
+    _check_tf_config()
+    cluster = json.loads(os.environ.get(_TF_CONFIG) or "{}").get("cluster", {})
+    hosts = [*cluster.get("chief", ()), *cluster.get("worker", ())]
+    return max(1, len(hosts))
 
 
 def _check_one_cluster():

@@ -33,6 +33,34 @@ def load(
     Raises:
       ValueError: if there is no such set, or something is wrong with it.
     """
+    name = config.dataset
+    tfds, builder = _open(config, other_names)
+    _prepare(name, builder)
+    held_out = _held_out(name, builder, config)
+    features = builder.info.features
+    shape = features["image"].shape
+    return DataSet(
+        train=_split(tfds, builder, "train", config.cache),
+        val=_split(tfds, builder, held_out, config.cache),
+        class_names=tuple(features["label"].names),
+        small_images=None not in shape and max(shape[:2]) <= _SMALL_SIDE,
+    )
+
+
+def check_prepared(
+    config: train_config.TrainConfig, other_names: Sequence[str]
+) -> None:
+    """Raises if a set is not there yet; arguments as of `load`."""
+    _, builder = _open(config, other_names)
+    if not builder.is_prepared():
+        raise ValueError(
+            "The data set is not prepared, and a dry run does not fetch it. "
+            f"Received: dataset={config.dataset!r}, folder: {builder.data_dir}"
+        )
+
+
+def _open(config, other_names):
+    """Returns tensorflow-datasets and the set's builder."""
     name, data_dir = config.dataset, config.data_dir
     # Imported here: it costs two seconds that most runs need not pay.
     import tensorflow_datasets as tfds
@@ -49,16 +77,7 @@ def load(
             name, other_names, tfds.list_builders()
         ) from error
     _check_classification(name, builder)
-    _prepare(name, builder)
-    held_out = _held_out(name, builder, config)
-    features = builder.info.features
-    shape = features["image"].shape
-    return DataSet(
-        train=_split(tfds, builder, "train", config.cache),
-        val=_split(tfds, builder, held_out, config.cache),
-        class_names=tuple(features["label"].names),
-        small_images=None not in shape and max(shape[:2]) <= _SMALL_SIDE,
-    )
+    return tfds, builder
 
 
 def _held_out(name, builder, config):

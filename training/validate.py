@@ -21,7 +21,9 @@ if str(_CHECKOUT) not in sys.path:
 os.environ["KERAS_BACKEND"] = "tensorflow"
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
-from training import config as train_config  # noqa: E402, as above
+from keras_regnet import results  # noqa: E402, as above
+from training import config as train_config  # noqa: E402
+from training import config_checks  # noqa: E402
 from training import datasets  # noqa: E402
 from training import evaluation  # noqa: E402
 from training import predictors  # noqa: E402
@@ -46,7 +48,7 @@ _CROP_SHARE = flags.DEFINE_float(
 _INTERPOLATION = flags.DEFINE_enum(
     "interpolation",
     None,
-    train_config.INTERPOLATIONS,
+    config_checks.INTERPOLATIONS,
     "How images are scaled.",
 )
 _ANTIALIAS = flags.DEFINE_bool(
@@ -114,9 +116,12 @@ def _main(arguments: list[str]) -> None:
     if len(arguments) > 1:
         sys.exit(f"error: unexpected arguments: {arguments[1:]}")
     try:
+        if _RESULTS.value:
+            # Before the work, which would be lost.
+            results.check(_RESULTS.value)
         result = _evaluate()
         if _RESULTS.value:
-            evaluation.append_result(pathlib.Path(_RESULTS.value), result.row)
+            results.append(_RESULTS.value, result.row)
         if _DETAILS.value:
             evaluation.write_details(pathlib.Path(_DETAILS.value), result)
     except (ValueError, OSError) as error:

@@ -108,6 +108,12 @@ _define(
 )
 _define("string", "out", None, "File or folder to write.")
 _define("string", "existing", None, "Write nothing; compare this file.")
+_define(
+    "string",
+    "results",
+    None,
+    "CSV to which the accuracy is added, as the trainer's validate.py does.",
+)
 _define("string", "report", None, "File for the comparison as JSON.")
 
 

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 
 import keras_regnet
+from keras_regnet import results
 from keras_regnet.export import files
 from keras_regnet.export import images as images_lib
 from keras_regnet.export import litert
@@ -46,6 +47,7 @@ class Request:
     out: str | None = None
     existing: str | None = None
     report: str | None = None
+    results: str | None = None
 
 
 def run(request: Request) -> int:
@@ -89,6 +91,10 @@ def _check(request):
             f"`out` must end in {suffix!r} for --format={request.format}. "
             f"Received: out={request.out!r}"
         )
+    if request.results is not None:
+        if not request.verify:
+            raise ValueError("`results` needs --verify")
+        results.check(request.results)
     for name, default in (("quantize", "none"), ("group_width", None)):
         value = getattr(request, name)
         if request.format != "litert" and value != default:
@@ -232,10 +238,42 @@ def _verify(request, model, size, names, images):
         threads=request.threads,
     )
     print(report.table())
+    if request.results is not None:
+        results.append(
+            request.results, _result(request, source, pixels, report)
+        )
     if request.report is not None:
         with files.replacing(request.report) as partial:
             partial.write_text(report.to_json(), encoding="utf-8")
     return 0 if report.passed else 1
+
+
+def _result(request, source, pixels, report):
+    """Returns the file's row of `results.COLUMNS`."""
+    if report.file_accuracy is None:
+        raise ValueError(
+            "`results` needs --images with labels whose names are the model's "
+            f"classes. Received: images={source!r}"
+        )
+    height, width = pixels.shape[1:3]
+    latency = report.latency
+    return {
+        "source": "export",
+        "model": report.file,
+        "weights": f"{request.model} {request.weights}".removesuffix(" none"),
+        "dataset": source,
+        "images": report.images,
+        "image_size": height if height == width else f"{height}x{width}",
+        # Small images of a set are seen whole.
+        "crop_share": images_lib.CROP_SHARE
+        if pathlib.Path(source).is_dir()
+        else "",
+        "interpolation": "bilinear",
+        "antialias": False,
+        "flip_tta": False,
+        "top1": 100 * report.file_accuracy,
+        "images_per_second": 1e3 * latency.batch / latency.milliseconds,
+    }
 
 
 def _tolerance(request):

@@ -12,7 +12,7 @@ import numpy as np
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif")
 
-_CROP_SHARE = 224 / 256
+CROP_SHARE = 224 / 256
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,7 +70,7 @@ def evaluation_image(pixels, size: tuple[int, int]):
     """
     import tensorflow as tf
 
-    wanted = tf.constant([round(side / _CROP_SHARE) for side in size])
+    wanted = tf.constant([round(side / CROP_SHARE) for side in size])
     own = tf.shape(pixels)[:2]
     factor = tf.reduce_max(wanted / own)
     scaled = tf.maximum(

@@ -1,0 +1,104 @@
+"""A CSV of accuracies: one row per evaluation, whatever evaluated.
+
+The trainer, `training/validate.py` and `python -m keras_regnet.export` append
+to it, with --results=FILE. What an evaluation does not measure stays empty.
+"""
+
+import csv
+import datetime
+import io
+import os
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+COLUMNS = (
+    "time",
+    "source",
+    "model",
+    "weights",
+    "dataset",
+    "images",
+    "image_size",
+    "crop_share",
+    "interpolation",
+    "antialias",
+    "flip_tta",
+    "top1",
+    "top5",
+    "loss",
+    "calibration_error",
+    "images_per_second",
+)
+
+
+def append(path: str | os.PathLike[str], row: Mapping[str, Any]) -> None:
+    """Appends a row, with the time; the file is made if need be.
+
+    Args:
+      path: the file.
+      row: values of `COLUMNS`. `source` is train, validate or export;
+        `weights` says which, where `model` does not; accuracies are in
+        percent.
+
+    Raises:
+      ValueError: if the file or the row has other columns.
+      OSError: if it cannot be written.
+
+    Example:
+    >>> import tempfile
+    >>> path = pathlib.Path(tempfile.mkdtemp()) / "results.csv"
+    >>> append(path, {"source": "validate", "model": "m.keras", "top1": 75.5})
+    >>> path.read_text().splitlines()[1].partition(",")[2]
+    'validate,m.keras,,,,,,,,,75.5,,,,'
+    """
+    path = pathlib.Path(path)
+    unknown = sorted(set(row) - set(COLUMNS))
+    if unknown:
+        raise ValueError(
+            f"`row` must have the columns {', '.join(COLUMNS)}. "
+            f"Received: {', '.join(unknown)}"
+        )
+    new = check(path)
+    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    text = io.StringIO()
+    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    if new:
+        writer.writeheader()
+    writer.writerow(
+        {name: _short(value) for name, value in {"time": now, **row}.items()}
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # One write: two processes may share the file.
+    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+    try:
+        os.write(descriptor, text.getvalue().encode())
+    finally:
+        os.close(descriptor)
+
+
+def check(path: str | os.PathLike[str]) -> bool:
+    """Returns whether the file is new; raises if `append` would.
+
+    Args:
+      path: the file.
+
+    Raises:
+      ValueError: if it has other columns.
+    """
+    path = pathlib.Path(path)
+    if not path.is_file() or not path.stat().st_size:
+        return True
+    header = ",".join(COLUMNS)
+    with path.open(encoding="utf-8", errors="replace") as file:
+        found = file.readline().strip()
+    if found != header:
+        raise ValueError(
+            f"`results` must be a file with the columns {header}. "
+            f"Received: {path} with {found}"
+        )
+    return False
+
+
+def _short(value):
+    return f"{value:.6g}" if isinstance(value, float) else value
