@@ -79,7 +79,8 @@ class Process:
         end = time.monotonic() + _PATIENCE
         while (self.step() or 0) < step and self._process.is_alive():
             if time.monotonic() > end:
-                break
+                self.send()
+                raise TimeoutError(f"no step {step}: {self.text()[-2000:]}")
             time.sleep(0.002)
 
     def send(self, number=signal.SIGKILL):
