@@ -5,8 +5,10 @@
 The model's step is Keras's own: forward, backward and optimizer on one batch
 that lies ready. The trainer's is its whole loop on synthetic images: input
 pipeline, metrics, progress, several calls. Both run by turns in one process.
+Then a run with a checkpoint and an evaluation every 100 steps is watched.
 """
 
+import dataclasses
 import os
 import pathlib
 import statistics
@@ -14,16 +16,21 @@ import sys
 import tempfile
 import time
 
+# Run as a file, only its own folder is on the path.
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+os.environ["KERAS_BACKEND"] = "tensorflow"
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import keras
 import tensorflow as tf
 from absl import app
 from absl import flags
 
-# Run as a file, only its own folder is on the path.
-sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-
+from benchmarks import timing
 from training import cluster as train_cluster
 from training import config as train_config
 from training import networks
+from training import preemption
 from training import progress
 from training import run as train_run
 from training import strategy as train_strategy
@@ -34,12 +41,30 @@ _BATCH = flags.DEFINE_integer("batch_size", 16, "Images per step.")
 _STEPS = flags.DEFINE_integer("steps", 10, "Steps per turn.")
 _TURNS = flags.DEFINE_integer("turns", 5, "Turns of each.")
 _MEMORY_STEPS = flags.DEFINE_integer(
-    "memory_steps", 0, "Then run so many steps, and print the memory."
+    "memory_steps", 0, "Then run so many steps, and note the memory."
 )
+_MEMORY_BATCH = flags.DEFINE_integer("memory_batch_size", 4, "For these.")
+_OUTPUT = flags.DEFINE_string("output", "", "File for the record, JSON.")
+
+_STEPS_PER_EPOCH = 100
 
 
-def make_run(folder: str) -> train_run.Run:
-    """Returns a run on synthetic images that is ready to train."""
+class WatchedRun(train_run.Run):
+    """Notes the memory after every epoch, in `megabytes`."""
+
+    def _finish_epoch(self):
+        finished = super()._finish_epoch()
+        self.megabytes.append(round(progress.memory_bytes() / 1e6, 1))
+        return finished
+
+
+def make_run(folder: str, **fields: object) -> WatchedRun:
+    """Returns a run on synthetic images that is ready to train.
+
+    Args:
+      folder: where it is kept.
+      **fields: of its configuration, if they differ from the timed run's.
+    """
     config = train_config.TrainConfig(
         strategy="one_device",
         variant=_VARIANT.value,
@@ -51,15 +76,17 @@ def make_run(folder: str) -> train_run.Run:
         workdir=folder,
         checkpoint_seconds=0.0,
     )
+    config = dataclasses.replace(config, **fields)
     network = networks.network_config(config)
     strategy = train_strategy.make(config)
-    run = train_run.Run(
+    run = WatchedRun(
         config,
         network,
         pathlib.Path(folder),
         strategy,
         train_cluster.Cluster(strategy),
     )
+    run.megabytes = []
     run.begin(None)
     return run
 
@@ -93,42 +120,91 @@ def bare_step(run: train_run.Run):
     return steps
 
 
+def measure_overhead(folder: str) -> dict[str, object]:
+    """Returns milliseconds per step of model and trainer, and the overhead.
+
+    Args:
+      folder: for the run.
+    """
+    run = make_run(folder)
+    bare = bare_step(run)
+    run.open_data()
+    runs = {
+        "model": lambda count: bare(tf.constant(count)),
+        "trainer": run.train_steps,
+    }
+    times = {name: [] for name in runs}
+    for turn in range(_TURNS.value + 1):
+        for name, function in runs.items():
+            seconds = _seconds_per_step(function, _STEPS.value)
+            # The first turn traces.
+            if turn:
+                times[name].append(round(1e3 * seconds, 2))
+    medians = {n: statistics.median(values) for n, values in times.items()}
+    begin = time.perf_counter()
+    run._save()
+    return {
+        "milliseconds_per_step": times,
+        "median": medians,
+        "overhead_percent": round(
+            100 * (medians["trainer"] / medians["model"] - 1), 2
+        ),
+        "checkpoint_seconds": round(time.perf_counter() - begin, 2),
+    }
+
+
 def _seconds_per_step(function, count):
     begin = time.perf_counter()
     function(count)
     return (time.perf_counter() - begin) / count
 
 
-def main(unused):
-    """Prints both times per step, and the share of the difference."""
-    del unused
-    with tempfile.TemporaryDirectory() as folder:
-        run = make_run(folder)
-        bare = bare_step(run)
+def watch_memory(folder: str) -> list[float]:
+    """Returns the megabytes in use after every 100 steps of a run.
 
-        run.open_data()
-        runs = {
-            "model": lambda count: bare(tf.constant(count)),
-            "trainer": run.train_steps,
-        }
-        times = {name: [] for name in runs}
-        for turn in range(_TURNS.value + 1):
-            for name, function in runs.items():
-                seconds = _seconds_per_step(function, _STEPS.value)
-                # The first turn traces.
-                if turn:
-                    times[name].append(seconds)
-        medians = {n: statistics.median(values) for n, values in times.items()}
-        for name, values in times.items():
-            print(
-                f"{name}: {1e3 * medians[name]:.1f} ms per step, median of "
-                f"{len(values)} (least {1e3 * min(values):.1f})"
+    Args:
+      folder: for the run.
+    """
+    batch = _MEMORY_BATCH.value
+    run = make_run(
+        folder,
+        global_batch_size=batch,
+        num_train_examples=batch * _STEPS_PER_EPOCH,
+        epochs=_MEMORY_STEPS.value // _STEPS_PER_EPOCH,
+    )
+    run.train(preemption.Preemption())
+    return run.megabytes
+
+
+def main(unused):
+    """Measures, prints, and writes the record."""
+    del unused
+    record = {
+        "command": " ".join(sys.argv),
+        "cpu": timing.cpu_model(),
+        "threads": timing.cpu_threads(),
+        "versions": {"tensorflow": tf.__version__, "keras": keras.__version__},
+        "variant": _VARIANT.value,
+        "image_size": _IMAGE_SIZE.value,
+        "batch_size": _BATCH.value,
+        "steps_per_turn": _STEPS.value,
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        record |= measure_overhead(f"{folder}/timed")
+        for name, median in record["median"].items():
+            print(f"{name}: {median:.1f} ms per step, median")
+        print(f"overhead: {record['overhead_percent']:.1f} %", flush=True)
+        if _MEMORY_STEPS.value:
+            record["memory_batch_size"] = _MEMORY_BATCH.value
+            record["megabytes_every_100_steps"] = watch_memory(
+                f"{folder}/watched"
             )
-        share = medians["trainer"] / medians["model"] - 1
-        print(f"overhead: {100 * share:.1f} %")
-        for done in range(0, _MEMORY_STEPS.value, 100):
-            print(f"after {done} steps: {progress.memory_bytes() / 1e6:.1f} MB")
-            run.train_steps(100)
+            print("MB:", *record["megabytes_every_100_steps"])
+        if _OUTPUT.value:
+            timing.write_json(_OUTPUT.value, record)
+    sys.stdout.flush()
+    # The input pipelines' threads would sleep on.
+    os._exit(0)
 
 
 if __name__ == "__main__":

@@ -606,6 +606,29 @@ class BatchNormalizationTest(TestCase):
         )(tf.constant(x, "float32"))
         self.assert_close(layer.moving_variance.numpy(), x.var((0, 1, 2)), 1e-5)
 
+    @parameterized.parameters(-1, 1)
+    def test_synchronized_with_channels_that_hardly_vary(self, axis):
+        """Far from zero, as E[x^2] - E[x]^2 would have nothing left."""
+        noise = np.random.default_rng(0).normal(size=(8, 4, 4, 3))
+        x = np.moveaxis(100 + 1e-2 * noise, -1, axis)
+        dy = np.random.default_rng(1).normal(size=x.shape)
+        results = []
+        for dtype, synchronized in (("float32", True), ("float64", False)):
+            layer = layers.BatchNormalization(
+                axis, 0.5, synchronized=synchronized, dtype=dtype
+            )
+            inputs = tf.constant(x, "float32")
+            inputs = tf.cast(inputs, dtype)
+            with tf.GradientTape() as tape:
+                tape.watch(inputs)
+                outputs = layer(inputs, training=True)
+            gradient = tape.gradient(outputs, inputs, tf.constant(dy, dtype))
+            results.append((layer.moving_variance, outputs, gradient))
+        for actual, expected in zip(*results, strict=True):
+            actual, expected = np.asarray(actual), np.asarray(expected)
+            error = np.abs(actual - expected).max() / np.abs(expected).max()
+            self.assertLess(error, 1e-2)
+
 
 class NormalizationTest(TestCase):
     @parameterized.parameters(

@@ -72,15 +72,20 @@ class OrderTest(parameterized.TestCase):
         for expected, found in zip(whole[7:], rest, strict=True):
             np.testing.assert_array_equal(expected[0], found[0])
 
-    def test_shares_make_up_the_batches(self):
+    @parameterized.parameters(2, 4)
+    def test_shares_make_up_the_batches(self, count):
         noise = training_testing.noise_set(40, 8)
         whole = epochs_of(noise, config_for()).reshape(-1, 8)
+        size = 8 // count
         parts = [
             epochs_of(
-                noise, config_for(), share=data.Share(index, 2, 4)
-            ).reshape(-1, 4)
-            for index in range(2)
+                noise, config_for(), share=data.Share(index, count, size)
+            ).reshape(-1, size)
+            for index in range(count)
         ]
+        # All images of an epoch, each of them in one share.
+        epoch = np.concatenate([part[:5].ravel() for part in parts])
+        np.testing.assert_array_equal(np.sort(epoch), np.arange(40))
         np.testing.assert_array_equal(whole, np.concatenate(parts, axis=1))
 
     def test_labels_belong_to_their_images(self):

@@ -1,6 +1,5 @@
 """Tests of whole runs: files, resuming, and what stops them."""
 
-import contextlib
 import csv
 import dataclasses
 import errno
@@ -23,10 +22,6 @@ from training import data as train_data
 from training import loop
 from training import run
 from training import run_folder
-
-
-class Killed(BaseException):
-    """Stands in for a signal: nothing in the trainer catches it."""
 
 
 def train(config):
@@ -202,23 +197,6 @@ class RunTest(parameterized.TestCase):
             loop.networks.read_weights(str(self.folder), wider, classes=10)
 
 
-@contextlib.contextmanager
-def _stopped_in(method, calls, by=None):
-    """Raises Killed, or sends a signal, in the given call of a method."""
-    original, seen = getattr(run.Run, method), []
-
-    def counted(run, *arguments):
-        seen.append(method)
-        if len(seen) == calls:
-            if not by:
-                raise Killed
-            os.kill(os.getpid(), by)
-        return original(run, *arguments)
-
-    with mock.patch.object(run.Run, method, counted):
-        yield
-
-
 class ResumeTest(parameterized.TestCase):
     def setUp(self):
         super().setUp()
@@ -262,14 +240,12 @@ class ResumeTest(parameterized.TestCase):
         whole = train(self.config("whole", **fields))
         config = self.config("killed", checkpoint_steps=2, **fields)
         folder = pathlib.Path(config.workdir)
-        # Before a step, before a step of the next epoch, in an evaluation.
+        # Before a step of the second epoch, and in its evaluation.
         for method, calls, step in (
-            ("train_steps", 4, 2),
-            ("train_steps", 6, 6),
+            ("train_steps", 8, 6),
             ("_eval_sums", 1, 8),
         ):
-            with _stopped_in(method, calls), self.assertRaises(Killed):
-                train(config)
+            training_testing.killed_in(method, calls, lambda: train(config))
             self.assertEqual(newest(folder).state.step, step)
         with self.assertLogs("absl", "INFO") as logs:
             train(config)
@@ -288,7 +264,7 @@ class ResumeTest(parameterized.TestCase):
         whole = train(self.config("whole", **fields))
         config = self.config("stopped", **fields)
         with (
-            _stopped_in(method, 2, signal.SIGTERM),
+            training_testing.stopped_in(method, 2, signal.SIGTERM),
             self.assertLogs("absl", "INFO") as logs,
         ):
             train(config)

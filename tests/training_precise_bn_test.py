@@ -1,6 +1,10 @@
 """Tests of precise batch norm against statistics computed by NumPy."""
 
+import dataclasses
+import pathlib
+import signal
 import tempfile
+from unittest import mock
 
 import keras
 import numpy as np
@@ -9,10 +13,12 @@ import training_testing
 from absl.testing import absltest
 from absl.testing import parameterized
 
+from training import checkpoint
 from training import config as train_config
 from training import data as train_data
 from training import loop
 from training import precise_bn
+from training import run
 from training import strategy as train_strategy
 
 
@@ -57,22 +63,42 @@ class PreciseTest(parameterized.TestCase):
         with self.assertRaisesRegex(ValueError, "`ema_decay` to be 0"):
             _config(precise_bn_images=8, ema_decay=0.9)
 
-    def test_a_run_with_it(self):
+    def test_a_run_with_it_resumes_exactly(self):
         folder = self.enterContext(tempfile.TemporaryDirectory())
-        config = training_testing.tiny_config(
-            folder, epochs=1, precise_bn_images=512, portable_export=False
+        self.enterContext(mock.patch.object(run.final_export, "write"))
+        measured = self.enterContext(
+            mock.patch.object(
+                precise_bn.PreciseStatistics,
+                "measure",
+                autospec=True,
+                side_effect=precise_bn.PreciseStatistics.measure,
+            )
         )
-        run = loop.train_and_evaluate(config)
-        model = keras.saving.load_model(run / "model.keras", compile=False)
-        mean = model.get_layer("stem_conv_bn").moving_mean.numpy()
-        plain = training_testing.tiny_config(
-            self.enterContext(tempfile.TemporaryDirectory()), epochs=1,
-            portable_export=False,
-        )  # fmt: skip
-        run = loop.train_and_evaluate(plain)
-        model = keras.saving.load_model(run / "model.keras", compile=False)
-        other = model.get_layer("stem_conv_bn").moving_mean.numpy()
-        self.assertGreater(np.abs(mean - other).max(), 1e-3)
+        config = training_testing.tiny_config(
+            folder, precise_bn_images=512, checkpoint_steps=2, log_seconds=0.0
+        )
+        stopped = dataclasses.replace(config, workdir=f"{folder}/stopped")
+        loop.train_and_evaluate(config)
+        self.assertEqual([call.args[3] for call in measured.mock_calls], [0, 1])
+        # Killed when it is measured, and not yet saved; told to stop when it
+        # is: the first evaluation begins anew both times.
+        training_testing.killed_in(
+            "_eval_sums", 1, lambda: loop.train_and_evaluate(stopped)
+        )
+        with training_testing.stopped_in("_eval_sums", 1, signal.SIGTERM):
+            loop.train_and_evaluate(stopped)
+        loop.train_and_evaluate(stopped)
+        epochs = [call.args[3] for call in measured.mock_calls]
+        self.assertEqual(epochs, [0, 1, 0, 0, 1])
+        ends = [
+            checkpoint.newest(pathlib.Path(c.workdir) / "checkpoints")
+            for c in (config, stopped)
+        ]
+        for name, expected in ends[0].arrays.items():
+            np.testing.assert_array_equal(expected, ends[1].arrays[name], name)
+        for whole, row in zip(*(end.state.rows for end in ends), strict=True):
+            for name in ("train_loss", "val_loss", "val_top5"):
+                self.assertEqual(whole[name], row[name])
 
 
 if __name__ == "__main__":

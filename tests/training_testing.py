@@ -4,6 +4,7 @@ Makes two logical CPU devices, so that distribution is tested without a GPU;
 they can only be made before TensorFlow has used one.
 """
 
+import contextlib
 import os
 import pathlib
 import sys
@@ -14,7 +15,10 @@ if str(CHECKOUT) not in sys.path:
     sys.path.append(str(CHECKOUT))
 
 # What follows is found by the lines above.
+from collections.abc import Callable  # noqa: E402
+from collections.abc import Iterator  # noqa: E402
 from typing import Any  # noqa: E402
+from unittest import mock  # noqa: E402
 
 import numpy as np  # noqa: E402
 import tensorflow as tf  # noqa: E402
@@ -22,6 +26,7 @@ import tensorflow as tf  # noqa: E402
 import keras_regnet  # noqa: E402
 from training import config as train_config  # noqa: E402
 from training import datasets  # noqa: E402
+from training import run  # noqa: E402
 from training import strategy  # noqa: E402
 
 CPU_DEVICES = strategy.split_cpu(2)
@@ -108,3 +113,49 @@ def write_folder(root: pathlib.Path, images_per_class: int = 6) -> None:
                 seed += 1
                 path = folder / f"{index}.jpg"
                 path.write_bytes(jpeg((60 + seed, 80), seed))
+
+
+class Killed(BaseException):
+    """Stands in for a signal: nothing in the trainer catches it."""
+
+
+@contextlib.contextmanager
+def stopped_in(method: str, calls: int, by: int = 0) -> Iterator[None]:
+    """Raises `Killed`, or sends a signal, in the given call of a method.
+
+    Args:
+      method: of `training.run.Run`.
+      calls: which call, counted from 1.
+      by: signal; 0 raises.
+    """
+    original, seen = getattr(run.Run, method), []
+
+    def counted(run, *arguments):
+        seen.append(method)
+        if len(seen) == calls:
+            if not by:
+                raise Killed
+            os.kill(os.getpid(), by)
+        return original(run, *arguments)
+
+    with mock.patch.object(run.Run, method, counted):
+        yield
+
+
+def killed_in(method: str, calls: int, train: Callable[[], object]) -> None:
+    """Trains until it is stopped by `Killed`, and makes sure that it is.
+
+    Args:
+      method: of `training.run.Run`.
+      calls: which call, counted from 1.
+      train: starts the run.
+
+    Raises:
+      AssertionError: if the run ends before that.
+    """
+    try:
+        with stopped_in(method, calls):
+            train()
+    except Killed:
+        return
+    raise AssertionError(f"there were fewer than {calls} calls of {method}")

@@ -88,7 +88,7 @@ class Cluster:
         summed = self._sum_over_workers(tf.constant(array.astype(exact)))
         return summed.numpy().astype(array.dtype)
 
-    @tf.function(reduce_retracing=True, jit_compile=False)
+    @tf.function(reduce_retracing=True, jit_compile=False, autograph=False)
     def _sum_over_workers(self, value):
         def of_replica():
             context = tf.distribute.get_replica_context()

@@ -102,6 +102,12 @@ def example_at(
     return training_order(split, config.seed, epoch, place)
 
 
+# Nothing in the pipelines branches on a tensor in Python: to rewrite it all as
+# if it did took most of the time to a run's first step.
+_as_written = tf.autograph.experimental.do_not_convert
+
+
+@_as_written
 def train_pipeline(
     data: DataSet,
     config: train_config.TrainConfig,
@@ -226,6 +232,7 @@ def _streamed(stream, config, start_step, share, drawn, augmented):
     )
 
 
+@_as_written
 def eval_pipeline(
     data: DataSet,
     config: train_config.TrainConfig,

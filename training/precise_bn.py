@@ -91,7 +91,7 @@ class PreciseStatistics:
             self._run(self._add, next(batches)[0])
         self._run(self._set, tf.constant(count, tf.float32))
 
-    @tf.function(jit_compile=False)
+    @tf.function(jit_compile=False, autograph=False)
     def _run(self, function: Callable[..., None], *arguments):
         self._strategy.run(function, arguments)
 

@@ -23,6 +23,9 @@ _TOP_K = 5
 _SEED = "seed_generator_state"
 _SEED_STRIDE = 0x9E3779B9
 
+# What a replica does has no Python branch on a tensor; see also data.py.
+_as_written = tf.autograph.experimental.do_not_convert
+
 
 class Steps:
     """Training and evaluation of one model under one strategy.
@@ -91,7 +94,7 @@ class Steps:
         self._differentiate = self._loss_and_gradients
         if config.jit_compile:
             self._differentiate = tf.function(
-                self._loss_and_gradients, jit_compile=True
+                self._loss_and_gradients, jit_compile=True, autograph=False
             )
 
     def _make_accumulators(self):
@@ -172,7 +175,7 @@ class Steps:
             sums += self._strategy.reduce("SUM", per_replica, axis=None)
         return sums
 
-    @tf.function(jit_compile=False)
+    @tf.function(jit_compile=False, autograph=False)
     def average_moving_statistics(self) -> None:
         """Makes the batch-norm statistics of all replicas their mean.
 
@@ -189,7 +192,7 @@ class Steps:
         for value, mean in zip(values, means, strict=True):
             value.assign(mean)
 
-    @tf.function(jit_compile=False)
+    @tf.function(jit_compile=False, autograph=False)
     def swap_averages(self) -> None:
         """Exchanges weights and statistics with their averages, if any."""
         self._strategy.run(self._swap_replica)
@@ -230,7 +233,7 @@ class Steps:
             for stack, variable in zip(stacks, variables, strict=True)
         ]
 
-    @tf.function(jit_compile=False)
+    @tf.function(jit_compile=False, autograph=False)
     def _gather(self, variables):
         def of_replica():
             context = tf.distribute.get_replica_context()
@@ -284,7 +287,7 @@ class Steps:
                 [tf.constant(stack) for stack in stacks],
             )
 
-    @tf.function(jit_compile=False)
+    @tf.function(jit_compile=False, autograph=False)
     def _scatter(self, variables, stacks):
         def of_replica():
             context = tf.distribute.get_replica_context()
@@ -293,11 +296,13 @@ class Steps:
 
         self._strategy.run(of_replica)
 
+    @_as_written
     def _train_replica(self, images, labels):
         gradients, sums = self._differentiate(images, labels)
         self._apply(gradients)
         return sums
 
+    @_as_written
     def _accumulate_replica(self, images, labels, part):
         """Adds the gradient of one part of the replica's batch."""
         size = tf.shape(labels)[0] // self._config.accumulation_steps
@@ -315,6 +320,7 @@ class Steps:
             total.assign_add(gradient)
         return sums
 
+    @_as_written
     def _apply_accumulated(self):
         self._apply([tf.identity(total) for total in self._accumulators])
         for total in self._accumulators:
@@ -324,7 +330,7 @@ class Steps:
         """Returns gradients of the (scaled) loss, and the metrics' sums."""
         values = [variable.value for variable in self._variables]
         with tf.GradientTape() as tape:
-            logits = tf.cast(self.logits(images, training=True), tf.float32)
+            logits = _widened(self.logits(images, training=True))
             losses = train_losses.per_example(labels, logits, self._config)
             # By the global batch: gradients are summed over replicas.
             loss = tf.reduce_sum(losses) / self._config.global_batch_size
@@ -351,7 +357,8 @@ class Steps:
             self._config.ema_decay, (1.0 + updates) / (10.0 + updates)
         )
         for variable, average in self._pairs():
-            average.assign_sub((1.0 - decay) * (average - variable))
+            share = tf.cast(1.0 - decay, average.dtype)
+            average.assign_sub(share * (average - variable))
 
     def _regularised(self, gradients):
         """Adds L2, and reduces first where a decision needs the sum."""
@@ -380,12 +387,13 @@ class Steps:
             )
         return [gradient / self.num_replicas for gradient in gradients]
 
+    @_as_written
     def _eval_replica(self, images, labels, weights):
-        logits = tf.cast(self.logits(images, training=False), tf.float32)
+        logits = _widened(self.logits(images, training=False))
         losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
         return tf.stack(
             [
-                _total(losses * weights),
+                _total(losses * tf.cast(weights, losses.dtype)),
                 _total(_hits(labels, logits, 1) * weights),
                 _total(_hits(labels, logits, _TOP_K) * weights),
                 _total(weights),
@@ -393,8 +401,14 @@ class Steps:
         )
 
 
+def _widened(logits):
+    """Returns logits as float32, or as they are if they are wider."""
+    return logits if logits.dtype.size > 4 else tf.cast(logits, tf.float32)
+
+
 def _hits(labels, logits, k):
     """Returns 1.0 for examples whose label is among the k best."""
+    logits = tf.cast(logits, tf.float32)
     return tf.cast(tf.math.in_top_k(labels, logits, k), tf.float32)
 
 

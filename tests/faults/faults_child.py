@@ -5,8 +5,11 @@ saves its start. What is done to a process from inside, because the moment
 matters, is listed in `Harm`; the rest is done from outside.
 """
 
+import contextlib
+import ctypes
 import dataclasses
 import json
+import math
 import os
 import pathlib
 import resource
@@ -24,12 +27,16 @@ class Harm:
       kill_in_write: kill it in the middle of writing this checkpoint, counted
         from 1; 0 for none.
       full_at_write: no file may grow at this checkpoint; 0 for none.
+      spoil_at_step: a weight is NaN after this step; 0 for none.
+      float64: compute in double precision.
       export: whether to write model.keras and the SavedModel.
       losses: file for the sum of losses of each call.
     """
 
     kill_in_write: int = 0
     full_at_write: int = 0
+    spoil_at_step: int = 0
+    float64: bool = False
     export: bool = False
     losses: str = ""
 
@@ -38,6 +45,7 @@ def main(
     arguments: list[str], log: str, environment: dict[str, str], harm: Harm
 ) -> None:
     """Runs training/main.py; ends the process."""
+    _die_with_parent()
     os.environ.update(environment)
     handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(handle, 1)
@@ -65,6 +73,11 @@ def _harm(harm):
         run.final_export.write = lambda *_: None
     if harm.losses:
         _record(run.Run, harm.losses)
+    if harm.float64:
+        set_policy = run.keras.config.set_dtype_policy
+        run.keras.config.set_dtype_policy = lambda _: set_policy("float64")
+    if harm.spoil_at_step:
+        _spoil(run.Run, harm.spoil_at_step)
     write, count = checkpoint.write_atomically, [0]
 
     def harmed(path, contents):
@@ -89,6 +102,26 @@ def _harm(harm):
         write(path, contents)
 
     checkpoint.write_atomically = harmed
+
+
+def _die_with_parent():
+    """Lets no trainer outlive the suite, and write into the next one's run."""
+    death_signal = 1  # PR_SET_PDEATHSIG
+    with contextlib.suppress(AttributeError, OSError):  # Not Linux.
+        ctypes.CDLL(None).prctl(death_signal, signal.SIGKILL)
+
+
+def _spoil(run_class, step):
+    """Makes a weight NaN once a step is done."""
+    original = run_class.train_steps
+
+    def spoiled(self, *arguments):
+        if self.state.step == step:
+            weight = self.model.trainable_variables[0]
+            weight.assign(weight * math.nan)
+        original(self, *arguments)
+
+    run_class.train_steps = spoiled
 
 
 def _record(run_class, path):

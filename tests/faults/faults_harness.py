@@ -47,6 +47,9 @@ class Process:
         )
         self._process.start()
 
+    def is_alive(self):
+        return self._process.is_alive()
+
     def text(self):
         """What it has logged so far."""
         if not self.log.exists():
@@ -76,7 +79,8 @@ class Process:
         end = time.monotonic() + _PATIENCE
         while (self.step() or 0) < step and self._process.is_alive():
             if time.monotonic() > end:
-                break
+                self.send()
+                raise TimeoutError(f"no step {step}: {self.text()[-2000:]}")
             time.sleep(0.002)
 
     def send(self, number=signal.SIGKILL):
@@ -145,8 +149,10 @@ def differences(one: Run, other: Run) -> list[str]:
     return found
 
 
-def write_images(root, per_class=24, side=40, seed=0):
+def write_images(root, per_class, side=40, seed=0):
     """Writes a `folder:` set of two classes, told by their colours."""
+    if root.exists():
+        return f"folder:{root}"
     rng = np.random.default_rng(seed)
     for part, count in (("train", per_class), ("val", 8)):
         for label, name in enumerate(("red", "blue")):

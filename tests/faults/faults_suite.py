@@ -1,278 +1,274 @@
-"""The faults: each strikes a run once, and says how many steps were lost.
+"""Strikes runs many times with every fault; prints the table of docs/faults.md.
 
-As a script it strikes many times and prints the table of docs/faults.md:
+    python tests/faults/faults_suite.py --folder=/tmp/faults
 
-    python tests/faults/faults_suite.py
+Stopped at any moment and started again with the same command, it goes on.
 """
 
 import argparse
+import contextlib
+import dataclasses
+import json
 import os
 import pathlib
-import random
+import platform
 import re
-import signal
-import tempfile
-import time
-from collections.abc import Callable
+import subprocess
 
+import faults_bench
 import faults_harness as harness
+import numpy as np
 
-CHECKPOINT_STEPS = 5
-_COMMON = (
-    "--recipe=modern",
-    "--image_size=32",
-    "--min_crop_area=0.5",
-    "--drop_path_rate=0.1",
-    "--dropout_rate=0.1",
-    "--ema_decay=0.9",
-    "--base_learning_rate=0.5",
-    "--warmup_epochs=1",
-    "--global_batch_size=4",
-    "--log_seconds=0",
-    f"--checkpoint_steps={CHECKPOINT_STEPS}",
-)
-STRATEGIES = {
-    "one_device": ("--strategy=one_device",),
-    "mirrored": ("--strategy=mirrored", "--num_cpu_devices=2"),
-}
+_EPOCHS = 30
+_CLUSTER_EPOCHS = 8
+_CURVE_STEPS = 40
+_MEGABYTES = 8
 
 
-class BrokenPromiseError(AssertionError):
-    """The trainer did not do what it promises."""
+class Journal:
+    """What was tried so far, a line for each strike, in a file."""
+
+    def __init__(self, folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        self._path = folder / "journal.jsonl"
+        self._lost, self._ends = {}, {}
+        if self._path.exists():
+            for line in self._path.read_text().splitlines():
+                self._take(**json.loads(line))
+
+    def _take(self, row, lost=None, end=None):
+        if end is None:
+            self._lost.setdefault(row, []).append(lost)
+        else:
+            self._ends[row] = end
+
+    def add(self, row, **entry):
+        """Notes the `lost` steps of a strike, or the `end` of a row."""
+        with open(self._path, "a", encoding="utf-8") as file:
+            file.write(json.dumps({"row": row, **entry}) + "\n")
+        self._take(row, **entry)
+
+    def lost(self, row):
+        """Returns the steps lost by each strike so far."""
+        return self._lost.get(row, [])
+
+    def end(self, row):
+        """Returns what was noted at a row's end, None before."""
+        return self._ends.get(row)
 
 
-class Bench:
-    """A folder with a data set and a network, in which runs are harmed."""
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """Writes rows as they are filled."""
 
-    def __init__(self, folder, strategy="mirrored", epochs=3, seed=0):
-        self.folder = pathlib.Path(folder)
-        self.rng = random.Random(seed)
-        self.images = self.folder / "images"
-        self.arguments = [
-            f"--variant={harness.write_network(folder)}",
-            f"--dataset={harness.write_images(self.images)}",
-            f"--epochs={epochs}",
-            *STRATEGIES[strategy],
-            *_COMMON,
-        ]
+    journal: Journal
 
-    def run(self, name):
-        """Returns a run that has not begun."""
-        return harness.Run(self.folder / name, self.arguments)
+    def strike(self, key, strikes, finish):
+        """Does what is missing of a row, and prints it.
 
-    def _some_steps_on(self, run):
-        return run.newest_step() + self.rng.randint(2, 9)
+        Args:
+          key: (fault, strategy, recipe).
+          strikes: functions that strike, and return the steps lost.
+          finish: brings the run to its end; returns what differs from the
+            run that nothing happened to.
+        """
+        row = " | ".join(key)
+        if self.journal.end(row) is None:
+            for number in range(len(self.journal.lost(row)), len(strikes)):
+                self.journal.add(row, lost=strikes[number](number))
+            self.journal.add(row, end=finish())
+        lost, found = self.journal.lost(row), self.journal.end(row)
+        mean = f"{sum(lost) / len(lost):.1f}"
+        equal = "to the bit" if not found else f"NO: {', '.join(found[:3])}"
+        _print_row(*key, len(lost), f"{mean}, {max(lost)}", equal)
 
-    def kill(self, run):
-        """SIGKILL from outside, at no particular moment."""
-        process = run.start()
-        code = process.send_at(
-            self._some_steps_on(run), seconds=0.02 * self.rng.random()
-        )
-        _expect(process, code, -signal.SIGKILL)
-        return process.step() - run.newest_step()
-
-    def kill_in_write(self, run):
-        """SIGKILL when a checkpoint is half written."""
-        before = run.newest_step()
-        harm = harness.Harm(kill_in_write=self.rng.randint(1, 2))
-        process = run.start(harm)
-        _expect(process, process.wait(), -signal.SIGKILL)
-        if not list((run.folder / "checkpoints").glob("*.partial")):
-            raise BrokenPromiseError("it was not killed within a write")
-        if harm.kill_in_write == 1 and run.newest_step() != before:
-            raise BrokenPromiseError(
-                "half a checkpoint was taken for a whole one"
-            )
-        return process.step() - run.newest_step()
-
-    def fill_disk(self, run):
-        """No file may grow (RLIMIT_FSIZE) when a checkpoint is written."""
-        process = run.start(harness.Harm(full_at_write=1))
-        _expect(process, process.wait(), 1, "error: .*last good checkpoint is")
-        if list(run.folder.rglob("*.partial")):
-            raise BrokenPromiseError("half a file was left")
-        return process.step() - run.newest_step()
-
-    def tear(self, run):
-        """SIGKILL, and then the newest checkpoint loses its second half."""
-        process = run.start()
-        _expect(
-            process,
-            process.send_at(run.newest_step() + 2 * CHECKPOINT_STEPS + 1),
-            -signal.SIGKILL,
-        )
-        *_, torn = run.checkpoints()
-        os.truncate(torn, torn.stat().st_size // 2)
-        again = run.start()
-        code = again.send_at(1, signal.SIGKILL)
-        _expect(
-            again,
-            code,
-            -signal.SIGKILL,
-            f"warning: .*{torn.name} cannot be read",
-        )
-        resumed = int(re.search(r"from step (\d+) ", again.text()).group(1))
-        return process.step() - resumed
-
-    def terminate(self, run):
-        """SIGTERM, as a cluster gives notice."""
-        process = run.start()
-        process.send_at(self._some_steps_on(run), signal.SIGTERM)
-        _expect(process, process.wait(), 0, "SIGTERM: stopped after step")
-        if process.seconds_to_end > 30:
-            raise BrokenPromiseError("SIGTERM took longer than seconds")
-        return process.step() - run.newest_step()
-
-    def remove_images(self, run):
-        """The data set disappears while the run goes on, and comes back."""
-        process = run.start()
-        hidden = self.images.with_suffix(".hidden")
-        try:
-            process.wait_for_step(self._some_steps_on(run))
-            self.images.rename(hidden)
-            _expect(process, process.wait(), 1, "error: .*images/.*png")
-        finally:
-            hidden.rename(self.images)
-        return process.step() - run.newest_step()
-
-    def finish(self, run):
-        """Starts the command once more, to the end."""
-        process = run.start()
-        _expect(process, process.wait(), 0, r"epoch (\d+)/\1 .*validation")
+    def whole(self, key, finish):
+        """Makes what the rows are compared with, once."""
+        row = " | ".join(key)
+        if self.journal.end(row) is None:
+            finish()
+            self.journal.add(row, end=[])
 
 
-class Cluster:
-    """A run of several workers, on the digits."""
-
-    def __init__(self, folder, num_workers=2, seed=0, epochs=1, *fields):
-        self.folder = pathlib.Path(folder)
-        self.num_workers = num_workers
-        self.rng = random.Random(seed)
-        self.seconds_to_notice = 0.0
-        self.arguments = [
-            f"--variant={harness.write_network(folder)}",
-            "--image_size=32",
-            "--global_batch_size=128",
-            "--base_learning_rate=0.05",
-            "--warmup_epochs=0",
-            "--zero_init_last_gamma",
-            f"--epochs={epochs}",
-            "--ema_decay=0.9",
-            "--log_seconds=0",
-            f"--checkpoint_steps={CHECKPOINT_STEPS}",
-            *fields,
-        ]
-
-    def job(self, name):
-        return harness.Job(
-            harness.Run(self.folder / name, self.arguments), self.num_workers
-        )
-
-    def kill_worker(self, job):
-        """SIGKILL for one worker; the others notice, and end."""
-        workers = job.start()
-        victim = self.rng.randrange(1, len(workers))
-        step = job.run.newest_step() + CHECKPOINT_STEPS + self.rng.randint(1, 5)
-        code = workers[victim].send_at(step)
-        _expect(workers[victim], code, -signal.SIGKILL)
-        begin = time.monotonic()
-        for index, worker in enumerate(workers):
-            if index != victim:
-                _expect(worker, worker.wait(), 1, "error: .*workers is gone")
-        self.seconds_to_notice = time.monotonic() - begin
-        return workers[0].step() - job.run.newest_step()
-
-    def terminate_worker(self, job):
-        """SIGTERM for one worker; all of them save and end."""
-        workers = job.start()
-        victim = self.rng.randrange(len(workers))
-        step = job.run.newest_step() + self.rng.randint(2, 9)
-        workers[victim].send_at(step, signal.SIGTERM)
-        for worker in workers:
-            _expect(worker, worker.wait(), 0, "SIGTERM: stopped after step")
-        return workers[0].step() - job.run.newest_step()
-
-    def finish(self, job, harms=None):
-        """Starts all workers, to the end."""
-        workers = job.start(harms)
-        for worker in workers:
-            _expect(worker, worker.wait(), 0, "validation")
-        return workers
+def _print_row(*cells):
+    print(f"| {' | '.join(map(str, cells))} |", flush=True)
 
 
-def _expect(process, code, wanted, text=""):
-    said = process.text()
-    if code != wanted or not re.search(text, said):
-        raise BrokenPromiseError(
-            f"ended with {code}, not {wanted}, and should say {text!r}: "
-            f"{said[-3000:]}"
-        )
+def _print_head(cells):
+    print()
+    _print_row(*cells)
+    _print_row(*["---"] * len(cells))
 
 
-FAULTS: dict[str, Callable] = {
-    "SIGKILL at a random moment": Bench.kill,
-    "SIGKILL within the write of a checkpoint": Bench.kill_in_write,
-    "disk full within the write of a checkpoint": Bench.fill_disk,
-    "newest checkpoint torn": Bench.tear,
-    "SIGTERM": Bench.terminate,
-    "data set removed, and put back": Bench.remove_images,
-}
+def strike_runs(table, folder, strategy, recipe, faults, times):
+    """Fills the rows of the runs of one process.
 
-
-def strike(bench, name, times):
-    """Returns a row of the table: one run, struck several times."""
-    run = bench.run(re.sub(r"\W+", "_", name))
-    lost = [FAULTS[name](bench, run) for _ in range(times)]
-    bench.finish(run)
-    return lost, run
-
-
-def print_table(times, kills, strategies, clusters):
-    """Strikes every fault, and prints a line for each."""
-    print("| fault | strategy | tried | lost steps: mean, most | end equal |")
-    print("| --- | --- | --- | --- | --- |", flush=True)
-    for strategy in strategies:
-        with tempfile.TemporaryDirectory() as folder:
-            bench = Bench(folder, strategy, epochs=12)
-            whole = bench.run("whole")
-            bench.finish(whole)
-            for name in FAULTS:
-                count = kills if FAULTS[name] is Bench.kill else times
-                lost, run = strike(bench, name, count)
-                equal = not harness.differences(whole, run)
-                _print_row(name, strategy, lost, equal)
-    for workers in clusters:
-        with tempfile.TemporaryDirectory() as folder:
-            cluster = Cluster(folder, workers, epochs=8)
-            whole = cluster.job("whole")
-            cluster.finish(whole)
-            for name, fault in (
-                ("SIGKILL for one", cluster.kill_worker),
-                ("SIGTERM for one", cluster.terminate_worker),
-            ):
-                harmed = cluster.job(name.replace(" ", "_"))
-                lost = [fault(harmed) for _ in range(times)]
-                cluster.finish(harmed)
-                equal = not harness.differences(whole.run, harmed.run)
-                name += f" of {workers} workers"
-                _print_row(name, "multi_worker", lost, equal)
-
-
-def _print_row(name, strategy, lost, equal):
-    mean = sum(lost) / len(lost)
-    print(
-        f"| {name} | {strategy} | {len(lost)} | {mean:.1f}, {max(lost)} | "
-        f"{'to the bit' if equal else 'NO'} |",
-        flush=True,
+    Args:
+      table: gets them.
+      folder: where the runs are kept.
+      strategy: of `faults_bench.STRATEGIES`.
+      recipe: of `faults_bench.RECIPES`.
+      faults: names of faults.
+      times: how often each strikes.
+    """
+    steps = _EPOCHS * faults_bench.STEPS_PER_EPOCH
+    bench = faults_bench.Bench(
+        folder / f"{strategy}_{recipe}",
+        strategy,
+        recipe,
+        _EPOCHS,
+        # Spread over the run, and never beyond its end.
+        most_steps_on=max(2, int(1.4 * steps / times)),
     )
+    whole = bench.run("whole")
+    table.whole(("whole", strategy, recipe), lambda: bench.finish(whole))
+    for name in faults:
+        key = (name, strategy, recipe)
+        run = bench.run(re.sub(r"\W+", "_", name))
+        fault = {**faults_bench.FAULTS, **faults_bench.DISK_FULL}[name]
+
+        def strike(number, fault=fault, run=run, key=key):
+            bench.rng.seed(f"{key} {number}")
+            return fault(bench, run)
+
+        def finish(run=run):
+            bench.finish(run)
+            return harness.differences(whole, run)
+
+        with contextlib.ExitStack() as stack:
+            if name in faults_bench.DISK_FULL and not stack.enter_context(
+                _small_disk(run.folder)
+            ):
+                _print_row(*key, 0, "-", "not tried: no right to mount")
+                continue
+            table.strike(key, [strike] * times, finish)
+
+
+@contextlib.contextmanager
+def _small_disk(folder):
+    """Mounts some megabytes of memory; gives whether that is allowed."""
+    folder.mkdir(exist_ok=True)
+    if not os.path.ismount(folder):
+        size = f"size={_MEGABYTES}m"
+        command = ["mount", "-t", "tmpfs", "-o", size, "none", str(folder)]
+        try:
+            done = subprocess.run(command, check=False, capture_output=True)
+        except FileNotFoundError:
+            yield False
+            return
+        if done.returncode:
+            yield False
+            return
+    try:
+        yield True
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)
+
+
+def strike_clusters(table, folder, workers, times):
+    """Fills the rows of a run of several processes."""
+    folder = folder / f"{workers}_workers"
+    cluster = faults_bench.Cluster(folder, workers, _CLUSTER_EPOCHS)
+    whole = cluster.job("whole")
+    strategy, recipe = f"multi_worker, {workers}", "quickstart"
+    table.whole(("whole", strategy, recipe), lambda: cluster.finish(whole))
+    for name, fault in (
+        ("SIGKILL for one worker", cluster.kill_worker),
+        ("SIGKILL for the chief", cluster.kill_chief),
+        ("SIGTERM for one worker", cluster.terminate_worker),
+    ):
+        key = (name, strategy, recipe)
+        job = cluster.job(name.replace(" ", "_"))
+
+        def strike(number, fault=fault, job=job, key=key):
+            cluster.rng.seed(f"{key} {number}")
+            return fault(job)
+
+        def finish(job=job):
+            cluster.finish(job)
+            return harness.differences(whole.run, job.run)
+
+        table.strike(key, [strike] * times, finish)
+
+
+def compare_curves(table, folder, workers, name):
+    """Prints how far the losses of several processes are from one's."""
+    row = f"curve of {workers} | {name}"
+    if table.journal.end(row) is None:
+        fields, of_one, float64 = faults_bench.CURVES[name]
+        of_one = [field.format(workers) for field in of_one]
+        cluster = faults_bench.Cluster(
+            folder / re.sub(r"\W+", "_", row), workers, 4, *fields
+        )
+        (one,), _ = cluster.losses("one", *of_one, workers=1, float64=float64)
+        many, _ = cluster.losses("many", workers=workers, float64=float64)
+        one, *many = (losses[:_CURVE_STEPS] for losses in (one, *many))
+        table.journal.add(
+            row,
+            end=[
+                float(np.abs(many[0] - one).max()),
+                all(np.array_equal(losses, many[0]) for losses in many),
+                len(one),
+            ],
+        )
+    difference, same, steps = table.journal.end(row)
+    same = "the same" if same else "DIFFERENT"
+    _print_row(workers, name, steps, f"{difference:.1e}", same)
+
+
+def describe(folder):
+    """Prints on what the table was made, and with what."""
+    record = json.loads(next(folder.glob("*/whole/config.json")).read_text())
+    versions = ", ".join(f"{k} {v}" for k, v in record["versions"].items())
+    cores = len(os.sched_getaffinity(0))
+    print(f"\n{_processor()}, {cores} cores; {versions}")
+    print(f"revision {record['git_revision']}")
+
+
+def _processor():
+    with contextlib.suppress(OSError):
+        found = re.search(
+            r"model name\s*: (.*)", pathlib.Path("/proc/cpuinfo").read_text()
+        )
+        if found:
+            return found.group(1)
+    return platform.machine()
+
+
+def main(given):
+    """Prints the tables."""
+    folder = given.folder
+    table = Table(Journal(folder))
+    _print_head(
+        ["fault", "strategy", "recipe", "tried", "lost: mean, most", "end"]
+    )
+    kill, *others = [*faults_bench.FAULTS, *faults_bench.DISK_FULL]
+    for strategy in given.strategies:
+        for recipe in given.recipes:
+            bench = (table, folder, strategy, recipe)
+            strike_runs(*bench, [kill], given.kills)
+    for strategy, recipe in zip(
+        given.strategies, reversed(given.recipes), strict=False
+    ):
+        strike_runs(table, folder, strategy, recipe, others, given.times)
+    for workers in given.clusters:
+        strike_clusters(table, folder, workers, given.times)
+    _print_head(
+        ["workers", "settings", "steps", "from one process", "all workers"]
+    )
+    for workers in given.clusters:
+        for name in faults_bench.CURVES:
+            compare_curves(table, folder, workers, name)
+    describe(folder)
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--times", type=int, default=4)
-    parser.add_argument("--kills", type=int, default=20)
-    parser.add_argument("--strategies", nargs="*", default=list(STRATEGIES))
-    parser.add_argument("--clusters", nargs="*", type=int, default=[2, 4])
-    given = parser.parse_args()
-    print_table(given.times, given.kills, given.strategies, given.clusters)
+    add = parser.add_argument
+    add("--folder", type=pathlib.Path, required=True, help="keeps the runs")
+    add("--kills", type=int, default=20, help="SIGKILLs over a run")
+    add("--times", type=int, default=3, help="strikes with every other fault")
+    add("--strategies", nargs="*", default=list(faults_bench.STRATEGIES))
+    add("--recipes", nargs="*", default=list(faults_bench.RECIPES))
+    add("--clusters", nargs="*", type=int, default=[4], help="of workers")
+    main(parser.parse_args())
