@@ -13,6 +13,7 @@ import json
 import os
 import pathlib
 import typing
+import zlib
 from collections.abc import Iterable
 from collections.abc import Mapping
 from collections.abc import Sequence
@@ -267,7 +268,12 @@ def read(path: str | os.PathLike) -> list[Record]:
     path = pathlib.Path(path)
     content = path.read_bytes()
     if path.suffix == ".gz":
-        content = gzip.decompress(content)
+        try:
+            content = gzip.decompress(content)
+        except (OSError, EOFError, zlib.error) as error:
+            raise ValueError(f"{path} is no whole gzip file: {error}") from (
+                error
+            )
     whole, _ = split_torn(content)
     return [
         _parse(line, f"{path}, line {number}")
