@@ -19,9 +19,9 @@ from collections.abc import Mapping
 from collections.abc import Sequence
 from typing import Any
 
-from keras_regnet import complexity as complexity_lib
 from keras_regnet import config as config_lib
 from keras_regnet import plan
+from keras_regnet.complexity import complexity
 from keras_regnet.config import AnyNetConfig
 from keras_regnet.config import RegNetConfig
 
@@ -217,7 +217,7 @@ def from_networks(
     >>> config = AnyNetConfig((1, 2), (32, 64))
     >>> (record,) = from_networks([config], [31.5], space="A", regime="mine")
     >>> record.error, record.depth, record.params
-    (31.5, 3, 87592)
+    (31.5, 3, 169480)
     """
     if len(networks) != len(errors):
         raise ValueError(
@@ -232,7 +232,7 @@ def from_networks(
     made = []
     pairs = zip(networks, errors, strict=True)
     for index, (network, error) in enumerate(pairs):
-        counted = complexity_lib.complexity(network, input_shape, classes)
+        counted = complexity(network, input_shape, classes=classes)
         made.append(
             Record(
                 trial=f"{space} #{index}",
