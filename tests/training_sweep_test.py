@@ -221,6 +221,16 @@ class StagesTest(absltest.TestCase):
         self.assertEqual((space["n"], space["missing"]), (1, 2))
         self.assertIn("2 not run", (out / stages.REPORT_FILE).read_text())
 
+    def test_nothing_but_packed_records(self):
+        """As of networks that were trained elsewhere."""
+        out = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
+        population = testing.population("RegNetX", 9, 40)
+        records.write_packed(out / stages.PACKED_FILE, population)
+        for stage in (stages.analyze, stages.report):
+            stage(out)
+        page = (out / stages.REPORT_FILE).read_text()
+        self.assertIn("9 networks trained, 0 failed for good, 0 not", page)
+
     def test_two_drivers(self):
         out = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
         populations.sample(_SPEC, out)
