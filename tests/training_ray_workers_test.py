@@ -180,6 +180,10 @@ class RayWorkersTest(absltest.TestCase):
         for error, reason in (
             (said + "node has died. Node Id: 5", "the worker's node is gone"),
             (
+                "The actor 3f is temporarily unavailable: Socket closed",
+                "the worker cannot be reached, perhaps its node is gone",
+            ),
+            (
                 "Task was killed due to the node running low on memory.\nIP: 1",
                 "out of memory: Ray ended the worker",
             ),

@@ -52,6 +52,10 @@ _ENVIRONMENT = {
 _ENDS = (
     ("node has died", "the worker's node is gone"),
     ("node was terminated", "the worker's node is gone"),
+    (
+        "temporarily unavailable",
+        "the worker cannot be reached, perhaps its node is gone",
+    ),
     ("running low on memory", "out of memory: Ray ended the worker"),
 )
 

@@ -10,6 +10,7 @@ import os
 import pathlib
 import signal
 import tempfile
+from unittest import mock
 
 import sweep_testing as sweeps
 from absl.testing import absltest
@@ -45,6 +46,8 @@ def _raylet(node):
 class RayClusterTest(absltest.TestCase):
     def setUp(self):
         super().setUp()
+        # Beside other work, Ray's workers would get next to nothing.
+        self.enterContext(mock.patch.dict(os.environ, RAY_worker_niceness="0"))
         # The head trains nothing: whatever is trained can be killed.
         self.cluster = cluster_utils.Cluster(
             initialize_head=True, head_node_args={"num_cpus": 0, **_NODE}
@@ -106,7 +109,8 @@ class RayClusterTest(absltest.TestCase):
         os.kill(pid, signal.SIGKILL)
         self.check_finished(driver, 6)
         (failed,) = [r for r in records.read(self.records) if not r.done]
-        self.assertEqual(failed.reason, "the worker's node is gone")
+        # Which of the two depends on who notices first.
+        self.assertRegex(failed.reason, "^the worker.*node is gone$")
         (again,) = [
             r
             for r in records.read(self.records)
@@ -116,12 +120,12 @@ class RayClusterTest(absltest.TestCase):
 
     def test_trial_hangs_then_driver_is_killed(self):
         self.sample(3)
-        arguments = ("--workers=1", "--trial_timeout=40")
+        arguments = ("--workers=1", "--trial_timeout=100")
         driver = self.start(*arguments)
         hung = self.stop_a_trial()
         sweeps.wait_until(lambda: sweeps.lines(self.records))
         (failed,) = records.read(self.records)
-        self.assertEqual(failed.reason, "took longer than 40 s, and was ended")
+        self.assertEqual(failed.reason, "took longer than 100 s, and was ended")
         sweeps.wait_until(lambda: not sweeps.is_running(hung))
         sweeps.wait_until(lambda: sweeps.lines(self.records) == 2)
         driver.kill()
