@@ -93,10 +93,6 @@ class MainTest(absltest.TestCase):
                 ["run", new, *_DIGITS, "--space=RegNetX depth=200..300"],
                 "`depth`",
             ),
-            (
-                ["run", new, *_DIGITS, "--space=RegNetX_constrained w_0=256"],
-                "nearest had",
-            ),
             (["sample", f"--out={file}", *_DIGITS], "File exists"),
             (["train", f"--out={empty}"], "run `sample` first"),
             (["report", f"--out={empty}"], "the sweep is empty"),
