@@ -1,10 +1,25 @@
-"""pytest's option --slow."""
+"""pytest's options --slow and --cluster."""
+
+import pathlib
+
+_CLUSTER = pathlib.Path(__file__).parent / "cluster"
 
 
 def pytest_addoption(parser):
     parser.addoption(
         "--slow", action="store_true", help="run slow tests as well"
     )
+    parser.addoption(
+        "--cluster",
+        action="store_true",
+        help="run tests/cluster, which need the extra [cluster]",
+    )
+
+
+def pytest_ignore_collect(collection_path, config):
+    if collection_path == _CLUSTER and not config.getoption("--cluster"):
+        return True
+    return None
 
 
 def pytest_collection_modifyitems(config, items):

@@ -1,5 +1,6 @@
 import contextlib
 import io
+from unittest import mock
 
 import numpy as np
 from absl import flags
@@ -105,6 +106,35 @@ class ProposeTest(parameterized.TestCase):
         # Those before were measured and too slow.
         self.assertGreater(len(measured), 5)
 
+    def test_equal_latencies_keep_the_order(self):
+        plain = design_space.propose(flops="400MF", n=3)
+        found = design_space.propose(
+            flops="400MF", n=3, latency=lambda c: np.float32(2), max_latency=2
+        )
+        self.assertEqual(found.configs, plain.configs)
+        self.assertEqual(found.latencies.tolist(), [2, 2, 2])
+
+    def test_fewer_than_asked_for(self):
+        """And some that do not run at all."""
+        calls = []
+
+        def latency(config):
+            calls.append(config)
+            return 1.0 if len(calls) in (7, 150) else float("inf")
+
+        found = design_space.propose(
+            flops="400MF", n=5, latency=latency, max_latency=3
+        )
+        self.assertEqual(list(found), [calls[6], calls[149]])
+        self.assertLen(calls, 200)
+
+    def test_errors_of_the_latency_come_through(self):
+        error = RuntimeError("no such delegate")
+        with self.assertRaisesRegex(RuntimeError, "no such delegate"):
+            design_space.propose(
+                latency=mock.Mock(side_effect=error), max_latency=3
+            )
+
     def test_published_budgets(self):
         output = io.StringIO()
         with (
@@ -138,7 +168,23 @@ class ProposeTest(parameterized.TestCase):
         (dict(family="regnett"), "Did you mean 'regnet"),
         (dict(n=0), "`n` must be an integer above 0"),
         (dict(max_latency=3), "must be given together"),
-        (dict(latency=lambda config: 9.0, max_latency=3), "at least 9"),
+        (
+            dict(latency=lambda config: 9.0, max_latency=3),
+            "at least 9, the least of 200 networks",
+        ),
+        (dict(latency=3.0, max_latency=3), "must be a function"),
+        (dict(latency=len, max_latency="3ms"), "a number above 0.*'3ms'"),
+        (dict(latency=len, max_latency=0), "a number above 0"),
+        (dict(latency=len, max_latency=float("nan")), "a number above 0"),
+        (
+            dict(latency=lambda config: None, max_latency=3),
+            "must return a number of 0 or more.*None for RegNetConfig",
+        ),
+        (
+            dict(latency=lambda config: float("nan"), max_latency=3),
+            "must return .*nan",
+        ),
+        (dict(latency=lambda config: -1.0, max_latency=3), "must return .*-1"),
     )
     def test_refused(self, arguments, message):
         with self.assertRaisesRegex(ValueError, message):

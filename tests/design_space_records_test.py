@@ -107,6 +107,10 @@ class FileTest(absltest.TestCase):
         self.assertEqual(packed.read_bytes(), first)
         self.assertEqual(records.read(packed), written)
         self.assertLen(gzip.decompress(first).splitlines(), 2)
+        for damaged in (first[:-9], b"\x00" + first[1:], first[:30] + b"x"):
+            packed.write_bytes(damaged)
+            with self.assertRaisesRegex(ValueError, "gz is no whole gzip"):
+                records.read(packed)
 
     def test_full_disk_leaves_whole_lines(self):
         """A limit on the size of files stands for the end of the disk."""

@@ -10,9 +10,11 @@ import design_space_testing as testing
 import numpy as np
 from absl.testing import absltest
 
+from keras_regnet import design_space
 from keras_regnet.config import AnyNetConfig
 from keras_regnet.config import RegNetConfig
 from keras_regnet.design_space import plots
+from keras_regnet.design_space import records
 from keras_regnet.design_space import report
 from keras_regnet.design_space import summary
 
@@ -134,6 +136,64 @@ class ReportTest(absltest.TestCase):
         self.assertLess(time.process_time() - start, 10)
         self.assertLess(path.stat().st_size, 5_000_000)
         self.assertLen(_rows(path.read_text()), 10_000)
+
+
+class ElsewhereTest(absltest.TestCase):
+    """The 32 networks on ImageNet, of which only the errors are known."""
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        folder = cls.enterClassContext(tempfile.TemporaryDirectory())
+        networks, cls.errors = design_space.imagenet_population()
+        cls.records = records.from_networks(
+            networks, cls.errors, space="RegNetX", regime="ImageNet, 25 epochs"
+        )
+        # A page from a file, as a user has it.
+        path = pathlib.Path(folder) / "records.jsonl.gz"
+        records.write_packed(path, cls.records)
+        report.write(path.with_suffix(".html"), records.read(path))
+        cls.page = path.with_suffix(".html").read_text()
+
+    def test_page(self):
+        self.assertIn("Design spaces: ImageNet, 25 epochs", self.page)
+        self.assertIn("32 networks trained, 0 failed for good", self.page)
+        self.assertIn("RegNetX: n = 32, min 34.98, mean 37.11 %", self.page)
+        parsed = _Page()
+        parsed.feed(self.page)
+        self.assertNotIn("learning curves", parsed.images)
+        for name in ("depth", "w_0", "w_a", "w_m", "group_width"):
+            self.assertIn(f"error against {name}", parsed.images)
+
+    def test_rows(self):
+        rows = _rows(self.page)
+        self.assertLen(rows, 32)
+        # The first line of the authors' table.
+        self.assertEqual((rows[0]["depth"], rows[0]["w_0"]), (18, 42))
+        self.assertEqual(rows[0]["w_m"], 2.163940430363111)
+        self.assertAlmostEqual(rows[0]["error"], 34.984, places=3)
+        for row in rows:
+            self.assertBetween(row["flops"], 0.36e9, 0.44e9)
+
+    def test_best_values(self):
+        """What docs/design_spaces.md prints of the same networks."""
+        (space,) = summary.summarize(self.records)["spaces"]
+        best = space["best_value"]
+        self.assertBetween(best["w_m"]["median"], 2.3, 2.6)
+        self.assertBetween(best["w_0"]["median"], 30, 36)
+        self.assertLess(best["depth"]["low"], best["depth"]["median"])
+
+    def test_refused(self):
+        networks, _ = design_space.imagenet_population()
+        for errors, message in (
+            ([1.0], "as many as `networks`.*32 networks, 1 err"),
+            ([*[50.0] * 31, 100.5], "from 0 to 100 percent.*100.5"),
+            ([*[50.0] * 31, float("nan")], "from 0 to 100 percent.*nan"),
+        ):
+            with self.assertRaisesRegex(ValueError, message):
+                records.from_networks(
+                    networks, errors, space="RegNetX", regime="mine"
+                )
 
 
 class PlotsTest(absltest.TestCase):

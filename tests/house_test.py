@@ -51,7 +51,8 @@ def _own_modules(path, modules):
             candidate = "/".join(parts[:length])
             for file in (f"{candidate}.py", f"{candidate}/__init__.py"):
                 # Tests import their helpers by bare names.
-                for prefix in ("", f"{path.parent.relative_to(_ROOT)}/"):
+                folder = f"{path.parent.relative_to(_ROOT)}/"
+                for prefix in ("", "tests/", folder):
                     if prefix + file in modules:
                         found.add(prefix + file)
             if found & {f"{candidate}.py", f"{candidate}/__init__.py"}:

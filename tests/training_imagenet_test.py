@@ -1,18 +1,26 @@
 """ImageNet's own files, in miniature, by way of tensorflow-datasets."""
 
+import dataclasses
 import io
+import math
 import pathlib
 import tarfile
 import tempfile
+from unittest import mock
 
 import numpy as np
 import training_testing  # noqa: F401, finds the checkout
 from absl.testing import absltest
 from PIL import Image
 
+from keras_regnet.config import RegNetConfig
 from training import config as train_config
+from training import convert
 from training import datasets
 from training import images
+from training import regimes
+from training import trial
+from training import trial_data
 
 # Labels by the order of their synsets, as every ImageNet network has them.
 _SYNSETS = {"n01440764": 0, "n01443537": 1, "n01739381": 59, "n02105855": 230,
@@ -76,6 +84,7 @@ class ImageNetTest(absltest.TestCase):
             dataset="imagenet2012", data_dir=folder
         )
         cls.data = datasets.load(config)
+        cls.folder = pathlib.Path(folder)
 
     def brightness(self, split):
         return [
@@ -103,6 +112,45 @@ class ImageNetTest(absltest.TestCase):
             strict=True,
         ):
             self.assertAlmostEqual(value, label % 251, delta=3)
+
+    def test_trial_of_a_sweep(self):
+        """The paper's regime, but for its length and the network's size."""
+        regime = dataclasses.replace(
+            regimes.get("imagenet"),
+            epochs=2,
+            batch_size=4,
+            steps_per_call=2,
+            test_batch_size=3,
+        )
+        target = trial_data.path(regime, self.folder)
+        target.parent.mkdir()
+        convert.to_folder(regime, self.folder, target)
+        arrays = trial_data.load(regime, self.folder)
+        self.assertEqual(arrays.train_images.shape, (12, 256, 256, 3))
+        means = arrays.train_images.mean((1, 2, 3))
+        for mean, label in zip(means, arrays.train_labels, strict=True):
+            self.assertAlmostEqual(mean, label % 251, delta=3)
+        config = RegNetConfig(4, 8, 8, 2.0, 8, stem_width=8).to_json()
+        job = trial.Trial(
+            trial=trial.identify(config, 0, "imagenet"),
+            space="RegNetX",
+            index=0,
+            seed=0,
+            regime="imagenet",
+            config=config,
+            depth=4,
+            flops=1,
+            params=1,
+            activations=1,
+        )
+        with mock.patch.object(regimes, "get", return_value=regime):
+            record = trial.run(job, arrays)
+        self.assertTrue(record.done, record.reason)
+        self.assertEqual(record.test_images, [5, 5])
+        for error in (*record.test_errors, *record.train_errors):
+            self.assertBetween(error, 0, 100)
+        # A network that knows nothing yet has a loss of ln 1000.
+        self.assertAlmostEqual(record.train_losses[0], math.log(1000), delta=1)
 
     def test_validation_labels_go_by_the_files_names(self):
         found = zip(

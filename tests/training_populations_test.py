@@ -27,6 +27,9 @@ class SpecTest(parameterized.TestCase):
         ("trials", {"trials": 0}, "`trials` must be above 0"),
         ("word", {"spaces": ("RegNetX w_m",)}, "restrictions such as w_m=2"),
         ("empty", {"spaces": ("",)}, "Unknown `name`"),
+        ("again", {"spaces": ("RegNetX w_m=2 w_m=3",)}, "twice: w_m in"),
+        ("range", {"spaces": ("RegNetX depth=1.2.3..4",)}, "`depth`.*1.2.3"),
+        ("order", {"spaces": ("RegNetX depth=28..12",)}, "`depth`"),
         (
             "contradiction",
             {"spaces": ("AnyNetX_D widths=falling",)},
@@ -127,6 +130,14 @@ class SampleTest(absltest.TestCase):
         path.write_text(json.dumps({"regime": "digits"}))
         with self.assertRaisesRegex(ValueError, "unknown: n, regime_fields"):
             populations.load(self.folder)
+        path.unlink()
+        populations.sample(_SPEC, self.folder)
+        path = self.folder / populations.TRIALS_FILE
+        whole = path.read_text()
+        for damage in (whole[:-9], whole.replace('"depth"', '"deep"')):
+            path.write_text(damage)
+            with self.assertRaisesRegex(ValueError, "trials.jsonl is damaged"):
+                populations.load(self.folder)
 
 
 if __name__ == "__main__":

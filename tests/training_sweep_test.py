@@ -1,61 +1,26 @@
 """Whole sweeps in real processes, which are killed in the middle."""
 
-import contextlib
 import json
+import math
 import os
 import pathlib
 import signal
-import subprocess
-import sys
 import tempfile
 import time
 
 import design_space_testing as testing
 import pytest
+import sweep_testing as sweeps
 from absl.testing import absltest
 
 from keras_regnet.design_space import records
+from training import pool as pool_lib
 from training import populations
 from training import stages
 from training import trial
 from training import workers
 
-_SCRIPT = pathlib.Path(stages.__file__).parent / "sweep.py"
 _SPEC = populations.Spec(regime="synthetic", spaces=("RegNetX",), n=3)
-_PATIENCE = 400
-
-
-def _start(*arguments):
-    return subprocess.Popen(
-        [sys.executable, _SCRIPT, *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-
-
-def _children(pid):
-    tasks = pathlib.Path(f"/proc/{pid}/task").glob("*/children")
-    return [int(child) for task in tasks for child in task.read_text().split()]
-
-
-def _lines(path):
-    return path.read_bytes().count(b"\n") if path.exists() else 0
-
-
-def _is_running(pid):
-    with contextlib.suppress(OSError):
-        state = pathlib.Path(f"/proc/{pid}/stat").read_text()
-        return state.rpartition(")")[2].split()[0] != "Z"
-    return False
-
-
-def _wait_until(condition, seconds=_PATIENCE):
-    end = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > end:
-            raise TimeoutError(f"not within {seconds} s")
-        time.sleep(0.05)
 
 
 class KilledSweepTest(absltest.TestCase):
@@ -65,28 +30,30 @@ class KilledSweepTest(absltest.TestCase):
         populations.sample(_SPEC, out)
         path = out / stages.RECORDS_FILE
         command = ("run", f"--out={out}", "--workers=1", "--retries=1")
-        driver = _start(*command)
+        driver = sweeps.start(*command)
         self.addCleanup(driver.wait)
         self.addCleanup(driver.kill)
         with driver.stdout:
-            _wait_until(lambda: _lines(path) == 1)
-            os.kill(_children(driver.pid)[0], signal.SIGKILL)
-            _wait_until(lambda: _lines(path) == 2)
-            children = _children(driver.pid)
+            sweeps.wait_until(lambda: sweeps.lines(path) == 1)
+            os.kill(sweeps.children(driver.pid)[0], signal.SIGKILL)
+            sweeps.wait_until(lambda: sweeps.lines(path) == 2)
+            children = sweeps.children(driver.pid)
             self.assertNotEmpty(children)
             driver.send_signal(signal.SIGKILL)
             driver.wait()
-            _wait_until(lambda: not any(map(_is_running, children)), 20)
+            sweeps.wait_until(
+                lambda: not any(map(sweeps.is_running, children)), 20
+            )
         before = records.read(path)
         self.assertEqual([r.status for r in before], ["done", "failed"])
         self.assertRegex(before[1].reason, r"worker was killed \(SIGKILL\)")
         with open(path, "a") as file:
             file.write(testing.RECORD.to_json()[:200])
 
-        again = _start(*command)
+        again = sweeps.start(*command)
         self.addCleanup(again.wait)
         self.addCleanup(again.kill)
-        said, _ = again.communicate(timeout=_PATIENCE)
+        said, _ = again.communicate(timeout=sweeps.PATIENCE)
         self.assertEqual(again.returncode, 0, said)
         self.assertIn("cut by a crash", said)
         self.assertIn("3 trials: 1 done, 0 failed, 0 running, 2 wait", said)
@@ -114,35 +81,41 @@ class PoolTest(absltest.TestCase):
         )
         self.trials = populations.sample(_SPEC, self.folder)
         # Whoever tested before in this process may have left some.
-        self.not_ours = set(_children(os.getpid()))
+        self.not_ours = set(sweeps.children(os.getpid()))
 
     def _workers(self):
-        return set(_children(os.getpid())) - self.not_ours
+        return set(sweeps.children(os.getpid())) - self.not_ours
 
     def _job(self, index, attempt=1):
         return {"trial": vars(self.trials[index]), "attempt": attempt}
 
     def _trained(self, pool, job):
-        _wait_until(lambda: list(pool.wait(1)) or pool.idle)
+        sweeps.wait_until(lambda: list(pool.wait(1)) or pool.idle)
         pool.give(job)
         outcomes = []
-        _wait_until(lambda: outcomes.extend(pool.wait(1)) or outcomes)
+        sweeps.wait_until(lambda: outcomes.extend(pool.wait(1)) or outcomes)
         return outcomes
 
-    def test_killed_worker_is_replaced(self):
+    def test_worker_that_hangs_is_replaced(self):
         with workers.Pool(1, self.folder, "synthetic", 1) as pool:
-            _wait_until(lambda: list(pool.wait(1)) or pool.idle)
+            sweeps.wait_until(lambda: list(pool.wait(1)) or pool.idle)
             (pid,) = self._workers()
             job = self._job(0)
             pool.give(job)
             self.assertEqual((pool.running, pool.idle), (1, 0))
-            os.kill(pid, signal.SIGKILL)
+            os.kill(pid, signal.SIGSTOP)
+            start = time.monotonic()
             outcomes = []
-            _wait_until(lambda: outcomes.extend(pool.wait(1)) or outcomes)
+            while not outcomes:
+                outcomes = list(pool.wait(60, limit=1.5))
+            self.assertBetween(time.monotonic() - start, 1, 20)
             ((same, result),) = outcomes
             self.assertEqual(same, job)
             self.assertEqual(result["status"], "failed")
-            self.assertIn("killed (SIGKILL)", result["reason"])
+            reason = "took longer than 1.5 s, and was ended"
+            self.assertEqual(result["reason"], reason)
+            self.assertGreaterEqual(result["seconds"], 1.5)
+            self.assertFalse(sweeps.is_running(pid))
             ((_, result),) = self._trained(pool, self._job(1))
             record = records.from_dict(result)
             self.assertTrue(record.done, record.reason)
@@ -161,9 +134,11 @@ class PoolTest(absltest.TestCase):
         """Not every trial of a sweep fails where nothing can be trained."""
         with (
             workers.Pool(1, self.folder, "cifar10", 1) as pool,
-            self.assertRaisesRegex(workers.WorkerError, "before.*No such file"),
+            self.assertRaisesRegex(
+                pool_lib.WorkerError, "before.*No such file"
+            ),
         ):
-            _wait_until(lambda: list(pool.wait(1)) or pool.idle)
+            sweeps.wait_until(lambda: list(pool.wait(1)) or pool.idle)
 
 
 class QueueTest(absltest.TestCase):
@@ -193,6 +168,17 @@ class QueueTest(absltest.TestCase):
         self.assertEqual(
             queue.counts(), "1 done, 0 failed, 2 running, 0 waiting"
         )
+
+    def test_limit(self):
+        """As given; else ten times the slowest, once there is one."""
+        given = stages.Queue(self.trials, [], 1, trial_timeout=5.0)
+        self.assertEqual(given.limit, 5.0)
+        queue = stages.Queue(self.trials, [self._record(2, seconds=9e9)], 1)
+        self.assertEqual(queue.limit, math.inf)
+        for seconds, limit in ((12.34, 600), (100.04, 1000)):
+            job = trial.Trial(**queue.next_job()["trial"])
+            queue.finish(self._record(job.index, seconds=seconds), job)
+            self.assertEqual(queue.limit, limit)
 
     def test_retries_end(self):
         queue = stages.Queue(self.trials[:1], [], retries=2)
@@ -235,6 +221,16 @@ class StagesTest(absltest.TestCase):
         self.assertEqual((space["n"], space["missing"]), (1, 2))
         self.assertIn("2 not run", (out / stages.REPORT_FILE).read_text())
 
+    def test_nothing_but_packed_records(self):
+        """As of networks that were trained elsewhere."""
+        out = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
+        population = testing.population("RegNetX", 9, 40)
+        records.write_packed(out / stages.PACKED_FILE, population)
+        for stage in (stages.analyze, stages.report):
+            stage(out)
+        page = (out / stages.REPORT_FILE).read_text()
+        self.assertIn("9 networks trained, 0 failed for good, 0 not", page)
+
     def test_two_drivers(self):
         out = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
         populations.sample(_SPEC, out)
@@ -243,6 +239,15 @@ class StagesTest(absltest.TestCase):
             self.assertRaisesRegex(ValueError, "no other process"),
         ):
             stages.train(out)
+
+    def test_bad_limit(self):
+        for limit in (0, -1.0, math.nan):
+            with self.assertRaisesRegex(ValueError, "`trial_timeout` must be"):
+                stages.train("", trial_timeout=limit)
+
+    def test_unknown_engine(self):
+        with self.assertRaisesRegex(ValueError, "Did you mean 'ray'"):
+            stages.start_pool("", "synthetic", 1, engine="rey")
 
     def test_train_before_sample(self):
         with self.assertRaisesRegex(ValueError, "run `sample` first"):

@@ -233,6 +233,8 @@ class ImportsTest(absltest.TestCase):
             "trial_data",
             "worker",
             "workers",
+            "pool",
+            "ray_workers",
             "step_jax",
             "step_torch",
         ):

@@ -23,7 +23,8 @@ from training import trial as trial_lib
 SPEC_FILE = "sweep.json"
 TRIALS_FILE = "trials.jsonl"
 _SPEC_FIELDS = ("regime", "regime_fields", "spaces", "n", "seed", "trials")
-_RANGE = re.compile(r"^(?P<low>[\d.]+)\.\.(?P<high>[\d.]+)$")
+_NUMBER = r"\d+(?:\.\d+)?"
+_RANGE = re.compile(rf"^(?P<low>{_NUMBER})\.\.(?P<high>{_NUMBER})$")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -94,6 +95,11 @@ def parse_space(text: str) -> design_space.Space:
                 "`space` must be a name and restrictions such as w_m=2, "
                 "depth=12..28 or widths=falling, with spaces between. "
                 f"Received: {text!r}"
+            )
+        if parameter in parsed:
+            raise ValueError(
+                "`space` must restrict each parameter once. "
+                f"Received twice: {parameter} in {text!r}"
             )
         parsed[parameter] = _value(value)
     return design_space.space(name, **parsed)
@@ -252,12 +258,21 @@ def load(folder: str | os.PathLike) -> tuple[Spec, list[trial_lib.Trial]]:
         )
     del stored["regime_fields"]
     spec = Spec(**{**stored, "spaces": tuple(stored["spaces"])})
-    lines = (folder / TRIALS_FILE).read_text().splitlines()
-    return spec, [trial_lib.Trial(**json.loads(line)) for line in lines]
+    path = folder / TRIALS_FILE
+    try:
+        lines = path.read_text().splitlines()
+        return spec, [trial_lib.Trial(**json.loads(line)) for line in lines]
+    except (ValueError, TypeError) as error:
+        raise ValueError(
+            f"{path} is damaged, or of another version: {error}"
+        ) from error
 
 
 def _write(path, text):
     """Replaces a file whole."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(text)
+    with open(temporary, "w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
     temporary.replace(path)

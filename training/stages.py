@@ -13,6 +13,7 @@ import contextlib
 import dataclasses
 import fcntl
 import json
+import math
 import os
 import pathlib
 import time
@@ -20,9 +21,10 @@ from collections.abc import Iterator
 
 import keras
 
+from keras_regnet import errors
 from keras_regnet.design_space import records
-from keras_regnet.design_space import report as report_lib
 from keras_regnet.design_space import summary
+from training import pool as pool_lib
 from training import populations
 from training import regimes
 from training import trial as trial_lib
@@ -34,7 +36,11 @@ PACKED_FILE = "records.jsonl.gz"
 SUMMARY_FILE = "summary.json"
 REPORT_FILE = "report.html"
 _LOCK_FILE = ".lock"
+ENGINES = ("local", "ray")
 _WAIT_SECONDS = 60.0
+# How long a trial may take, if nobody says: far longer than any other.
+_LIMIT_FACTOR = 10
+_MIN_LIMIT = 600.0
 
 
 # --- train ------------------------------------------------------------------
@@ -44,53 +50,105 @@ def train(
     out: str | os.PathLike,
     *,
     data_dir: str = "",
-    count: int = 1,
-    threads: int = 1,
     retries: int = 1,
-    trials_per_worker: int = 50,
+    trial_timeout: float | None = None,
+    **engine,
 ) -> None:
     """Trains what is not yet trained of a sweep.
 
     Args:
       out: the sweep's folder.
       data_dir: where tensorflow-datasets has the data set; needed once.
-      count: worker processes.
-      threads: cores that each may use; 0 for the backend's choice.
       retries: how often a failed trial is tried again.
-      trials_per_worker: after how many trials a worker is replaced.
+      trial_timeout: seconds after which a trial is ended, and has failed;
+        None for ten times what the slowest took, and at least 600.
+      **engine: of `start_pool`.
 
     Raises:
       ValueError: if nothing was sampled, the data set is not there, or
         another process trains this sweep.
       OSError: if the disk is full; what was written before is whole.
-      workers.WorkerError: if no worker gets as far as to train.
+      pool_lib.WorkerError: if no worker gets as far as to train.
     """
+    if trial_timeout is not None and not trial_timeout > 0:
+        raise ValueError(
+            "`trial_timeout` must be above 0 seconds. "
+            f"Received: trial_timeout={trial_timeout:g}"
+        )
     out = pathlib.Path(out)
     spec, trials = populations.load(out)
-    with _locked(out):
-        log = records.Log(out / RECORDS_FILE)
-        if log.torn:
-            _say(
-                f"{RECORDS_FILE}: its last line was cut by a crash, and is "
-                f"removed ({len(log.torn)} bytes); its trial runs again"
-            )
+    with _locked(out), contextlib.closing(_open_log(out)) as log:
         past = records.read(out / RECORDS_FILE)
-        queue = Queue(trials, past, retries)
+        queue = Queue(trials, past, retries, trial_timeout)
         _say(f"{len(trials)} trials: {queue.progress()}")
         if not queue.finished:
             regime = regimes.get(spec.regime)
             trial_data.prepare(spec.regime, regime, out, data_dir)
-            pool = workers.Pool(
-                min(count, queue.to_go),
-                out,
-                spec.regime,
-                threads,
-                trials_per_worker,
-            )
-            with pool:
+            with start_pool(out, spec.regime, queue.to_go, **engine) as pool:
                 _train_all(queue, pool, log)
-        log.close()
     _say(f"finished: {queue.counts()}")
+
+
+def _open_log(out):
+    log = records.Log(out / RECORDS_FILE)
+    if log.torn:
+        _say(
+            f"{RECORDS_FILE}: its last line was cut by a crash, and is "
+            f"removed ({len(log.torn)} bytes); its trial runs again"
+        )
+    return log
+
+
+def start_pool(
+    out: pathlib.Path,
+    regime: str,
+    most: int,
+    *,
+    engine: str = "local",
+    count: int | None = None,
+    threads: int = 1,
+    trials_per_worker: int = 50,
+    gpus: float = 0.0,
+    ray_address: str = "auto",
+) -> pool_lib.Pool:
+    """Starts the workers of a sweep.
+
+    Args:
+      out: the sweep's folder.
+      regime: name of the regime.
+      most: how many workers have something to do.
+      engine: "local", for processes on this machine, or "ray".
+      count: worker processes; None for as many as there are cores.
+      threads: cores that each may use; 0 for the backend's choice.
+      trials_per_worker: after how many trials a worker is replaced.
+      gpus: that each worker has, on a Ray cluster.
+      ray_address: of the Ray cluster.
+
+    Returns:
+      The workers, to be entered as a context.
+
+    Raises:
+      ValueError: if there is no such engine.
+      pool_lib.WorkerError: if there is no cluster, or it has no room.
+    """
+    if engine == "ray":
+        # The extra is needed by this engine alone.
+        from training import ray_workers
+
+        return ray_workers.start(
+            ray_address,
+            out,
+            regime,
+            most,
+            count,
+            threads=threads,
+            gpus=gpus,
+            trials_per_worker=trials_per_worker,
+        )
+    if engine != "local":
+        raise errors.unknown_value("engine", engine, ENGINES)
+    count = min(count or os.cpu_count() or 1, most)
+    return workers.Pool(count, out, regime, threads, trials_per_worker)
 
 
 @contextlib.contextmanager
@@ -114,6 +172,7 @@ class Queue:
       trials: in the order in which they are run.
       past: the records of earlier attempts.
       retries: how often a failed trial is tried again.
+      trial_timeout: see `train`.
     """
 
     def __init__(
@@ -121,8 +180,11 @@ class Queue:
         trials: list[trial_lib.Trial],
         past: list[records.Record],
         retries: int,
+        trial_timeout: float | None = None,
     ):
         self._retries = retries
+        self._trial_timeout = trial_timeout
+        self._slowest = 0.0
         self._attempts = collections.Counter(r.trial for r in past)
         done = {record.trial for record in past if record.done}
         ours = {trial.trial for trial in trials}
@@ -155,6 +217,19 @@ class Queue:
         """Whether nothing is left to do."""
         return not self.to_go
 
+    @property
+    def limit(self) -> float:
+        """How many seconds a trial may take.
+
+        What it learns, it learns from this run alone: an earlier one may have
+        been on another machine. Until a trial has finished there is no limit.
+        """
+        if self._trial_timeout is not None:
+            return self._trial_timeout
+        if not self._finished_now:
+            return math.inf
+        return max(_MIN_LIMIT, round(_LIMIT_FACTOR * self._slowest))
+
     def next_job(self) -> dict:
         """Returns the next trial to run, as a worker takes it."""
         trial = self._waiting.popleft()
@@ -178,6 +253,7 @@ class Queue:
         if record.done:
             self._done += 1
             self._finished_now += 1
+            self._slowest = max(self._slowest, record.seconds)
             return f"{name}: error {record.error:.2f} %"
         again = record.attempt <= self._retries
         if again:
@@ -214,7 +290,7 @@ def _train_all(queue, pool, log):
     while not queue.finished:
         while queue.waiting and pool.idle:
             pool.give(queue.next_job())
-        for job, result in pool.wait(_WAIT_SECONDS):
+        for job, result in pool.wait(_WAIT_SECONDS, queue.limit):
             trial = trial_lib.Trial(**job["trial"])
             record = _record(trial, job["attempt"], result)
             log.append(record)
@@ -304,6 +380,9 @@ def report(out: str | os.PathLike) -> None:
     Raises:
       ValueError: if there are no records.
     """
+    # Training needs no matplotlib.
+    from keras_regnet.design_space import report as report_lib
+
     found = _read(out)
     path = pathlib.Path(out) / REPORT_FILE
     report_lib.write(path, found, _missing(out, found))

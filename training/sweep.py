@@ -8,6 +8,7 @@ also on an unfinished sweep; after the first, `--out` is enough. The same
 command goes on where it was interrupted.
 """
 
+import dataclasses
 import os
 import pathlib
 import sys
@@ -23,12 +24,13 @@ if __name__ == "__main__":
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from keras_regnet import errors
+from training import pool
 from training import populations
 from training import regimes
 from training import stages
-from training import workers
 
 STAGES = ("sample", "train", "collect", "analyze", "report")
+_SAMPLE_FLAGS = ("regime", "space", "n", "seed", "trials")
 
 _OUT = flags.DEFINE_string("out", None, "Folder of the sweep.")
 _REGIME = flags.DEFINE_string(
@@ -50,14 +52,42 @@ _TRIALS = flags.DEFINE_integer(
 _DATA_DIR = flags.DEFINE_string(
     "data_dir", "", "Where tensorflow-datasets has the data set."
 )
+_ENGINE = flags.DEFINE_enum(
+    "engine",
+    "local",
+    stages.ENGINES,
+    "Where to train: on this machine, or on a Ray cluster.",
+)
+_RAY_ADDRESS = flags.DEFINE_string(
+    "ray_address",
+    "auto",
+    "The cluster's HOST:PORT; by default the one that this machine is part "
+    "of, or that RAY_ADDRESS names.",
+)
 _WORKERS = flags.DEFINE_integer(
-    "workers", os.cpu_count() or 1, "Processes that train.", lower_bound=1
+    "workers",
+    None,
+    "Processes that train; by default as many as the machine has cores, or "
+    "as the cluster has room for.",
+    lower_bound=1,
 )
 _THREADS = flags.DEFINE_integer(
     "threads",
     1,
     "Cores that one process uses; 0 for the backend's choice.",
     lower_bound=0,
+)
+_GPUS = flags.DEFINE_float(
+    "gpus",
+    0.0,
+    "GPUs of each process on a Ray cluster; 0.5 lets two share one.",
+    lower_bound=0.0,
+)
+_TRIAL_TIMEOUT = flags.DEFINE_float(
+    "trial_timeout",
+    None,
+    "Seconds after which a trial is ended, and has failed; by default ten "
+    "times what the slowest took that has finished, and at least 600.",
 )
 _RETRIES = flags.DEFINE_integer(
     "retries", 1, "How often a failed trial is tried again.", lower_bound=0
@@ -71,22 +101,25 @@ _TRIALS_PER_WORKER = flags.DEFINE_integer(
 
 
 def _sample():
-    given = (_REGIME.value, *_SPACE.value)
-    sampled = (pathlib.Path(_OUT.value) / populations.SPEC_FILE).exists()
-    if sampled and not any(given):
-        return
-    if not _REGIME.value:
+    given = {
+        flag.name: flag.value
+        for flag in map(flags.FLAGS.__getitem__, _SAMPLE_FLAGS)
+        if flag.present
+    }
+    if "space" in given:
+        given["spaces"] = tuple(given.pop("space"))
+    if (pathlib.Path(_OUT.value) / populations.SPEC_FILE).exists():
+        spec, _ = populations.load(_OUT.value)
+        if not given:
+            return
+        spec = dataclasses.replace(spec, **given)
+    elif "regime" in given:
+        spec = populations.Spec(**{"spaces": (), "n": _N.value, **given})
+    else:
         raise ValueError(
             f"`regime` must be one of {', '.join(regimes.NAMES)}. "
             "Received: none"
         )
-    spec = populations.Spec(
-        regime=_REGIME.value,
-        spaces=tuple(_SPACE.value),
-        n=_N.value,
-        seed=_SEED.value,
-        trials=_TRIALS.value,
-    )
     trials = populations.sample(spec, _OUT.value)
     print(f"{len(trials)} trials of {len(spec.spaces)} spaces")
 
@@ -95,10 +128,14 @@ def _train():
     stages.train(
         _OUT.value,
         data_dir=_DATA_DIR.value,
+        retries=_RETRIES.value,
+        trial_timeout=_TRIAL_TIMEOUT.value,
+        engine=_ENGINE.value,
         count=_WORKERS.value,
         threads=_THREADS.value,
-        retries=_RETRIES.value,
         trials_per_worker=_TRIALS_PER_WORKER.value,
+        gpus=_GPUS.value,
+        ray_address=_RAY_ADDRESS.value,
     )
 
 
@@ -121,7 +158,7 @@ def _main(arguments: list[str]) -> None:
             raise ValueError("`out` must be a folder. Received: none")
         for stage in STAGES if chosen == ["run"] else chosen:
             _run_stage(stage)
-    except (ValueError, OSError, workers.WorkerError) as error:
+    except (ValueError, OSError, ImportError, pool.WorkerError) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:

@@ -249,7 +249,7 @@ def learning_curves(
     """
     for name, errors in curves.items():
         lengths = {len(curve) for curve in errors}
-        if len(lengths) != 1:
+        if len(lengths) != 1 or lengths == {0}:
             axes.plot([], [], label=f"{name} ({counts[name]})")
             continue
         table = np.array(errors, float)

@@ -259,7 +259,8 @@ def propose(
       activations: the greatest number, or (least, greatest).
       family: "regnetx" or "regnety".
       n: how many networks.
-      latency: measures a configuration, in any unit.
+      latency: measures a configuration, in any unit; infinity where it
+        cannot run. At most 200 are measured, the most promising first.
       max_latency: the greatest latency allowed, in that unit.
       input_shape: (height, width, channels).
       classes: number of classes.
@@ -281,11 +282,7 @@ def propose(
     >>> first.block, first.se_ratio, 12 <= first.depth <= 20
     ('x', 0.25, True)
     """
-    if (latency is None) != (max_latency is None):
-        raise ValueError(
-            "`latency` and `max_latency` must be given together. Received: "
-            f"latency={latency!r}, max_latency={max_latency!r}"
-        )
+    _check_latency(latency, max_latency)
     budget = {
         "flops": _budget("flops", flops, _USED),
         "params": _budget("params", params, 0.0),
@@ -316,11 +313,41 @@ def propose(
     )
 
 
+def _check_latency(latency, max_latency):
+    if (latency is None) != (max_latency is None):
+        raise ValueError(
+            "`latency` and `max_latency` must be given together. Received: "
+            f"latency={latency!r}, max_latency={max_latency!r}"
+        )
+    if latency is not None and not callable(latency):
+        raise ValueError(
+            "`latency` must be a function of a configuration. "
+            f"Received: latency={latency!r}"
+        )
+    is_number = isinstance(max_latency, numbers.Real)
+    if max_latency is not None and not (is_number and max_latency > 0):
+        raise ValueError(
+            "`max_latency` must be a number above 0. "
+            f"Received: max_latency={max_latency!r}"
+        )
+
+
+def _measure(latency, config):
+    measured = latency(config)
+    # A negative time and NaN are no measurements.
+    if not isinstance(measured, numbers.Real) or not measured >= 0:
+        raise ValueError(
+            "`latency` must return a number of 0 or more. "
+            f"Received: {measured!r} for {config}"
+        )
+    return float(measured)
+
+
 def _fast(sample, order, n, latency, max_latency):
     """Measures in order until enough are fast, at most 200."""
     kept, latencies, least = [], [], math.inf
     for index in order[:_MEASURED_AT_MOST]:
-        measured = float(latency(sample[index]))
+        measured = _measure(latency, sample[index])
         least = min(least, measured)
         if measured <= max_latency:
             kept.append(index)
@@ -330,7 +357,7 @@ def _fast(sample, order, n, latency, max_latency):
     if not kept:
         raise ValueError(
             f"`max_latency` must be at least {least:g}, the least of "
-            f"{_MEASURED_AT_MOST} networks in the budget. "
+            f"{min(_MEASURED_AT_MOST, len(order))} networks in the budget. "
             f"Received: max_latency={max_latency!r}"
         )
     return np.array(kept), np.array(latencies)

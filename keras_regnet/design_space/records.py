@@ -13,16 +13,22 @@ import json
 import os
 import pathlib
 import typing
+import zlib
 from collections.abc import Iterable
 from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Any
 
 from keras_regnet import config as config_lib
+from keras_regnet import plan
+from keras_regnet.complexity import complexity
 from keras_regnet.config import AnyNetConfig
 from keras_regnet.config import RegNetConfig
 
 SCHEMA = 1
 STATUSES = ("done", "failed")
+# A page asks each of up to some ten thousand records several times.
+_parse_config = functools.lru_cache(16_384)(config_lib.from_json)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -97,7 +103,7 @@ class Record:
     @property
     def network(self) -> RegNetConfig | AnyNetConfig:
         """The configuration."""
-        return config_lib.from_json(self.config)
+        return _parse_config(self.config)
 
     @property
     def done(self) -> bool:
@@ -178,6 +184,74 @@ def from_dict(values: Mapping[str, Any], where: str = "record") -> Record:
     return Record(**values)
 
 
+def from_networks(
+    networks: Sequence[RegNetConfig | AnyNetConfig],
+    errors: Sequence[float],
+    *,
+    space: str,
+    regime: str,
+    input_shape: tuple[int, int, int] = (224, 224, 3),
+    classes: int = 1000,
+) -> list[Record]:
+    """Returns records of networks that were trained elsewhere.
+
+    Nothing is known of how: losses, errors by epoch and times are empty.
+
+    Args:
+      networks: the configurations, [n].
+      errors: top-1 test errors in percent, [n].
+      space: name of the space that the networks were drawn from.
+      regime: says how they were trained; only records of the same regime are
+        compared.
+      input_shape: of an image, for the complexity.
+      classes: number of classes.
+
+    Returns:
+      One record for each network, in their order.
+
+    Raises:
+      ValueError: if there are not as many errors as networks, or one is no
+        percentage.
+
+    Example:
+    >>> config = AnyNetConfig((1, 2), (32, 64))
+    >>> (record,) = from_networks([config], [31.5], space="A", regime="mine")
+    >>> record.error, record.depth, record.params
+    (31.5, 3, 169480)
+    """
+    if len(networks) != len(errors):
+        raise ValueError(
+            "`errors` must be as many as `networks`. Received: "
+            f"{len(networks)} networks, {len(errors)} errors"
+        )
+    wrong = [error for error in errors if not 0 <= error <= 100]
+    if wrong:
+        raise ValueError(
+            f"`errors` must be from 0 to 100 percent. Received: {wrong[0]}"
+        )
+    made = []
+    pairs = zip(networks, errors, strict=True)
+    for index, (network, error) in enumerate(pairs):
+        counted = complexity(network, input_shape, classes=classes)
+        made.append(
+            Record(
+                trial=f"{space} #{index}",
+                space=space,
+                index=index,
+                seed=0,
+                regime=regime,
+                config=network.to_json(),
+                depth=sum(stage.depth for stage in plan.stages(network)),
+                flops=counted.flops,
+                params=counted.params,
+                activations=counted.activations,
+                status="done",
+                error=float(error),
+            )
+        )
+    return made
+
+
 def read(path: str | os.PathLike) -> list[Record]:
     """Returns the records of a file, in the order in which they were written.
 
@@ -194,7 +268,12 @@ def read(path: str | os.PathLike) -> list[Record]:
     path = pathlib.Path(path)
     content = path.read_bytes()
     if path.suffix == ".gz":
-        content = gzip.decompress(content)
+        try:
+            content = gzip.decompress(content)
+        except (OSError, EOFError, zlib.error) as error:
+            raise ValueError(f"{path} is no whole gzip file: {error}") from (
+                error
+            )
     whole, _ = split_torn(content)
     return [
         _parse(line, f"{path}, line {number}")

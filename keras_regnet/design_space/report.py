@@ -20,28 +20,9 @@ from keras_regnet.design_space.records import Record
 from keras_regnet.design_space.summary import Population
 
 _TEMPLATE = pathlib.Path(__file__).with_name("report.html")
-_COLUMNS = (
-    "space",
-    "index",
-    "status",
-    "error",
-    "depth",
-    "flops",
-    "params",
-    "activations",
-    "network",
-    "seconds",
-    "attempt",
-    "trial",
-)
-_NUMERIC = (
-    "index",
-    "error",
-    *summary.PARAMETERS,
-    "seconds",
-    "attempt",
-)
-_ACROSS = (*summary.PARAMETERS, "index", "seconds")
+# Columns of the table, around those of the networks' parameters.
+_FIRST = ("space", "index", "status", "error")
+_LAST = ("network", "seconds", "attempt", "trial")
 # Networks drawn at each end of a space, and spaces whose networks are drawn.
 _DRAWN_NETWORKS = 4
 _DRAWN_SPACES = 16
@@ -78,27 +59,31 @@ def write(
 
 def _parts(found, records, missing, title):
     """Returns what the template's places are filled with, data last."""
-    failed = sum(len(population.failed) for population in found)
+    together = _together(found)
     words = summary.in_words(summary.summarize(records, missing))
     return {
         "title": html.escape(title),
-        "failed_class": "failed" if failed else "",
-        "failed_line": _failed_line(found, failed),
+        "failed_class": "failed" if together.failed else "",
+        "failed_line": (
+            f"{len(together.done)} networks trained, {len(together.failed)} "
+            f"failed for good, {together.missing} not run yet."
+        ),
         "words": "".join(f"<li>{html.escape(line)}</li>" for line in words),
         "distributions": _distributions(found),
-        "scatters": _scatters(found),
+        "scatters": _scatters(together),
         "drawings": "".join(map(_drawings, found[:_DRAWN_SPACES])),
         "failures": _failures(found),
-        "data": _data(found),
+        "data": _data(found, together.parameters),
     }
 
 
-def _failed_line(found, failed):
-    done = sum(len(population.done) for population in found)
-    missing = sum(population.missing for population in found)
-    return (
-        f"{done} networks trained, {failed} failed for good, "
-        f"{missing} not run yet."
+def _together(found):
+    """Returns all spaces as one population."""
+    return Population(
+        "all",
+        tuple(record for p in found for record in p.done),
+        tuple(record for p in found for record in p.failed),
+        sum(p.missing for p in found),
     )
 
 
@@ -121,26 +106,21 @@ def _distributions(found):
     counts = {p.space: p.counts() for p in found}
     edf = plots.new_axes()
     plots.edf(edf, {p.space: p.errors for p in found}, counts)
-    curves = plots.new_axes()
-    plots.learning_curves(
-        curves,
-        {p.space: [r.test_errors for r in p.done] for p in found},
-        counts,
-    )
-    return _image(edf, "error EDFs") + _image(curves, "learning curves")
+    images = _image(edf, "error EDFs")
+    curves = {p.space: [r.test_errors for r in p.done] for p in found}
+    # Of networks that were trained elsewhere they may not be known.
+    if any(map(any, curves.values())):
+        axes = plots.new_axes()
+        plots.learning_curves(axes, curves, counts)
+        images += _image(axes, "learning curves")
+    return images
 
 
-def _scatters(found):
-    together = Population(
-        "all",
-        tuple(record for p in found for record in p.done),
-        tuple(record for p in found for record in p.failed),
-        sum(p.missing for p in found),
-    )
+def _scatters(together):
     if not together.done:
         return "<p>No network has been trained yet.</p>"
     images = []
-    for parameter in summary.PARAMETERS:
+    for parameter in together.parameters:
         axes = plots.new_axes()
         plots.scatter(
             axes,
@@ -173,17 +153,18 @@ def _drawings(population):
 # --- Tables -----------------------------------------------------------------
 
 
-def _data(found):
+def _data(found, parameters):
     """Returns the rows of all trials as JSON that a script element may hold."""
+    columns = (*_FIRST, *parameters, *_LAST)
     rows = [
-        _row(record)
+        _row(record, columns)
         for population in found
         for record in (*population.done, *population.failed)
     ]
     content = {
-        "columns": _COLUMNS,
-        "numeric": _NUMERIC,
-        "across": _ACROSS,
+        "columns": columns,
+        "numeric": ("index", "error", *parameters, "seconds", "attempt"),
+        "across": (*parameters, "index", "seconds"),
         "spaces": [population.space for population in found],
         "rows": rows,
     }
@@ -191,9 +172,10 @@ def _data(found):
     return text.replace("</", "<\\/").replace("<!--", "<\\!--")
 
 
-def _row(record):
-    values = {**vars(record), "network": describe(record)}
-    return [values[column] for column in _COLUMNS]
+def _row(record, columns):
+    values = vars(record.network) | vars(record)
+    values["network"] = describe(record)
+    return [values[column] for column in columns]
 
 
 def describe(record: Record) -> str:

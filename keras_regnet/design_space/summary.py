@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from keras_regnet.config import RegNetConfig
 from keras_regnet.design_space import comparisons
 from keras_regnet.design_space import records as records_lib
 from keras_regnet.design_space import statistics
@@ -22,7 +23,8 @@ _SEED = 0
 # The bootstrap's interval is too narrow for fewer networks than these.
 MIN_COMPARED = 8
 PARAMETERS = ("depth", "flops", "params", "activations")
-
+# What more there is where all networks are RegNets.
+_REGNET_PARAMETERS = ("w_0", "w_a", "w_m", "group_width")
 
 # Numbers that a bootstrap may draw: large populations need fewer repeats.
 _DRAWS = 2_500_000
@@ -68,8 +70,22 @@ class Population:
         return np.array([record.error for record in self.done], float)
 
     def values(self, parameter: str) -> np.ndarray:
-        """Returns a field of the records as numbers, [n]."""
-        return np.array([getattr(r, parameter) for r in self.done], float)
+        """Returns one of `parameters` or of the records' fields, [n]."""
+        owners = self.done
+        if parameter in _REGNET_PARAMETERS:
+            owners = [record.network for record in self.done]
+        return np.array([getattr(owner, parameter) for owner in owners], float)
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        """What the networks have that may have a best value."""
+        networks = [record.network for record in (*self.done, *self.failed)]
+        if networks and all(
+            isinstance(network, RegNetConfig) and network.group_width
+            for network in networks
+        ):
+            return PARAMETERS + _REGNET_PARAMETERS
+        return PARAMETERS
 
     def counts(self) -> str:
         """Returns how many trials there are, in words, failures out loud."""
@@ -172,7 +188,7 @@ def _statistics(population):
             rng,
             repeats=repeats(len(errors)),
         )._asdict()
-        for parameter in PARAMETERS
+        for parameter in population.parameters
     }
     return {
         **result,
