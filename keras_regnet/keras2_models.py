@@ -23,9 +23,9 @@ from keras_regnet.weights import Request
 from keras_regnet.weights.tensors import Tensors
 
 _FAMILY = "keras_applications"
-# Arguments that Keras 3's layers do not have; the dtype is a policy's
-# business, which is the caller's.
-_DROPPED_ARGUMENTS = ("dtype", "rng_type")
+# Arguments that Keras 3's layers do not have (the shape was read before); the
+# dtype is a policy's business, which is the caller's.
+_DROPPED_ARGUMENTS = ("batch_input_shape", "dtype", "rng_type")
 _POOLS = ("GlobalAveragePooling2D", "GlobalMaxPooling2D")
 _SE_RATIO = 0.25
 

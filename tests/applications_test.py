@@ -274,6 +274,13 @@ class LoadModelTest(parameterized.TestCase):
             layers[:] = map(strip, layers)
         self.assert_computes_the_same(self.load("edited"), "two_dense")
 
+    def test_a_layer_that_was_told_the_size_of_images(self):
+        """Keras 2 notes it at the layer and also as an input layer."""
+        with self.edited("sequential") as layers:
+            shape = layers[0]["config"]["batch_input_shape"]
+            layers[1]["config"]["batch_input_shape"] = shape
+        self.assert_computes_the_same(self.load("edited"), "sequential")
+
     def test_weights_alone(self):
         with self.assertRaisesRegex(ValueError, "holds weights and no model"):
             self.load("weights_y")
