@@ -347,3 +347,15 @@ def describe_stages(stages: Sequence[StageShape]) -> str:
     depths = "-".join(str(stage.depth) for stage in stages)
     widths = "-".join(str(stage.width) for stage in stages)
     return f"a network of depths {depths} and widths {widths}"
+
+
+def name_of(config: RegNetConfig | AnyNetConfig) -> str:
+    """Returns what to call a network, published or not.
+
+    Args:
+      config: the network.
+
+    Returns:
+      The name of the variant, or what `describe_stages` returns.
+    """
+    return variants.find_name(config) or describe_stages(stage_shapes(config))

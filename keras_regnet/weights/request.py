@@ -208,9 +208,7 @@ def _fitting(config, found):
     for rounded in recognition.with_each_rounding(config):
         if found.fits(rounded):
             return rounded
-    asked = variants.find_name(config)
-    if asked is None:
-        asked = recognition.describe_stages(recognition.stage_shapes(config))
+    asked = recognition.name_of(config)
     raise ValueError(f"it holds {found.describe()}, and asked for was {asked}.")
 
 
@@ -218,7 +216,8 @@ def _check_has_head(classes_of_weights, classes, name):
     if classes is not None and not classes_of_weights:
         raise ValueError(
             f"{name!r} has no classifier: these weights come from training "
-            "without labels, or without the top. Pass `include_top=False`; "
+            "without labels, without the top, or with other layers in its "
+            "place. Pass `include_top=False`; "
             'with `pooling="avg"`, `keras_regnet.replace_head` adds a '
             "classifier to train."
         )
