@@ -1,5 +1,6 @@
 """The command line of weights: what it prints, writes and refuses."""
 
+import dataclasses
 import os
 import pathlib
 import subprocess
@@ -129,6 +130,16 @@ class WeightsMainTest(parameterized.TestCase):
         self.assertIn("network  a network of depths 1 and widths 8", text)
         self.assertIn("Untrained (stem, stage 1", text)
 
+    def test_verify_takes_another_stem_for_another_network(self):
+        config = dataclasses.replace(
+            keras_regnet.get_config("RegNetX-200MF"), stem="cifar"
+        )
+        path = self.folder / "stem.keras"
+        keras_regnet.RegNet(config, input_shape=(32, 32, 3)).save(path)
+        text, _ = weights_main.verify(str(path))
+        self.assertIn("network  a network of depths 1-1-4-7 and wid", text)
+        self.assertNotIn("missing", text)
+
     def test_verify_without_names_or_known_order(self):
         config = keras_regnet.AnyNetConfig((1,), (8,), block="v", stem="cifar")
         path = self.folder / "small.weights.h5"
@@ -203,6 +214,34 @@ class WeightsMainTest(parameterized.TestCase):
         for name, tensor in first.items():
             np.testing.assert_array_equal(tensor, again[name], name)
 
+    @parameterized.parameters("mine.keras", "mine.weights.h5")
+    def test_convert_our_own_files(self, name):
+        path = self.folder / name
+        write = self.model.save_weights if "h5" in name else self.model.save
+        write(path)
+        there = str(self.folder / "mine.safetensors")
+        text = weights_main.convert(str(path), there, "timm", None)
+        self.assertEqual(text, f"Wrote {there}: RegNetX-200MF, 3 classes.")
+        exported = safetensors.numpy.load_file(self.trained)
+        again = safetensors.numpy.load_file(there)
+        self.assertCountEqual(exported, again)
+        for tensor, array in exported.items():
+            np.testing.assert_array_equal(array, again[tensor], tensor)
+
+    def test_convert_a_network_of_ours_without_a_name(self):
+        config = keras_regnet.AnyNetConfig(
+            (1,), (8,), group_widths=4, stem="cifar"
+        )
+        path = str(self.folder / "unnamed.keras")
+        keras_regnet.AnyNet(config, input_shape=(32, 32, 3)).save(path)
+        there = str(self.folder / "unnamed.safetensors")
+        text = weights_main.convert(path, there, "pycls", None)
+        self.assertIn("a network of depths 1 and widths 8, 1000 clas", text)
+        again = keras_regnet.AnyNet(config, there, input_shape=(32, 32, 3))
+        model = keras.saving.load_model(path)
+        for got, wanted in zip(again.weights, model.weights, strict=True):
+            np.testing.assert_array_equal(got, wanted, wanted.path)
+
     @parameterized.parameters("model.keras", "model.weights.h5")
     def test_convert_to_keras(self, name):
         path = str(self.folder / name)
@@ -244,6 +283,15 @@ class WeightsMainTest(parameterized.TestCase):
                 weights_main.main(["weights", *arguments])
             self.assertRegex(raised.exception.code, f"^error: .*{message}")
             self.assertNotIn("\n", raised.exception.code)
+
+    @flagsaver.as_parsed(family="timm", tag="pycls_in1k")
+    def test_convert_to_a_folder_that_is_missing(self):
+        target = str(self.folder / "missing" / "a.safetensors")
+        with self.assertRaises(SystemExit) as raised:
+            weights_main.main(["weights", "convert", self.trained, target])
+        self.assertRegex(
+            raised.exception.code, "^error: Cannot write '.*missing/a.safet"
+        )
 
     def test_keras_needs_its_suffixes(self):
         with self.assertRaisesRegex(ValueError, "'.keras', '.weights.h5'"):

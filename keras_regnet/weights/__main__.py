@@ -18,7 +18,6 @@ import keras_regnet
 from keras_regnet import errors
 from keras_regnet.weights import exporting
 from keras_regnet.weights import inspection
-from keras_regnet.weights import readers
 from keras_regnet.weights import recognition
 from keras_regnet.weights import records
 
@@ -186,7 +185,7 @@ def convert(source: str, target: str, family: str, tag: str | None) -> str:
     """Writes weights for another project, or for Keras 3.
 
     Args:
-      source: a file that `weights=` takes, but for `.weights.h5`.
+      source: a file that `weights=` takes.
       target: the file to write; it appears when it is whole.
       family: a project of `weights.export`, or "keras".
       tag: which published set the file is; None for what its hash tells.
@@ -203,10 +202,9 @@ def convert(source: str, target: str, family: str, tag: str | None) -> str:
     suffixes = _KERAS_SUFFIXES if family == "keras" else exporting.SUFFIXES
     if not target.endswith(suffixes):
         raise errors.unknown_value("suffix of OUT", target, suffixes)
-    found = recognition.recognise(readers.read(source))
-    variant, _ = inspection.network(found)
+    found, config = inspection.identify(source)
     model = keras_regnet.build(
-        variant,
+        config,
         Path(source),
         include_top=bool(found.classes),
         classes=found.classes or 1,
@@ -216,7 +214,8 @@ def convert(source: str, target: str, family: str, tag: str | None) -> str:
         _save(model, Path(target))
     else:
         exporting.export(model, target, family)
-    return f"Wrote {target}: {variant}, {found.classes or 'no'} classes."
+    network = recognition.name_of(config)
+    return f"Wrote {target}: {network}, {found.classes or 'no'} classes."
 
 
 def _save(model, target):

@@ -6,11 +6,13 @@ from pathlib import Path
 
 import keras
 import numpy as np
+import safetensors
 import safetensors.numpy
 
 from keras_regnet import errors
 from keras_regnet import plan
 from keras_regnet.config import RegNetConfig
+from keras_regnet.weights import damage
 from keras_regnet.weights import names
 from keras_regnet.weights import torch_file
 from keras_regnet.weights import transforms
@@ -39,6 +41,7 @@ def export(
 
     Raises:
       ImportError: if the path needs PyTorch, which is not installed.
+      OSError: if the file cannot be written.
       ValueError: if there is no such family or suffix, the family has no
         such networks or other widths, or the model was built for padding
         "same".
@@ -78,6 +81,10 @@ def export(
                 {"model_state": state} if wrapped else state, partial
             )
         os.replace(partial, path)
+    except (RuntimeError, safetensors.SafetensorError) as error:
+        # So they call a folder that is missing and a disk that is full.
+        reason = damage.reason(error)
+        raise OSError(f"Cannot write {str(path)!r}: {reason}.") from error
     finally:
         partial.unlink(missing_ok=True)
 

@@ -175,22 +175,17 @@ def inspect(path: str | os.PathLike) -> Inspection:
       OSError: if there is no such file.
       ValueError: if the file is damaged, or of no published network.
     """
-    path = Path(path)
-    if path.name.endswith(files.SUFFIXES) and readers.is_ours(path):
-        return _inspect_ours(path)
-    found = recognition.recognise(readers.read(path))
-    variant, config = network(found)
-    known = published_as(path, records.list_weights(variant))
-    mapping = names.mapping(
-        config,
-        found.family,
-        bool(found.classes),
-        known[0].channel_order if known else None,
-    )
-    return _inspection(path, found, mapping, config, variant, known)
-
-
-def _inspection(path, found, mapping, config, variant, known=()):
+    found, config = identify(path)
+    include_top = bool(found.classes)
+    if found.family == recognition.OUR_FAMILY:
+        known = ()
+        variant = recognition.name_of(config)
+        mapping = names.mapping_of_layout(config, families.OURS, include_top)
+    else:
+        variant, _ = network(found)
+        known = published_as(path, records.list_weights(variant))
+        order = known[0].channel_order if known else None
+        mapping = names.mapping(config, found.family, include_top, order)
     wanted = {source.name for source in mapping.values()}
     present = set(found.tensors) - set(_dropped(found))
     return Inspection(
@@ -205,28 +200,46 @@ def _inspection(path, found, mapping, config, variant, known=()):
     )
 
 
-def _inspect_ours(path):
-    """Returns what one of our own models saved."""
+def identify(
+    path: str | os.PathLike,
+) -> tuple[Recognised, RegNetConfig | AnyNetConfig]:
+    """Returns what a file holds, whoever wrote it.
+
+    Args:
+      path: of a file that `weights=` takes.
+
+    Returns:
+      What was recognised, and the configuration of a network that takes it;
+      of a model of ours, the one that the file tells.
+
+    Raises:
+      ImportError: if the file needs PyTorch, which is not installed.
+      OSError: if there is no such file.
+      ValueError: if the file is damaged, or of no known network.
+    """
+    path = Path(path)
+    if path.name.endswith(files.SUFFIXES) and readers.is_ours(path):
+        return _identify_ours(path)
+    found = recognition.recognise(readers.read(path))
+    _, config = network(found)
+    return found, config
+
+
+def _identify_ours(path):
     rules = files.saved_rules(path)
     try:
         tensors = files.read(path)
         if rules:
             config = rules.network
-            found = recognition.recognise_ours(tensors, config)
-        else:
-            found = recognition.recognise_ours(tensors)
-            _, config = network(found)
+            return recognition.recognise_ours(tensors, config), config
+        found = recognition.recognise_ours(tensors)
+        _, config = network(found)
+        return found, config
     except ValueError as error:
         raise ValueError(
             f"{str(path)!r} does not say what it is: {error} A `.keras` file "
             "of one of our models does."
         ) from error
-    mapping = names.mapping_of_layout(
-        config, families.OURS, bool(found.classes)
-    )
-    variant = found.variant() or variants.find_name(config)
-    variant = variant or recognition.describe_stages(found.stages)
-    return _inspection(path, found, mapping, config, variant)
 
 
 def _dropped(found):

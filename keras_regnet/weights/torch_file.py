@@ -126,7 +126,9 @@ def write(checkpoint: Mapping[str, Any], path: str | os.PathLike) -> None:
     Raises:
       ImportError: if PyTorch is not installed.
     """
-    torch = _import_torch(f"PyTorch writes files such as {str(path)!r}")
+    # The name itself may be one that stands until the file is whole.
+    suffix = Path(path).suffix
+    torch = _import_torch(f"PyTorch writes files that end in {suffix!r}")
 
     def to_tensors(node):
         if isinstance(node, Mapping):
