@@ -18,6 +18,7 @@ from keras_regnet import regnet_model
 from keras_regnet import variants
 from keras_regnet import weights as weights_lib
 from keras_regnet.keras2_models import load_model
+from keras_regnet.weights import fetch
 
 _TAG = "keras_in1k"
 _CLASSES = 1000
@@ -159,9 +160,21 @@ def decode_predictions(
       For each image a list of (WordNet id, name, score), the best first.
 
     Raises:
+      OSError: if the names cannot be fetched.
       ValueError: if `preds` has another shape.
     """
-    return keras.applications.imagenet_utils.decode_predictions(preds, top=top)
+    decode = keras.applications.imagenet_utils.decode_predictions
+    try:
+        return decode(preds, top=top)
+    except Exception as error:
+        # Keras has no class of its own for a failed download.
+        if type(error) is not Exception:
+            raise
+        raise OSError(
+            f"Cannot fetch the names of ImageNet's classes: {error}. Without "
+            "a network put 'imagenet_class_index.json' into "
+            f"{str(fetch.cache_folder())!r}."
+        ) from error
 
 
 __all__ = [

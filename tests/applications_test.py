@@ -151,6 +151,23 @@ class ApplicationsTest(parameterized.TestCase):
             [[("n00000042", "class 42", 0.75), ("n00000007", "class 7", 0.25)]],
         )
 
+    def test_decode_predictions_without_a_network(self):
+        failure = Exception("URL fetch failure on https://...: None -- gone")
+        with (
+            absltest.mock.patch(
+                "keras.src.applications.imagenet_utils.CLASS_INDEX", None
+            ),
+            absltest.mock.patch(
+                "keras.src.utils.file_utils.get_file", side_effect=failure
+            ),
+            self.assertRaisesRegex(
+                OSError, "gone. .* put 'imagenet_class_index.json' into '.*mod"
+            ),
+        ):
+            applications.decode_predictions(np.zeros((1, 1000)))
+        with self.assertRaisesRegex(ValueError, "1000"):
+            applications.decode_predictions(np.zeros((1, 10)))
+
 
 class PublishedFileTest(absltest.TestCase):
     """The tag "keras_in1k", with a file of random weights in its place."""
