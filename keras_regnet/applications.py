@@ -19,6 +19,7 @@ from keras_regnet import variants
 from keras_regnet import weights as weights_lib
 from keras_regnet.keras2_models import load_model
 from keras_regnet.weights import fetch
+from keras_regnet.weights import files
 
 _TAG = "keras_in1k"
 _CLASSES = 1000
@@ -96,9 +97,11 @@ def _request(variant, weights, classes):
         weights = _TAG
     config = dataclasses.replace(variants.get_config(variant), padding="same")
     request = weights_lib.resolve(weights, config, classes=classes)
-    # A file of ours brings its own rules, but for one of weights alone.
-    has_rules = request.record or request.found
-    if not has_rules and not str(weights).endswith(".keras"):
+    # A file of ours brings its own rules, unless it is one of weights alone or
+    # of a model that did not normalise.
+    rules = files.saved_rules(request.path) if request.path else None
+    tells = request.record or request.found or (rules and rules.mean)
+    if not tells:
         request = dataclasses.replace(request, mean=_MEAN, std=_STD)
     return request
 

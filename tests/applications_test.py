@@ -211,6 +211,21 @@ class PublishedFileTest(absltest.TestCase):
                 applications.RegNetX002(weights=path, **_SMALL)
             )
 
+    def test_our_file_of_a_model_that_did_not_normalise(self):
+        bare = applications.RegNetX002(
+            weights=None, include_top=False, include_preprocessing=False
+        )
+        path = self.folder / "bare.keras"
+        bare.save(path)
+        model = applications.RegNetX002(weights=path, include_top=False)
+        images = np.random.default_rng(0).uniform(0, 255, (1, 32, 32, 3))
+        np.testing.assert_allclose(
+            model.predict(images, verbose=0),
+            bare.predict(images / 255, verbose=0),
+            rtol=1e-4,
+            atol=1e-5,
+        )
+
     def test_files_that_were_trained_otherwise(self):
         other = keras_regnet.RegNetX("200MF", **_SMALL)
         path = self.folder / "other.keras"
