@@ -287,7 +287,7 @@ def _header():
         "cpu": timing.cpu_model(),
         "tensorflow": tf.__version__,
         "keras": keras.__version__,
-        "keras_regnet": f"{keras_regnet.__version__}, {_revision()}",
+        "keras_regnet": keras_regnet.__version__,
         "sizes": _SIZES.value,
         "command": re.sub(r"(-output[= ])\S*/", r"\1", line),
     }
@@ -333,7 +333,9 @@ def _run(stack):
             asked = request(task, folder)
             child.call(asked)
             row = compare(task, asked)
-        record["rows"].append(row)
+        # Rows of one file may have been computed at different times.
+        record["rows"].append({**row, "revision": _revision()})
+        record["revisions"] = sorted({r["revision"] for r in record["rows"]})
         print(f"{task.family} {task.name}: {row['largest']:.1e}", flush=True)
         _write(record)
         keras.backend.clear_session()
