@@ -321,6 +321,8 @@ def _run(stack):
         record["rows"] = json.loads(output.read_text())["rows"]
     done = {(row["family"], row["network"]) for row in record["rows"]}
     children = {}
+    # Before the output is written, which may be under version control.
+    revision = _revision()
     for task in tasks():
         known = (task.family, task.name) in done
         if known or task.family not in _ASKED.value:
@@ -334,7 +336,7 @@ def _run(stack):
             child.call(asked)
             row = compare(task, asked)
         # Rows of one file may have been computed at different times.
-        record["rows"].append({**row, "revision": _revision()})
+        record["rows"].append({**row, "revision": revision})
         record["revisions"] = sorted({r["revision"] for r in record["rows"]})
         print(f"{task.family} {task.name}: {row['largest']:.1e}", flush=True)
         _write(record)
