@@ -134,7 +134,8 @@ def _resize_and_crop(images, record, data_format):
     by_opencv = record.source in _OPENCV_SOURCES
     changes = not known or resized != size
     if changes:
-        images = ops.image.resize(
+        resize = ops.image.resize if known else _resize_in_pipeline
+        images = resize(
             images,
             resized,
             interpolation=record.interpolation,
@@ -149,6 +150,17 @@ def _resize_and_crop(images, record, data_format):
         starts[axis] = _first_pixel(side - record.test_size, record.source)
         shape[axis] = record.test_size
     return ops.slice(images, starts, shape)
+
+
+def _resize_in_pipeline(images, size, interpolation, antialias, data_format):
+    """What Keras calls, too, but which needs a size in numbers."""
+    # Here alone, where a pipeline has imported it.
+    import tensorflow as tf
+
+    first = data_format == "channels_first"
+    images = ops.moveaxis(images, -3, -1) if first else images
+    images = tf.image.resize(images, size, interpolation, antialias=antialias)
+    return ops.moveaxis(images, -1, -3) if first else images
 
 
 def _first_pixel(margin, source):

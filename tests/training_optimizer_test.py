@@ -12,6 +12,7 @@ from absl.testing import absltest
 from absl.testing import parameterized
 
 from training import config as train_config
+from training import config_checks
 from training import optimizer
 from training import recipes
 from training import schedules
@@ -246,7 +247,7 @@ class AnyOptimizerTest(parameterized.TestCase):
             if isinstance(getattr(keras.optimizers, name), type)
             and name not in not_by_name
         }
-        self.assertEqual(set(train_config.OPTIMIZERS), known)
+        self.assertEqual(set(config_checks.OPTIMIZERS), known)
 
     def test_arguments(self):
         config = self.config(

@@ -117,7 +117,8 @@ def _spoil(run_class, step):
 
     def spoiled(self, *arguments):
         if self.state.step == step:
-            weight = self.model.trainable_variables[0]
+            # The classifier's: after others, ReLU may hide it from the loss.
+            weight = self.model.trainable_variables[-1]
             weight.assign(weight * math.nan)
         original(self, *arguments)
 
