@@ -132,8 +132,7 @@ def _resize_and_crop(images, record, data_format):
     # The longer side is truncated, as PyTorch's transforms do it.
     resized = tuple(record.resize * side // short for side in size)
     by_opencv = record.source in _OPENCV_SOURCES
-    changes = not known or resized != size
-    if changes:
+    if not known or resized != size:
         resize = ops.image.resize if known else _resize_in_pipeline
         images = resize(
             images,
@@ -142,9 +141,9 @@ def _resize_and_crop(images, record, data_format):
             antialias=not by_opencv,
             data_format=data_format,
         )
-    if changes and not by_opencv:
-        # The others resize images of 8 bits, which stay of 8 bits.
-        images = ops.clip(ops.round(images), 0.0, 255.0)
+        if not by_opencv:
+            # The others resize images of 8 bits, which stay of 8 bits.
+            images = ops.clip(ops.round(images), 0.0, 255.0)
     starts, shape = [0] * len(images.shape), list(ops.shape(images))
     for axis, side in zip(axes, resized, strict=True):
         starts[axis] = _first_pixel(side - record.test_size, record.source)
