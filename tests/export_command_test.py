@@ -235,6 +235,8 @@ class LatencyTest(absltest.TestCase):
             )
         self.assertEqual(found.milliseconds, 2000)
         self.assertEqual((found.least, found.most), (1000, 3000))
+        with self.assertRaisesRegex(ValueError, "`group_width` must be"):
+            export.latency(model, "none", image_size=32, group_width=0)
 
 
 if __name__ == "__main__":

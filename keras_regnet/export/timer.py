@@ -16,6 +16,7 @@ def latency(
     threads: int = 1,
     calls: int = 50,
     warm_up: int = 5,
+    group_width: int | None = None,
 ) -> verification.Latency:
     """Times a model as a LiteRT file on this machine, one image at a time.
 
@@ -29,6 +30,7 @@ def latency(
       threads: threads to compute with.
       calls: how many calls are timed.
       warm_up: calls before these.
+      group_width: see `litert.convert`.
 
     Returns:
       The latency of a call.
@@ -46,7 +48,13 @@ def latency(
     options = {}
     if quantize == "int8":
         options = {"representative": litert.RANDOM, "keep_float": ()}
-    contents = litert.convert(model, quantize, image_size=image_size, **options)
+    contents = litert.convert(
+        model,
+        quantize,
+        image_size=image_size,
+        group_width=group_width,
+        **options,
+    )
     runner = runners.LiteRTRunner(contents, threads)
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, runner.input_shape, np.uint8)
