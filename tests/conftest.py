@@ -1,6 +1,12 @@
-"""pytest's options --slow and --cluster."""
+"""pytest's options --slow and --cluster, and Hypothesis's patience."""
 
 import pathlib
+
+import hypothesis
+
+# A machine that others use too is slow for reasons that are not the test's.
+hypothesis.settings.register_profile("patient", deadline=None)
+hypothesis.settings.load_profile("patient")
 
 _CLUSTER = pathlib.Path(__file__).parent / "cluster"
 

@@ -128,6 +128,12 @@ class ProposeTest(parameterized.TestCase):
         self.assertEqual(list(found), [calls[6], calls[149]])
         self.assertLen(calls, 200)
 
+    def test_nothing_runs(self):
+        with self.assertRaisesRegex(ValueError, "infinity for 200 of them"):
+            design_space.propose(
+                flops="400MF", n=5, latency=lambda c: np.inf, max_latency=3
+            )
+
     def test_errors_of_the_latency_come_through(self):
         error = RuntimeError("no such delegate")
         with self.assertRaisesRegex(RuntimeError, "no such delegate"):

@@ -38,6 +38,7 @@ class RecordTest(parameterized.TestCase):
         ("type", {"flops": "many"}, "`flops` must be.*flops='many'"),
         ("bool", {"index": True}, "`index` must be.*True"),
         ("list", {"test_errors": [1, "x"]}, "`test_errors` must be"),
+        ("nan", {"seconds": float("nan")}, "`seconds` must be.*nan"),
         ("status", {"status": "gone"}, "`status` must be one of.*'gone'"),
         ("no error", {"error": None}, "`error` where `status` is 'done'"),
         ("unknown", {"colour": 1}, "Missing or unknown: colour"),

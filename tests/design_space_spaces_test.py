@@ -199,7 +199,16 @@ class RestrictTest(parameterized.TestCase):
         ("AnyNetX_B", dict(bottleneck_ratios=3), "1, 2, 4: restrictions"),
         ("RegNetX", dict(w_m=(3.5, 4)), "values from 1.5 to 3: restrict"),
         ("RegNetX", dict(depth=(30, 20)), "two numbers in order"),
-        ("RegNetX", dict(w_m="w_a"), "Unknown `w_m`"),
+        ("RegNetX", dict(w_m="w_a"), "`w_m` must be a number or"),
+        ("RegNetX", dict(depth="x"), "`depth` must be a number or"),
+        ("RegNetX", dict(depth=(-5, -1)), "positive finite number between"),
+        ("RegNetX", dict(w_m=(np.inf, np.inf)), "positive finite number"),
+        (
+            "RegNetX",
+            dict(lean="no"),
+            "`lean` must be True.*Received: lean='no'",
+        ),
+        ("RegNetX_constrained", dict(lean=False), "`lean` must be True"),
         ("RegNetX", dict(widths="rising"), "Unknown `restriction`"),
         ("RegNetX", dict(wm=2), "Did you mean 'w_m'"),
         ("AnyNetX_A", dict(widths="rise"), "Did you mean 'rising'"),
@@ -209,6 +218,11 @@ class RestrictTest(parameterized.TestCase):
     def test_refused(self, name, restriction, message):
         with self.assertRaisesRegex(ValueError, message):
             space(name, **restriction)
+
+    def test_not_lean_is_no_restriction(self):
+        plain = space("RegNetX", lean=False)
+        self.assertFalse(plain.lean)
+        self.assertEqual(repr(plain), "RegNetX")
 
     def test_one_restriction_after_another_that_contradicts_it(self):
         shallow = space("RegNetX", depth=(1, 10))

@@ -265,6 +265,7 @@ class RefusalTest(parameterized.TestCase):
             "`level` must be",
         ),
         (lambda: design_space.best_of_n([1], [0]), "`sizes` must be"),
+        (lambda: design_space.best_of_n([1], [np.nan]), "`sizes` must be"),
         (lambda: design_space.trends([], _rng()), "at least one regime"),
         (
             lambda: design_space.normalized_edf([1], [5], [1], limits=(6, 7)),

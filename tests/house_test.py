@@ -11,7 +11,15 @@ from absl.testing import parameterized
 
 _ROOT = pathlib.Path(__file__).resolve().parents[1]
 _FOLDERS = ("keras_regnet", "training", "benchmarks", "experiments", "tests")
-_NO_KERAS = ("config", "variants", "plan", "complexity", "errors", "digits")
+_NO_KERAS = (
+    "atomic",
+    "config",
+    "variants",
+    "plan",
+    "complexity",
+    "errors",
+    "digits",
+)
 _DESIGN_SPACE = tuple(
     f"design_space/{path.stem}"
     for path in sorted((_ROOT / "keras_regnet" / "design_space").glob("*.py"))

@@ -130,6 +130,12 @@ class SampleTest(absltest.TestCase):
         path.write_text(json.dumps({"regime": "digits"}))
         with self.assertRaisesRegex(ValueError, "unknown: n, regime_fields"):
             populations.load(self.folder)
+        path.write_text("[]")
+        with self.assertRaisesRegex(ValueError, "must be a JSON object"):
+            populations.load(self.folder)
+        path.write_text(json.dumps({**_SPEC.to_dict(), "n": "8"}))
+        with self.assertRaisesRegex(ValueError, "`n` must be of type int.*'8'"):
+            populations.load(self.folder)
         path.unlink()
         populations.sample(_SPEC, self.folder)
         path = self.folder / populations.TRIALS_FILE

@@ -190,7 +190,7 @@ class RayWorkersTest(absltest.TestCase):
             (
                 said + "process  has died.\nexit code 1",
                 "worker ended: The actor died. pid: 1 The actor is dead "
-                "because its process  has died. exit code 1",
+                "because its process has died. exit code 1",
             ),
         ):
             workers = self.start(most=1)
@@ -201,6 +201,12 @@ class RayWorkersTest(absltest.TestCase):
             self.assertEqual(result["reason"], reason)
             self.assertTrue(self.ray.actors[-2].killed)
             self.assertFalse(self.ray.actors[-1].killed)
+
+    def test_cluster_that_is_lost(self):
+        workers = self.start(most=1)
+        self.ray.wait = mock.Mock(side_effect=_RayError("No\nhead"))
+        with self.assertRaisesRegex(pool.WorkerError, "not answer: No head"):
+            list(workers.wait(0))
 
     def test_workers_that_cannot_start(self):
         workers = self.start(most=1)

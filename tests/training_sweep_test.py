@@ -7,6 +7,7 @@ import pathlib
 import signal
 import tempfile
 import time
+from unittest import mock
 
 import design_space_testing as testing
 import pytest
@@ -230,6 +231,19 @@ class StagesTest(absltest.TestCase):
             stage(out)
         page = (out / stages.REPORT_FILE).read_text()
         self.assertIn("9 networks trained, 0 failed for good, 0 not", page)
+
+    def test_packed_records_are_not_trained_again(self):
+        out = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
+        past = [
+            records.Record(**{**vars(testing.RECORD), **vars(trial)})
+            for trial in populations.sample(_SPEC, out)
+        ]
+        records.write_packed(out / stages.PACKED_FILE, past)
+        with mock.patch.object(stages, "start_pool") as start:
+            stages.train(out)
+        start.assert_not_called()
+        stages.collect(out)
+        self.assertEqual(records.read(out / stages.PACKED_FILE), past)
 
     def test_two_drivers(self):
         out = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))

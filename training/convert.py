@@ -21,6 +21,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import numpy as np
 import tensorflow_datasets as tfds
 
+from keras_regnet import atomic
 from training import regimes
 from training import trial_data
 
@@ -48,15 +49,14 @@ def to_npz(regime: regimes.Regime, data_dir: str, target: pathlib.Path) -> None:
         chosen = trial_data.stratified(
             labels, regime.train_images, regime.subset_seed
         )
-    temporary = target.with_name(f".{os.getpid()}-{target.name}")
-    np.savez_compressed(
-        temporary,
-        train_images=train["image"][chosen],
-        train_labels=labels[chosen].astype(np.int32),
-        test_images=test["image"],
-        test_labels=test["label"].astype(np.int32),
-    )
-    temporary.replace(target)
+    with atomic.replacing(target) as partial:
+        np.savez_compressed(
+            partial,
+            train_images=train["image"][chosen],
+            train_labels=labels[chosen].astype(np.int32),
+            test_images=test["image"],
+            test_labels=test["label"].astype(np.int32),
+        )
 
 
 def to_folder(

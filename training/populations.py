@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from keras_regnet import atomic
 from keras_regnet import design_space
 from keras_regnet import plan
 from training import regimes
@@ -22,7 +23,14 @@ from training import trial as trial_lib
 
 SPEC_FILE = "sweep.json"
 TRIALS_FILE = "trials.jsonl"
-_SPEC_FIELDS = ("regime", "regime_fields", "spaces", "n", "seed", "trials")
+_SPEC_TYPES = {
+    "regime": str,
+    "regime_fields": dict,
+    "spaces": list,
+    "n": int,
+    "seed": int,
+    "trials": int,
+}
 _NUMBER = r"\d+(?:\.\d+)?"
 _RANGE = re.compile(rf"^(?P<low>{_NUMBER})\.\.(?P<high>{_NUMBER})$")
 
@@ -221,12 +229,20 @@ def _read_spec(path):
         stored = json.loads(path.read_text())
     except ValueError as error:
         raise ValueError(f"{path} is no JSON: {error}") from error
-    wrong = sorted(set(_SPEC_FIELDS) ^ set(stored))
+    if not isinstance(stored, dict):
+        raise ValueError(f"{path} is no sweep: it must be a JSON object")
+    wrong = sorted(_SPEC_TYPES.keys() ^ stored.keys())
     if wrong:
         raise ValueError(
             f"{path} is no sweep of this version. "
             f"Missing or unknown: {', '.join(wrong)}"
         )
+    for name, kind in _SPEC_TYPES.items():
+        if type(stored[name]) is not kind:
+            raise ValueError(
+                f"{path}: `{name}` must be of type {kind.__name__}. "
+                f"Received: {name}={stored[name]!r}"
+            )
     return stored
 
 
@@ -269,10 +285,5 @@ def load(folder: str | os.PathLike) -> tuple[Spec, list[trial_lib.Trial]]:
 
 
 def _write(path, text):
-    """Replaces a file whole."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with open(temporary, "w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    with atomic.replacing(path) as partial:
+        partial.write_text(text, encoding="utf-8")

@@ -114,8 +114,7 @@ class Worker(pool.Worker):
         for part, said in _ENDS:
             if part in text:
                 return said
-        lines = [line.strip() for line in text.splitlines() if line.strip()]
-        return f"worker ended: {' '.join(lines)[-_TAIL:]}"
+        return f"worker ended: {_short(self.error)}"
 
     def stop(self) -> None:
         """Ends it, in the middle of a trial if need be."""
@@ -173,12 +172,17 @@ class Pool(pool.Pool):
         waited_for = {
             worker.answer: worker for worker in self._workers if not worker.idle
         }
-        come, left = ray.wait(list(waited_for), timeout=timeout)
-        if left:
-            # All that have come, so that none of them counts as late.
-            come += ray.wait(left, num_returns=len(left), timeout=0)[0]
-        if not come:
-            self._check_room()
+        try:
+            come, left = ray.wait(list(waited_for), timeout=timeout)
+            if left:
+                # All that have come, so that none of them counts as late.
+                come += ray.wait(left, num_returns=len(left), timeout=0)[0]
+            if not come:
+                self._check_room()
+        except ray.exceptions.RayError as error:
+            raise pool.WorkerError(
+                f"The Ray cluster does not answer: {_short(error)}"
+            ) from error
         for answer in come:
             worker = waited_for[answer]
             yield worker, *worker.read()
@@ -295,6 +299,11 @@ def room(needed: dict[str, float]) -> int:
         min(int(node.get(k, 0) / v) for k, v in needed.items() if v)
         for node in nodes
     )
+
+
+def _short(error):
+    """Returns the end of what Ray says, in one line."""
+    return " ".join(str(error).split())[-_TAIL:]
 
 
 def _no_room(needed):

@@ -21,6 +21,7 @@ from collections.abc import Iterator
 
 import keras
 
+from keras_regnet import atomic
 from keras_regnet import errors
 from keras_regnet.design_space import records
 from keras_regnet.design_space import summary
@@ -90,6 +91,7 @@ def train(
 
 
 def _open_log(out):
+    _unpack(out)
     log = records.Log(out / RECORDS_FILE)
     if log.torn:
         _say(
@@ -97,6 +99,20 @@ def _open_log(out):
             f"removed ({len(log.torn)} bytes); its trial runs again"
         )
     return log
+
+
+def _unpack(out):
+    """Restores the records of a sweep of which the packed ones were kept.
+
+    What they hold is done; `collect` would replace them with what comes.
+    """
+    path = out / RECORDS_FILE
+    if path.exists() or not (out / PACKED_FILE).exists():
+        return
+    found = records.read(out / PACKED_FILE)
+    with atomic.replacing(path) as partial:
+        partial.write_text("".join(r.to_json() + "\n" for r in found))
+    _say(f"{PACKED_FILE}: {len(found)} records unpacked")
 
 
 def start_pool(
@@ -363,10 +379,8 @@ def analyze(out: str | os.PathLike) -> None:
     """
     found = _read(out)
     result = summary.summarize(found, _missing(out, found))
-    path = pathlib.Path(out) / SUMMARY_FILE
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(json.dumps(result, indent=1) + "\n")
-    temporary.replace(path)
+    with atomic.replacing(pathlib.Path(out) / SUMMARY_FILE) as partial:
+        partial.write_text(json.dumps(result, indent=1) + "\n")
     for line in summary.in_words(result):
         print(line)
 

@@ -354,6 +354,11 @@ def _fast(sample, order, n, latency, max_latency):
             latencies.append(measured)
         if len(kept) == n:
             break
+    if not kept and least == math.inf:
+        raise ValueError(
+            "`latency` must be finite for a network in the budget. Received: "
+            f"infinity for {min(_MEASURED_AT_MOST, len(order))} of them"
+        )
     if not kept:
         raise ValueError(
             f"`max_latency` must be at least {least:g}, the least of "

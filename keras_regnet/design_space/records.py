@@ -10,6 +10,7 @@ import dataclasses
 import functools
 import gzip
 import json
+import math
 import os
 import pathlib
 import typing
@@ -19,6 +20,7 @@ from collections.abc import Mapping
 from collections.abc import Sequence
 from typing import Any
 
+from keras_regnet import atomic
 from keras_regnet import config as config_lib
 from keras_regnet import plan
 from keras_regnet.complexity import complexity
@@ -129,7 +131,10 @@ def _has_type(value, expected):
             )
         return any(_has_type(value, argument) for argument in arguments)
     if expected is float:
-        return isinstance(value, int | float) and not isinstance(value, bool)
+        is_number = isinstance(value, int | float)
+        return (
+            is_number and not isinstance(value, bool) and math.isfinite(value)
+        )
     return isinstance(value, expected) and not isinstance(value, bool)
 
 
@@ -317,10 +322,8 @@ def write_packed(path: str | os.PathLike, records: Iterable[Record]) -> None:
     """
     lines = "".join(record.to_json() + "\n" for record in records)
     packed = gzip.compress(lines.encode(), compresslevel=9, mtime=0)
-    path = pathlib.Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_bytes(packed)
-    temporary.replace(path)
+    with atomic.replacing(path) as partial:
+        partial.write_bytes(packed)
 
 
 class Log:

@@ -13,6 +13,7 @@ import pathlib
 from collections.abc import Mapping
 from collections.abc import Sequence
 
+from keras_regnet import atomic
 from keras_regnet import plan
 from keras_regnet.design_space import plots
 from keras_regnet.design_space import summary
@@ -51,10 +52,8 @@ def write(
     page = _TEMPLATE.read_text(encoding="utf-8")
     for name, content in _parts(found, records, missing, title).items():
         page = page.replace("{{" + name + "}}", content)
-    path = pathlib.Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(page, encoding="utf-8")
-    temporary.replace(path)
+    with atomic.replacing(path) as partial:
+        partial.write_text(page, encoding="utf-8")
 
 
 def _parts(found, records, missing, title):

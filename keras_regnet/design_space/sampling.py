@@ -103,9 +103,11 @@ def check_range(name: str, value: object) -> Range:
     numeric = len(pair) == 2 and all(
         isinstance(end, numbers.Real) and not math.isnan(end) for end in pair
     )
-    if not numeric or pair[0] > pair[1]:
+    possible = numeric and pair[0] <= pair[1]
+    if not possible or pair[1] < 0 or pair[0] == math.inf:
         raise ValueError(
-            f"`{name}` must be (least, greatest), two numbers in order. "
+            f"`{name}` must be (least, greatest), two numbers in order, with "
+            "a positive finite number between them. "
             f"Received: {name}={value!r}"
         )
     return pair

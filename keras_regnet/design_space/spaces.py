@@ -135,7 +135,7 @@ class Space:
 
     def _restricted(self, name, value):
         if name == "lean":
-            return self._with(_LEAN, lean=True) if value else self
+            return self._restricted_to_lean(value)
         if name not in self.domains:
             allowed = [*self.domains, "lean"]
             raise errors.unknown_value("restriction", name, allowed)
@@ -151,8 +151,21 @@ class Space:
             )
         return self._with(words, domains={**self.domains, name: narrowed})
 
+    def _restricted_to_lean(self, value):
+        if value is not True and (value is not False or self.lean):
+            raise ValueError(
+                "`lean` must be True, or False in a space that is not lean. "
+                f"Received: lean={value!r} in {self!r}"
+            )
+        return self._with(_LEAN, lean=True) if value else self
+
     def _ordered(self, name, order):
         words = self._WORDS.get(name, ())
+        if not words:
+            raise ValueError(
+                f"`{name}` must be a number or (least, greatest). "
+                f"Received: {name}={order!r}"
+            )
         if order not in words:
             raise errors.unknown_value(name, order, words)
         before = self.orders.get(name, order)

@@ -251,7 +251,7 @@ def best_of_n(
     """
     errors = np.sort(checks.vector("errors", errors))
     sizes = np.asarray(sizes)
-    if sizes.ndim != 1 or not sizes.size or (sizes < 1).any():
+    if sizes.ndim != 1 or not sizes.size or not (sizes >= 1).all():
         raise ValueError(
             "`sizes` must be one or more integers above 0. "
             f"Received: sizes={sizes.tolist()}"

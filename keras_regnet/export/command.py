@@ -8,8 +8,8 @@ import keras
 import numpy as np
 
 import keras_regnet
+from keras_regnet import atomic
 from keras_regnet import results
-from keras_regnet.export import files
 from keras_regnet.export import images as images_lib
 from keras_regnet.export import litert
 from keras_regnet.export import onnx
@@ -243,7 +243,7 @@ def _verify(request, model, size, names, images):
             request.results, _result(request, source, pixels, report)
         )
     if request.report is not None:
-        with files.replacing(request.report) as partial:
+        with atomic.replacing(request.report) as partial:
             partial.write_text(report.to_json(), encoding="utf-8")
     return 0 if report.passed else 1
 

@@ -15,9 +15,10 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_regnet import atomic
 from keras_regnet import errors
 from keras_regnet import layers
-from keras_regnet.export import files
+from keras_regnet.export import labels
 from keras_regnet.export import preparation
 from keras_regnet.export import quantization
 from keras_regnet.export import verification
@@ -189,7 +190,7 @@ def save(
     """
     report = None
     if class_names is not None:
-        files.check_labels(class_names, model.output.shape[-1])
+        labels.check_labels(class_names, model.output.shape[-1])
     if options.get("quantize") == "int8":
         del options["quantize"]
         contents, report = convert_int8(
@@ -197,11 +198,11 @@ def save(
         )
     else:
         contents = convert(model, **options)
-    with files.replacing(path) as partial:
+    with atomic.replacing(path) as partial:
         partial.write_bytes(contents)
     if class_names is not None:
-        files.write_labels(
-            files.labels_path(path), class_names, model.output.shape[-1]
+        labels.write_labels(
+            labels.labels_path(path), class_names, model.output.shape[-1]
         )
     return report
 

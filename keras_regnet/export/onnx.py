@@ -9,8 +9,9 @@ from collections.abc import Sequence
 
 import keras
 
+from keras_regnet import atomic
 from keras_regnet import layers
-from keras_regnet.export import files
+from keras_regnet.export import labels
 from keras_regnet.export import preparation
 
 
@@ -56,9 +57,9 @@ def save(
         network.input.shape, network.input.dtype, preparation.INPUT_NAME
     )
     if class_names is not None:
-        files.check_labels(class_names, model.output.shape[-1])
+        labels.check_labels(class_names, model.output.shape[-1])
     with (
-        files.replacing(path) as partial,
+        atomic.replacing(path) as partial,
         layers.native_ops(),
         warnings.catch_warnings(),
     ):
@@ -72,6 +73,6 @@ def save(
             input_signature=[images],
         )
     if class_names is not None:
-        files.write_labels(
-            files.labels_path(path), class_names, model.output.shape[-1]
+        labels.write_labels(
+            labels.labels_path(path), class_names, model.output.shape[-1]
         )
