@@ -629,6 +629,35 @@ class BatchNormalizationTest(TestCase):
             error = np.abs(actual - expected).max() / np.abs(expected).max()
             self.assertLess(error, 1e-2)
 
+    def test_synchronized_over_many_positions(self):
+        """Sums of 32,768 numbers that are not around zero."""
+        noise = np.random.default_rng(0).normal(size=(128, 16, 16, 2))
+        x = tf.constant(10 + noise, "float32")
+        dy = tf.constant(
+            3 + np.random.default_rng(1).normal(size=x.shape), "float32"
+        )
+        results = []
+        for dtype, synchronized in (("float32", True), ("float64", False)):
+            layer = layers.BatchNormalization(
+                synchronized=synchronized, dtype=dtype
+            )
+            inputs = tf.cast(x, dtype)
+            with tf.GradientTape() as tape:
+                tape.watch(inputs)
+                outputs = layer(inputs, training=True)
+            gradients = tape.gradient(
+                outputs,
+                [inputs, layer.gamma.value, layer.beta.value],
+                tf.cast(dy, dtype),
+            )
+            results.append((outputs, *gradients))
+        # A tenth of the errors of the moments' own gradients.
+        limits = 1e-6, 1e-5, 2e-3, 1e-6
+        for actual, expected, limit in zip(*results, limits, strict=True):
+            actual, expected = np.asarray(actual), np.asarray(expected)
+            error = np.abs(actual - expected).max() / np.abs(expected).max()
+            self.assertLess(error, limit)
+
 
 class NormalizationTest(TestCase):
     @parameterized.parameters(

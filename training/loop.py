@@ -4,7 +4,6 @@ import dataclasses
 import pathlib
 import time
 
-import numpy as np
 import tensorflow as tf
 from absl import logging
 
@@ -78,8 +77,7 @@ def execute(config: train_config.TrainConfig) -> train_run.Run | Finished:
             run.begin(found)
             if run.train(stop):
                 run.export()
-            # No process leaves while another may still need it.
-            cluster.total([np.zeros([1])])
+            cluster.leave()
     return run
 
 

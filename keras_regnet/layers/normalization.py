@@ -73,6 +73,11 @@ class BatchNormalization(keras.layers.BatchNormalization):
         return layer_call
 
     def _normalize(self, inputs, training, mask):
+        if training and self.trainable and self._is_synchronizable(mask):
+            # Only TensorFlow synchronizes.
+            context = tf.distribute.get_replica_context()
+            if context is not None:
+                return self._synchronized_call(inputs, context)
         if mask is not None or not self._is_fusible(inputs):
             return super().call(inputs, training=training, mask=mask)
         if training and self.trainable:
@@ -82,19 +87,33 @@ class BatchNormalization(keras.layers.BatchNormalization):
             return scaled_convolution(*self._scale_and_offset())
         return self._fused_inference_call(inputs)
 
-    def _moments(self, inputs, mask):
-        context = None
-        if self.synchronized and mask is None:
-            # Only TensorFlow synchronizes.
-            context = tf.distribute.get_replica_context()
-        if context is None:
-            return super()._moments(inputs, mask)
-        return _synchronized_moments(inputs, self._reduction_axes, context)
+    def _synchronized_call(self, inputs, context):
+        outputs, mean, variance = _synchronized(
+            ops.cast(
+                inputs, keras.backend.result_type(inputs.dtype, "float32")
+            ),
+            self.gamma,
+            self.beta,
+            self._reduction_axes,
+            self.epsilon,
+            context,
+        )
+        self._update_moving_statistics(mean, variance)
+        return ops.cast(outputs, self.compute_dtype)
 
     def _scale_and_offset(self):
         deviation = ops.sqrt(self.moving_variance + self.epsilon)
         scale = self.gamma / deviation
         return scale, self.beta - self.moving_mean * scale
+
+    def _is_synchronizable(self, mask):
+        return (
+            self.synchronized
+            and self.scale
+            and self.center
+            and not self.renorm
+            and mask is None
+        )
 
     def _is_fusible(self, inputs):
         """Whether the fused operation computes this call, on TensorFlow."""
@@ -162,7 +181,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
             (self.moving_mean, mean),
             (self.moving_variance, variance),
         ):
-            old = ops.cast(moving, "float32")
+            old = ops.cast(moving, batch.dtype)
             moving.assign(old * self.momentum + batch * (1.0 - self.momentum))
 
 
@@ -222,33 +241,74 @@ class Normalization(keras.layers.Normalization):
         )
 
 
-def _synchronized_moments(inputs, axes, context):
-    """Mean and biased variance over all replicas.
+def _synchronized(inputs, gamma, beta, axes, epsilon, context):
+    """Batch norm over the images of all replicas.
 
-    Keras has E[x^2] - E[x]^2. Of a channel that hardly varies float32 leaves
-    little of that, and less of its gradient: the loss of a small network was
-    off by 3e-3 after 24 steps, and by 2e-7 with what stands here.
+    Keras takes the variance as E[x^2] - E[x]^2, and leaves the gradient to
+    the parts of its formula. Both are differences of large numbers where a
+    channel hardly varies, of which float32 keeps little: replicas drifted
+    from a single device. Here all is computed around the mean, forwards and
+    backwards, and a step sends three messages in place of five.
 
     Args:
         inputs: Float tensor.
-        axes: All of its axes but the channels'.
+        gamma: Variable `(channels,)`, what unit variance becomes.
+        beta: Variable `(channels,)`, what zero mean becomes.
+        axes: All of the axes of `inputs` but the channels'.
+        epsilon: Float, added to the variance.
         context: Of this replica.
 
     Returns:
-        Two tensors `(channels,)`.
+        The normalized tensor, the mean and the biased variance.
     """
-    total = tf.reduce_sum(inputs, axes)
-    count = tf.cast(tf.size(inputs) // tf.size(total), inputs.dtype)
-    # One message for both.
-    sums = context.all_reduce("SUM", tf.concat([total, [count]], axis=0))
-    total, count = sums[:-1], sums[-1]
-    mean = tf.math.divide_no_nan(total, count)
     shape = [1 if axis in axes else -1 for axis in range(len(inputs.shape))]
-    # What the mean adds to the gradient of the squares is 0 but for rounding.
-    centre = tf.reshape(tf.stop_gradient(mean), shape)
-    squares = tf.reduce_sum(tf.square(inputs - centre), axes)
-    variance = tf.math.divide_no_nan(context.all_reduce("SUM", squares), count)
-    return mean, variance
+
+    def broadcast(values):
+        return tf.reshape(values, shape)
+
+    @tf.custom_gradient
+    def normalized(inputs, gamma, beta):
+        total = _sum(inputs, axes)
+        count = tf.cast(tf.size(inputs) // tf.size(total), inputs.dtype)
+        # One message for both.
+        sums = context.all_reduce("SUM", tf.concat([total, [count]], axis=0))
+        total, count = sums[:-1], sums[-1]
+        mean = tf.math.divide_no_nan(total, count)
+        centred = inputs - broadcast(mean)
+        squares = context.all_reduce("SUM", _sum(tf.square(centred), axes))
+        variance = tf.math.divide_no_nan(squares, count)
+        scale = tf.math.rsqrt(variance + epsilon)
+        unit = centred * broadcast(scale)
+
+        def gradient(upstream, *_):
+            """Of the outputs: the statistics train nothing by themselves."""
+            of_beta = _sum(upstream, axes)
+            of_gamma = _sum(upstream * unit, axes)
+            means = tf.math.divide_no_nan(
+                context.all_reduce("SUM", tf.concat([of_beta, of_gamma], 0)),
+                count,
+            )
+            of_mean, of_scale = (broadcast(m) for m in tf.split(means, 2))
+            of_inputs = upstream - of_mean - unit * of_scale
+            return of_inputs * broadcast(scale * gamma), of_gamma, of_beta
+
+        outputs = unit * broadcast(gamma) + broadcast(beta)
+        return (outputs, mean, variance), gradient
+
+    return normalized(
+        inputs, ops.cast(gamma, inputs.dtype), ops.cast(beta, inputs.dtype)
+    )
+
+
+def _sum(values, axes):
+    """Returns the sums over axes, one axis after the other.
+
+    In one go, TensorFlow adds number after number: of 32,768 of them, float32
+    leaves the mean with an error thirty times as large.
+    """
+    for axis in sorted(axes, reverse=True):
+        values = tf.reduce_sum(values, axis)
+    return values
 
 
 def _bias_correction(inputs, mean):

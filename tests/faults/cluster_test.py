@@ -17,9 +17,7 @@ class ClusterTest(absltest.TestCase):
         super().setUpClass()
         folder = cls.enterClassContext(tempfile.TemporaryDirectory())
         cls.folder = pathlib.Path(folder)
-        cls.cluster = faults_bench.Cluster(
-            folder, 2, 4, "--sync_bn", "--zero_init_last_gamma"
-        )
+        cls.cluster = faults_bench.Cluster(folder, 2, 4, "--sync_bn")
         cls.losses, cls.workers = cls.cluster.losses("whole", workers=2)
 
     def test_the_curve_of_one_process(self):

@@ -90,7 +90,7 @@ class Bench:
             self._some_steps_on(run), seconds=0.02 * self.rng.random()
         )
         _expect(process, code, -signal.SIGKILL)
-        return process.step() - run.newest_step()
+        return _lost(process, run)
 
     def kill_in_write(self, run):
         """SIGKILL when a checkpoint is half written."""
@@ -104,7 +104,7 @@ class Bench:
             raise BrokenPromiseError(
                 "half a checkpoint was taken for a whole one"
             )
-        return process.step() - run.newest_step()
+        return _lost(process, run)
 
     def fill_disk(self, run):
         """Nothing is left on the run's disk; it must be a small one."""
@@ -127,7 +127,7 @@ class Bench:
     def _lost_on_disk(self, process, run):
         if list(run.folder.rglob("*.partial")):
             raise BrokenPromiseError("half a file was left")
-        return process.step() - run.newest_step()
+        return _lost(process, run)
 
     def spoil(self, run):
         """A weight is no number any more, from some step on."""
@@ -143,7 +143,7 @@ class Bench:
             f"error: The loss of step {step + 1} is not finite; the last "
             f"good checkpoint is {name}",
         )
-        return process.step() - run.newest_step()
+        return _lost(process, run)
 
     def tear(self, run):
         """SIGKILL, and then the newest checkpoint loses its second half."""
@@ -173,7 +173,7 @@ class Bench:
         _expect(process, process.wait(), 0, "SIGTERM: stopped after step")
         if process.seconds_to_end > 30:
             raise BrokenPromiseError("SIGTERM took longer than seconds")
-        return process.step() - run.newest_step()
+        return _lost(process, run)
 
     def remove_images(self, run):
         """The data set disappears while the run goes on, and comes back."""
@@ -184,7 +184,7 @@ class Bench:
             _expect(process, process.wait(), 1, "error: .*images/.*png")
         finally:
             self._hidden.rename(self.images)
-        return process.step() - run.newest_step()
+        return _lost(process, run)
 
     def finish(self, run):
         """Starts the command once more, to the end."""
@@ -237,7 +237,7 @@ class Cluster:
             if index != victim:
                 _expect(worker, worker.wait(), 1, "error: .*workers is gone")
         self.seconds_to_notice = time.monotonic() - begin
-        return workers[0].step() - job.run.newest_step()
+        return _lost(workers[0], job.run)
 
     def terminate_worker(self, job):
         """SIGTERM for one worker; all of them save and end."""
@@ -247,7 +247,7 @@ class Cluster:
         workers[victim].send_at(step, signal.SIGTERM)
         for worker in workers:
             _expect(worker, worker.wait(), 0, "SIGTERM: stopped after step")
-        return workers[0].step() - job.run.newest_step()
+        return _lost(workers[0], job.run)
 
     def losses(self, name, *fields, workers, float64=False):
         """Trains anew, to the end, and notes the losses.
@@ -287,6 +287,14 @@ class Cluster:
         for worker in workers:
             _expect(worker, worker.wait(), 0, "validation")
         return workers
+
+
+def _lost(process, run):
+    """Returns the steps that have to be done again."""
+    step = process.step()
+    if step is None:
+        raise BrokenPromiseError(f"not a step was done: {process.text()}")
+    return step - run.newest_step()
 
 
 def _expect(process, code, wanted, text=""):

@@ -66,6 +66,8 @@ def main(
 
 
 def _harm(harm):
+    import keras
+
     from training import checkpoint
     from training import run
 
@@ -74,8 +76,8 @@ def _harm(harm):
     if harm.losses:
         _record(run.Run, harm.losses)
     if harm.float64:
-        set_policy = run.keras.config.set_dtype_policy
-        run.keras.config.set_dtype_policy = lambda _: set_policy("float64")
+        set_policy = keras.config.set_dtype_policy
+        keras.config.set_dtype_policy = lambda _: set_policy("float64")
     if harm.spoil_at_step:
         _spoil(run.Run, harm.spoil_at_step)
     write, count = checkpoint.write_atomically, [0]

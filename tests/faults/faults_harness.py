@@ -28,7 +28,8 @@ UNHARMED = Harm()
 # Columns of metrics.csv that say how fast a run was.
 _TIMED = ("images_per_second", "data_wait", "train_seconds", "eval_seconds")
 _STEP = re.compile(r"epoch (\d+)/\d+  step (\d+)/(\d+)")
-_PATIENCE = 300.0
+# Of a machine that others use too.
+_PATIENCE = 900.0
 
 _context = multiprocessing.get_context("forkserver")
 _context.set_forkserver_preload(["tensorflow", "keras", "h5py"])
