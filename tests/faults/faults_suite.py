@@ -118,7 +118,7 @@ def strike_runs(table, folder, strategy, recipe, faults, times):
         recipe,
         _EPOCHS,
         # Spread over the run, and never beyond its end.
-        most_steps_on=max(2, int(1.4 * steps / times)),
+        most_steps_on=max(2, int(0.9 * steps / times)),
     )
     whole = bench.run("whole")
     table.whole(("whole", strategy, recipe), lambda: bench.finish(whole))
