@@ -11,6 +11,7 @@ from unittest import mock
 
 import export_testing
 import numpy as np
+import tensorflow_datasets as tfds
 from absl.testing import absltest
 from absl.testing import parameterized
 from PIL import Image
@@ -26,6 +27,31 @@ def _photos(folder, count=6):
         path = folder / "deep" / "abcd"[index % 4] / f"{index}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(image).save(path)
+
+
+class _Builder:
+    """Stands for a set of tensorflow-datasets; images show their labels."""
+
+    def __init__(self, **labels):
+        self._labels = labels
+        self.info = mock.Mock(
+            splits={
+                split: mock.Mock(num_examples=len(found))
+                for split, found in labels.items()
+            },
+            features={"label": mock.Mock(names=["a", "b"])},
+        )
+
+    def as_dataset(self, split):
+        split, _, end = split.partition("[:")
+        labels = self._labels[split]
+        if end:
+            labels = labels[: int(end.removesuffix("]"))]
+        for label in labels:
+            yield {
+                "image": np.full((32, 32, 3), label, "uint8"),
+                "label": label,
+            }
 
 
 class CommandTest(parameterized.TestCase):
@@ -215,6 +241,23 @@ class ImagesTest(absltest.TestCase):
         loaded = images_lib.load(str(self.folder), 32)
         self.assertIsNone(loaded.labels)
         np.testing.assert_array_equal(loaded.pixels[0], image[3:35, 13:45])
+
+    def test_set_of_tensorflow_datasets(self):
+        """Calibration takes no image that the comparison takes."""
+        builder = _Builder(train=range(10), test=range(100, 106))
+        with (
+            mock.patch.object(tfds, "builder", return_value=builder) as make,
+            mock.patch.object(tfds, "as_numpy", lambda dataset: dataset),
+        ):
+            held_out = images_lib.load("some_set", 32, 3, "there")
+            training = images_lib.load("some_set", 32, 4, training=True)
+            all_of_it = images_lib.load("some_set", 32, 99, training=True)
+        make.assert_any_call("some_set", data_dir="there")
+        self.assertEqual(held_out.labels.tolist(), [100, 102, 105])
+        self.assertEqual(held_out.pixels[:, 5, 7, 1].tolist(), [100, 102, 105])
+        self.assertEqual(held_out.class_names, ("a", "b"))
+        self.assertEqual(training.labels.tolist(), [0, 1, 2, 3])
+        self.assertEqual(all_of_it.labels.tolist(), list(range(10)))
 
     def test_unreadable(self):
         (self.folder / "image.jpg").write_text("nothing")

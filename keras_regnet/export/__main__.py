@@ -88,7 +88,8 @@ _define(
     "integer",
     "num_images",
     256,
-    "At most so many images of a folder or set.",
+    "At most so many images of a folder or set are compared; at most 256 of "
+    "them are representative.",
     lower_bound=1,
 )
 _define(

@@ -19,6 +19,8 @@ from keras_regnet.export import verification
 
 _SUFFIXES = {"litert": ".tflite", "onnx": ".onnx", "saved_model": ""}
 _DEFAULT_SIZE = 224
+# More change the ranges little, and the report by layer takes long.
+_MOST_REPRESENTATIVE = 256
 _NOISE_IMAGES = 8
 
 
@@ -67,13 +69,13 @@ def run(request: Request) -> int:
     model, own_size, own_names = _load(request.model, request.weights)
     size = _image_size(request.image_size, model, own_size)
     names = _class_names(request.labels) or own_names
-    images = _images(request, size)
+    compared = _compared(request, size)
     if request.existing is None:
-        _export(request, model, size, names, images)
+        _export(request, model, size, names)
         print(f"wrote {request.out}")
     if not request.verify:
         return 0
-    return _verify(request, model, size, names, images)
+    return _verify(request, model, size, names, compared)
 
 
 def _check(request):
@@ -170,19 +172,36 @@ def _class_names(path):
     return pathlib.Path(path).read_text(encoding="utf-8").splitlines()
 
 
-def _images(request, size):
-    """Returns the images to calibrate and to compare with, by source."""
-    wanted = {request.representative, request.images} - {None, litert.RANDOM}
-    fixed = (_DEFAULT_SIZE,) * 2 if size == preparation.DYNAMIC else size
-    return {
-        source: images_lib.load(
-            source, fixed, request.num_images, request.data_dir
-        )
-        for source in wanted
-    }
+def _fixed(size):
+    return (_DEFAULT_SIZE,) * 2 if size == preparation.DYNAMIC else size
 
 
-def _export(request, model, size, names, images):
+def _representative(request, size):
+    """Returns the pixels that int8's ranges are taken from, or "random"."""
+    source = request.representative
+    if source == litert.RANDOM:
+        return source
+    count = min(request.num_images, _MOST_REPRESENTATIVE)
+    return images_lib.load(
+        source, _fixed(size), count, request.data_dir, training=True
+    ).pixels
+
+
+def _compared(request, size):
+    """Returns the images to compare on; None where there are none."""
+    source = _compared_source(request)
+    if not request.verify or source in (None, litert.RANDOM):
+        return None
+    return images_lib.load(
+        source, _fixed(size), request.num_images, request.data_dir
+    )
+
+
+def _compared_source(request):
+    return request.images or request.representative
+
+
+def _export(request, model, size, names):
     batch = request.batch
     shapes = {
         "input": request.input,
@@ -190,12 +209,11 @@ def _export(request, model, size, names, images):
         "image_size": size,
     }
     if request.format == "saved_model":
-        fixed = (_DEFAULT_SIZE,) * 2 if size == preparation.DYNAMIC else size
         saved_model.save(
             model,
             request.out,
             class_names=names,
-            jpeg_size=fixed,
+            jpeg_size=_fixed(size),
             features=saved_model.FEATURES in [x.name for x in model.layers],
             fold_batch_norm=request.fold_batch_norm,
             bfloat16=request.bfloat16,
@@ -209,25 +227,24 @@ def _export(request, model, size, names, images):
             **shapes,
         }
         if request.quantize == "int8":
-            source = request.representative
-            options["representative"] = (
-                source if source == litert.RANDOM else images[source].pixels
-            )
+            options["representative"] = _representative(request, size)
         report = litert.save(model, request.out, names, **options)
         if report is not None:
             print(report.table())
 
 
-def _verify(request, model, size, names, images):
-    source = request.images or request.representative
+def _verify(request, model, size, names, compared):
+    source = _compared_source(request)
     labels = None
-    if source in images:
-        pixels = images[source].pixels
-        labels = _matched(images[source], names)
+    if compared is not None:
+        pixels = compared.pixels
+        labels = _matched(compared, names)
+        if request.representative == source and pathlib.Path(source).is_dir():
+            print("compared on --representative: give --images for others")
     else:
-        fixed = (_DEFAULT_SIZE,) * 2 if size == preparation.DYNAMIC else size
         rng = np.random.default_rng(0)
-        pixels = rng.integers(0, 256, (_NOISE_IMAGES, *fixed, 3), np.uint8)
+        shape = (_NOISE_IMAGES, *_fixed(size), 3)
+        pixels = rng.integers(0, 256, shape, np.uint8)
         print("compared on noise: give --images for a figure that counts")
     report = verification.verify(
         model,

@@ -35,6 +35,7 @@ def load(
     image_size: int | tuple[int, int],
     count: int = 256,
     data_dir: str | None = None,
+    training: bool = False,
 ) -> Images:
     """Returns images of a folder or of a tensorflow-datasets set.
 
@@ -44,6 +45,8 @@ def load(
       image_size: side of the images, or (height, width).
       count: at most so many, spread over the whole.
       data_dir: where tensorflow-datasets keeps its sets.
+      training: of a set, take training images, the first of them, which are
+        in no order; else held-out ones.
 
     Returns:
       `Images`, the same ones every time.
@@ -55,7 +58,7 @@ def load(
     path = pathlib.Path(source).expanduser()
     if path.is_dir():
         return _from_folder(path, size, count)
-    return _from_tfds(source, size, count, data_dir)
+    return _from_tfds(source, size, count, data_dir, training)
 
 
 def evaluation_image(pixels, size: tuple[int, int]):
@@ -113,13 +116,19 @@ def _from_folder(folder, size, count):
     return Images(np.stack(pixels), np.array(labels), tuple(names))
 
 
-def _from_tfds(name, size, count, data_dir):
+def _from_tfds(name, size, count, data_dir, training):
     import tensorflow_datasets as tfds
 
     try:
         builder = tfds.builder(name, data_dir=data_dir)
         splits = builder.info.splits
-        split = next(s for s in ("validation", "test", "train") if s in splits)
+        split = next(s for s in _split_names(training) if s in splits)
+        total = splits[split].num_examples
+        wanted = set(_spread(range(total), count))
+        if training:
+            # The rest of a large set need not be read.
+            wanted = range(min(count, total))
+            split = f"{split}[:{count}]"
         stored = tfds.as_numpy(builder.as_dataset(split=split))
         class_names = tuple(builder.info.features["label"].names)
     except (
@@ -134,14 +143,17 @@ def _from_tfds(name, size, count, data_dir):
             "classification set of tensorflow-datasets. Received: "
             f"source={name!r}"
         ) from error
-    total = splits[split].num_examples
-    wanted = set(_spread(range(total), count))
     pixels, labels = [], []
     for index, example in enumerate(stored):
         if index in wanted:
             pixels.append(_rounded(_fitted(example["image"], size)))
             labels.append(int(example["label"]))
     return Images(np.stack(pixels), np.array(labels), class_names)
+
+
+def _split_names(training):
+    held_out = ("validation", "test")
+    return ("train", *held_out) if training else (*held_out, "train")
 
 
 def _fitted(pixels, size):
