@@ -74,6 +74,18 @@ class EdfTest(parameterized.TestCase):
             expected = stats.binom.ppf(percent, 200, shares) / 200
             np.testing.assert_allclose(end, expected, atol=0.0051)
 
+    def test_band_of_thresholds_of_any_shape(self):
+        errors, grid = _rng().normal(50, 5, 40), [45.0, 55.0, 50.0, 40.0]
+        flat = design_space.edf_band(errors, grid, _rng())
+        table = np.reshape(grid, (2, 2))
+        for end, other in zip(
+            flat, design_space.edf_band(errors, table, _rng()), strict=True
+        ):
+            np.testing.assert_array_equal(np.reshape(end, (2, 2)), other)
+        low, high = design_space.edf_band(errors, 50.0, _rng())
+        self.assertEqual((low.shape, high.shape), ((), ()))
+        self.assertBetween(design_space.edf(errors, 50.0), low, high)
+
     def test_band_covers_the_truth(self):
         grid = np.array([0.3, 0.7])
         rng = _rng()
@@ -242,6 +254,16 @@ class ComplexityFitTest(parameterized.TestCase):
             (expected.intercept, expected.slope, expected.rvalue),
         )
 
+    @parameterized.parameters(
+        (("sqrt",), [1.0], [2.0]),
+        (("constant",), [1.0, 2.0, 3.0], [5.0, 6.0, 5.0]),
+        (("constant", "linear"), [1.0, 2.0, 3.0], [5.0, 5.0, 5.0]),
+    )
+    def test_no_correlation_where_nothing_varies(self, terms, flops, values):
+        fit = design_space.fit_complexity(flops, values, terms)
+        self.assertTrue(np.isfinite(fit.coefficients).all())
+        self.assertTrue(np.isnan(fit.correlation))
+
 
 class RefusalTest(parameterized.TestCase):
     @parameterized.parameters(
@@ -266,7 +288,31 @@ class RefusalTest(parameterized.TestCase):
         ),
         (lambda: design_space.best_of_n([1], [0]), "`sizes` must be"),
         (lambda: design_space.best_of_n([1], [np.nan]), "`sizes` must be"),
+        (lambda: design_space.best_of_n([1], [1.5]), "`sizes` must be"),
+        (lambda: design_space.best_of_n([1], ["two"]), "`sizes` must be"),
         (lambda: design_space.trends([], _rng()), "at least one regime"),
+        (lambda: design_space.edf(["a"], [1]), "`errors` must be one or more"),
+        (lambda: design_space.edf([1], [np.nan]), "`thresholds` must be num"),
+        (
+            lambda: design_space.edf_band([1], [np.nan], _rng()),
+            "`thresholds` must be num",
+        ),
+        (
+            lambda: design_space.normalized_edf([1], [5], [np.nan]),
+            "`thresholds` must be num",
+        ),
+        (
+            lambda: design_space.normalized_edf([1], [5], [1], bins=0),
+            "`bins` must be an integer above 0",
+        ),
+        (
+            lambda: design_space.fit_complexity([1, 2], [1, 2], ["sqrt"] * 2),
+            "`terms` must each be given once",
+        ),
+        (
+            lambda: design_space.fit_complexity([-1, 2], [1, 2], ("sqrt",)),
+            "`flops` must not be negative",
+        ),
         (
             lambda: design_space.normalized_edf([1], [5], [1], limits=(6, 7)),
             "from 5 to 5",

@@ -94,6 +94,24 @@ class TableTest(absltest.TestCase):
         interim = claims.results(found[1:])
         self.assertIn("**Interim: 511 of 512 trials.**", interim)
 
+    def test_only_the_margin_leaves_it_open(self):
+        """Equal within the margin or not: that they differ is certain."""
+        # Certain but small, equal, far apart, and anything.
+        cases = (
+            (64, 42, True),
+            (64, 40, False),
+            (64, 50, False),
+            (8, 40, False),
+        )
+        for n, other, said in cases:
+            found = testing.population("AnyNetX_A", n, 40)
+            found += testing.population("AnyNetX_C", n, other, seed=1)
+            text = claims.results(found)
+            with self.subTest((n, other)):
+                self.assertEqual(
+                    "Claim 1 is undecided only by the margin" in text, said
+                )
+
     def test_results_are_those_of_the_records(self):
         found = records.read(_FOLDER / "records.jsonl.gz")
         written = (_FOLDER / "RESULTS.md").read_text()

@@ -210,6 +210,27 @@ def table(found: list[records.Record]) -> str:
     return "\n".join(lines)
 
 
+def _margin_notes(found):
+    """Returns what to say of equalities that only the margin leaves open."""
+    populations = {p.space: p for p in summary.populations(found)}
+    notes = ""
+    for claim in CLAIMS:
+        chosen = [populations.get(SPACES[key]) for key in claim.spaces]
+        if claim.judge is not _equal or any(map(_too_few, chosen)):
+            continue
+        compared = _compare(*chosen)
+        undecided = claim.judge(*chosen)[-1] == _UNDECIDED
+        if undecided and not compared.low <= 0 <= compared.high:
+            notes += (
+                f"Claim {claim.number} is undecided only by the margin of "
+                f"{_EQUAL_WITHIN:g} points that was fixed beforehand: its "
+                f"interval excludes zero, so {chosen[0].space} and "
+                f"{chosen[1].space} do differ here, but by more or by less "
+                "than the margin.\n\n"
+            )
+    return notes
+
+
 def _too_few(population):
     return population is None or len(population.done) < summary.MIN_COMPARED
 
@@ -243,6 +264,7 @@ def results(found: list[records.Record]) -> str:
         "before the first training.\n\n"
         f"{_interim(found)}{table(found)}\n\n"
         "n and failed: of the spaces in the order of the claim.\n\n"
+        f"{_margin_notes(found)}"
         f"## Populations\n\n{spaces}\n\n"
         f"{len(found)} attempts, {seconds / 3600:.2f} hours of one process "
         f"in all. {'; '.join(versions)}; device: "

@@ -22,11 +22,39 @@ def vector(name: str, values: object) -> np.ndarray:
     Raises:
       ValueError: unless they are one or more finite numbers.
     """
-    array = np.asarray(values, float)
+    array = _numbers(values)
     if array.ndim != 1 or not array.size or not np.isfinite(array).all():
         raise ValueError(
             f"`{name}` must be one or more finite numbers in one dimension "
             f"(leave failed trials out). Received: {name}={values!r}"
+        )
+    return array
+
+
+def _numbers(values):
+    """Returns an array of floats, NaN if there is anything but numbers."""
+    try:
+        return np.asarray(values, float)
+    except (TypeError, ValueError):
+        return np.array([np.nan])
+
+
+def thresholds(values: object) -> np.ndarray:
+    """Returns errors that an EDF is asked for.
+
+    Args:
+      values: what was given, of any shape; infinities are allowed.
+
+    Returns:
+      Floats of that shape.
+
+    Raises:
+      ValueError: unless they are numbers.
+    """
+    array = _numbers(values)
+    if np.isnan(array).any():
+        raise ValueError(
+            f"`thresholds` must be numbers. Received: thresholds={values!r}"
         )
     return array
 
@@ -74,19 +102,19 @@ def check_fraction(name: str, value: object, up_to: float = 1.0) -> None:
         )
 
 
-def check_repeats(repeats: object) -> None:
-    """Raises unless `repeats` is an integer above 0.
+def check_count(name: str, value: object) -> None:
+    """Raises unless a number is an integer above 0.
 
     Args:
-      repeats: what was given.
+      name: the argument's name, for the error.
+      value: what was given.
 
     Raises:
       ValueError: if it is not.
     """
-    if not isinstance(repeats, numbers.Integral) or repeats < 1:
+    if not isinstance(value, numbers.Integral) or value < 1:
         raise ValueError(
-            "`repeats` must be an integer above 0. "
-            f"Received: repeats={repeats!r}"
+            f"`{name}` must be an integer above 0. Received: {name}={value!r}"
         )
 
 

@@ -58,7 +58,7 @@ def compare(
     """
     first = checks.vector("errors", errors)
     second = checks.vector("other_errors", other_errors)
-    checks.check_repeats(repeats)
+    checks.check_count("repeats", repeats)
     means = [_resampled_means(x, rng, repeats) for x in (first, second)]
     low, _, high = np.percentile(
         means[0] - means[1], checks.tails(level)

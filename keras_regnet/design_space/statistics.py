@@ -50,7 +50,10 @@ class Trend(NamedTuple):
 
 
 class Fit(NamedTuple):
-    """Coefficients of the terms of a fit, and its correlation with the data."""
+    """Coefficients of the terms of a fit, and its correlation with the data.
+
+    Where the fit or the data are all equal there is no correlation: NaN.
+    """
 
     coefficients: tuple[float, ...]
     correlation: float
@@ -77,7 +80,8 @@ def edf(errors: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
     [0.0, 0.25, 0.5, 1.0]
     """
     errors = np.sort(checks.vector("errors", errors))
-    return np.searchsorted(errors, np.asarray(thresholds), "left") / len(errors)
+    thresholds = checks.thresholds(thresholds)
+    return np.searchsorted(errors, thresholds, "left") / len(errors)
 
 
 def normalized_edf(
@@ -116,6 +120,7 @@ def normalized_edf(
     [0.5]
     """
     complexities, errors = checks.pair("complexities", complexities, errors)
+    checks.check_count("bins", bins)
     low, high = limits or (complexities.min(), complexities.max())
     inside = (low <= complexities) & (complexities <= high)
     if not inside.any():
@@ -128,7 +133,7 @@ def normalized_edf(
     bin_of = np.searchsorted(edges, complexities[inside], "right")
     counts = np.bincount(bin_of, minlength=bins)
     weights = 1 / counts[bin_of] / np.count_nonzero(counts)
-    below = errors[inside][:, None] < np.asarray(thresholds, float)
+    below = errors[inside][:, None] < checks.thresholds(thresholds)
     return weights @ below
 
 
@@ -143,13 +148,13 @@ def edf_band(
 
     Args:
       errors: [n].
-      thresholds: [t].
+      thresholds: any shape.
       rng: draws the resamples.
       repeats: how many.
       level: share of the resamples' EDFs between the two ends.
 
     Returns:
-      Lower and upper ends, [t] each.
+      Lower and upper ends, each of the shape of `thresholds`.
 
     Example:
     >>> rng = np.random.default_rng(0)
@@ -161,17 +166,20 @@ def edf_band(
         checks.vector("errors", errors),
         checks.tails(level),
     )
-    checks.check_repeats(repeats)
-    thresholds = np.asarray(thresholds, float)
+    checks.check_count("repeats", repeats)
+    thresholds = checks.thresholds(thresholds)
     # Resampling moves whole errors between the steps of the EDF: it is the
     # number of draws in each step that is random, which is multinomial.
-    steps = np.concatenate([[0.0], np.sort(edf(errors, thresholds)), [1.0]])
+    steps = np.concatenate(
+        [[0.0], np.sort(edf(errors, thresholds), None), [1.0]]
+    )
     shares = np.maximum(np.diff(steps), 0)
     drawn = rng.multinomial(len(errors), shares / shares.sum(), size=repeats)
     resampled = np.cumsum(drawn[:, :-1], axis=1) / len(errors)
     ends = np.percentile(resampled, [low, high], axis=0)
-    order = np.argsort(np.argsort(thresholds, kind="stable"), kind="stable")
-    return ends[0][order], ends[1][order]
+    order = np.argsort(thresholds, None, "stable").argsort(kind="stable")
+    low, high = (end[order].reshape(thresholds.shape) for end in ends)
+    return low, high
 
 
 # --- The best of a population -----------------------------------------------
@@ -214,7 +222,7 @@ def bootstrap_best(
     """
     values, errors = checks.pair("values", values, errors)
     checks.check_fraction("fraction", fraction)
-    checks.check_repeats(repeats)
+    checks.check_count("repeats", repeats)
     draws = max(1, round(fraction * len(values)))
     # Ranks, so that the least index is the least error.
     by_error = values[np.argsort(errors, kind="stable")]
@@ -251,7 +259,8 @@ def best_of_n(
     """
     errors = np.sort(checks.vector("errors", errors))
     sizes = np.asarray(sizes)
-    if sizes.ndim != 1 or not sizes.size or not (sizes >= 1).all():
+    integers = sizes.ndim == 1 and sizes.size and sizes.dtype.kind in "iu"
+    if not integers or (sizes < 1).any():
         raise ValueError(
             "`sizes` must be one or more integers above 0. "
             f"Received: sizes={sizes.tolist()}"
@@ -331,7 +340,8 @@ def fit_complexity(
       One coefficient per term, and Pearson's correlation of fit and values.
 
     Raises:
-      ValueError: if a term is unknown, or there are fewer values than terms.
+      ValueError: if a term is unknown or given twice, there are fewer values
+        than terms, or flops are negative.
 
     Source:
       Paper, figure 12.
@@ -349,6 +359,14 @@ def fit_complexity(
                 f"`terms` must be of {', '.join(map(repr, _TERMS))}. "
                 f"Received: terms={terms!r}"
             )
+    if len(set(terms)) < len(terms):
+        raise ValueError(
+            f"`terms` must each be given once. Received: terms={terms!r}"
+        )
+    if (flops < 0).any():
+        raise ValueError(
+            f"`flops` must not be negative. Received: {flops.min():g}"
+        )
     if not terms or len(flops) < len(terms):
         raise ValueError(
             "`terms` must be at least one, and no more than there are values. "
@@ -357,5 +375,10 @@ def fit_complexity(
     columns = np.stack([_TERMS[term](flops) for term in terms], axis=1)
     coefficients, *_ = np.linalg.lstsq(columns, values, rcond=None)
     fitted = columns @ coefficients
-    correlation = np.corrcoef(fitted, values)[0, 1]
-    return Fit(tuple(coefficients.tolist()), float(correlation))
+    return Fit(tuple(coefficients.tolist()), _correlation(fitted, values))
+
+
+def _correlation(first, second):
+    if np.allclose(first, first[0]) or np.allclose(second, second[0]):
+        return float("nan")
+    return float(np.corrcoef(first, second)[0, 1])
