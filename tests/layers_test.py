@@ -606,8 +606,14 @@ class BatchNormalizationTest(TestCase):
         )(tf.constant(x, "float32"))
         self.assert_close(layer.moving_variance.numpy(), x.var((0, 1, 2)), 1e-5)
 
-    @parameterized.parameters(-1, 1)
-    def test_synchronized_with_channels_that_hardly_vary(self, axis):
+    @parameterized.parameters(
+        (-1, {}),
+        (1, {}),
+        (-1, {"scale": False}),
+        (-1, {"center": False}),
+        (-1, {"scale": False, "center": False}),
+    )
+    def test_synchronized_with_channels_that_hardly_vary(self, axis, options):
         """Far from zero, as E[x^2] - E[x]^2 would have nothing left."""
         noise = np.random.default_rng(0).normal(size=(8, 4, 4, 3))
         x = np.moveaxis(100 + 1e-2 * noise, -1, axis)
@@ -615,7 +621,7 @@ class BatchNormalizationTest(TestCase):
         results = []
         for dtype, synchronized in (("float32", True), ("float64", False)):
             layer = layers.BatchNormalization(
-                axis, 0.5, synchronized=synchronized, dtype=dtype
+                axis, 0.5, synchronized=synchronized, dtype=dtype, **options
             )
             inputs = tf.constant(x, "float32")
             inputs = tf.cast(inputs, dtype)

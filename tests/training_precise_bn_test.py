@@ -55,6 +55,19 @@ class PreciseTest(parameterized.TestCase):
             norm.moving_variance, images.var((0, 1, 2)), rtol=1e-3
         )
 
+    def test_the_network_is_traced_once(self):
+        config = _config(precise_bn_images=24)
+        noise = training_testing.noise_set(40, 8)
+        inputs = keras.Input((32, 32, 3))
+        norm = keras.layers.BatchNormalization()
+        model = keras.Model(inputs, norm(inputs))
+        strategy = tf.distribute.get_strategy()
+        precise = precise_bn.PreciseStatistics(strategy, model)
+        with mock.patch.object(norm, "call", wraps=norm.call) as call:
+            precise.measure(noise, config, 0, 5)
+            precise.measure(noise, config, 1, 5)
+        self.assertEqual(call.call_count, 1)
+
     def test_never_more_than_an_epoch(self):
         self.assertEqual(precise_bn.steps(_config(precise_bn_images=17), 5), 3)
         self.assertEqual(precise_bn.steps(_config(precise_bn_images=900), 5), 5)

@@ -7,7 +7,6 @@ some training images, and evaluates with those.
 
 import dataclasses
 import math
-from collections.abc import Callable
 
 import keras
 import tensorflow as tf
@@ -86,21 +85,31 @@ class PreciseStatistics:
                 ),
             )
         )
-        self._run(self._clear)
+        self._clear()
         for _ in range(count):
-            self._run(self._add, next(batches)[0])
-        self._run(self._set, tf.constant(count, tf.float32))
+            self._add(next(batches)[0])
+        self._set(tf.constant(count, tf.float32))
+
+    # One function each: TensorFlow takes a bound method for a new argument
+    # at every call, and would trace the network for every batch.
+    @tf.function(jit_compile=False, autograph=False)
+    def _clear(self):
+        self._strategy.run(self._clear_replica)
 
     @tf.function(jit_compile=False, autograph=False)
-    def _run(self, function: Callable[..., None], *arguments):
-        self._strategy.run(function, arguments)
+    def _add(self, images):
+        self._strategy.run(self._add_replica, (images,))
 
-    def _clear(self):
+    @tf.function(jit_compile=False, autograph=False)
+    def _set(self, count):
+        self._strategy.run(self._set_replica, (count,))
+
+    def _clear_replica(self):
         for sums in self._sums:
             for total in sums:
                 total.assign(tf.zeros_like(total))
 
-    def _add(self, images):
+    def _add_replica(self, images):
         """Adds the statistics of a batch, which the layers leave behind."""
         for layer in self._layers:
             for moving in (layer.moving_mean, layer.moving_variance):
@@ -115,7 +124,7 @@ class PreciseStatistics:
             means.assign_add(mean)
             squares.assign_add(variance + mean**2)
 
-    def _set(self, count):
+    def _set_replica(self, count):
         context = tf.distribute.get_replica_context()
         flat = [tf.identity(v) for sums in self._sums for v in sums]
         flat = iter(context.all_reduce("MEAN", flat))

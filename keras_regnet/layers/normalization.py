@@ -92,8 +92,8 @@ class BatchNormalization(keras.layers.BatchNormalization):
             ops.cast(
                 inputs, keras.backend.result_type(inputs.dtype, "float32")
             ),
-            self.gamma,
-            self.beta,
+            self.gamma if self.scale else ops.ones_like(self.moving_variance),
+            self.beta if self.center else ops.zeros_like(self.moving_mean),
             self._reduction_axes,
             self.epsilon,
             context,
@@ -107,13 +107,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
         return scale, self.beta - self.moving_mean * scale
 
     def _is_synchronizable(self, mask):
-        return (
-            self.synchronized
-            and self.scale
-            and self.center
-            and not self.renorm
-            and mask is None
-        )
+        return self.synchronized and not self.renorm and mask is None
 
     def _is_fusible(self, inputs):
         """Whether the fused operation computes this call, on TensorFlow."""
@@ -252,8 +246,8 @@ def _synchronized(inputs, gamma, beta, axes, epsilon, context):
 
     Args:
         inputs: Float tensor.
-        gamma: Variable `(channels,)`, what unit variance becomes.
-        beta: Variable `(channels,)`, what zero mean becomes.
+        gamma: Tensor `(channels,)`, what unit variance becomes.
+        beta: Tensor `(channels,)`, what zero mean becomes.
         axes: All of the axes of `inputs` but the channels'.
         epsilon: Float, added to the variance.
         context: Of this replica.
