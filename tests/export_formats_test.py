@@ -96,6 +96,25 @@ class FormatsTest(parameterized.TestCase):
         with self.assertRaisesRegex(ValueError, "3 names for 4 outputs"):
             onnx.save(self.models["x"], path, class_names="abc", image_size=32)
 
+    def test_an_operation_that_onnx_lacks(self):
+        inputs = keras.Input((8, 8, 3))
+        x = keras.ops.erfinv(inputs)
+        model = keras.Model(inputs, keras.layers.GlobalMaxPooling2D()(x))
+        with self.assertRaisesRegex(ValueError, "what ONNX lacks: .*Erfinv"):
+            onnx.save(model, self.folder / "model.onnx", "abc")
+        self.assertEqual(os.listdir(self.folder), [])
+
+    def test_bfloat16_with_operations_that_are_no_layers(self):
+        inputs = keras.Input((8, 8, 3))
+        x = keras.layers.Conv2D(2, 3)(inputs / 255.0)
+        model = keras.Model(inputs, keras.layers.GlobalMaxPooling2D()(x))
+        saved_model.save(model, self.folder / "model", bfloat16=True)
+        runner = runners.open_file(self.folder / "model")
+        images = self.images[:, :8, :8]
+        np.testing.assert_allclose(
+            runner.run(images), model.predict_on_batch(images), atol=0.1
+        )
+
     def test_saved_model_signatures(self):
         path = self.folder / "saved_model"
         model = self.models["y"]
