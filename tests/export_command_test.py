@@ -74,6 +74,8 @@ class CommandTest(parameterized.TestCase):
         )
         _photos(cls.inputs / "photos")
         (cls.inputs / "empty").mkdir()
+        (cls.inputs / "empty.txt").write_text("")
+        (cls.inputs / "binary.txt").write_bytes(b"\xff\xfe")
         (cls.inputs / "broken.keras").write_text("nothing")
 
     def setUp(self):
@@ -154,6 +156,7 @@ class CommandTest(parameterized.TestCase):
             )
             self.assertEqual((status, errors), (0, ""))
         self.assertRegex(output, "images compared +6\n")
+        self.assertIn("no accuracy: the classes of", output)
 
     def test_a_sequential_model(self):
         model = export_testing.network("x", 32)
@@ -234,6 +237,20 @@ class CommandTest(parameterized.TestCase):
         (
             ("{inputs}/run", "--image_size=\u00b2", "--out={out}/a.tflite"),
             "HEIGHTxWIDTH",
+        ),
+        (
+            ("{inputs}/run", "--weights=imagenet", "--out={out}/a.tflite"),
+            "`weights` is for a variant",
+        ),
+        (
+            ("{inputs}/run", "--labels={inputs}/empty.txt",
+             "--out={out}/a.tflite"),
+            "0 names for 4 outputs",
+        ),
+        (
+            ("{inputs}/run", "--labels={inputs}/binary.txt",
+             "--out={out}/a.tflite"),
+            "binary.txt is no text in UTF-8",
         ),
         (
             ("{inputs}/run", "--batch=many", "--out={out}/a.tflite"),

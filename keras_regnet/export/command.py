@@ -79,7 +79,9 @@ def run(request: Request) -> int:
     model, own_size, own_names = _load(request.model, request.weights)
     preparation.check_model(model)
     size = _image_size(request.image_size, model, own_size)
-    names = _class_names(request.labels) or own_names
+    names = own_names
+    if request.labels is not None:
+        names = _class_names(request.labels)
     compared = _compared(request, size, _channels(model))
     if request.existing is None:
         _export(request, model, size, names)
@@ -133,6 +135,11 @@ def _check(request):
 def _load(name, weights):
     """Returns the model, and its run's image size and class names."""
     path = pathlib.Path(name)
+    if weights != "none" and (path.is_dir() or path.suffix == ".keras"):
+        raise ValueError(
+            "`weights` is for a variant; a file or a run has its own. "
+            f"Received: weights={weights!r} for {name!r}"
+        )
     if path.is_dir():
         file = path / "model.keras"
         if not file.is_file():
@@ -186,9 +193,11 @@ def _image_size(text, model, own):
 
 
 def _class_names(path):
-    if path is None:
-        return None
-    return pathlib.Path(path).read_text(encoding="utf-8").splitlines()
+    try:
+        text = pathlib.Path(path).read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is no text in UTF-8: {error}") from error
+    return text.splitlines()
 
 
 def _fixed(size):
@@ -273,6 +282,11 @@ def _verify(request, model, size, names, compared):
     if compared is not None:
         pixels = compared.pixels
         labels = _matched(compared, names)
+        if labels is None and compared.labels is not None:
+            print(
+                f"no accuracy: the classes of {source} are not the model's"
+                + ("" if names else ", which has no names: give --labels")
+            )
         if request.representative == source and pathlib.Path(source).is_dir():
             print("compared on --representative: give --images for others")
     else:
