@@ -74,7 +74,8 @@ class LayerMaker:
       data_format: "channels_last" or "channels_first".
       synchronized_bn: whether batch norm takes its statistics over all
         replicas of a `tf.distribute` strategy.
-      zero_init_last_gamma: whether each residual branch starts at zero.
+      zero_init_last_gamma: whether each residual branch starts at zero; what
+        has no shortcut beside it does not.
 
     Raises:
       ValueError: if Keras has no activation of the config's name.
@@ -290,17 +291,14 @@ _MAIN_PATHS = {
 }
 
 
-def _shortcut(make, x, stage, first, name):
-    """Returns the other branch of the sum, None if the block has no sum."""
-    kind = plan.shortcut(
+def _shortcut_kind(make, x, stage, first):
+    """Returns what the other branch of the sum does, None without a sum."""
+    return plan.shortcut(
         make.config.block,
         x.shape[make.channel_axis],
         stage.width,
         stage.nominal_stride if first else 1,
     )
-    if kind == "project":
-        return _projection(make, x, stage, first, f"{name}_shortcut")
-    return x if kind == "identity" else None
 
 
 def _projection(make, x, stage, first, name):
@@ -340,9 +338,15 @@ def block(make: LayerMaker, x, stage: Stage, first: bool, name: str, drop=0.0):
     """
     if make.config.block == "pre":
         x = make.norm_act(x, f"{name}_norm1")
+    kind = _shortcut_kind(make, x, stage, first)
+    if kind is None:
+        # A zero that nothing is added to would silence all that follows.
+        make = dataclasses.replace(make, zero_init_last_gamma=False)
     main = _MAIN_PATHS[make.config.block](make, x, stage, first, name)
-    shortcut = _shortcut(make, x, stage, first, name)
-    if shortcut is not None:
+    if kind is not None:
+        shortcut = x
+        if kind == "project":
+            shortcut = _projection(make, x, stage, first, f"{name}_shortcut")
         if drop:
             main = keras.layers.Dropout(
                 drop, noise_shape=(None, 1, 1, 1), name=f"{name}_drop_path"

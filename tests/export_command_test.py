@@ -10,12 +10,14 @@ import tempfile
 from unittest import mock
 
 import export_testing
+import keras
 import numpy as np
 import tensorflow_datasets as tfds
 from absl.testing import absltest
 from absl.testing import parameterized
 from PIL import Image
 
+import keras_regnet
 from keras_regnet import export
 from keras_regnet.export import __main__ as command_line
 from keras_regnet.export import images as images_lib
@@ -72,6 +74,8 @@ class CommandTest(parameterized.TestCase):
         )
         _photos(cls.inputs / "photos")
         (cls.inputs / "empty").mkdir()
+        (cls.inputs / "empty.txt").write_text("")
+        (cls.inputs / "binary.txt").write_bytes(b"\xff\xfe")
         (cls.inputs / "broken.keras").write_text("nothing")
 
     def setUp(self):
@@ -141,6 +145,32 @@ class CommandTest(parameterized.TestCase):
         self.assertEqual(status, 1)
         self.assertRegex(output, "verdict +largest difference .* is above")
 
+    def test_grey_photographs(self):
+        model = keras_regnet.build(
+            export_testing.NETWORKS["x"], input_shape=(32, 32, 1), classes=2
+        )
+        model.save(self.folder / "grey.keras")
+        for images in ((), ("--images={inputs}/photos",)):
+            status, output, errors = self.command(
+                "{out}/grey.keras", "--out={out}/model.tflite", *images
+            )
+            self.assertEqual((status, errors), (0, ""))
+        self.assertRegex(output, "images compared +6\n")
+        self.assertIn("no accuracy: the classes of", output)
+
+    def test_a_sequential_model(self):
+        model = export_testing.network("x", 32)
+        keras.Sequential([keras.Input((32, 32, 3)), model]).save(
+            self.folder / "sequential.keras"
+        )
+        for form, name in (("litert", "model.tflite"), ("saved_model", "m")):
+            status, _, errors = self.command(
+                "{out}/sequential.keras",
+                f"--format={form}",
+                f"--out={{out}}/{name}",
+            )
+            self.assertEqual((status, errors), (0, ""))
+
     def test_saved_model_without_comparison(self):
         status, output, _ = self.command(
             "{inputs}/run",
@@ -180,6 +210,47 @@ class CommandTest(parameterized.TestCase):
             ("{inputs}/run", "--format=onnx", "--quantize=int8",
              "--out={out}/a.onnx"),
             "`quantize` is for --format=litert",
+        ),
+        (
+            ("{inputs}/run", "--bfloat16", "--out={out}/a.tflite"),
+            "`bfloat16` is for --format=saved_model. Received: bfloat16=True",
+        ),
+        (
+            ("{inputs}/run", "--format=saved_model", "--input=int8",
+             "--out={out}/a"),
+            "`input` is for --format=litert or onnx",
+        ),
+        (
+            ("{inputs}/run", "--format=saved_model", "--batch=4",
+             "--out={out}/a"),
+            "`batch` is for",
+        ),
+        (
+            ("{inputs}/run", "--noverify", "--report={out}/a.json",
+             "--out={out}/a.tflite"),
+            "`report` needs --verify",
+        ),
+        (
+            ("{inputs}/run", "--format=saved_model", "--out={inputs}/photos"),
+            "older SavedModel, which is replaced",
+        ),
+        (
+            ("{inputs}/run", "--image_size=\u00b2", "--out={out}/a.tflite"),
+            "HEIGHTxWIDTH",
+        ),
+        (
+            ("{inputs}/run", "--weights=imagenet", "--out={out}/a.tflite"),
+            "`weights` is for a variant",
+        ),
+        (
+            ("{inputs}/run", "--labels={inputs}/empty.txt",
+             "--out={out}/a.tflite"),
+            "0 names for 4 outputs",
+        ),
+        (
+            ("{inputs}/run", "--labels={inputs}/binary.txt",
+             "--out={out}/a.tflite"),
+            "binary.txt is no text in UTF-8",
         ),
         (
             ("{inputs}/run", "--batch=many", "--out={out}/a.tflite"),

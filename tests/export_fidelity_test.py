@@ -89,9 +89,10 @@ class FidelityTest(parameterized.TestCase):
             tolerance=tolerance,
             calls=3,
         )
+        # Of a model that knows nothing the others would say nothing.
+        self.assertGreater(report.model_accuracy, 0.9)
         self.assertTrue(report.passed, report.table())
         self.assertGreaterEqual(report.top1_agreement, agreement)
-        self.assertGreater(report.model_accuracy, 0.9)
         self.assertGreater(report.file_accuracy, report.model_accuracy - 0.01)
 
     @parameterized.product(

@@ -2,11 +2,14 @@
 
 import os
 import pathlib
+import struct
 import subprocess
 import sys
 import tempfile
+import zlib
 
 import export_testing
+import keras
 import numpy as np
 import onnx as onnx_format
 import tensorflow as tf
@@ -42,6 +45,7 @@ class FormatsTest(parameterized.TestCase):
             for kind in export_testing.NETWORKS
         }
         cls.images = export_testing.images(6)
+        cls.contents = litert.convert(cls.models["x"], image_size=32)
 
     def setUp(self):
         super().setUp()
@@ -91,6 +95,25 @@ class FormatsTest(parameterized.TestCase):
         self.assertEqual(report.latency.batch, 4)
         with self.assertRaisesRegex(ValueError, "3 names for 4 outputs"):
             onnx.save(self.models["x"], path, class_names="abc", image_size=32)
+
+    def test_an_operation_that_onnx_lacks(self):
+        inputs = keras.Input((8, 8, 3))
+        x = keras.ops.erfinv(inputs)
+        model = keras.Model(inputs, keras.layers.GlobalMaxPooling2D()(x))
+        with self.assertRaisesRegex(ValueError, "what ONNX lacks: .*Erfinv"):
+            onnx.save(model, self.folder / "model.onnx", "abc")
+        self.assertEqual(os.listdir(self.folder), [])
+
+    def test_bfloat16_with_operations_that_are_no_layers(self):
+        inputs = keras.Input((8, 8, 3))
+        x = keras.layers.Conv2D(2, 3)(inputs / 255.0)
+        model = keras.Model(inputs, keras.layers.GlobalMaxPooling2D()(x))
+        saved_model.save(model, self.folder / "model", bfloat16=True)
+        runner = runners.open_file(self.folder / "model")
+        images = self.images[:, :8, :8]
+        np.testing.assert_allclose(
+            runner.run(images), model.predict_on_batch(images), atol=0.1
+        )
 
     def test_saved_model_signatures(self):
         path = self.folder / "saved_model"
@@ -155,29 +178,29 @@ class FormatsTest(parameterized.TestCase):
             saved_model.save(model, self.folder / "new", features=True)
         self.assertEqual(os.listdir(self.folder), [])
 
+    def classify(self, *arguments):
+        """Runs the example where there is no TensorFlow."""
+        return subprocess.run(
+            [
+                sys.executable,
+                "-c",
+                _WITHOUT_TENSORFLOW,
+                _ROOT / "examples" / "classify.py",
+                *arguments,
+            ],
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
     def test_the_example_needs_no_tensorflow(self):
         model = self.folder / "model.tflite"
         litert.save(self.models["x"], model, "abcd", image_size=32)
         photo = self.folder / "photo.png"
         image = export_testing.images(1, 37, 37)[0]
         Image.fromarray(image).save(photo)
-
-        def classify(*arguments):
-            return subprocess.run(
-                [
-                    sys.executable,
-                    "-c",
-                    _WITHOUT_TENSORFLOW,
-                    _ROOT / "examples" / "classify.py",
-                    *arguments,
-                ],
-                env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-                capture_output=True,
-                text=True,
-                check=False,
-            )
-
-        done = classify(model, photo, "--top=2", "--threads=2")
+        done = self.classify(model, photo, "--top=2", "--threads=2")
         self.assertEqual(done.returncode, 0, done.stderr)
         first, *classes = done.stdout.splitlines()
         self.assertRegex(first, r"photo.png \(\d+\.\d ms\)")
@@ -185,9 +208,75 @@ class FormatsTest(parameterized.TestCase):
         self.assertLen(classes, 2)
         name = "abcd"[outputs.argmax()]
         self.assertRegex(classes[0], rf"^ +\d+\.\d%  {name}$")
-        done = classify(model, self.folder / "nothing.png")
+
+    def test_the_example_goes_on_after_a_broken_image(self):
+        model = self.folder / "model.tflite"
+        model.write_bytes(self.contents)
+        image = Image.fromarray(export_testing.images(1, 40, 60)[0])
+        whole, turned = self.folder / "whole.png", self.folder / "turned.png"
+        # What a camera that was held sideways stores.
+        sideways = Image.Exif()
+        sideways[0x0112] = 6
+        image.save(whole)
+        image.rotate(90, expand=True).save(turned, exif=sideways)
+        half, text = self.folder / "half.png", self.folder / "text.jpg"
+        half.write_bytes(whole.read_bytes()[:900])
+        text.write_text("nothing")
+        # 900 million pixels, says the header: what Pillow calls a bomb.
+        bomb = bytearray(whole.read_bytes()[:100])
+        bomb[16:24] = struct.pack(">II", 30000, 30000)
+        bomb[29:33] = struct.pack(">I", zlib.crc32(bomb[12:29]))
+        (self.folder / "bomb.png").write_bytes(bomb)
+        broken = [half, text, self.folder / "bomb.png", self.folder / "none"]
+        done = self.classify(model, whole, *broken, turned, "--top=4")
         self.assertEqual(done.returncode, 1)
-        self.assertRegex(done.stderr, "^(INFO.*\n)?error: .*nothing.png'?\n$")
+        first, *classes = done.stdout.splitlines()
+        self.assertEqual(classes[:4], classes[5:])
+        self.assertIn("whole.png", first)
+        self.assertIn("turned.png", classes[4])
+        lines = [x for x in done.stderr.splitlines() if "INFO" not in x]
+        self.assertLen(lines, len(broken))
+        for line, path in zip(lines, broken, strict=True):
+            self.assertRegex(line, f"^error: .*{path}")
+
+    def test_the_example_makes_probabilities_of_logits(self):
+        head = keras.layers.Activation("linear")
+        inner = self.models["x"]
+        logits = keras.ops.log(inner.output) + 9
+        model = keras.Model(inner.input, head(logits))
+        photo = self.folder / "photo.png"
+        Image.fromarray(export_testing.images(1, 37, 37)[0]).save(photo)
+        printed = []
+        of_logits = litert.convert(model, image_size=32)
+        for contents in (self.contents, of_logits):
+            path = self.folder / f"{len(printed)}.tflite"
+            path.write_bytes(contents)
+            printed.append(self.classify(path, photo).stdout.splitlines()[1:])
+        self.assertLen(printed[0], 3)
+        self.assertEqual(*printed)
+
+    @parameterized.parameters(
+        ("a\nb\n", "labels.txt must have one name .* 2 names for 4 classes"),
+        ("", "0 names for 4 classes"),
+        (b"\xff\xfea", "labels.txt is no text in UTF-8"),
+    )
+    def test_the_example_refuses_labels_that_do_not_fit(self, text, message):
+        model = self.folder / "model.tflite"
+        model.write_bytes(self.contents)
+        text = text if isinstance(text, bytes) else text.encode()
+        (self.folder / "model.labels.txt").write_bytes(text)
+        done = self.classify(model, "photo.png")
+        self.assertEqual(done.returncode, 1)
+        self.assertRegex(done.stderr, f"(?m)^error: .*{message}")
+
+    def test_the_example_refuses_a_broken_file_and_no_threads(self):
+        model = self.folder / "model.tflite"
+        model.write_bytes(b"")
+        done = self.classify(model, "photo.png")
+        self.assertEqual(done.returncode, 1)
+        self.assertRegex(done.stderr, "(?m)^error: .*model.tflite cannot be")
+        done = self.classify(model, "photo.png", "--threads=0")
+        self.assertRegex(done.stderr, "--threads: must be .* Received: '0'")
 
 
 if __name__ == "__main__":

@@ -1,12 +1,14 @@
 """Tests of the conversion to LiteRT, in float; int8 has a file of its own."""
 
 import collections
+import errno
 import hashlib
 import os
 import pathlib
 import subprocess
 import sys
 import tempfile
+from unittest import mock
 
 import export_testing
 import keras
@@ -16,6 +18,7 @@ from absl.testing import parameterized
 from ai_edge_litert import interpreter
 
 from keras_regnet.export import grouping
+from keras_regnet.export import labels
 from keras_regnet.export import litert
 from keras_regnet.export import runners
 
@@ -264,6 +267,16 @@ class LiteRTTest(parameterized.TestCase):
                 image_size=32,
             )
         self.assertEqual(os.listdir(self.folder), ["file"])
+
+    def test_neither_file_nor_labels_without_the_other(self):
+        full = OSError(errno.ENOSPC, "No space left on device")
+        path = self.folder / "model.tflite"
+        with (
+            mock.patch.object(labels, "write_labels", side_effect=full),
+            self.assertRaisesRegex(OSError, "No space .*model.tflite"),
+        ):
+            litert.save(self.models["x"], path, "abcd", image_size=32)
+        self.assertEqual(os.listdir(self.folder), [])
 
     def test_an_operation_that_litert_lacks(self):
         inputs = keras.Input((8, 8, 3))

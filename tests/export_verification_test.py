@@ -3,6 +3,7 @@
 import json
 import pathlib
 import tempfile
+from unittest import mock
 
 import export_testing
 import numpy as np
@@ -72,7 +73,7 @@ class VerifyTest(parameterized.TestCase):
     def test_table_and_json(self):
         report = self.verify(tolerance="float16")
         table = report.table()
-        for words in ("allowed 2e-02", "10\n", "XNNPACK", "5 to warm up"):
+        for words in ("allowed 0.02", "10\n", "XNNPACK", "5 to warm up"):
             self.assertIn(words, table)
         self.assertNotIn("accuracy", table)
         record = json.loads(report.to_json())
@@ -100,8 +101,68 @@ class VerifyTest(parameterized.TestCase):
             self.verify(images=images)
 
     def test_wrong_labels(self):
-        with self.assertRaisesRegex(ValueError, "1 labels for 10 images"):
-            self.verify(labels=[1])
+        for labels, message in (
+            ([1], r"shape \(1,\) for 10 images"),
+            (np.eye(10), r"shape \(10, 10\) for 10"),
+            ([4] * 10, "from 0 to 3, .* from 4 to 4"),
+            ([-1] * 10, "from -1 to -1"),
+            ([0.5] * 10, "float64 from 0.5"),
+        ):
+            with self.assertRaisesRegex(ValueError, message):
+                self.verify(labels=labels)
+
+    @parameterized.parameters("dynamic", "int8")
+    def test_wrong_probabilities_of_a_thousand_classes_fail(self, quantize):
+        """Whose mean difference is small whatever they are."""
+        outputs = np.zeros([10, 1000], "float32")
+        outputs[:, 7] = 1
+        model = mock.Mock(predict_on_batch=lambda batch: outputs)
+        for found, share in ((outputs, 0), (np.roll(outputs, 1, -1), 1)):
+            runner = mock.Mock(
+                run=lambda _, found=found: found, format="litert", batch=None
+            )
+            with (
+                mock.patch.object(runners, "open_file", return_value=runner),
+                mock.patch.object(verification, "time_calls"),
+            ):
+                report = export.verify(
+                    model, self.file, self.images, tolerance=quantize
+                )
+            self.assertEqual(report.moved_probability, share)
+            self.assertEqual(report.passed, not share)
+            self.assertLess(report.mean_difference, 0.0021)
+
+    def test_moved_probability_of_logits(self):
+        moved = verification._moved_probability
+        probabilities = np.array([[0.1, 0.9], [0.5, 0.5]])
+        other = np.array([[0.3, 0.7], [0.5, 0.5]])
+        self.assertAlmostEqual(moved(probabilities, other), 0.1)
+        logits, others = np.log(probabilities) + 9, np.log(other) - 9
+        self.assertAlmostEqual(moved(logits, others), 0.1)
+        for wrong in (np.nan, np.inf):
+            self.assertEqual(moved(logits, np.full([2, 2], wrong)), 1.0)
+            self.assertEqual(moved(other, np.full([2, 2], wrong)), 1.0)
+
+    def test_not_a_number_fails(self):
+        head = self.model.get_layer("head_fc")
+        weights = head.get_weights()
+        self.addCleanup(head.set_weights, weights)
+        head.set_weights([np.full_like(weights[0], np.nan), weights[1]])
+        for quantize in ("none", "float16", "dynamic", "int8"):
+            report = self.verify(tolerance=quantize)
+            self.assertFalse(report.passed, quantize)
+            record = json.loads(report.to_json())
+            self.assertIsNone(record["largest_difference"])
+            self.assertFalse(record["passed"])
+
+    def test_pixels_are_rounded_for_files_that_take_whole_ones(self):
+        images = self.images - 0.25 * (self.images > 0)
+        report = self.verify(images=images)
+        runner = runners.open_file(self.file)
+        np.testing.assert_array_equal(
+            runner.run(images), runner.run(self.images)
+        )
+        self.assertGreater(report.largest_difference, 0)
 
     def test_wrong_files(self):
         with self.assertRaisesRegex(FileNotFoundError, "nothing.tflite"):
@@ -111,10 +172,10 @@ class VerifyTest(parameterized.TestCase):
             ("broken.onnx", "ONNX file"),
         ):
             (self.folder / name).write_bytes(self.file.read_bytes()[:999])
-            with self.assertRaisesRegex(ValueError, f"is not a {kind}"):
+            with self.assertRaisesRegex(ValueError, f"is no {kind}"):
                 self.verify(file=self.folder / name)
         (self.folder / "empty").mkdir()
-        with self.assertRaisesRegex(ValueError, "is not a SavedModel"):
+        with self.assertRaisesRegex(ValueError, "is no SavedModel"):
             self.verify(file=self.folder / "empty")
         (self.folder / "model.h5").write_text("")
         with self.assertRaisesRegex(ValueError, "Unknown `file`"):

@@ -224,6 +224,25 @@ class ArgumentsTest(parameterized.TestCase):
             _run(model, images), _run(stem, images), atol=1e-6
         )
 
+    def test_zero_init_silences_no_block_without_a_shortcut(self):
+        # The first Z block of each stage has none: a zero there would make
+        # the same of all images, for good.
+        config = AnyNetConfig(
+            (2, 2), (8, 16), 2, group_widths=8, bottleneck_ratios=0.25,
+            stem_width=8, head_width=16, block="z",
+        )  # fmt: skip
+        model = keras_regnet.AnyNet(
+            config, input_shape=(32, 32, 3), zero_init_last_gamma=True
+        )
+        gammas = {
+            name: np.asarray(model.get_layer(f"{name}_conv3_bn").gamma)
+            for name in (f"stage{s}_block{b}" for s in (1, 2) for b in (1, 2))
+        }
+        silent = [name for name, gamma in gammas.items() if not gamma.any()]
+        self.assertEqual(silent, ["stage1_block2", "stage2_block2"])
+        first, second = _run(model, _images(2, 32, 32, 3))
+        self.assertGreater(np.abs(first - second).max(), 1e-6)
+
     def test_zero_init_silences_pre_activated_branches(self):
         config = AnyNetConfig(
             (1,), (8,), 1, group_widths=4, stem_width=8, block="pre"

@@ -71,9 +71,13 @@ class SavedModelTest(absltest.TestCase):
                     found["probabilities"], expected, atol=1e-5
                 )
 
-    def test_a_mismatch_fails_and_leaves_the_old_folder(self):
+    def older(self):
         self.path.mkdir()
+        (self.path / "saved_model.pb").write_text("")
         (self.path / "old").write_text("")
+
+    def test_a_mismatch_fails_and_leaves_the_old_folder(self):
+        self.older()
         wrong = mock.patch.object(
             self.model, "predict_on_batch", return_value=np.zeros([2, 4])
         )
@@ -83,14 +87,57 @@ class SavedModelTest(absltest.TestCase):
         ):
             self.save(check_images=self.images[:1], portable=False)
         self.assertEqual(os.listdir(self.folder), ["saved_model"])
-        self.assertEqual(os.listdir(self.path), ["old"])
+        self.assertCountEqual(os.listdir(self.path), ["old", "saved_model.pb"])
 
     def test_replaces_an_older_folder(self):
-        self.path.mkdir()
-        (self.path / "old").write_text("")
+        self.older()
         self.save()
         self.assertNotIn("old", os.listdir(self.path))
         self.assertEqual(os.listdir(self.folder), ["saved_model"])
+
+    def test_replaces_nothing_but_a_saved_model(self):
+        photos, file = self.folder / "photos", self.folder / "file"
+        photos.mkdir()
+        (photos / "photo.jpg").write_text("")
+        file.write_text("kept")
+        for path in (photos, file, photos / ".." / "photos"):
+            with self.assertRaisesRegex(ValueError, "which is replaced. Rec"):
+                saved_model.save(self.model, path)
+        self.assertCountEqual(os.listdir(self.folder), ["photos", "file"])
+        self.assertEqual(os.listdir(photos), ["photo.jpg"])
+        self.assertEqual(file.read_text(), "kept")
+
+    def test_a_full_disk_leaves_nothing(self):
+        def fail(module, path, signatures):
+            del module, signatures
+            os.mkdir(path)
+            raise tf.errors.ResourceExhaustedError(None, None, "no space")
+
+        with (
+            mock.patch.object(tf.saved_model, "save", fail),
+            self.assertRaisesRegex(OSError, "saved_model.*: no space"),
+        ):
+            self.save()
+        self.assertEqual(os.listdir(self.folder), [])
+
+    def test_two_inputs(self):
+        inputs = [keras.Input((8, 8, 3)), keras.Input((8, 8, 3))]
+        x = keras.layers.GlobalAveragePooling2D()(keras.ops.add(*inputs))
+        with self.assertRaisesRegex(ValueError, "one input .batch, height"):
+            saved_model.save(keras.Model(inputs, x), self.path)
+
+    def test_grey_image_files(self):
+        model = keras_regnet.build(_NETWORK, input_shape=(32, 32, 1), classes=4)
+        saved_model.save(model, self.path, jpeg_size=32)
+        serve = tf.saved_model.load(self.path).signatures["jpeg"]
+        image = self.images[0][:1, :, :32]
+        files = [tf.io.encode_png(image[0])]
+        grey = tf.io.decode_png(files[0], channels=1)
+        side = round(32 / saved_model.images_lib.CROP_SHARE)
+        large = tf.image.resize(grey, [side, side])[2:34, 2:34]
+        (found,) = serve(jpeg=tf.stack(files))["probabilities"]
+        (expected,) = model.predict_on_batch(large[None])
+        np.testing.assert_allclose(found, expected, atol=0.02)
 
     def test_wrong_class_names(self):
         with self.assertRaisesRegex(ValueError, "3 names for 4 outputs"):

@@ -18,6 +18,16 @@ from keras_regnet.export import saved_model
 from keras_regnet.export import verification
 
 _SUFFIXES = {"litert": ".tflite", "onnx": ".onnx", "saved_model": ""}
+# What other formats would ignore. (All but SavedModel fold batch norm anyway.)
+_FORMATS_OF = {
+    "quantize": ("litert",),
+    "group_width": ("litert",),
+    "input": ("litert", "onnx"),
+    "batch": ("litert", "onnx"),
+    "bfloat16": ("saved_model",),
+}
+# What only a comparison needs.
+_OF_VERIFY = ("results", "report", "existing")
 _DEFAULT_SIZE = 224
 # More change the ranges little, and the report by layer takes long.
 _MOST_REPRESENTATIVE = 256
@@ -67,9 +77,12 @@ def run(request: Request) -> int:
     """
     _check(request)
     model, own_size, own_names = _load(request.model, request.weights)
+    preparation.check_model(model)
     size = _image_size(request.image_size, model, own_size)
-    names = _class_names(request.labels) or own_names
-    compared = _compared(request, size)
+    names = own_names
+    if request.labels is not None:
+        names = _class_names(request.labels)
+    compared = _compared(request, size, _channels(model))
     if request.existing is None:
         _export(request, model, size, names)
         print(f"wrote {request.out}")
@@ -93,16 +106,21 @@ def _check(request):
             f"`out` must end in {suffix!r} for --format={request.format}. "
             f"Received: out={request.out!r}"
         )
-    if request.results is not None:
-        if not request.verify:
-            raise ValueError("`results` needs --verify")
-        results.check(request.results)
-    for name, default in (("quantize", "none"), ("group_width", None)):
+    for name in _OF_VERIFY:
         value = getattr(request, name)
-        if request.format != "litert" and value != default:
+        if value is not None and not request.verify:
             raise ValueError(
-                f"`{name}` is for --format=litert. Received: {name}="
-                f"{value!r}, format={request.format!r}"
+                f"`{name}` needs --verify. Received: {name}={value!r}"
+            )
+    if request.results is not None:
+        results.check(request.results)
+    for name, formats in _FORMATS_OF.items():
+        value = getattr(request, name)
+        default = Request.__dataclass_fields__[name].default
+        if request.format not in formats and value != default:
+            raise ValueError(
+                f"`{name}` is for --format={' or '.join(formats)}. Received: "
+                f"{name}={value!r}, format={request.format!r}"
             )
     if request.quantize == "int8" and not (
         request.representative or request.existing
@@ -117,6 +135,11 @@ def _check(request):
 def _load(name, weights):
     """Returns the model, and its run's image size and class names."""
     path = pathlib.Path(name)
+    if weights != "none" and (path.is_dir() or path.suffix == ".keras"):
+        raise ValueError(
+            "`weights` is for a variant; a file or a run has its own. "
+            f"Received: weights={weights!r} for {name!r}"
+        )
     if path.is_dir():
         file = path / "model.keras"
         if not file.is_file():
@@ -142,12 +165,15 @@ def _load(name, weights):
 
 def _load_keras(path):
     try:
-        return keras.saving.load_model(path, compile=False)
+        model = keras.saving.load_model(path, compile=False)
     except (OSError, ValueError, KeyError, TypeError) as error:
         reason = (str(error).splitlines() or [""])[0]
         raise ValueError(
             f"{path} is no Keras model that can be read: {reason}"
         ) from error
+    if isinstance(model, keras.Sequential) and model.built:
+        return keras.Model(model.inputs, model.outputs, name=model.name)
+    return model
 
 
 def _image_size(text, model, own):
@@ -155,7 +181,7 @@ def _image_size(text, model, own):
         return text
     if text is not None:
         sides = text.split("x")
-        if len(sides) > 2 or not all(side.isdigit() for side in sides):
+        if len(sides) > 2 or not all(side.isdecimal() for side in sides):
             raise ValueError(
                 "`image_size` must be a number of pixels, HEIGHTxWIDTH or "
                 f"'dynamic'. Received: image_size={text!r}"
@@ -167,33 +193,48 @@ def _image_size(text, model, own):
 
 
 def _class_names(path):
-    if path is None:
-        return None
-    return pathlib.Path(path).read_text(encoding="utf-8").splitlines()
+    try:
+        text = pathlib.Path(path).read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is no text in UTF-8: {error}") from error
+    return text.splitlines()
 
 
 def _fixed(size):
     return (_DEFAULT_SIZE,) * 2 if size == preparation.DYNAMIC else size
 
 
-def _representative(request, size):
+def _channels(model):
+    return model.inputs[0].shape[-1]
+
+
+def _representative(request, size, channels):
     """Returns the pixels that int8's ranges are taken from, or "random"."""
     source = request.representative
     if source == litert.RANDOM:
         return source
     count = min(request.num_images, _MOST_REPRESENTATIVE)
     return images_lib.load(
-        source, _fixed(size), count, request.data_dir, training=True
+        source,
+        _fixed(size),
+        count,
+        request.data_dir,
+        training=True,
+        channels=channels,
     ).pixels
 
 
-def _compared(request, size):
+def _compared(request, size, channels):
     """Returns the images to compare on; None where there are none."""
     source = _compared_source(request)
     if not request.verify or source in (None, litert.RANDOM):
         return None
     return images_lib.load(
-        source, _fixed(size), request.num_images, request.data_dir
+        source,
+        _fixed(size),
+        request.num_images,
+        request.data_dir,
+        channels=channels,
     )
 
 
@@ -205,7 +246,7 @@ def _export(request, model, size, names):
     batch = request.batch
     shapes = {
         "input": request.input,
-        "batch": int(batch) if batch.isdigit() else batch,
+        "batch": int(batch) if batch.isdecimal() else batch,
         "image_size": size,
     }
     if request.format == "saved_model":
@@ -227,7 +268,9 @@ def _export(request, model, size, names):
             **shapes,
         }
         if request.quantize == "int8":
-            options["representative"] = _representative(request, size)
+            options["representative"] = _representative(
+                request, size, _channels(model)
+            )
         report = litert.save(model, request.out, names, **options)
         if report is not None:
             print(report.table())
@@ -239,11 +282,16 @@ def _verify(request, model, size, names, compared):
     if compared is not None:
         pixels = compared.pixels
         labels = _matched(compared, names)
+        if labels is None and compared.labels is not None:
+            print(
+                f"no accuracy: the classes of {source} are not the model's"
+                + ("" if names else ", which has no names: give --labels")
+            )
         if request.representative == source and pathlib.Path(source).is_dir():
             print("compared on --representative: give --images for others")
     else:
         rng = np.random.default_rng(0)
-        shape = (_NOISE_IMAGES, *_fixed(size), 3)
+        shape = (_NOISE_IMAGES, *_fixed(size), _channels(model))
         pixels = rng.integers(0, 256, shape, np.uint8)
         print("compared on noise: give --images for a figure that counts")
     report = verification.verify(

@@ -20,7 +20,7 @@ class Images:
     """Images of one size, and what they show.
 
     Args:
-      pixels: uint8 (n, height, width, 3).
+      pixels: uint8 (n, height, width, channels).
       labels: class of each; None where the source has none.
       class_names: name of each class.
     """
@@ -36,6 +36,7 @@ def load(
     count: int = 256,
     data_dir: str | None = None,
     training: bool = False,
+    channels: int = 3,
 ) -> Images:
     """Returns images of a folder or of a tensorflow-datasets set.
 
@@ -47,6 +48,7 @@ def load(
       data_dir: where tensorflow-datasets keeps its sets.
       training: of a set, take training images, the first of them, which are
         in no order; else held-out ones.
+      channels: of a folder's images, 3 for RGB, 1 for grey.
 
     Returns:
       `Images`, the same ones every time.
@@ -57,7 +59,7 @@ def load(
     size = image_size if isinstance(image_size, tuple) else (image_size,) * 2
     path = pathlib.Path(source).expanduser()
     if path.is_dir():
-        return _from_folder(path, size, count)
+        return _from_folder(path, size, count, channels)
     return _from_tfds(source, size, count, data_dir, training)
 
 
@@ -65,11 +67,11 @@ def evaluation_image(pixels, size: tuple[int, int]):
     """Returns the centre of an image, scaled as for evaluation.
 
     Args:
-      pixels: uint8 tensor (height, width, 3).
+      pixels: uint8 tensor (height, width, channels).
       size: (height, width) of the result.
 
     Returns:
-      float32 tensor (*size, 3), pixels in 0..255.
+      float32 tensor (*size, channels), pixels in 0..255.
     """
     import tensorflow as tf
 
@@ -81,11 +83,12 @@ def evaluation_image(pixels, size: tuple[int, int]):
     )
     image = tf.image.resize(pixels, scaled)
     top, left = tf.unstack((scaled - size + 1) // 2)
-    image = tf.slice(image, [top, left, 0], [*size, 3])
-    return tf.ensure_shape(image, [*size, 3])
+    channels = pixels.shape[-1]
+    image = tf.slice(image, [top, left, 0], [*size, channels])
+    return tf.ensure_shape(image, [*size, channels])
 
 
-def _from_folder(folder, size, count):
+def _from_folder(folder, size, count, channels):
     import tensorflow as tf
 
     files = sorted(
@@ -103,7 +106,7 @@ def _from_folder(folder, size, count):
     for file in chosen:
         try:
             image = tf.io.decode_image(
-                file.read_bytes(), channels=3, expand_animations=False
+                file.read_bytes(), channels=channels, expand_animations=False
             )
         except tf.errors.InvalidArgumentError as error:
             raise ValueError(f"Not an image that can be read: {file}") from (

@@ -15,7 +15,6 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_regnet import atomic
 from keras_regnet import errors
 from keras_regnet import layers
 from keras_regnet.export import labels
@@ -189,8 +188,11 @@ def save(
       OSError: if the file cannot be written.
     """
     report = None
+    preparation.check_model(model)
+    classes = model.outputs[0].shape[-1]
     if class_names is not None:
-        labels.check_labels(class_names, model.output.shape[-1])
+        # Before what takes long.
+        labels.check_labels(class_names, classes)
     if options.get("quantize") == "int8":
         del options["quantize"]
         contents, report = convert_int8(
@@ -198,12 +200,8 @@ def save(
         )
     else:
         contents = convert(model, **options)
-    with atomic.replacing(path) as partial:
+    with labels.replacing(path, class_names, classes) as partial:
         partial.write_bytes(contents)
-    if class_names is not None:
-        labels.write_labels(
-            labels.labels_path(path), class_names, model.output.shape[-1]
-        )
     return report
 
 

@@ -9,10 +9,10 @@ from collections.abc import Sequence
 
 import keras
 
-from keras_regnet import atomic
 from keras_regnet import layers
 from keras_regnet.export import labels
 from keras_regnet.export import preparation
+from keras_regnet.export import runners
 
 
 def save(
@@ -38,7 +38,8 @@ def save(
         the model's own.
 
     Raises:
-      ValueError: if an argument is none of those allowed.
+      ValueError: if an argument is none of those allowed, or the model has
+        an operation that ONNX lacks.
       OSError: if the file cannot be written.
 
     Example:
@@ -56,10 +57,9 @@ def save(
     images = tf.TensorSpec(
         network.input.shape, network.input.dtype, preparation.INPUT_NAME
     )
-    if class_names is not None:
-        labels.check_labels(class_names, model.output.shape[-1])
+    classes = model.outputs[0].shape[-1]
     with (
-        atomic.replacing(path) as partial,
+        labels.replacing(path, class_names, classes) as partial,
         layers.native_ops(),
         warnings.catch_warnings(),
     ):
@@ -72,7 +72,17 @@ def save(
             verbose=False,
             input_signature=[images],
         )
-    if class_names is not None:
-        labels.write_labels(
-            labels.labels_path(path), class_names, model.output.shape[-1]
-        )
+        _check(model, partial.read_bytes())
+
+
+def _check(model, contents):
+    """Raises a ValueError if onnxruntime refuses what tf2onnx wrote.
+
+    tf2onnx writes an operation that it does not know as it is.
+    """
+    try:
+        runners.OnnxRunner(contents)
+    except ValueError as error:
+        raise ValueError(
+            f"`model` {model.name!r} has what ONNX lacks: {error}"
+        ) from error

@@ -71,7 +71,7 @@ def open_file(
 
 def _broken(path, kind, error):
     reason = " ".join(str(error).split())
-    return ValueError(f"{path} is not a {kind} that can be run: {reason}")
+    return ValueError(f"{path} is no {kind} that can be run: {reason}")
 
 
 class LiteRTRunner:
@@ -214,7 +214,7 @@ class OnnxRunner:
     """An ONNX file, by onnxruntime on the CPU.
 
     Args:
-      path: the file.
+      source: path of the file, or its bytes.
       threads: threads to compute with.
 
     Raises:
@@ -223,22 +223,29 @@ class OnnxRunner:
 
     format = "onnx"
 
-    def __init__(self, path: pathlib.Path, threads: int = 1) -> None:
+    def __init__(self, source: pathlib.Path | bytes, threads: int = 1) -> None:
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = 3
+        content = source if isinstance(source, bytes) else source.read_bytes()
+        name = "the model" if isinstance(source, bytes) else source
         try:
             self._session = onnxruntime.InferenceSession(
-                path.read_bytes(), options, ["CPUExecutionProvider"]
+                content, options, ["CPUExecutionProvider"]
             )
         except Exception as error:
             # onnxruntime's errors have no public base class.
             if not type(error).__module__.startswith("onnxruntime"):
                 raise
-            raise _broken(path, "ONNX file", error) from error
-        (self._input,) = self._session.get_inputs()
+            raise _broken(name, "ONNX file", error) from error
+        ends = self._session.get_inputs(), self._session.get_outputs()
+        if [len(end) for end in ends] != [1, 1]:
+            raise _broken(
+                name, "ONNX file", "it needs one input and one output"
+            )
+        ((self._input,), _) = ends
         batch = self._input.shape[0]
         self.batch = batch if isinstance(batch, int) else None
         self.threads = threads
@@ -295,6 +302,8 @@ def _check_size(images, shape):
 
 def _as_type(images, dtype):
     """Returns pixels in 0..255 as a file wants them."""
+    if np.issubdtype(dtype, np.integer):
+        images = np.rint(images)
     if np.dtype(dtype) == np.int8:
         return (np.asarray(images, np.int16) - 128).astype(np.int8)
     return np.ascontiguousarray(images, dtype)

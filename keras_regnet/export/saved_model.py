@@ -20,6 +20,8 @@ import numpy as np
 from keras_regnet import layers
 from keras_regnet.export import folding
 from keras_regnet.export import images as images_lib
+from keras_regnet.export import labels
+from keras_regnet.export import preparation
 
 # The layer of a network whose outputs are its features.
 FEATURES = "head_pool"
@@ -56,7 +58,7 @@ def save(
 
     Args:
       model: a built model from images to probabilities, taking 0..255.
-      path: the folder; an older one is replaced.
+      path: the folder; an older SavedModel is replaced, no other folder.
       class_names: name of each output.
       check_images: uint8 batches (n, height, width, channels), of any sizes
         that the model takes.
@@ -72,17 +74,18 @@ def save(
         what that gives.
 
     Raises:
-      ValueError: if the class names do not fit the model, or it has no
-        features.
+      ValueError: if the class names do not fit the model, it is none from
+        images to classes, it has no features, or the path is that of
+        something else.
+      OSError: if the folder cannot be written.
       RuntimeError: if the folder does not give the model's probabilities.
     """
-    path = pathlib.Path(path)
-    if class_names is not None and len(class_names) != model.output_shape[-1]:
-        raise ValueError(
-            "`class_names` must have one name per output of the model. "
-            f"Received: {len(class_names)} names for "
-            f"{model.output_shape[-1]} outputs"
-        )
+    # "." has no name, and a link to a folder is not to be replaced by one.
+    path = pathlib.Path(path).resolve()
+    _check_replaceable(path)
+    preparation.check_model(model)
+    if class_names is not None:
+        labels.check_labels(class_names, model.outputs[0].shape[-1])
     if features and FEATURES not in [layer.name for layer in model.layers]:
         raise ValueError(
             f"`model` has no layer {FEATURES!r}, so no signature of features. "
@@ -98,14 +101,27 @@ def save(
     try:
         _write(model, partial, portable, jpeg_size, features)
         if class_names is not None:
-            text = "".join(f"{name}\n" for name in class_names)
-            (partial / LABELS).write_text(text, encoding="utf-8")
+            labels.write_labels(
+                partial / LABELS, class_names, model.outputs[0].shape[-1]
+            )
         if len(check_images):
             _write_check(model, partial, check_images)
             check(partial, without_onednn=portable)
         _replace_folder(partial, path)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def _check_replaceable(path):
+    """Raises a ValueError if something else than a SavedModel is there."""
+    if not path.exists():
+        return
+    is_ours = path.is_dir() and (path / "saved_model.pb").is_file()
+    if not is_ours and not (path.is_dir() and not any(path.iterdir())):
+        raise ValueError(
+            "`path` must be a new or empty folder, or an older SavedModel, "
+            f"which is replaced. Received: path={str(path)!r}"
+        )
 
 
 def check(path: str | os.PathLike[str], without_onednn: bool = True) -> None:
@@ -158,6 +174,8 @@ def _in_bfloat16(model):
     """Returns the model with all but its first and last layer in bfloat16."""
 
     def clone(layer):
+        if not isinstance(layer, keras.layers.Layer):
+            return layer  # An operation has no state of its own.
         config = layer.get_config()
         exact = isinstance(layer, keras.layers.Normalization)
         if not exact and layer is not model.layers[-1]:
@@ -183,14 +201,20 @@ def _write(model, path, portable, jpeg_size, features):
             name: endpoint.get_concrete_function()
             for name, endpoint in endpoints.items()
         }
-        tf.saved_model.save(module, str(path), signatures=signatures)
+        try:
+            tf.saved_model.save(module, str(path), signatures=signatures)
+        except tf.errors.OpError as error:
+            # A full disk, or a folder that may not be written to.
+            raise OSError(
+                f"{path} cannot be written: {error.message}"
+            ) from error
 
 
 def _endpoints(model, jpeg_size, features):
     """Returns the functions that become signatures, by name."""
     import tensorflow as tf
 
-    shape = [None, *model.input_shape[1:]]
+    shape = [None, *model.inputs[0].shape[1:]]
 
     def endpoint(network, dtype, output):
         @tf.function(input_signature=[tf.TensorSpec(shape, dtype, "images")])
@@ -209,7 +233,7 @@ def _endpoints(model, jpeg_size, features):
         size = jpeg_size if isinstance(jpeg_size, tuple) else (jpeg_size,) * 2
         endpoints["jpeg"] = _jpeg_endpoint(model, size)
     if features:
-        pooled = keras.Model(model.input, model.get_layer(FEATURES).output)
+        pooled = keras.Model(model.inputs, model.get_layer(FEATURES).output)
         endpoints["features"] = endpoint(pooled, tf.uint8, "features")
     return endpoints
 
@@ -217,17 +241,19 @@ def _endpoints(model, jpeg_size, features):
 def _jpeg_endpoint(model, size):
     import tensorflow as tf
 
+    channels = model.inputs[0].shape[-1]
+
     def decode(contents):
         pixels = tf.io.decode_image(
-            contents, channels=3, expand_animations=False
+            contents, channels=channels, expand_animations=False
         )
-        pixels.set_shape([None, None, 3])
+        pixels.set_shape([None, None, channels])
         return images_lib.evaluation_image(pixels, size)
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, "jpeg")])
     def serve(jpeg):
         images = tf.map_fn(decode, jpeg, fn_output_signature=tf.float32)
-        images = tf.ensure_shape(images, [None, *size, 3])
+        images = tf.ensure_shape(images, [None, *size, channels])
         outputs = model(images, training=False)
         return {"probabilities": tf.cast(outputs, tf.float32)}
 
