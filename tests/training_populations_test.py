@@ -25,6 +25,18 @@ class SpecTest(parameterized.TestCase):
         ("name", {"spaces": ("RegNetQ",)}, "Unknown `name`.*RegNetX"),
         ("n", {"n": 0}, "`n` must be above 0"),
         ("trials", {"trials": 0}, "`trials` must be above 0"),
+        ("seed", {"seed": -1}, "`seed` must not be negative"),
+        (
+            "twice in other words",
+            {
+                "spaces": (
+                    "RegNetX w_m=2 depth=12..28",
+                    "RegNetX  depth=12..28.0 w_m=2.0",
+                    "RegNetX depth=12..28",
+                )
+            },
+            "twice: RegNetX  depth=12..28.0 w_m=2.0, RegNetX w_m=2 depth=12",
+        ),
         ("word", {"spaces": ("RegNetX w_m",)}, "restrictions such as w_m=2"),
         ("empty", {"spaces": ("",)}, "Unknown `name`"),
         ("again", {"spaces": ("RegNetX w_m=2 w_m=3",)}, "twice: w_m in"),
@@ -74,6 +86,16 @@ class SampleTest(absltest.TestCase):
             widths = [stage.width for stage in stages]
             falling = trial.space.endswith("falling")
             self.assertEqual(widths, sorted(widths, reverse=falling))
+
+    def test_impossible_sample_leaves_nothing(self):
+        folder = self.folder / "new"
+        error = ValueError("too few networks")
+        with (
+            mock.patch.object(populations, "_trials", side_effect=error),
+            self.assertRaisesRegex(ValueError, "too few networks"),
+        ):
+            populations.sample(_SPEC, folder)
+        self.assertFalse(folder.exists())
 
     def test_load(self):
         trials = populations.sample(_SPEC, self.folder)

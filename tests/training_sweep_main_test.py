@@ -93,11 +93,13 @@ class MainTest(absltest.TestCase):
                 ["run", new, *_DIGITS, "--space=RegNetX depth=200..300"],
                 "`depth`",
             ),
-            (["sample", f"--out={file}", *_DIGITS], "File exists"),
+            (["sample", f"--out={file}", *_DIGITS], "`out` must be a folder"),
+            (["report", f"--out={file}"], "`out` must be a folder"),
             (["train", f"--out={empty}"], "run `sample` first"),
             (["report", f"--out={empty}"], "the sweep is empty"),
             (["report", f"--out={sampled}"], "the sweep is empty"),
-            (["report", new], "the sweep is empty"),
+            (["report", new], "no such folder: .*/new'"),
+            (["train", new], "no such folder: .*/new'"),
             (["analyze", f"--out={schema}"], "line 1 has another `schema`"),
             (["report", f"--out={torn}"], "records.jsonl.gz is no whole gzip"),
             (["sample", f"--out={sampled}", "--n=1"], "n or trials .fewer"),
@@ -105,6 +107,10 @@ class MainTest(absltest.TestCase):
             (
                 ["train", f"--out={sampled}", "--trial_timeout=0"],
                 "`trial_timeout` must be above 0",
+            ),
+            (
+                ["train", f"--out={sampled}", "--gpus=1"],
+                "`gpus` are shared out on a Ray cluster alone",
             ),
             (
                 ["train", f"--out={sampled}", "--engine=ray"],

@@ -1,4 +1,6 @@
+import contextlib
 import dataclasses
+import io
 import pathlib
 import subprocess
 import tempfile
@@ -145,6 +147,16 @@ class DataTest(absltest.TestCase):
             regime = regimes.get("cifar10")
             trial_data.prepare("cifar10", regime, folder, folder)
 
+    def test_no_such_data_dir(self):
+        """tensorflow-datasets would make it, and fetch the set."""
+        folder = self.enterContext(tempfile.TemporaryDirectory())
+        missing = pathlib.Path(folder) / "data_sets"
+        with self.assertRaisesRegex(ValueError, "`data_dir` must be an exist"):
+            trial_data.prepare(
+                "cifar10", regimes.get("cifar10"), folder, str(missing)
+            )
+        self.assertFalse(missing.exists())
+
     def test_arrays_of_photos_stay_on_the_disk(self):
         folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
         target = folder / "data" / "imagenet2012"
@@ -165,6 +177,8 @@ class _FakeBuilder:
 
     def as_dataset(self, split):
         del split
+        if not self._images:
+            raise OSError("disk full")
         return [
             {"image": image, "label": label}
             for label, image in enumerate(self._images)
@@ -189,19 +203,39 @@ class ConvertTest(parameterized.TestCase):
         labels = np.load(folder / "set" / "test_labels.npy")
         self.assertEqual(labels.tolist(), [0, 1])
 
+    def test_folder_that_fails_leaves_nothing(self):
+        folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
+        with (
+            mock.patch.object(
+                convert.tfds, "builder", return_value=_FakeBuilder([])
+            ),
+            self.assertRaisesRegex(OSError, "disk full"),
+        ):
+            convert.to_folder(regimes.get("imagenet"), "", folder / "set")
+        self.assertEmpty(list(folder.iterdir()))
+
     def test_npz(self):
         folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
         regime = dataclasses.replace(regimes.get("cifar10"), train_images=4)
         images = np.arange(8, dtype=np.uint8)[:, None, None, None]
         images = np.broadcast_to(images, (8, 32, 32, 3))
         stored = {"image": images, "label": np.array([0, 1] * 4)}
+        builder = mock.Mock()
+        builder.is_prepared.return_value = False
+        builder.as_dataset.return_value = stored
+        said = io.StringIO()
         with (
-            mock.patch.object(convert.tfds, "load", return_value=stored),
+            mock.patch.object(convert.tfds, "builder", return_value=builder),
             mock.patch.object(convert.tfds, "as_numpy", lambda x: x),
+            contextlib.redirect_stdout(said),
         ):
             target = folder / "data" / "cifar10-4-seed0.npz"
             target.parent.mkdir()
-            convert.to_npz(regime, "", target)
+            convert.to_npz(regime, "sets", target)
+        self.assertEqual(
+            said.getvalue(), "cifar10 is not in sets: it is fetched\n"
+        )
+        builder.download_and_prepare.assert_called_once_with()
         arrays = trial_data.load(regime, folder)
         self.assertEqual(arrays.train_labels.tolist().count(0), 2)
         chosen = arrays.train_images[:, 0, 0, 0]

@@ -38,9 +38,14 @@ def to_npz(regime: regimes.Regime, data_dir: str, target: pathlib.Path) -> None:
       data_dir: where tensorflow-datasets has it.
       target: the file, which appears when it is whole.
     """
+    builder = tfds.builder(regime.dataset, data_dir=data_dir)
+    if not builder.is_prepared():
+        print(
+            f"{regime.dataset} is not in {data_dir}: it is fetched", flush=True
+        )
+        builder.download_and_prepare()
     train, test = (
-        tfds.load(regime.dataset, split=s, data_dir=data_dir, batch_size=-1)
-        for s in ("train", "test")
+        builder.as_dataset(split=s, batch_size=-1) for s in ("train", "test")
     )
     train, test = tfds.as_numpy(train), tfds.as_numpy(test)
     labels = train["label"]
@@ -73,25 +78,30 @@ def to_folder(
     test = next(s for s in _TEST_SPLITS if s in builder.info.splits)
     temporary = target.with_name(f".{os.getpid()}-{target.name}")
     temporary.mkdir()
-    for name, split in (("train", "train"), ("test", test)):
-        count = builder.info.splits[split].num_examples
-        images = np.lib.format.open_memmap(
-            temporary / f"{name}_images.npy",
-            "w+",
-            np.uint8,
-            (count, _STORED_SIDE, _STORED_SIDE, 3),
-        )
-        labels = np.zeros(count, np.int32)
-        examples = tfds.as_numpy(builder.as_dataset(split=split))
-        for index, example in enumerate(examples):
-            images[index] = scaled(example["image"])
-            labels[index] = example["label"]
-        images.flush()
-        np.save(temporary / f"{name}_labels.npy", labels)
-    if target.exists():
-        shutil.rmtree(temporary)
-    else:
-        temporary.replace(target)
+    try:
+        for name, split in (("train", "train"), ("test", test)):
+            _write_split(builder, split, temporary, name)
+        if not target.exists():
+            temporary.replace(target)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _write_split(builder, split, folder, name):
+    count = builder.info.splits[split].num_examples
+    images = np.lib.format.open_memmap(
+        folder / f"{name}_images.npy",
+        "w+",
+        np.uint8,
+        (count, _STORED_SIDE, _STORED_SIDE, 3),
+    )
+    labels = np.zeros(count, np.int32)
+    examples = tfds.as_numpy(builder.as_dataset(split=split))
+    for index, example in enumerate(examples):
+        images[index] = scaled(example["image"])
+        labels[index] = example["label"]
+    images.flush()
+    np.save(folder / f"{name}_labels.npy", labels)
 
 
 def scaled(image: np.ndarray, side: int = _STORED_SIDE) -> np.ndarray:

@@ -59,11 +59,21 @@ class Spec:
             raise ValueError(
                 "`space` must be given at least once. Received: none"
             )
-        repeated = {s for s in self.spaces if self.spaces.count(s) > 1}
+        parsed = [parse_space(text) for text in self.spaces]
+        described = [(s.name, frozenset(s.restrictions)) for s in parsed]
+        repeated = {
+            text
+            for text, space in zip(self.spaces, described, strict=True)
+            if described.count(space) > 1
+        }
         if repeated:
             raise ValueError(
                 "`space` must name each space once. "
                 f"Received twice: {', '.join(sorted(repeated))}"
+            )
+        if self.seed < 0:
+            raise ValueError(
+                f"`seed` must not be negative. Received: seed={self.seed}"
             )
         for name in ("n", "trials"):
             if getattr(self, name) < 1:
@@ -71,8 +81,6 @@ class Spec:
                     f"`{name}` must be above 0. "
                     f"Received: {name}={getattr(self, name)}"
                 )
-        for text in self.spaces:
-            parse_space(text)
 
     def to_dict(self) -> dict[str, Any]:
         """Returns what `sweep.json` holds: the regime's fields as well."""
@@ -139,7 +147,6 @@ def sample(spec: Spec, folder: str | os.PathLike) -> list[trial_lib.Trial]:
       ValueError: if the folder holds a sweep that is not part of this one.
     """
     folder = pathlib.Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     path = folder / SPEC_FILE
     before = []
     if path.exists():

@@ -144,7 +144,7 @@ def start_pool(
       The workers, to be entered as a context.
 
     Raises:
-      ValueError: if there is no such engine.
+      ValueError: if there is no such engine, or it has no use for `gpus`.
       pool_lib.WorkerError: if there is no cluster, or it has no room.
     """
     if engine == "ray":
@@ -163,6 +163,12 @@ def start_pool(
         )
     if engine != "local":
         raise errors.unknown_value("engine", engine, ENGINES)
+    if gpus:
+        raise ValueError(
+            "`gpus` are shared out on a Ray cluster alone; on this machine "
+            "each worker sees all (choose with CUDA_VISIBLE_DEVICES). "
+            f"Received: gpus={gpus:g}"
+        )
     count = min(count or os.cpu_count() or 1, most)
     return workers.Pool(count, out, regime, threads, trials_per_worker)
 

@@ -50,7 +50,9 @@ _TRIALS = flags.DEFINE_integer(
     "trials", 1, "With how many seeds each network is trained."
 )
 _DATA_DIR = flags.DEFINE_string(
-    "data_dir", "", "Where tensorflow-datasets has the data set."
+    "data_dir",
+    "",
+    "Where tensorflow-datasets has the data set, or puts what it fetches.",
 )
 _ENGINE = flags.DEFINE_enum(
     "engine",
@@ -148,6 +150,18 @@ def _run_stage(stage):
         getattr(stages, stage)(_OUT.value)
 
 
+def _check_out(stage):
+    """Raises where there can be no sweep; only sampling makes the folder."""
+    out = pathlib.Path(_OUT.value)
+    if out.exists() and not out.is_dir():
+        raise ValueError(f"`out` must be a folder. Received: out={str(out)!r}")
+    if not out.exists() and stage not in ("sample", "run"):
+        raise ValueError(
+            f"`out` must be the folder of a sweep, to {stage} it. There is "
+            f"no such folder: out={str(out)!r}"
+        )
+
+
 def _main(arguments: list[str]) -> None:
     try:
         chosen = arguments[1:]
@@ -156,6 +170,7 @@ def _main(arguments: list[str]) -> None:
             raise errors.unknown_value("stage", received, (*STAGES, "run"))
         if not _OUT.value:
             raise ValueError("`out` must be a folder. Received: none")
+        _check_out(chosen[0])
         for stage in STAGES if chosen == ["run"] else chosen:
             _run_stage(stage)
     except (ValueError, OSError, ImportError, pool.WorkerError) as error:

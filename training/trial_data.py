@@ -74,7 +74,8 @@ def prepare(
       name: the regime's name.
       regime: the regime.
       folder: of the sweep.
-      data_dir: where tensorflow-datasets has the set.
+      data_dir: where tensorflow-datasets has the set, or puts it when it has
+        fetched it.
 
     Raises:
       ValueError: if the set cannot be read.
@@ -86,6 +87,11 @@ def prepare(
         raise ValueError(
             f"`data_dir` must be where tensorflow-datasets has "
             f"{regime.dataset!r}, unless {target} is brought from elsewhere. "
+            f"Received: data_dir={data_dir!r}"
+        )
+    if not os.path.isdir(data_dir):
+        raise ValueError(
+            "`data_dir` must be an existing folder. "
             f"Received: data_dir={data_dir!r}"
         )
     target.parent.mkdir(parents=True, exist_ok=True)
