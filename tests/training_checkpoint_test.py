@@ -107,6 +107,22 @@ class CheckpointTest(parameterized.TestCase):
         # Nearly all that is left over is dates and names in the archive.
         self.assertGreater(noticed, 100)
 
+    def test_every_bit_of_a_header_counts(self):
+        """One that says that there is less must not be believed.
+
+        The array is larger than what is read at a time.
+        """
+        self.save(1)
+        large = {"a": np.zeros((200, 40), np.float32)}
+        path = checkpoint.save(self.folder, large, state(2), 2)
+        whole = path.read_bytes()
+        begin = 8 * whole.index(b"\x93NUMPY")
+        for bit in range(begin, begin + 8 * 128):
+            torn = bytearray(whole)
+            torn[bit // 8] ^= 1 << bit % 8
+            path.write_bytes(torn)
+            self.assertEqual(checkpoint.newest(self.folder).state.epoch, 1)
+
     @parameterized.parameters("cut", "flipped", "empty")
     def test_falls_back_from_a_torn_one(self, fault):
         self.save(1)

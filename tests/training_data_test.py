@@ -368,6 +368,13 @@ class NamesTest(parameterized.TestCase):
         ):
             datasets.load(config_for(dataset=name))
 
+    @parameterized.parameters("cifar10:9.9.9", "cifar10/small")
+    def test_unknown_version(self, name):
+        with self.assertRaisesRegex(
+            ValueError, f"a version that the set has.*dataset='{name}'"
+        ):
+            datasets.load(config_for(dataset=name))
+
     def test_missing_data_dir(self):
         with self.assertRaisesRegex(ValueError, "data_dir='/nowhere'"):
             datasets.load(config_for(dataset="cifar10", data_dir="/nowhere"))

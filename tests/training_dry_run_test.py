@@ -68,8 +68,31 @@ class DryRunTest(parameterized.TestCase):
     def test_nothing_is_fetched(self):
         with self.assertRaisesRegex(ValueError, "not prepared.*'mnist'"):
             self.report(dataset="mnist", data_dir=self.temp)
-        found = self.report(weights="imagenet")
-        self.assertIn("the weights imagenet were not looked for", found)
+        found = self.report(weights="hf:timm/any")
+        self.assertIn("the weights hf:timm/any were not looked for", found)
+
+    @parameterized.parameters(
+        ({"weights": "imagenet"}, "`weights`.*imagenet"),
+        ({"weights": "runs/none/model.keras"}, "does not exist"),
+        ({"head_epochs": 1.0}, "`head_epochs` needs `weights`"),
+        ({"frozen_bn": True}, "`frozen_bn` needs `weights`"),
+        ({"accumulation_steps": 3}, "must divide.*per replica: 256"),
+        ({"results": "config.json"}, "`results` must be a file with"),
+    )
+    def test_what_would_stop_the_run_stops_it(self, fields, message):
+        if "results" in fields:
+            path = pathlib.Path(self.temp) / fields["results"]
+            path.write_text("{}")
+            fields = {"results": str(path)}
+        with self.assertRaisesRegex(ValueError, message):
+            self.report(**fields)
+
+    def test_a_file_in_place_of_the_run_folder(self):
+        path = pathlib.Path(self.temp) / "file"
+        path.write_text("")
+        for workdir in (path, path / "run"):
+            with self.assertRaisesRegex(ValueError, "`workdir`.*is a file"):
+                self.report(workdir=str(workdir))
 
     def test_a_cluster_is_not_waited_for(self):
         found = self.report(

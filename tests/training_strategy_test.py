@@ -30,6 +30,7 @@ class WorkersTest(parameterized.TestCase):
 
     @parameterized.parameters(
         ({"worker_hosts": "a:1,b"}, "host:port.*Received: 'b'"),
+        ({"worker_hosts": "a:1,b:65536"}, "host:port.*Received: 'b:65536'"),
         ({"worker_hosts": "a:1,a:1"}, "each worker once"),
         ({"worker_hosts": "a:1", "task_index": 1}, "task_index=1, 1 hosts"),
         (
@@ -48,12 +49,25 @@ class WorkersTest(parameterized.TestCase):
         '{"cluster": {"worker": ["a:1"]}, '
         '"task": {"type": "worker", "index": 1}}',
         '{"cluster": {"worker": ["a:1"]}, '
+        '"task": {"type": "worker", "index": -1}}',
+        '{"cluster": {"worker": "a:1"}, '
+        '"task": {"type": "worker", "index": 0}}',
+        '{"cluster": {"worker": ["a"]}, '
+        '"task": {"type": "worker", "index": 0}}',
+        '{"cluster": {"worker": ["a:1"]}, '
         '"task": {"type": "chief", "index": 0}}',
     )
     def test_wrong_tf_config(self, text):
         os.environ["TF_CONFIG"] = text
         with self.assertRaisesRegex(ValueError, "TF_CONFIG must be like"):
             strategy.make(self.config())
+
+    def test_a_cluster_that_is_not_asked_for(self):
+        cluster = {"worker": ["a:1", "b:1"]}
+        os.environ["TF_CONFIG"] = json.dumps({"cluster": cluster})
+        with self.assertLogs(level="WARNING") as logs:
+            strategy.make(self.config(strategy="one_device"))
+        self.assertIn("each machine would train alone", logs.output[0])
 
     def test_the_cluster_is_given_once(self):
         os.environ["TF_CONFIG"] = json.dumps({})

@@ -133,6 +133,12 @@ class ModelsTest(parameterized.TestCase):
         self.assertEqual(found.row["model"], self.path_of(kind))
         self.assertEqual(found.row["weights"], weights)
 
+    def test_one_batch_is_not_timed(self):
+        predictor = predictors.load(self.path_of("keras"))
+        config = dataclasses.replace(self.config, global_batch_size=360)
+        found = evaluation.evaluate(predictor, self.data, config)
+        self.assertIsNone(found.row["images_per_second"])
+
     def test_flip_tta(self):
         predictor = predictors.load(self.path_of("keras"))
         found = evaluation.evaluate(

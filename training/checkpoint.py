@@ -12,7 +12,6 @@ import os
 import pathlib
 import zipfile
 from collections.abc import Collection
-from typing import Any
 
 import numpy as np
 from absl import logging
@@ -21,16 +20,10 @@ _STATE = "state.json"
 _NAME = "step-{:09d}.npz"
 _PATTERN = "step-*.npz"
 _PARTIAL = ".partial"
-# What reading a torn or overwritten file can raise.
-_TORN = (
-    zipfile.BadZipFile,
-    ValueError,
-    KeyError,
-    TypeError,
-    OSError,
-    EOFError,
-    NotImplementedError,
-)
+
+
+class TornError(Exception):
+    """A checkpoint that is not what was written."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -179,12 +172,11 @@ def newest(folder: pathlib.Path) -> Checkpoint | None:
     for path in reversed(paths):
         try:
             return _read(path)
-        except _TORN as error:
+        except TornError as error:
             logging.warning(
-                "checkpoint %s cannot be read (%s: %s); falling back to the "
+                "checkpoint %s cannot be read (%s); falling back to the "
                 "one before it",
                 path,
-                type(error).__name__,
                 error,
             )
     if paths:
@@ -205,13 +197,8 @@ def of_step(folder: pathlib.Path, step: int) -> Checkpoint | None:
     path = folder / _NAME.format(step)
     try:
         return _read(path)
-    except _TORN as error:
-        logging.warning(
-            "checkpoint %s cannot be read (%s: %s)",
-            path,
-            type(error).__name__,
-            error,
-        )
+    except TornError as error:
+        logging.warning("checkpoint %s cannot be read (%s)", path, error)
         return None
 
 
@@ -226,11 +213,24 @@ def _paths(folder):
 
 
 def _read(path) -> Checkpoint:
-    # Opened here, as NumPy leaves a file open that it cannot read.
-    with (
-        open(path, "rb") as file,
-        np.load(file, allow_pickle=False) as stored,
-    ):
-        arrays: dict[str, Any] = {name: stored[name] for name in stored.files}
-    state = State.from_json(arrays.pop(_STATE).tobytes())
+    try:
+        with zipfile.ZipFile(path) as stored:
+            arrays = {
+                name.removesuffix(".npy"): _array(stored, name)
+                for name in stored.namelist()
+            }
+        state = State.from_json(arrays.pop(_STATE).tobytes())
+    except Exception as error:
+        # zipfile, zlib, NumPy and JSON each raise their own on damage.
+        raise TornError(f"{type(error).__name__}: {error}") from error
     return Checkpoint(path, state, arrays)
+
+
+def _array(stored, name) -> np.ndarray:
+    """Returns an array whose bytes are those that were written.
+
+    All of them, header too: read by NumPy, an array is checked only where it
+    ends, and a header that is damaged may say that it ends before.
+    """
+    contents = io.BytesIO(stored.read(name))
+    return np.lib.format.read_array(contents, allow_pickle=False)

@@ -36,6 +36,7 @@ CROP_ASPECTS = ("uniform_swapped", "log_uniform")
 COLLECTIVES = ("auto", "ring", "nccl")
 PRECISIONS = ("float32", "mixed_float16", "mixed_bfloat16")
 MIN_IMAGE_SIZE = 32
+MAX_CPU_DEVICES = 1024
 
 
 def check(config: Any) -> None:
@@ -95,11 +96,45 @@ def _check_batch(config):
             "`ema_decay` to be 0. Received: ema_decay="
             f"{config.ema_decay}"
         )
-    if 0 < config.eval_image_size < MIN_IMAGE_SIZE:
+    if config.eval_image_size and config.eval_image_size < MIN_IMAGE_SIZE:
         raise ValueError(
             f"`eval_image_size` must be 0 or at least {MIN_IMAGE_SIZE}. "
             f"Received: eval_image_size={config.eval_image_size}"
         )
+
+
+def _check_pairs(config):
+    """Raises on a field that would have no effect as the others are."""
+    for name, needed, meets in (
+        ("balanced_subset", "num_train_examples", config.num_train_examples),
+        ("milestones", "schedule='step'", config.schedule == "step"),
+        ("tpu", "strategy='tpu'", config.strategy == "tpu"),
+        ("task_index", "worker_hosts", config.worker_hosts),
+    ):
+        if getattr(config, name) and not meets:
+            raise ValueError(
+                f"`{name}` needs {needed}. "
+                f"Received: {name}={getattr(config, name)!r}"
+            )
+
+
+def check_start(config: Any) -> None:
+    """Raises if a run would keep random weights as they are.
+
+    A recipe's defaults alone need not hold: its `weights` are given later.
+
+    Args:
+      config: a `TrainConfig`, recipe and flags.
+
+    Raises:
+      ValueError: naming the field.
+    """
+    for name in ("head_epochs", "frozen_stages", "frozen_bn"):
+        if getattr(config, name) and not config.weights:
+            raise ValueError(
+                f"`{name}` needs `weights`: layers with random ones must "
+                f"train. Received: {name}={getattr(config, name)!r}, weights=''"
+            )
 
 
 def _check_run(config):
@@ -117,7 +152,6 @@ def _check_run(config):
 
 def _check_ranges(config):
     at_least = {
-        "num_cpu_devices": 0,
         "image_size": MIN_IMAGE_SIZE,
         "epochs": 1,
         "total_steps": 0,
@@ -154,8 +188,10 @@ def _check_ranges(config):
                 f"Received: {name}={getattr(config, name)}"
             )
     _check_batch(config)
+    _check_pairs(config)
     _check_run(config)
     for name, low, high in (
+        ("num_cpu_devices", 0, MAX_CPU_DEVICES),
         ("dropout_rate", 0, 0.99),
         ("drop_path_rate", 0, 0.99),
         ("label_smoothing", 0, 0.99),

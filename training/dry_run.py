@@ -5,8 +5,11 @@ import pathlib
 
 import tensorflow as tf
 
+from keras_regnet import results
+from keras_regnet.weights import request
 from training import checkpoint
 from training import config as train_config
+from training import config_checks
 from training import data as train_data
 from training import datasets
 from training import description
@@ -35,14 +38,17 @@ def report(config: train_config.TrainConfig) -> str:
     Raises:
       ValueError: if the configuration cannot be run.
     """
+    config_checks.check_start(config)
     network = networks.network_config(config)
+    if config.results:
+        results.check(config.results)
     folder = pathlib.Path(config.workdir or f"runs/{config.recipe}")
     run_folder.check(folder, config, network)
     strategy, num_replicas = _devices(config)
     datasets.check_prepared(config)
     data = datasets.load(config)
     steps_per_epoch = train_data.steps_per_epoch(data.train, config)
-    local, weights = _without_fetching(config)
+    local, weights = _without_fetching(config, network)
     model, optimizer = trainable.make(local, network, data, strategy)
     estimate = memory.estimate(model, optimizer, config, num_replicas)
     return "\n".join(
@@ -66,13 +72,15 @@ def _devices(config):
     # Not its own: that would wait for the other workers.
     devices = max(1, len(tf.config.list_logical_devices("GPU")))
     num_replicas = train_strategy.num_workers(config) * devices
-    train_strategy.check_global_batch(config.global_batch_size, num_replicas)
+    train_strategy.check_batch(config, num_replicas)
     return tf.distribute.get_strategy(), num_replicas
 
 
-def _without_fetching(config):
+def _without_fetching(config, network):
     """Returns the run without weights from elsewhere, and a word on them."""
     if not config.weights or pathlib.Path(config.weights).exists():
+        return config, ""
+    if not request.is_fetched(config.weights, network):
         return config, ""
     local = dataclasses.replace(config, weights="")
     return local, f"; the weights {config.weights} were not looked for"

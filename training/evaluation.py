@@ -109,7 +109,8 @@ def _predict(predictor, data, config, flip_tta):
         if message:
             raise ValueError(message) from error
         raise
-    rate = timed / seconds if timed else float("nan")
+    # The one batch of a small set is not timed.
+    rate = timed / seconds if timed else None
     return np.concatenate(probabilities), np.concatenate(labels), rate
 
 

@@ -11,6 +11,7 @@ from keras_regnet import results
 from training import checkpoint
 from training import cluster as train_cluster
 from training import config as train_config
+from training import config_checks
 from training import data as train_data
 from training import datasets
 from training import image_faults
@@ -61,6 +62,7 @@ def execute(config: train_config.TrainConfig) -> train_run.Run | Finished:
       The run. To let go of it can take a minute, in which tf.data's threads
       sleep; a process that is about to end need not.
     """
+    config_checks.check_start(config)
     network = networks.network_config(config)
     folder = pathlib.Path(config.workdir or f"runs/{config.recipe}")
     if config.results:
@@ -72,6 +74,7 @@ def execute(config: train_config.TrainConfig) -> train_run.Run | Finished:
         with train_cluster.lost_workers(cluster, folder / "checkpoints"):
             found, finished = _look(folder, config, network, cluster)
             if finished:
+                cluster.leave()
                 return Finished(folder)
             run = train_run.Run(config, network, folder, strategy, cluster)
             run.begin(found)
@@ -98,6 +101,7 @@ def _look(folder, config, network, cluster):
             wrong = error
     reason, finished = cluster.json_of_chief([wrong and str(wrong), finished])
     if reason:
+        cluster.leave()
         raise wrong or ValueError(reason)
     if found and finished:
         logging.info(

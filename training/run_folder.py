@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import io
 import json
+import os
 import pathlib
 import platform
 import shutil
@@ -85,6 +86,7 @@ def check(
       ValueError: naming what differs.
     """
     path = folder / "config.json"
+    _check_place(folder)
     if not path.is_file():
         if (folder / "checkpoints").is_dir():
             raise ValueError(
@@ -116,6 +118,21 @@ def check(
         raise ValueError(
             f"The folder {folder} holds a run with another configuration; "
             f"give another --workdir. Different: {'; '.join(found)}"
+        )
+
+
+def _check_place(folder):
+    """Raises if the folder cannot be made, before there is work to lose."""
+    there = next(p for p in (folder, *folder.absolute().parents) if p.exists())
+    if not there.is_dir():
+        raise ValueError(
+            f"`workdir` must be a folder, and {there} is a file. "
+            f"Received: workdir={folder}"
+        )
+    if not os.access(there, os.W_OK):
+        raise ValueError(
+            f"`workdir` must be in a folder that can be written to, and "
+            f"{there} is none. Received: workdir={folder}"
         )
 
 

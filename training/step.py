@@ -55,9 +55,6 @@ class Steps:
           model: gives probabilities; its logits are trained.
           optimizer: built for the model's trainable variables.
           config: the run's configuration.
-
-        Raises:
-          ValueError: if the batch cannot be cut as the configuration says.
         """
         self._strategy = strategy
         self.num_replicas = strategy.num_replicas_in_sync
@@ -99,15 +96,7 @@ class Steps:
 
     def _make_accumulators(self):
         """Returns what holds the gradients of a step's earlier parts."""
-        parts = self._config.accumulation_steps
-        batch = self._config.global_batch_size // self.num_replicas
-        if batch % parts:
-            raise ValueError(
-                "`accumulation_steps` must divide the images per replica. "
-                f"Received: accumulation_steps={parts}, "
-                f"images per replica: {batch}"
-            )
-        if parts == 1:
+        if self._config.accumulation_steps == 1:
             return []
         return [
             tf.Variable(tf.zeros(v.shape, v.dtype), trainable=False)

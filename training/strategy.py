@@ -1,6 +1,7 @@
 """tf.distribute strategies by name."""
 
 import functools
+import itertools
 import json
 import os
 
@@ -10,6 +11,7 @@ from absl import logging
 from training import config as train_config
 
 _TF_CONFIG = "TF_CONFIG"
+_LAST_PORT = 65535
 _IMPLEMENTATION = tf.distribute.experimental.CommunicationImplementation
 _COLLECTIVES = {
     "auto": _IMPLEMENTATION.AUTO,
@@ -46,18 +48,51 @@ def make(config: train_config.TrainConfig) -> tf.distribute.Strategy:
             f"Received: strategy={config.strategy!r}, "
             f"worker_hosts={config.worker_hosts!r}"
         )
+    if config.strategy != "multi_worker":
+        _warn_of_tf_config(config)
     strategy = _MAKERS[config.strategy](config)
-    check_global_batch(config.global_batch_size, strategy.num_replicas_in_sync)
+    check_batch(config, strategy.num_replicas_in_sync)
     return strategy
 
 
-def check_global_batch(global_batch_size: int, replicas: int) -> None:
-    """Raises unless every replica gets the same number of images."""
-    if global_batch_size % replicas:
+def check_batch(config: train_config.TrainConfig, replicas: int) -> None:
+    """Raises unless every replica gets the same number of images.
+
+    Args:
+      config: `global_batch_size` and `accumulation_steps` are read.
+      replicas: over all processes.
+
+    Raises:
+      ValueError: also if a replica's images cannot be accumulated in parts.
+    """
+    batch, parts = config.global_batch_size, config.accumulation_steps
+    if batch % replicas:
         raise ValueError(
             "`global_batch_size` must be divisible by the number of "
-            f"replicas. Received: global_batch_size={global_batch_size}, "
+            f"replicas. Received: global_batch_size={batch}, "
             f"replicas={replicas}"
+        )
+    if batch // replicas % parts:
+        raise ValueError(
+            "`accumulation_steps` must divide the images per replica. "
+            f"Received: accumulation_steps={parts}, "
+            f"images per replica: {batch // replicas}"
+        )
+
+
+def _warn_of_tf_config(config):
+    """Says if there are other machines that this one would not talk to."""
+    try:
+        cluster = json.loads(os.environ.get(_TF_CONFIG) or "{}")["cluster"]
+        several = sum(map(len, cluster.values())) > 1
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return
+    if several:
+        logging.warning(
+            "TF_CONFIG names a cluster, of which --strategy=%s takes no "
+            "notice: each machine would train alone. "
+            "--strategy=multi_worker trains on all of them",
+            config.strategy,
         )
 
 
@@ -135,12 +170,13 @@ def worker_hosts(config: train_config.TrainConfig) -> list[str]:
     """
     hosts = [host.strip() for host in config.worker_hosts.split(",")]
     for host in hosts:
-        name, _, port = host.rpartition(":")
-        if not name or not port.isdigit():
+        try:
+            _check_address(host)
+        except ValueError as error:
             raise ValueError(
                 "`worker_hosts` must be host:port, separated by commas. "
                 f"Received: {host!r} in worker_hosts={config.worker_hosts!r}"
-            )
+            ) from error
     if len(set(hosts)) < len(hosts):
         raise ValueError(
             "`worker_hosts` must name each worker once. "
@@ -152,6 +188,12 @@ def worker_hosts(config: train_config.TrainConfig) -> list[str]:
             f"Received: task_index={config.task_index}, {len(hosts)} hosts"
         )
     return hosts
+
+
+def _check_address(host):
+    name, _, port = host.rpartition(":")
+    if not name or not port.isdigit() or int(port) > _LAST_PORT:
+        raise ValueError(f"not host:port: {host!r}")
 
 
 def num_workers(config: train_config.TrainConfig) -> int:
@@ -186,8 +228,10 @@ def _check_tf_config():
         found = json.loads(text)
         task = found["task"]
         hosts = found["cluster"][task["type"]]
-        address = hosts[int(task["index"])]
-    except (ValueError, KeyError, TypeError, IndexError) as error:
+        address = dict(enumerate(hosts))[int(task["index"])]
+        for name in itertools.chain(*found["cluster"].values()):
+            _check_address(name)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(
             'TF_CONFIG must be like {"cluster": {"worker": ["host:port", '
             '...]}, "task": {"type": "worker", "index": 0}}. '
@@ -203,7 +247,8 @@ def _tpu(config):
         )
         tf.config.experimental_connect_to_cluster(resolver)
         tf.tpu.experimental.initialize_tpu_system(resolver)
-    except (ValueError, tf.errors.OpError) as error:
+    # A name that leads nowhere is an OSError.
+    except (ValueError, OSError, tf.errors.OpError) as error:
         raise ValueError(
             f"No TPU was found. Received: tpu={config.tpu!r} ({error})"
         ) from error

@@ -1,6 +1,7 @@
 """Data sets of tensorflow-datasets."""
 
 import os
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -72,9 +73,18 @@ def _open(config, other_names):
         )
     try:
         builder = tfds.builder(name, data_dir=data_dir or None)
-    except (tfds.core.DatasetNotFoundError, ValueError) as error:
-        raise _unknown_dataset(
-            name, other_names, tfds.list_builders()
+    # What is wrong with a version is an AssertionError.
+    except (
+        tfds.core.DatasetNotFoundError,
+        ValueError,
+        AssertionError,
+    ) as error:
+        known = tfds.list_builders()
+        if re.split("[/:]", name)[0] not in known:
+            raise _unknown_dataset(name, other_names, known) from error
+        raise ValueError(
+            "`dataset` must name a configuration and a version that the set "
+            f"has. Received: dataset={name!r} ({error})"
         ) from error
     _check_classification(name, builder)
     return tfds, builder

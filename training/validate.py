@@ -128,7 +128,7 @@ def _main(arguments: list[str]) -> None:
         sys.exit(f"error: {error}")
     for name, value in result.row.items():
         shown = f"{value:.4f}" if isinstance(value, float) else value
-        print(f"{name:18s} {shown}")
+        print(f"{name:18s} {'-' if shown is None else shown}")
 
 
 if __name__ == "__main__":

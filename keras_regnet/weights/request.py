@@ -148,6 +148,24 @@ def resolve(
     return _of_other_file(config, record, path, classes)
 
 
+def is_fetched(weights: str, config: RegNetConfig | AnyNetConfig) -> bool:
+    """Returns whether `resolve` would look elsewhere than on this machine.
+
+    Args:
+      weights: a tag, "hf:owner/name" or the path of a file.
+      config: the network that was asked for.
+
+    Raises:
+      ValueError: if the network has no weights of that tag.
+    """
+    if fetch.is_hub_source(weights):
+        return True
+    if _is_path(weights):
+        return False
+    _record(config, weights)
+    return True
+
+
 def _check_network(request, config):
     if _with_rules_of(request.config, config) != request.config:
         raise ValueError(
