@@ -303,13 +303,13 @@ def _verify(request, model, size, names, compared):
         threads=request.threads,
     )
     print(report.table())
+    if request.report is not None:
+        with atomic.replacing(request.report) as partial:
+            partial.write_text(report.to_json(), encoding="utf-8")
     if request.results is not None:
         results.append(
             request.results, _result(request, source, pixels, report)
         )
-    if request.report is not None:
-        with atomic.replacing(request.report) as partial:
-            partial.write_text(report.to_json(), encoding="utf-8")
     return 0 if report.passed else 1
 
 
