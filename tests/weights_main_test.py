@@ -285,12 +285,12 @@ class WeightsMainTest(parameterized.TestCase):
             self.assertNotIn("\n", raised.exception.code)
 
     @flagsaver.as_parsed(family="timm", tag="pycls_in1k")
-    def test_convert_to_a_folder_that_is_missing(self):
-        target = str(self.folder / "missing" / "a.safetensors")
+    def test_convert_to_a_folder_that_is_a_file(self):
+        target = f"{self.trained}/a.safetensors"
         with self.assertRaises(SystemExit) as raised:
             weights_main.main(["weights", "convert", self.trained, target])
         self.assertRegex(
-            raised.exception.code, "^error: Cannot write '.*missing/a.safet"
+            raised.exception.code, f"^error: .*exists.*{self.trained}"
         )
 
     def test_keras_needs_its_suffixes(self):

@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 from absl import logging
 
+from keras_regnet import atomic
 from keras_regnet.export import saved_model
 from training import config as train_config
 from training import datasets
@@ -43,9 +44,8 @@ def write(
     model = networks.build(config, network, len(data.class_names))
     networks.set_layer_weights(model, weights)
     try:
-        partial = folder / "partial.keras"
-        model.save(partial)
-        partial.replace(folder / "model.keras")
+        with atomic.replacing(folder / "model.keras") as partial:
+            model.save(partial)
         saved_model.save(
             model,
             folder / "saved_model",
@@ -54,7 +54,6 @@ def write(
             portable=config.portable_export,
         )
     except OSError as error:
-        partial.unlink(missing_ok=True)
         raise OSError(
             error.errno,
             f"{error.strerror or error}, while exporting; the same command "

@@ -15,6 +15,7 @@ import numpy as np
 import tensorflow as tf
 from absl import logging
 
+from keras_regnet import atomic
 from keras_regnet import errors
 from training import array_records
 from training import config as train_config
@@ -176,9 +177,8 @@ def write(
         )
         if file_format == _ARRAY_RECORD:
             np.save(folder / _LABELS.format(part), part_split.labels)
-    partial = folder / f"partial-{_MANIFEST}"
-    partial.write_text(json.dumps(manifest, indent=2) + "\n")
-    partial.replace(folder / _MANIFEST)
+    with atomic.replacing(folder / _MANIFEST) as partial:
+        partial.write_text(json.dumps(manifest, indent=2) + "\n")
     return written
 
 

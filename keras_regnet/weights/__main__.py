@@ -7,7 +7,6 @@ python -m keras_regnet.weights convert IN OUT --family=timm
 """
 
 import dataclasses
-import os
 import sys
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from absl import app
 from absl import flags
 
 import keras_regnet
+from keras_regnet import atomic
 from keras_regnet import errors
 from keras_regnet.weights import exporting
 from keras_regnet.weights import inspection
@@ -219,13 +219,9 @@ def convert(source: str, target: str, family: str, tag: str | None) -> str:
 
 
 def _save(model, target):
-    partial = target.with_name(f".partial.{target.name}")
     write = model.save if target.suffix == ".keras" else model.save_weights
-    try:
+    with atomic.replacing(target) as partial:
         write(partial)
-        os.replace(partial, target)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _arguments(command, arguments, names):

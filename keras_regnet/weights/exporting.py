@@ -9,6 +9,7 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
+from keras_regnet import atomic
 from keras_regnet import errors
 from keras_regnet import plan
 from keras_regnet.config import RegNetConfig
@@ -68,25 +69,21 @@ def export(
         )
     _check_rounding(model.network, family)
     state = state_dict(model, _family_of_names(model.network, family))
-    # The suffix stays: readers go by it.
-    partial = path.with_name(f".{path.name}.partial{path.suffix}")
     try:
-        if path.suffix == ".safetensors":
-            # What transformers and others expect of a file of PyTorch's.
-            metadata = {"format": "pt"}
-            safetensors.numpy.save_file(state, partial, metadata)
-        else:
-            wrapped = family == "pycls"
-            torch_file.write(
-                {"model_state": state} if wrapped else state, partial
-            )
-        os.replace(partial, path)
+        with atomic.replacing(path) as partial:
+            if path.suffix == ".safetensors":
+                # What transformers and others expect of a file of PyTorch's.
+                metadata = {"format": "pt"}
+                safetensors.numpy.save_file(state, partial, metadata)
+            else:
+                wrapped = family == "pycls"
+                torch_file.write(
+                    {"model_state": state} if wrapped else state, partial
+                )
     except (RuntimeError, safetensors.SafetensorError) as error:
         # So they call a folder that is missing and a disk that is full.
         reason = damage.reason(error)
         raise OSError(f"Cannot write {str(path)!r}: {reason}.") from error
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _check_rounding(network, family):

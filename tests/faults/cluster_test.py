@@ -1,5 +1,6 @@
 """Two worker processes on this machine: curves, and one of them killed."""
 
+import json
 import pathlib
 import tempfile
 
@@ -9,6 +10,8 @@ import numpy as np
 from absl.testing import absltest
 
 _STEPS = 40
+# 1,437 digits by 128.
+_EPOCH_STEPS = 11
 
 
 class ClusterTest(absltest.TestCase):
@@ -19,11 +22,23 @@ class ClusterTest(absltest.TestCase):
         cls.folder = pathlib.Path(folder)
         cls.cluster = faults_bench.Cluster(folder, 2, 4, "--sync_bn")
         cls.losses, cls.workers = cls.cluster.losses("whole", workers=2)
+        (cls.one,), _ = cls.cluster.losses("one", workers=1)
 
     def test_the_curve_of_one_process(self):
-        ((one,), _), two = self.cluster.losses("one", workers=1), self.losses[0]
+        one, two = self.one, self.losses[0]
         np.testing.assert_allclose(one[:_STEPS], two[:_STEPS], atol=1e-4)
         self.assertGreater(np.ptp(one[:_STEPS]), 0.02)
+
+    def test_every_image_reaches_one_worker(self):
+        (one,) = _steps(self.cluster.inputs("one", 1))
+        first, second = _steps(self.cluster.inputs("whole", 2))
+        self.assertEqual(len(one), 4 * _EPOCH_STEPS)
+        for whole, *parts in zip(one, first, second, strict=True):
+            self.assertTrue(whole == [*parts[0], *parts[1]])
+            self.assertEqual(len(parts[0]), len(parts[1]))
+        # What a step has once, an epoch has once.
+        epoch = [image for step in one[:_EPOCH_STEPS] for image in step]
+        self.assertEqual(len(set(epoch)), _EPOCH_STEPS * 128)
 
     def test_every_worker_logs_the_same_global_loss(self):
         np.testing.assert_array_equal(*self.losses)
@@ -47,6 +62,14 @@ class ClusterTest(absltest.TestCase):
         cluster.finish(harmed)
         cluster.finish(whole)
         self.assertEqual(harness.differences(whole.run, harmed.run), [])
+
+
+def _steps(paths):
+    """Returns the digests of each step's images, for each worker."""
+    return [
+        [json.loads(line) for line in path.read_text().splitlines()]
+        for path in paths
+    ]
 
 
 def _lines(worker):

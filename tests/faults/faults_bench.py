@@ -249,6 +249,10 @@ class Cluster:
             _expect(worker, worker.wait(), 0, "SIGTERM: stopped after step")
         return _lost(workers[0], job.run)
 
+    def inputs(self, name, workers):
+        """Returns the files in which `losses` notes what each worker read."""
+        return [self.folder / f"{name}.{i}.inputs" for i in range(workers)]
+
     def losses(self, name, *fields, workers, float64=False):
         """Trains anew, to the end, and notes the losses.
 
@@ -266,10 +270,13 @@ class Cluster:
         )
         paths = [self.folder / f"{name}.{i}.losses" for i in range(workers)]
         shutil.rmtree(job.run.folder, ignore_errors=True)
-        for path in paths:
+        for path in (*paths, *self.inputs(name, workers)):
             path.unlink(missing_ok=True)
         harms = [
-            harness.Harm(losses=str(path), float64=float64) for path in paths
+            harness.Harm(losses=str(path), inputs=str(inputs), float64=float64)
+            for path, inputs in zip(
+                paths, self.inputs(name, workers), strict=True
+            )
         ]
         if workers == 1:
             job.run.arguments.append("--strategy=one_device")

@@ -8,6 +8,7 @@ matters, is listed in `Harm`; the rest is done from outside.
 import contextlib
 import ctypes
 import dataclasses
+import hashlib
 import json
 import math
 import os
@@ -31,6 +32,7 @@ class Harm:
       float64: compute in double precision.
       export: whether to write model.keras and the SavedModel.
       losses: file for the sum of losses of each call.
+      inputs: file for the digests of the images of each step.
     """
 
     kill_in_write: int = 0
@@ -39,6 +41,7 @@ class Harm:
     float64: bool = False
     export: bool = False
     losses: str = ""
+    inputs: str = ""
 
 
 def main(
@@ -75,6 +78,8 @@ def _harm(harm):
         run.final_export.write = lambda *_: None
     if harm.losses:
         _record(run.Run, harm.losses)
+    if harm.inputs:
+        _record_inputs(harm.inputs)
     if harm.float64:
         set_policy = keras.config.set_dtype_policy
         keras.config.set_dtype_policy = lambda _: set_policy("float64")
@@ -125,6 +130,36 @@ def _spoil(run_class, step):
         original(self, *arguments)
 
     run_class.train_steps = spoiled
+
+
+def _record_inputs(path):
+    """Appends a line for what this process reads of every step."""
+    import tensorflow as tf
+
+    from training import data
+
+    original = data.distribute
+
+    def note(images):
+        digests = [hashlib.md5(image.tobytes()).hexdigest() for image in images]
+        with open(path, "a", encoding="utf-8") as file:
+            file.write(json.dumps(digests) + "\n")
+        return images
+
+    def noted(images, labels):
+        found = tf.numpy_function(note, [images], images.dtype)
+        return tf.ensure_shape(found, images.shape), labels
+
+    def recorded(strategy, config, make):
+        def noting(share):
+            batches = make(share)
+            # Those for evaluation have weights too.
+            trains = len(batches.element_spec) == 2
+            return batches.map(noted) if trains else batches
+
+        return original(strategy, config, noting)
+
+    data.distribute = recorded
 
 
 def _record(run_class, path):
