@@ -313,6 +313,16 @@ class ImagesTest(absltest.TestCase):
         self.assertIsNone(loaded.labels)
         np.testing.assert_array_equal(loaded.pixels[0], image[3:35, 13:45])
 
+    def test_photograph_of_a_camera_held_sideways(self):
+        image = Image.fromarray(export_testing.images(1, 40, 40)[0])
+        sideways = Image.Exif()
+        sideways[0x0112] = 6
+        image.save(self.folder / "a.jpg", quality=95)
+        image.rotate(90).save(self.folder / "b.jpg", exif=sideways, quality=95)
+        upright, turned = images_lib.load(str(self.folder), 32).pixels
+        difference = np.abs(upright.astype(int) - turned)
+        self.assertLess(difference.mean(), 2)
+
     def test_set_of_tensorflow_datasets(self):
         """Calibration takes no image that the comparison takes."""
         builder = _Builder(train=range(10), test=range(100, 106))

@@ -91,6 +91,8 @@ def evaluation_image(pixels, size: tuple[int, int]):
 def _from_folder(folder, size, count, channels):
     import tensorflow as tf
 
+    from keras_regnet import image_files
+
     files = sorted(
         file
         for file in folder.rglob("*")
@@ -105,9 +107,7 @@ def _from_folder(folder, size, count, channels):
     pixels = []
     for file in chosen:
         try:
-            image = tf.io.decode_image(
-                file.read_bytes(), channels=channels, expand_animations=False
-            )
+            image = image_files.decode(tf.constant(file.read_bytes()), channels)
         except tf.errors.InvalidArgumentError as error:
             raise ValueError(f"Not an image that can be read: {file}") from (
                 error

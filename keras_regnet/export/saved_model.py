@@ -241,13 +241,12 @@ def _endpoints(model, jpeg_size, features):
 def _jpeg_endpoint(model, size):
     import tensorflow as tf
 
+    from keras_regnet import image_files
+
     channels = model.inputs[0].shape[-1]
 
     def decode(contents):
-        pixels = tf.io.decode_image(
-            contents, channels=channels, expand_animations=False
-        )
-        pixels.set_shape([None, None, channels])
+        pixels = image_files.decode(contents, channels)
         return images_lib.evaluation_image(pixels, size)
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, "jpeg")])
