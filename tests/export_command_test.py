@@ -114,7 +114,12 @@ class CommandTest(parameterized.TestCase):
             os.listdir(self.folder),
             ["model.tflite", "model.labels.txt", "report.json", "results.csv"],
         )
-        for words in ("worst layers", "top-1 accuracy", "XNNPACK"):
+        for words in (
+            "int8 ranges of 6 images of the folder",
+            "worst layers",
+            "top-1 accuracy",
+            "XNNPACK",
+        ):
             self.assertIn(words, output)
         report = json.loads((self.folder / "report.json").read_text())
         self.assertEqual(report["images"], 6)

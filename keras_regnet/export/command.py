@@ -214,7 +214,7 @@ def _representative(request, size, channels):
     if source == litert.RANDOM:
         return source
     count = min(request.num_images, _MOST_REPRESENTATIVE)
-    return images_lib.load(
+    pixels = images_lib.load(
         source,
         _fixed(size),
         count,
@@ -222,6 +222,9 @@ def _representative(request, size, channels):
         training=True,
         channels=channels,
     ).pixels
+    kind = "folder" if pathlib.Path(source).is_dir() else "set"
+    print(f"int8 ranges of {len(pixels)} images of the {kind} {source}")
+    return pixels
 
 
 def _compared(request, size, channels):
