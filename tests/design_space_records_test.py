@@ -42,6 +42,10 @@ class RecordTest(parameterized.TestCase):
         ("status", {"status": "gone"}, "`status` must be one of.*'gone'"),
         ("no error", {"error": None}, "`error` where `status` is 'done'"),
         ("unknown", {"colour": 1}, "Missing or unknown: colour"),
+        ("config", {"config": "{}"}, "record: `config`: Unknown `type`"),
+        ("huge", {"flops": 10**400}, "`flops` must be.*1000"),
+        ("no percentage", {"error": 100.5}, "`error` must be from 0 to 100"),
+        ("below 0", {"error": -0.5}, "`error` must be from 0 to 100"),
     )
     def test_refuses(self, change, message):
         values = {**dataclasses.asdict(testing.RECORD), **change}
@@ -90,6 +94,11 @@ class FileTest(absltest.TestCase):
         line = testing.RECORD.to_json() + "\n"
         self.path.write_text(line + line[:50] + "\n" + line)
         with self.assertRaisesRegex(ValueError, "records.jsonl, line 2"):
+            records.read(self.path)
+
+    def test_nested_beyond_measure(self):
+        self.path.write_text("[" * 100_000 + "\n")
+        with self.assertRaisesRegex(ValueError, "line 1 is no JSON"):
             records.read(self.path)
 
     def test_other_schema_names_the_line(self):

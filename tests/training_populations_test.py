@@ -108,6 +108,15 @@ class SampleTest(absltest.TestCase):
         self.assertLen(grown, 20)
         self.assertLess({t.trial for t in first}, {t.trial for t in grown})
 
+    def test_growth_that_was_interrupted(self):
+        """Trials are written first: there may be more than is said."""
+        populations.sample(_SPEC, self.folder)
+        said = (self.folder / populations.SPEC_FILE).read_text()
+        larger = dataclasses.replace(_SPEC, n=5)
+        grown = populations.sample(larger, self.folder)
+        (self.folder / populations.SPEC_FILE).write_text(said)
+        self.assertEqual(populations.sample(larger, self.folder), grown)
+
     def test_sampler_that_changed_since(self):
         """What was sampled is trained, whatever would be sampled today."""
         first = populations.sample(_SPEC, self.folder)
@@ -158,11 +167,22 @@ class SampleTest(absltest.TestCase):
         path.write_text(json.dumps({**_SPEC.to_dict(), "n": "8"}))
         with self.assertRaisesRegex(ValueError, "`n` must be of type int.*'8'"):
             populations.load(self.folder)
+        path.write_text(json.dumps({**_SPEC.to_dict(), "spaces": [1, 2]}))
+        with self.assertRaisesRegex(
+            ValueError, r"`spaces` must be names.*1, 2"
+        ):
+            populations.load(self.folder)
         path.unlink()
         populations.sample(_SPEC, self.folder)
         path = self.folder / populations.TRIALS_FILE
         whole = path.read_text()
-        for damage in (whole[:-9], whole.replace('"depth"', '"deep"')):
+        for damage in (
+            "",
+            whole[:-9],
+            whole.partition("\n")[2],
+            whole.replace('"depth"', '"deep"'),
+            whole.replace('"index": 1', '"index": "1"'),
+        ):
             path.write_text(damage)
             with self.assertRaisesRegex(ValueError, "trials.jsonl is damaged"):
                 populations.load(self.folder)

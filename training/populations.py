@@ -18,6 +18,7 @@ import numpy as np
 from keras_regnet import atomic
 from keras_regnet import design_space
 from keras_regnet import plan
+from keras_regnet.design_space import records
 from training import regimes
 from training import trial as trial_lib
 
@@ -250,6 +251,11 @@ def _read_spec(path):
                 f"{path}: `{name}` must be of type {kind.__name__}. "
                 f"Received: {name}={stored[name]!r}"
             )
+    if not all(isinstance(space, str) for space in stored["spaces"]):
+        raise ValueError(
+            f"{path}: `spaces` must be names. "
+            f"Received: spaces={stored['spaces']!r}"
+        )
     return stored
 
 
@@ -281,14 +287,27 @@ def load(folder: str | os.PathLike) -> tuple[Spec, list[trial_lib.Trial]]:
         )
     del stored["regime_fields"]
     spec = Spec(**{**stored, "spaces": tuple(stored["spaces"])})
-    path = folder / TRIALS_FILE
+    return spec, _read_trials(folder / TRIALS_FILE, spec)
+
+
+def _read_trials(path, spec):
     try:
         lines = path.read_text().splitlines()
-        return spec, [trial_lib.Trial(**json.loads(line)) for line in lines]
+        trials = [trial_lib.Trial(**json.loads(line)) for line in lines]
+        for number, trial in enumerate(trials, start=1):
+            records.check_fields(vars(trial), f"line {number}")
     except (ValueError, TypeError) as error:
         raise ValueError(
             f"{path} is damaged, or of another version: {error}"
         ) from error
+    # More is what a crash leaves of a sweep that was to grow.
+    planned = spec.n * spec.trials * len(spec.spaces)
+    if len(trials) < planned:
+        raise ValueError(
+            f"{path} is damaged: it must have {planned} trials, as "
+            f"{SPEC_FILE} says. Received: {len(trials)}"
+        )
+    return trials
 
 
 def _write(path, text):

@@ -29,6 +29,8 @@ from keras_regnet.config import RegNetConfig
 
 SCHEMA = 1
 STATUSES = ("done", "failed")
+# What arrays hold.
+_MAX_INT = 2**63 - 1
 # A page asks each of up to some ten thousand records several times.
 _parse_config = functools.lru_cache(16_384)(config_lib.from_json)
 
@@ -135,7 +137,32 @@ def _has_type(value, expected):
         return (
             is_number and not isinstance(value, bool) and math.isfinite(value)
         )
+    if expected is int and isinstance(value, int) and abs(value) > _MAX_INT:
+        return False
     return isinstance(value, expected) and not isinstance(value, bool)
+
+
+def check_fields(values: Mapping[str, Any], where: str) -> None:
+    """Raises unless fields of a record are of their types.
+
+    Args:
+      values: some or all of the fields, with their names.
+      where: names the line in errors.
+
+    Raises:
+      ValueError: if one is of another type, or the configuration is none.
+    """
+    for name, value in values.items():
+        expected = _types()[name]
+        if not _has_type(value, expected):
+            raise ValueError(
+                f"{where}: `{name}` must be of type {expected}. "
+                f"Received: {name}={str(value)[:80]!r}"
+            )
+    try:
+        _parse_config(values["config"])
+    except ValueError as error:
+        raise ValueError(f"{where}: `config`: {error}") from error
 
 
 def from_dict(values: Mapping[str, Any], where: str = "record") -> Record:
@@ -150,7 +177,8 @@ def from_dict(values: Mapping[str, Any], where: str = "record") -> Record:
 
     Raises:
       ValueError: if the schema is another version, a field is missing,
-        unknown or of another type, or a status is unknown.
+        unknown or of another type, a status is unknown, the configuration is
+        none, or the error no percentage.
     """
     if not isinstance(values, dict) or "schema" not in values:
         raise ValueError(
@@ -162,19 +190,13 @@ def from_dict(values: Mapping[str, Any], where: str = "record") -> Record:
             f"{where} has another `schema`: this version of keras_regnet "
             f"reads {SCHEMA}. Received: schema={values['schema']!r}"
         )
-    types = _types()
-    wrong = sorted(types.keys() ^ values.keys())
+    wrong = sorted(_types().keys() ^ values.keys())
     if wrong:
         raise ValueError(
             f"{where} must have the fields of schema {SCHEMA}. Missing or "
             f"unknown: {', '.join(wrong)}"
         )
-    for name, expected in types.items():
-        if not _has_type(values[name], expected):
-            raise ValueError(
-                f"{where}: `{name}` must be of type {expected}. "
-                f"Received: {name}={values[name]!r}"
-            )
+    check_fields(values, where)
     if values["status"] not in STATUSES:
         raise ValueError(
             f"{where}: `status` must be one of {STATUSES}. "
@@ -185,6 +207,11 @@ def from_dict(values: Mapping[str, Any], where: str = "record") -> Record:
             f"{where}: there must be an `error` where `status` is 'done', "
             f"and only there. Received: status={values['status']!r}, "
             f"error={values['error']!r}"
+        )
+    if not 0 <= (values["error"] or 0) <= 100:
+        raise ValueError(
+            f"{where}: `error` must be from 0 to 100 percent. "
+            f"Received: error={values['error']!r}"
         )
     return Record(**values)
 
@@ -289,7 +316,7 @@ def read(path: str | os.PathLike) -> list[Record]:
 def _parse(line, where):
     try:
         values = json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{where} is no JSON: {error}") from error
     return from_dict(values, where)
 
