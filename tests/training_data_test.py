@@ -178,10 +178,15 @@ class TfdsTest(parameterized.TestCase):
                     yield index, {"image": image, "label": index}
 
         cls.folder = cls.enterClassContext(tempfile.TemporaryDirectory())
-        builder = MiniPhotos(data_dir=cls.folder)
-        builder.download_and_prepare(
-            download_config=tfds.download.DownloadConfig(num_shards=4)
-        )
+        cls.records = cls.enterClassContext(tempfile.TemporaryDirectory())
+        for folder, file_format in (
+            (cls.folder, "tfrecord"),
+            (cls.records, "array_record"),
+        ):
+            builder = MiniPhotos(data_dir=folder, file_format=file_format)
+            builder.download_and_prepare(
+                download_config=tfds.download.DownloadConfig(num_shards=4)
+            )
 
     def setUp(self):
         super().setUp()
@@ -201,6 +206,28 @@ class TfdsTest(parameterized.TestCase):
     def labels(self, found, config, **arguments):
         batches = data.train_pipeline(found, config, **arguments)
         return np.array([labels for _, labels in batches])
+
+    @parameterized.parameters(True, False)
+    def test_array_records(self, in_memory):
+        limit = splits.IN_MEMORY_BYTES if in_memory else 0
+        self.enterContext(mock.patch.object(splits, "IN_MEMORY_BYTES", limit))
+        fields = {"dataset": "mini_photos", "data_dir": self.records}
+        found = datasets.load(config_for(**fields))
+        self.assertEqual(found.train.in_memory, in_memory)
+        config = config_for(epochs=2)
+        labels = self.labels(found, config).reshape(2, 40)
+        for epoch in labels:
+            self.assertCountEqual(epoch, range(40))
+        self.assertNotEqual(list(labels[0]), list(labels[1]))
+        self.assertEqual(found.val.num_examples, 21)
+        balanced = {"balanced_subset": True, "num_train_examples": 40}
+        if in_memory:
+            datasets.load(config_for(**fields, **balanced))
+            return
+        # Labels are in the records alone.
+        for needs in ({"val_share": 0.5}, balanced):
+            with self.assertRaisesRegex(ValueError, "--cache asks for.*record"):
+                datasets.load(config_for(**fields, **needs))
 
     @parameterized.parameters(True, False)
     def test_every_example_once_per_epoch(self, in_memory):

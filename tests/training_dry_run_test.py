@@ -94,6 +94,11 @@ class DryRunTest(parameterized.TestCase):
             with self.assertRaisesRegex(ValueError, "`workdir`.*is a file"):
                 self.report(workdir=str(workdir))
 
+    def test_what_a_cluster_cannot_compile(self):
+        fields = {"strategy": "multi_worker", "worker_hosts": "one:1,two:2"}
+        with self.assertRaisesRegex(ValueError, "`sync_bn`.*replicas=2"):
+            self.report(sync_bn=True, jit_compile=True, **fields)
+
     def test_a_cluster_is_not_waited_for(self):
         found = self.report(
             strategy="multi_worker", worker_hosts="one:1,two:2,six:6,ten:9"

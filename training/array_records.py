@@ -43,14 +43,14 @@ def writer(path: str) -> Any:
 
 def split(
     paths: Sequence[pathlib.Path],
-    labels: np.ndarray,
+    labels: np.ndarray | None,
     parse: Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]],
 ) -> Split:
     """Returns the examples of files by their index.
 
     Args:
       paths: the files, in the order of `labels`.
-      labels: of all examples.
+      labels: of all examples, None if they are only in the records.
       parse: record -> bytes of an image file, int32 label; in graph.
 
     Returns:
@@ -67,7 +67,7 @@ def split(
         raise ValueError(
             f"Not ArrayRecord files: {paths[0]} and so on ({error})"
         ) from error
-    if count != len(labels):
+    if labels is not None and count != len(labels):
         raise ValueError(
             f"{paths[0].parent} must hold {len(labels)} records of "
             f"{paths[0].name} and so on. Received: {count}"
@@ -83,6 +83,6 @@ def split(
         num_examples=count,
         read=read,
         describe=lambda index: f"record {index} of {paths[0].parent}",
-        labels=np.asarray(labels, np.int32),
+        labels=None if labels is None else np.asarray(labels, np.int32),
         in_memory=False,
     )

@@ -72,7 +72,7 @@ def _devices(config):
     # Not its own: that would wait for the other workers.
     devices = max(1, len(tf.config.list_logical_devices("GPU")))
     num_replicas = train_strategy.num_workers(config) * devices
-    train_strategy.check_batch(config, num_replicas)
+    train_strategy.check_replicas(config, num_replicas)
     return tf.distribute.get_strategy(), num_replicas
 
 

@@ -103,9 +103,7 @@ def _random(folder, counts, part, cache):
     split = array_records.split(paths, labels, _parse)
     if not _fits(paths, cache):
         return split
-    indices = tf.data.Dataset.range(split.num_examples)
-    examples = indices.map(split.read, tf.data.AUTOTUNE, deterministic=True)
-    return splits.read_all(examples, f"{folder} {part}")
+    return splits.loaded(split, f"{folder} {part}")
 
 
 def _sequential(folder, counts, part, cache):

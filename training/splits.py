@@ -33,14 +33,15 @@ class Split:
       read: index (int64 scalar) -> image, label; in graph. The image is
         uint8 (height, width, 3) or the bytes of an image file.
       describe: index -> where the example comes from, for messages.
-      labels: int32 array (num_examples,).
+      labels: int32 array (num_examples,), None if all files would have to be
+        read for it.
       in_memory: whether reading touches no files.
     """
 
     num_examples: int
     read: Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]
     describe: Callable[[int], str]
-    labels: np.ndarray
+    labels: np.ndarray | None
     in_memory: bool = True
 
     def subset(self, indices: np.ndarray) -> "Split":
@@ -53,7 +54,7 @@ class Split:
             num_examples=len(indices),
             read=lambda index: self.read(tf.gather(table, index)),
             describe=lambda index: self.describe(int(indices[index])),
-            labels=self.labels[indices],
+            labels=None if self.labels is None else self.labels[indices],
         )
 
     def sources(self) -> tf.data.Dataset:
@@ -122,6 +123,14 @@ def read_all(examples: tf.data.Dataset, name: str) -> Split:
         images = np.repeat(images, 3, axis=-1)
     labels = np.concatenate([labels for _, labels in batches])
     return in_memory(images, labels, name)
+
+
+def loaded(split: Split, name: str) -> Split:
+    """Returns a split in memory of one that reads files."""
+    examples = tf.data.Dataset.range(split.num_examples).map(
+        split.read, tf.data.AUTOTUNE, deterministic=True
+    )
+    return read_all(examples, name)
 
 
 def from_records(

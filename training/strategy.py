@@ -51,20 +51,27 @@ def make(config: train_config.TrainConfig) -> tf.distribute.Strategy:
     if config.strategy != "multi_worker":
         _warn_of_tf_config(config)
     strategy = _MAKERS[config.strategy](config)
-    check_batch(config, strategy.num_replicas_in_sync)
+    check_replicas(config, strategy.num_replicas_in_sync)
     return strategy
 
 
-def check_batch(config: train_config.TrainConfig, replicas: int) -> None:
-    """Raises unless every replica gets the same number of images.
+def check_replicas(config: train_config.TrainConfig, replicas: int) -> None:
+    """Raises unless a run can be cut into so many replicas.
 
     Args:
-      config: `global_batch_size` and `accumulation_steps` are read.
+      config: what it says about batch and batch norm is read.
       replicas: over all processes.
 
     Raises:
-      ValueError: also if a replica's images cannot be accumulated in parts.
+      ValueError: if the images cannot be shared out, or batch norm cannot
+        be synchronised.
     """
+    if replicas > 1 and config.sync_bn and config.jit_compile:
+        raise ValueError(
+            "`sync_bn` on several replicas needs `jit_compile` to be False: "
+            "XLA compiles what one replica does by itself. Received: "
+            f"sync_bn=True, jit_compile=True, replicas={replicas}"
+        )
     batch, parts = config.global_batch_size, config.accumulation_steps
     if batch % replicas:
         raise ValueError(

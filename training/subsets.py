@@ -54,10 +54,10 @@ def used(data: DataSet, config: train_config.TrainConfig) -> DataSet:
 
 def _hold_out(data, share):
     """Moves a share of each class from training to evaluation."""
-    if isinstance(data.train, Stream):
+    if isinstance(data.train, Stream) or data.train.labels is None:
         raise ValueError(
             "`val_share` needs a data set in memory, which --cache asks for. "
-            f"Received: val_share={share} for {data.train.name}"
+            f"Received: val_share={share} for {_name(data.train)}"
         )
     rng = np.random.default_rng(_HELD_OUT_SEED)
     held_out = []
@@ -77,6 +77,10 @@ def _hold_out(data, share):
     )
 
 
+def _name(split):
+    return split.name if isinstance(split, Stream) else split.describe(0)
+
+
 def _subset(split, classes, config):
     count = config.num_train_examples
     if count > split.num_examples:
@@ -91,6 +95,11 @@ def _subset(split, classes, config):
     order = rng.permutation(split.num_examples)
     quota = _quota(classes, config)
     if quota is not None:
+        if split.labels is None:
+            raise ValueError(
+                "`balanced_subset` needs a data set in memory, which --cache "
+                f"asks for. Received: {_name(split)}"
+            )
         order = _within_quota(order, split.labels[order], quota)
     return split.subset(np.sort(order[:count]))
 

@@ -1,6 +1,7 @@
 """Data sets of tensorflow-datasets."""
 
 import os
+import pathlib
 import re
 from collections.abc import Sequence
 
@@ -8,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_regnet import errors
+from training import array_records
 from training import config as train_config
 from training import splits
 from training.splits import DataSet
@@ -147,24 +149,22 @@ def _split(tfds, builder, split_name, cache):
     shape = features["image"].shape
     fixed = None not in shape
     size = info.num_examples * int(np.prod(shape)) if fixed else info.num_bytes
-    if size > splits.IN_MEMORY_BYTES and not cache:
-        return _stream(tfds, builder, split_name)
-    decoders = None if fixed else {"image": tfds.decode.SkipDecoding()}
+    in_memory = size <= splits.IN_MEMORY_BYTES or cache
+    decoders = {"image": tfds.decode.SkipDecoding()}
+    if in_memory and fixed:
+        decoders = None
+    if builder.info.file_format.value == "array_record":
+        return _random(builder, split_name, decoders, in_memory)
+    if not in_memory:
+        return _stream(builder, split_name, decoders)
     examples = builder.as_dataset(
         split=split_name, decoders=decoders, shuffle_files=False
     ).map(lambda example: (example["image"], example["label"]))
     return splits.read_all(examples, f"{builder.info.name} {split_name}")
 
 
-def _stream(tfds, builder, split_name):
-    """Returns a split that is read from its TFRecord files."""
-    info = builder.info.splits[split_name]
-    if builder.info.file_format.value != "tfrecord":
-        raise ValueError(
-            "A large data set must be stored as tfrecord. Received: "
-            f"{builder.info.full_name} as {builder.info.file_format.value}"
-        )
-    decoders = {"image": tfds.decode.SkipDecoding()}
+def _parser(builder, decoders):
+    """Returns what takes image and label from a record."""
 
     def parse(record):
         example = builder.info.features.deserialize_example(
@@ -172,9 +172,33 @@ def _stream(tfds, builder, split_name):
         )
         return example["image"], tf.cast(example["label"], tf.int32)
 
+    return parse
+
+
+def _random(builder, split_name, decoders, in_memory):
+    """Returns a split of ArrayRecord files."""
+    split = array_records.split(
+        [pathlib.Path(p) for p in builder.info.splits[split_name].filepaths],
+        None,
+        _parser(builder, decoders),
+    )
+    if not in_memory:
+        return split
+    return splits.loaded(split, f"{builder.info.name} {split_name}")
+
+
+def _stream(builder, split_name, decoders):
+    """Returns a split that is read from its TFRecord files."""
+    info = builder.info.splits[split_name]
+    if builder.info.file_format.value != "tfrecord":
+        raise ValueError(
+            "A large data set must be stored as tfrecord or array_record. "
+            "Received: "
+            f"{builder.info.full_name} as {builder.info.file_format.value}"
+        )
     return splits.from_records(
         [str(path) for path in info.filepaths],
         info.num_examples,
-        parse,
+        _parser(builder, decoders),
         f"{builder.info.name} {split_name}",
     )
