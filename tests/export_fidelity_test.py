@@ -4,7 +4,6 @@ import concurrent.futures
 import pathlib
 import tempfile
 
-import export_testing
 import keras
 import numpy as np
 import pytest
@@ -19,7 +18,16 @@ from keras_regnet.export import onnx
 from keras_regnet.export import runners
 from keras_regnet.export import saved_model
 
-_NETWORKS = ("RegNetX-200MF", "RegNetY-400MF", "z")
+_SMALL_Z = keras_regnet.AnyNetConfig(
+    depths=(1, 2, 2), widths=(16, 32, 64), strides=2, group_widths=8,
+    bottleneck_ratios=0.25, block="z", se_ratio=0.25, activation="silu",
+    stem_width=16, head_width=128,
+)  # fmt: skip
+_NETWORKS = {
+    "RegNetX-200MF": "RegNetX-200MF",
+    "RegNetY-400MF": "RegNetY-400MF",
+    "small RegNetZ": _SMALL_Z,
+}
 _SIZE = 64
 _EPOCHS = 12
 _BATCH = 32
@@ -40,7 +48,7 @@ def _trained(kind, pixels, labels):
     """
     keras.utils.set_random_seed(3)
     model = keras_regnet.build(
-        export_testing.NETWORKS.get(kind, kind),
+        _NETWORKS[kind],
         input_shape=(None, None, 3),
         classes=10,
         zero_init_last_gamma=True,
