@@ -104,7 +104,7 @@ class FidelityTest(parameterized.TestCase):
         self.assertGreater(report.file_accuracy, report.model_accuracy - 0.01)
 
     @parameterized.product(
-        kind=_NETWORKS,
+        kind=list(_NETWORKS),
         quantize=[
             ("none", 1.0), ("float16", 0.998), ("dynamic", 0.98), ("int8", 0.98)
         ],
