@@ -118,7 +118,8 @@ class Progress:
         loss, top1, images, waited = sums
         now = time.monotonic()
         silence = now - self._last_line
-        if silence < self._config.log_seconds:
+        # After the first call, which traced, no rate is known yet.
+        if silence < self._config.log_seconds or not self.images_per_second:
             return
         share = 100 * (waited - self._waited) / max(silence, seconds)
         self._last_line, self._waited = now, waited
