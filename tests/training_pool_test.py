@@ -1,5 +1,6 @@
 """What becomes of trials, with workers of any kind: nothing is started."""
 
+import pathlib
 import time
 
 from absl.testing import absltest
@@ -31,7 +32,10 @@ class _Pool(pool.Pool):
     def __init__(self, count, trials_per_worker=50, ready=True):
         self.made, self.news, self.waited = [], [], []
         self.ready = ready
-        super().__init__(count, trials_per_worker)
+        setup = pool.Setup(
+            pathlib.Path(), "synthetic", trials_per_worker=trials_per_worker
+        )
+        super().__init__(count, setup)
 
     def _start(self, number):
         self.made.append(_Worker(number, self.ready))

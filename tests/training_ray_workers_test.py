@@ -114,10 +114,20 @@ class RayWorkersTest(absltest.TestCase):
         self.addCleanup(_forget)
         self.folder = self.enter_context(tempfile.TemporaryDirectory())
 
-    def start(self, most=99, count=None, regime="synthetic", **options):
+    def start(
+        self,
+        most=99,
+        count=None,
+        regime="synthetic",
+        address="auto",
+        **options,
+    ):
         return self.module.start(
-            "auto", self.folder, regime, most, count, **options
+            address, self.setup_of(regime, **options), most, count
         )
+
+    def setup_of(self, regime="synthetic", **options):
+        return pool.Setup(pathlib.Path(self.folder), regime, **options)
 
     def answer(self, workers, value, number=0):
         workers._workers[number].answer.answer = value
@@ -229,7 +239,7 @@ class RayWorkersTest(absltest.TestCase):
         self.start(regime="imagenet")
         self.assertEmpty(self.ray.stored)
         regime, folder, threads, arrays = self.ray.actors[0].arguments
-        self.assertEqual((regime, threads, arrays), ("imagenet", 0, None))
+        self.assertEqual((regime, threads, arrays), ("imagenet", 1, None))
         self.assertEqual(folder, str(pathlib.Path(self.folder).absolute()))
 
     def test_trainer(self):
@@ -264,7 +274,7 @@ class RayWorkersTest(absltest.TestCase):
             with self.assertRaisesRegex(
                 ValueError, f"`ray_address` must be .*'{address}': "
             ):
-                self.module.start(address, self.folder, "synthetic", 1)
+                self.start(1, address=address)
 
     def test_something_else_listens(self):
         with (

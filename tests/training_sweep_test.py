@@ -87,6 +87,9 @@ class PoolTest(absltest.TestCase):
     def _workers(self):
         return set(sweeps.children(os.getpid())) - self.not_ours
 
+    def _setup(self, regime):
+        return pool_lib.Setup(self.folder, regime)
+
     def _job(self, index, attempt=1):
         return {"trial": vars(self.trials[index]), "attempt": attempt}
 
@@ -98,7 +101,7 @@ class PoolTest(absltest.TestCase):
         return outcomes
 
     def test_worker_that_hangs_is_replaced(self):
-        with workers.Pool(1, self.folder, "synthetic", 1) as pool:
+        with workers.Pool(1, self._setup("synthetic")) as pool:
             sweeps.wait_until(lambda: list(pool.wait(1)) or pool.idle)
             (pid,) = self._workers()
             job = self._job(0)
@@ -134,7 +137,7 @@ class PoolTest(absltest.TestCase):
     def test_workers_that_cannot_start(self):
         """Not every trial of a sweep fails where nothing can be trained."""
         with (
-            workers.Pool(1, self.folder, "cifar10", 1) as pool,
+            workers.Pool(1, self._setup("cifar10")) as pool,
             self.assertRaisesRegex(
                 pool_lib.WorkerError, "before.*No such file"
             ),
@@ -262,6 +265,15 @@ class StagesTest(absltest.TestCase):
     def test_unknown_engine(self):
         with self.assertRaisesRegex(ValueError, "Did you mean 'ray'"):
             stages.start_pool("", "synthetic", 1, engine="rey")
+
+    def test_bad_gpus(self):
+        for engine, gpus, message in (
+            ("ray", math.nan, "`gpus` must be a number.*nan"),
+            ("ray", -1.0, "`gpus` must be a number.*-1"),
+            ("local", 1.0, "`gpus` are shared out on a Ray cluster alone"),
+        ):
+            with self.assertRaisesRegex(ValueError, message):
+                stages.start_pool("", "synthetic", 1, engine=engine, gpus=gpus)
 
     def test_train_before_sample(self):
         with self.assertRaisesRegex(ValueError, "run `sample` first"):

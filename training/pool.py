@@ -7,7 +7,9 @@ starts afresh. `training/workers.py` has workers on this machine,
 """
 
 import abc
+import dataclasses
 import math
+import pathlib
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -17,6 +19,25 @@ _MAX_STILLBORN = 3
 
 class WorkerError(Exception):
     """Workers cannot work here at all."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Setup:
+    """What workers of any kind need to know.
+
+    Args:
+      folder: of the sweep.
+      regime: name of the regime.
+      threads: cores that each may use; 0 for the backend's choice.
+      trials_per_worker: after how many trials a worker is replaced.
+      gpus: that each has on a Ray cluster; less than 1 for a share of one.
+    """
+
+    folder: pathlib.Path
+    regime: str
+    threads: int = 1
+    trials_per_worker: int = 50
+    gpus: float = 0.0
 
 
 class Worker(abc.ABC):
@@ -83,11 +104,11 @@ class Pool(abc.ABC):
 
     Args:
       count: how many workers.
-      trials_per_worker: after how many trials a worker is replaced.
+      setup: what they need to know.
     """
 
-    def __init__(self, count: int, trials_per_worker: int):
-        self._trials_per_worker = trials_per_worker
+    def __init__(self, count: int, setup: Setup):
+        self._setup = setup
         self._stillborn = 0
         self._workers: list[Worker] = []
         for number in range(1, count + 1):
@@ -143,7 +164,7 @@ class Pool(abc.ABC):
                     continue
                 job, worker.job = worker.job, None
                 yield job, message
-                worn = worker.trials >= self._trials_per_worker
+                worn = worker.trials >= self._setup.trials_per_worker
                 if not ended and (worn or message["status"] == "failed"):
                     self._replace(worker)
             if ended:

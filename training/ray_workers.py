@@ -126,35 +126,24 @@ class Pool(pool.Pool):
 
     Args:
       count: how many workers.
-      folder: of the sweep.
-      regime: name of the regime.
-      threads: cores that each may use; 0 for one, and the backend's choice.
-      gpus: that each has; less than 1 for a share of one.
-      trials_per_worker: after how many trials a worker is replaced.
+      setup: what they need to know.
     """
 
-    def __init__(
-        self,
-        count: int,
-        folder: str | os.PathLike,
-        regime: str,
-        threads: int = 0,
-        gpus: float = 0.0,
-        trials_per_worker: int = 50,
-    ):
-        self._needed = {"CPU": float(max(1, threads)), "GPU": gpus}
+    def __init__(self, count: int, setup: pool.Setup):
+        self._needed = _needed(setup)
         self._had_room = time.monotonic()
         # What a file holds is sent; what is no file, or too large, is not.
-        path = trial_data.path(regimes.get(regime), folder)
+        regime = regimes.get(setup.regime)
+        path = trial_data.path(regime, setup.folder)
         arrays = None
         if path is not None and path.suffix == ".npz":
-            arrays = ray.put(trial_data.load(regimes.get(regime), folder))
-        folder = str(pathlib.Path(folder).absolute())
-        self._arguments = (regime, folder, threads, arrays)
+            arrays = ray.put(trial_data.load(regime, setup.folder))
+        folder = str(setup.folder.absolute())
+        self._arguments = (setup.regime, folder, setup.threads, arrays)
         self._class = ray.remote(_Trainer).options(
-            num_cpus=self._needed["CPU"], num_gpus=gpus
+            num_cpus=self._needed["CPU"], num_gpus=self._needed["GPU"]
         )
-        super().__init__(count, trials_per_worker)
+        super().__init__(count, setup)
 
     def __exit__(self, *unused) -> None:
         super().__exit__(*unused)
@@ -197,24 +186,17 @@ class Pool(pool.Pool):
 
 
 def start(
-    address: str,
-    folder: str | os.PathLike,
-    regime: str,
-    most: int,
-    count: int | None = None,
-    **options,
+    address: str, setup: pool.Setup, most: int, count: int | None = None
 ) -> Pool:
     """Connects with a cluster and starts workers there.
 
     Args:
       address: of the cluster, HOST:PORT; "auto" for that of RAY_ADDRESS, or
         the one that this machine is part of.
-      folder: of the sweep.
-      regime: name of the regime.
+      setup: what the workers need to know.
       most: how many workers have something to do.
       count: how many there shall be, perhaps more than there is room for
         today; None for as many as there is room for.
-      **options: of `Pool`.
 
     Returns:
       The workers.
@@ -224,14 +206,16 @@ def start(
       pool.WorkerError: if no node has what a worker needs.
     """
     _connect(address)
-    needed = {
-        "CPU": float(max(1, options.get("threads", 0))),
-        "GPU": options.get("gpus", 0.0),
-    }
+    needed = _needed(setup)
     found = room(needed)
     if not found:
         raise _no_room(needed)
-    return Pool(min(count or found, most), folder, regime, **options)
+    return Pool(min(count or found, most), setup)
+
+
+def _needed(setup):
+    """Returns what one worker takes of a node: one core at least."""
+    return {"CPU": float(max(1, setup.threads)), "GPU": setup.gpus}
 
 
 def _connect(address):

@@ -122,10 +122,8 @@ def start_pool(
     *,
     engine: str = "local",
     count: int | None = None,
-    threads: int = 1,
-    trials_per_worker: int = 50,
-    gpus: float = 0.0,
     ray_address: str = "auto",
+    **setup,
 ) -> pool_lib.Pool:
     """Starts the workers of a sweep.
 
@@ -135,42 +133,37 @@ def start_pool(
       most: how many workers have something to do.
       engine: "local", for processes on this machine, or "ray".
       count: worker processes; None for as many as there are cores.
-      threads: cores that each may use; 0 for the backend's choice.
-      trials_per_worker: after how many trials a worker is replaced.
-      gpus: that each worker has, on a Ray cluster.
       ray_address: of the Ray cluster.
+      **setup: of `pool.Setup`.
 
     Returns:
       The workers, to be entered as a context.
 
     Raises:
-      ValueError: if there is no such engine, or it has no use for `gpus`.
+      ValueError: if there is no such engine, `gpus` are below 0, or the engine
+        has no use for them.
       pool_lib.WorkerError: if there is no cluster, or it has no room.
     """
+    setup = pool_lib.Setup(pathlib.Path(out), regime, **setup)
+    if not 0 <= setup.gpus < math.inf:
+        raise ValueError(
+            f"`gpus` must be a number from 0. Received: gpus={setup.gpus}"
+        )
     if engine == "ray":
         # The extra is needed by this engine alone.
         from training import ray_workers
 
-        return ray_workers.start(
-            ray_address,
-            out,
-            regime,
-            most,
-            count,
-            threads=threads,
-            gpus=gpus,
-            trials_per_worker=trials_per_worker,
-        )
+        return ray_workers.start(ray_address, setup, most, count)
     if engine != "local":
         raise errors.unknown_value("engine", engine, ENGINES)
-    if gpus:
+    if setup.gpus:
         raise ValueError(
             "`gpus` are shared out on a Ray cluster alone; on this machine "
             "each worker sees all (choose with CUDA_VISIBLE_DEVICES). "
-            f"Received: gpus={gpus:g}"
+            f"Received: gpus={setup.gpus:g}"
         )
     count = min(count or os.cpu_count() or 1, most)
-    return workers.Pool(count, out, regime, threads, trials_per_worker)
+    return workers.Pool(count, setup)
 
 
 @contextlib.contextmanager

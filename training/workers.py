@@ -26,24 +26,21 @@ class Worker(pool.Worker):
 
     Args:
       number: names its log.
-      folder: of the sweep.
-      regime: name of the regime.
-      threads: cores that an operation may use; 0 for the backend's choice.
+      setup: what it needs to know.
     """
 
     startup_limit = _STARTUP_SECONDS
 
-    def __init__(
-        self, number: int, folder: pathlib.Path, regime: str, threads: int
-    ):
+    def __init__(self, number: int, setup: pool.Setup):
         super().__init__(number)
-        logs = folder / _FOLDER
+        logs = setup.folder / _FOLDER
         logs.mkdir(exist_ok=True)
         self._log = logs / f"worker-{number}.log"
         with open(self._log, "ab") as log:
             self._log_start = log.tell()
+            arguments = setup.folder, setup.regime, str(setup.threads)
             self._process = subprocess.Popen(
-                [sys.executable, _SCRIPT, folder, regime, str(threads)],
+                [sys.executable, _SCRIPT, *arguments],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
@@ -111,30 +108,19 @@ class Pool(pool.Pool):
 
     Args:
       count: how many workers.
-      folder: of the sweep.
-      regime: name of the regime.
-      threads: cores that each may use; 0 for the backend's choice.
-      trials_per_worker: after how many trials a worker is replaced.
+      setup: what they need to know.
     """
 
-    def __init__(
-        self,
-        count: int,
-        folder: str | os.PathLike,
-        regime: str,
-        threads: int = 0,
-        trials_per_worker: int = 50,
-    ):
-        self._arguments = (pathlib.Path(folder), regime, threads)
+    def __init__(self, count: int, setup: pool.Setup):
         self._selector = selectors.DefaultSelector()
-        super().__init__(count, trials_per_worker)
+        super().__init__(count, setup)
 
     def __exit__(self, *unused) -> None:
         super().__exit__(*unused)
         self._selector.close()
 
     def _start(self, number):
-        worker = Worker(number, *self._arguments)
+        worker = Worker(number, self._setup)
         self._selector.register(worker.pipe, selectors.EVENT_READ, worker)
         return worker
 
