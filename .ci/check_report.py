@@ -20,7 +20,9 @@ if __name__ == "__main__":
     sys.path[:0] = [str(_root), str(_root / "tests")]
 
 import design_space_testing as testing
+import numpy as np
 
+from keras_regnet import design_space
 from keras_regnet.design_space import report
 
 _PROBE = """
@@ -124,6 +126,14 @@ def main() -> None:
         for record in testing.population(f"space {k}", 1250, 40 + k, k)
     ]
     many.append(dataclasses.replace(testing.FAILED, space="space 0"))
+    # No two networks are alike, as in a real sweep: that takes longest.
+    networks = design_space.space("RegNetX").sample(
+        np.random.default_rng(0), n=len(many)
+    )
+    many = [
+        dataclasses.replace(record, config=network.to_json())
+        for record, network in zip(many, networks, strict=True)
+    ]
     with tempfile.TemporaryDirectory() as folder:
         path = pathlib.Path(folder) / "report.html"
         start = time.perf_counter()

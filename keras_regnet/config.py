@@ -7,6 +7,7 @@ a sampler makes a million of these.
 """
 
 import dataclasses
+import functools
 import json
 import math
 import numbers
@@ -24,6 +25,8 @@ SQUEEZES = ("input", "inner")
 PADDINGS = ("symmetric", "same")
 WIDTH_ROUNDINGS = ("pycls", "torchvision")
 
+# What `_plain` leaves as it is.
+_PLAIN_TYPES = (str, int, float, bool, type(None))
 # Blocks made of plain 3x3 convolutions: no bottleneck, groups or SE.
 _PLAIN_BLOCKS = ("v", "vr", "basic")
 # Blocks without a shortcut where the shape changes.
@@ -70,6 +73,8 @@ def _check_activation(name, value):
         )
 
 
+# Populations of ten thousands ask for the same few again and again.
+@functools.lru_cache(16_384)
 def inner_width(width: int, bottleneck_ratio: float) -> int:
     """Returns the width of a block's 3x3 convolution, at least 1.
 
@@ -87,6 +92,7 @@ def inner_width(width: int, bottleneck_ratio: float) -> int:
     return max(1, int(width / as_fraction(bottleneck_ratio)))
 
 
+@functools.lru_cache(1024)
 def as_fraction(bottleneck_ratio: float) -> Fraction:
     """Returns the ratio as the simple fraction that was meant.
 
@@ -211,8 +217,9 @@ class NetworkTemplate:
 
     def _store_plain_values(self) -> None:
         """Makes equal configurations equal in JSON too."""
-        for field in dataclasses.fields(self):
-            self._set(**{field.name: _plain(getattr(self, field.name))})
+        for name, value in vars(self).items():
+            if type(value) not in _PLAIN_TYPES:
+                self._set(**{name: _plain(value)})
 
     def to_json(self) -> str:
         """Returns the configuration as one line of JSON.
