@@ -53,6 +53,9 @@ def save(
     """
     import tensorflow as tf
 
+    # It needs onnx, which is an extra.
+    from keras_regnet.export import onnx_names
+
     network = preparation.prepare(model, input, batch, image_size)
     images = tf.TensorSpec(
         network.input.shape, network.input.dtype, preparation.INPUT_NAME
@@ -72,7 +75,9 @@ def save(
             verbose=False,
             input_signature=[images],
         )
-        _check(model, partial.read_bytes())
+        contents = onnx_names.canonical(partial.read_bytes())
+        _check(model, contents)
+        partial.write_bytes(contents)
 
 
 def _check(model, contents):
