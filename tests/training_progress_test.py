@@ -13,10 +13,10 @@ class ProgressTest(absltest.TestCase):
         )
         state = progress.Progress(config, steps_per_epoch=10, num_replicas=2)
         sums = (16.0, 4.0, 8.0, 0.0)
-        with self.assertNoLogs(level="INFO"):
+        with self.assertNoLogs("absl", level="INFO"):
             # Mostly tracing.
             state.called(1, 60.0, 1, 0, sums, 0.1)
-        with self.assertLogs(level="INFO") as logged:
+        with self.assertLogs("absl", level="INFO") as logged:
             state.called(2, 1.0, 3, 0, sums, 0.1)
         (line,) = logged.output
         for words in (
