@@ -53,14 +53,17 @@ def _imports(path):
 def _own_modules(path, modules):
     """Returns those imported names that are files of this repository."""
     found = set()
+    folder = f"{path.parent.relative_to(_ROOT)}/"
+    # Tests and programs import what lies beside them by bare names.
+    prefixes = ["", "tests/"]
+    if not folder.startswith("keras_regnet/"):
+        prefixes.append(folder)
     for name in _imports(path):
         parts = name.split(".")
         for length in range(len(parts), 0, -1):
             candidate = "/".join(parts[:length])
             for file in (f"{candidate}.py", f"{candidate}/__init__.py"):
-                # Tests import their helpers by bare names.
-                folder = f"{path.parent.relative_to(_ROOT)}/"
-                for prefix in ("", "tests/", folder):
+                for prefix in prefixes:
                     if prefix + file in modules:
                         found.add(prefix + file)
             if found & {f"{candidate}.py", f"{candidate}/__init__.py"}:
