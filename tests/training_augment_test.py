@@ -8,6 +8,7 @@ import training_testing
 from absl.testing import absltest
 from absl.testing import parameterized
 
+from keras_regnet import image_files
 from training import augment
 from training import images
 
@@ -134,7 +135,7 @@ class CropTest(parameterized.TestCase):
 
     def test_decoding_a_part_equals_a_part_of_the_decoded(self):
         source = tf.constant(training_testing.jpeg((70, 90)))
-        whole = images.decode(source).numpy()
+        whole = image_files.decode(source).numpy()
         rng = np.random.default_rng(0)
         windows = [(0, 0, 70, 90), (13, 21, 40, 37), (69, 89, 1, 1)]
         for _ in range(20):
@@ -188,7 +189,9 @@ class EvalTest(parameterized.TestCase):
         # 32 * 256 / 224 = 36.6 -> 37 on the shorter side.
         short = min(shape)
         scaled = [side * 37 // short for side in shape]
-        expected = tf.image.resize(images.decode(tf.constant(source)), scaled)
+        expected = tf.image.resize(
+            image_files.decode(tf.constant(source)), scaled
+        )
         top, left = ((side - 32 + 1) // 2 for side in scaled)
         np.testing.assert_array_equal(
             image, expected[top : top + 32, left : left + 32]
@@ -205,7 +208,7 @@ class EvalTest(parameterized.TestCase):
         )
         # 48 / 0.96 = 50; 80 * 50 // 60 = 66.
         scaled = tf.image.resize(
-            images.decode(tf.constant(source)), [50, 66], "bicubic"
+            image_files.decode(tf.constant(source)), [50, 66], "bicubic"
         )
         np.testing.assert_allclose(
             image, np.clip(scaled[1:49, 9:57], 0, 255), atol=1e-4

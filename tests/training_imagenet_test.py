@@ -13,11 +13,11 @@ import training_testing  # noqa: F401, finds the checkout
 from absl.testing import absltest
 from PIL import Image
 
+from keras_regnet import image_files
 from keras_regnet.config import RegNetConfig
 from training import config as train_config
 from training import convert
 from training import datasets
-from training import images
 from training import regimes
 from training import trial
 from training import trial_data
@@ -88,7 +88,7 @@ class ImageNetTest(absltest.TestCase):
 
     def brightness(self, split):
         return [
-            int(images.decode(source).numpy().mean().round())
+            int(image_files.decode(source).numpy().mean().round())
             for source, _ in (split.read(i) for i in range(split.num_examples))
         ]
 

@@ -10,6 +10,7 @@ from absl.testing import parameterized
 from PIL import Image
 from PIL import ImageOps
 
+from keras_regnet import image_files
 from training import augment
 from training import images
 
@@ -24,7 +25,9 @@ CROP = augment.Augmentation(
 
 
 def pixels(side=(40, 50), grey=False):
-    smooth = images.decode(tf.constant(training_testing.jpeg(side))).numpy()
+    smooth = image_files.decode(
+        tf.constant(training_testing.jpeg(side))
+    ).numpy()
     if grey:
         smooth[:] = smooth.mean(-1, keepdims=True).astype(np.uint8)
     return smooth
@@ -60,7 +63,7 @@ class FormatsTest(parameterized.TestCase):
             contents = encode(array, "png", kind)
         expected = as_pillow(contents)
         np.testing.assert_array_equal(
-            images.decode(tf.constant(contents)), expected
+            image_files.decode(tf.constant(contents)), expected
         )
         if kind != "P":
             np.testing.assert_array_equal(expected, array)
@@ -69,7 +72,7 @@ class FormatsTest(parameterized.TestCase):
         for mode in ("L", "CMYK"):
             contents = encode(pixels(), "jpeg", mode, quality=95, subsampling=0)
             np.testing.assert_allclose(
-                images.decode(tf.constant(contents)),
+                image_files.decode(tf.constant(contents)),
                 as_pillow(contents),
                 atol=_DECODERS_DIFFER,
             )
@@ -77,10 +80,10 @@ class FormatsTest(parameterized.TestCase):
     @parameterized.parameters(*range(1, 9))
     def test_exif_orientation_is_obeyed(self, orientation):
         contents = rotated(orientation)
-        self.assertEqual(images.exif_orientation(tf.constant(contents)),
+        self.assertEqual(image_files.exif_orientation(tf.constant(contents)),
                          orientation)  # fmt: skip
         expected = as_pillow(contents)
-        found = images.decode(tf.constant(contents))
+        found = image_files.decode(tf.constant(contents))
         self.assertEqual(found.shape, expected.shape)
         np.testing.assert_allclose(found, expected, atol=_DECODERS_DIFFER)
         window = images.read_window(
@@ -100,9 +103,9 @@ class FormatsTest(parameterized.TestCase):
         body = b"Exif\0\0" + tiff
         segment = b"\xff\xe1" + (len(body) + 2).to_bytes(2, "big") + body
         contents = plain[:20] + segment + plain[20:]
-        self.assertEqual(images.exif_orientation(tf.constant(contents)), 6)
+        self.assertEqual(image_files.exif_orientation(tf.constant(contents)), 6)
         np.testing.assert_allclose(
-            images.decode(tf.constant(contents)),
+            image_files.decode(tf.constant(contents)),
             as_pillow(contents),
             atol=_DECODERS_DIFFER,
         )
@@ -113,7 +116,7 @@ class FormatsTest(parameterized.TestCase):
         b"\xff\xd8\xff\xe1\0\x0eExif\0\0II\x2a\0\xff\xff\xff\x7f\xff\xff",
     )  # fmt: skip
     def test_broken_exif_counts_as_none(self, contents):
-        self.assertEqual(images.exif_orientation(tf.constant(contents)), 1)
+        self.assertEqual(image_files.exif_orientation(tf.constant(contents)), 1)
 
     @parameterized.parameters((1, 1), (1, 40), (40, 1), (1, 5000))
     def test_single_pixels(self, *side):

@@ -12,6 +12,7 @@ import dataclasses
 
 import tensorflow as tf
 
+from keras_regnet import image_files
 from training import config as train_config
 from training import images
 from training import policies
@@ -249,7 +250,7 @@ def eval_image(
     Returns:
       float32 tensor (image_size, image_size, 3).
     """
-    image = images.decode(source)
+    image = image_files.decode(source)
     if whole:
         image = _resize(
             image, [image_size, image_size], antialias, interpolation
@@ -334,7 +335,7 @@ def _random_resized_crop(source, augmentation, draws):
 
 def _whole(source, augmentation, draws):
     del augmentation, draws
-    return images.decode(source)
+    return image_files.decode(source)
 
 
 _CROPS = {

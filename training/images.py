@@ -13,10 +13,6 @@ from keras_regnet import image_files
 # Pixels around a window that its own colours depend on.
 _CHROMA_MARGIN = 2
 
-# Exported models decode files, too.
-decode = image_files.decode
-exif_orientation = image_files.exif_orientation
-
 
 def read_window(
     source: tf.Tensor, choose: Callable[[tf.Tensor], tf.Tensor]
@@ -37,7 +33,7 @@ def read_window(
         tf.cond(
             image_files.is_plain_jpeg(source),
             lambda: _decode_window(source, choose),
-            lambda: _window_of_decoded(decode(source), choose),
+            lambda: _window_of_decoded(image_files.decode(source), choose),
         ),
         [None, None, 3],
     )

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow as tf
 
-from training import images as train_images
+from keras_regnet import image_files
 
 # Record files up to this size are held in memory.
 IN_MEMORY_BYTES = 2 * 2**30
@@ -199,14 +199,14 @@ def samples(split: Split | Stream, count: int) -> list[tf.Tensor]:
             split.read(tf.constant(int(index), tf.int64))[0]
             for index in indices
         ]
-    return [train_images.decode(source) for source in sources]
+    return [image_files.decode(source) for source in sources]
 
 
 def readable(split: Split) -> np.ndarray:
     """Returns the indices of the examples whose images can be decoded."""
 
     def decoded(index):
-        image = train_images.decode(split.read(index)[0])
+        image = image_files.decode(split.read(index)[0])
         return index, tf.size(image)
 
     indices = (
@@ -250,7 +250,7 @@ def find_unreadable(
         )
     for read, place in reads:
         try:
-            train_images.decode(read())
+            image_files.decode(read())
         except tf.errors.OpError as error:
             reason = (error.message or "").splitlines() or ["unreadable"]
             # TensorFlow says where in its graph, which tells a user nothing.

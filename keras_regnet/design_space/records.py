@@ -146,7 +146,7 @@ def check_fields(values: Mapping[str, Any], where: str) -> None:
     """Raises unless fields of a record are of their types.
 
     Args:
-      values: some or all of the fields, with their names.
+      values: fields by their names, `config` among them.
       where: names the line in errors.
 
     Raises:
