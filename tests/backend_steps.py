@@ -8,7 +8,7 @@ import json
 import keras
 import numpy as np
 
-from training import trial
+from training.sweeps import trial
 
 RATES = (0.5, 0.3, 0.1, 0.0)
 MOMENTUM = 0.9

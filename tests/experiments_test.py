@@ -12,7 +12,7 @@ from experiments.cifar10 import claims
 from keras_regnet.config import from_json
 from keras_regnet.design_space import records
 from keras_regnet.design_space import summary
-from training import populations
+from training.sweeps import populations
 
 _FOLDER = pathlib.Path(claims.__file__).parent
 

@@ -7,9 +7,9 @@ import sys
 import time
 from collections.abc import Callable
 
-from training import stages
+from training.sweeps import stages
 
-SCRIPT = pathlib.Path(stages.__file__).parent / "sweep.py"
+SCRIPT = pathlib.Path(stages.__file__).parents[1] / "sweep.py"
 PATIENCE = 400
 
 

@@ -9,8 +9,8 @@ from absl.testing import absltest
 from absl.testing import parameterized
 
 from keras_regnet import image_files
-from training import augment
-from training import images
+from training.data.pipeline import augment
+from training.data.pipeline import images
 
 PAPER = augment.Augmentation(
     kind="random_resized_crop",

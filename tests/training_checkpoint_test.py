@@ -11,7 +11,7 @@ import training_testing  # noqa: F401, puts training/ on the path
 from absl.testing import absltest
 from absl.testing import parameterized
 
-from training import checkpoint
+from training.workdir import checkpoint
 
 
 def arrays(seed=0):

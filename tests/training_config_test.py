@@ -7,8 +7,8 @@ import training_testing  # noqa: F401, puts training/ on the path
 from absl.testing import absltest
 from absl.testing import parameterized
 
-from training import config as train_config
-from training import recipes
+from training.config.config import config as train_config
+from training.config.config import recipes
 
 TrainConfig = train_config.TrainConfig
 

@@ -10,8 +10,8 @@ import training_testing  # noqa: F401, finds the checkout
 from absl.testing import absltest
 from PIL import Image
 
-from training import curves
-from training import run_folder
+from training.workdir import curves
+from training.workdir import run_folder
 
 
 def rows(count):

@@ -13,10 +13,10 @@ from absl.testing import absltest
 from absl.testing import parameterized
 
 import keras_regnet
-from training import dry_run
-from training import memory
-from training import networks
-from training import run_folder
+from training.config.config import networks
+from training.trainer import dry_run
+from training.trainer import memory
+from training.workdir import run_folder
 
 
 class DryRunTest(parameterized.TestCase):

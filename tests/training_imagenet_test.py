@@ -15,12 +15,12 @@ from PIL import Image
 
 from keras_regnet import image_files
 from keras_regnet.config import RegNetConfig
-from training import config as train_config
-from training import convert
-from training import datasets
-from training import regimes
-from training import trial
-from training import trial_data
+from training.config.config import config as train_config
+from training.data.pipeline import datasets
+from training.sweeps import convert
+from training.sweeps import regimes
+from training.sweeps import trial
+from training.sweeps import trial_data
 
 # Labels by the order of their synsets, as every ImageNet network has them.
 _SYNSETS = {"n01440764": 0, "n01443537": 1, "n01739381": 59, "n02105855": 230,

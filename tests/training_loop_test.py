@@ -17,11 +17,11 @@ import training_testing
 from absl.testing import absltest
 from absl.testing import parameterized
 
-from training import checkpoint
-from training import data as train_data
-from training import loop
-from training import run
-from training import run_folder
+from training.data.pipeline import pipeline as train_data
+from training.trainer import loop
+from training.trainer import run
+from training.workdir import checkpoint
+from training.workdir import run_folder
 
 
 def train(config):

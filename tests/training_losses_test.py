@@ -5,8 +5,8 @@ import tensorflow as tf
 from absl.testing import absltest
 from absl.testing import parameterized
 
-from training import config as train_config
-from training import losses
+from training.config.config import config as train_config
+from training.trainer import losses
 
 _LABELS = np.array([0, 3, 6, 1, 1], np.int32)
 

@@ -11,13 +11,13 @@ import training_testing
 from absl.testing import absltest
 from absl.testing import parameterized
 
-from training import config as train_config
-from training import config_checks
-from training import optimizer
-from training import recipes
-from training import schedules
-from training import step
-from training import strategy as train_strategy
+from training.config.config import config as train_config
+from training.config.config import config_checks
+from training.config.config import recipes
+from training.trainer import optimizer
+from training.trainer import schedules
+from training.trainer import step
+from training.trainer import strategy as train_strategy
 
 
 def closed_form(epoch, epochs, peak, warmup_epochs=0.0, factor=0.1):

@@ -15,9 +15,9 @@ from absl.testing import absltest
 from absl.testing import parameterized
 
 import keras_regnet
-from training import optimizer as train_optimizer
-from training import recipes
-from training import step as train_step
+from training.config.config import recipes
+from training.trainer import optimizer as train_optimizer
+from training.trainer import step as train_step
 
 _LOSSES = dict(
     np.load(pathlib.Path(__file__).parent / "data" / "torch_training.npz")

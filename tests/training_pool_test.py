@@ -5,7 +5,7 @@ import time
 
 from absl.testing import absltest
 
-from training import pool
+from training.sweeps import pool
 
 
 class _Worker(pool.Worker):

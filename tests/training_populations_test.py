@@ -9,8 +9,8 @@ from absl.testing import parameterized
 
 import keras_regnet
 from keras_regnet import plan
-from training import populations
-from training import regimes
+from training.sweeps import populations
+from training.sweeps import regimes
 
 _SPEC = populations.Spec(
     regime="digits", spaces=("RegNetX", "AnyNetX_C widths=falling"), n=3

@@ -13,13 +13,13 @@ import training_testing
 from absl.testing import absltest
 from absl.testing import parameterized
 
-from training import checkpoint
-from training import config as train_config
-from training import data as train_data
-from training import loop
-from training import precise_bn
-from training import run
-from training import strategy as train_strategy
+from training.config.config import config as train_config
+from training.data.pipeline import pipeline as train_data
+from training.trainer import loop
+from training.trainer import precise_bn
+from training.trainer import run
+from training.trainer import strategy as train_strategy
+from training.workdir import checkpoint
 
 
 def _config(**fields):

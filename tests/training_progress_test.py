@@ -2,8 +2,8 @@
 
 from absl.testing import absltest
 
-from training import config as train_config
-from training import progress
+from training.config.config import config as train_config
+from training.trainer import progress
 
 
 class ProgressTest(absltest.TestCase):

@@ -17,11 +17,11 @@ from absl.testing import absltest
 
 import training
 from keras_regnet.design_space import records
-from training import pool
-from training import populations
-from training import regimes
-from training import stages
-from training import trial_data
+from training.sweeps import pool
+from training.sweeps import populations
+from training.sweeps import regimes
+from training.sweeps import stages
+from training.sweeps import trial_data
 
 
 class _RayError(Exception):
@@ -48,7 +48,7 @@ class _Actor:
 
 
 class _Ray:
-    """What `training/ray_workers.py` uses of Ray."""
+    """What `training/sweeps/ray_workers.py` uses of Ray."""
 
     exceptions = types.SimpleNamespace(RayError=_RayError)
     util = types.SimpleNamespace(get_node_ip_address=lambda: "127.0.0.1")
@@ -100,7 +100,7 @@ class _Ray:
 
 def _forget():
     """Makes the next import of the module run it again."""
-    sys.modules.pop("training.ray_workers", None)
+    sys.modules.pop("training.sweeps.ray_workers", None)
     vars(training).pop("ray_workers", None)
 
 
@@ -110,7 +110,7 @@ class RayWorkersTest(absltest.TestCase):
         self.ray = _Ray({"CPU": 2.0}, {"CPU": 3.0, "GPU": 1.0}, {})
         self.enter_context(mock.patch.dict(sys.modules, ray=self.ray))
         _forget()
-        self.module = importlib.import_module("training.ray_workers")
+        self.module = importlib.import_module("training.sweeps.ray_workers")
         self.addCleanup(_forget)
         self.folder = self.enter_context(tempfile.TemporaryDirectory())
 

@@ -15,11 +15,11 @@ import training_testing
 from absl.testing import absltest
 from absl.testing import parameterized
 
-from training import checkpoint
-from training import loop
-from training import networks
-from training import recipes
-from training import run
+from training.config.config import networks
+from training.config.config import recipes
+from training.trainer import loop
+from training.trainer import run
+from training.workdir import checkpoint
 
 # What makes a recipe small; all else is as it comes.
 _SMALL = {

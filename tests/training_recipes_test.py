@@ -8,10 +8,10 @@ from absl.testing import absltest
 from absl.testing import parameterized
 
 import keras_regnet
-from training import augment
-from training import networks
-from training import optimizer
-from training import recipes
+from training.config.config import networks
+from training.config.config import recipes
+from training.data.pipeline import augment
+from training.trainer import optimizer
 
 # pycls configs/dds_baselines: batch, base learning rate, warm-up epochs.
 _PUBLISHED = {

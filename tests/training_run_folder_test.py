@@ -9,8 +9,8 @@ from absl.testing import absltest
 from absl.testing import parameterized
 
 import keras_regnet
-from training import checkpoint
-from training import run_folder
+from training.workdir import checkpoint
+from training.workdir import run_folder
 
 
 class RunFolderTest(parameterized.TestCase):

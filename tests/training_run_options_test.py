@@ -14,10 +14,10 @@ from absl.testing import absltest
 from absl.testing import parameterized
 from tensorflow.tsl.profiler.protobuf import xplane_pb2
 
-from training import checkpoint
-from training import config as train_config
-from training import loop
-from training import run
+from training.config.config import config as train_config
+from training.trainer import loop
+from training.trainer import run
+from training.workdir import checkpoint
 
 
 class RunOptionsTest(parameterized.TestCase):

@@ -14,12 +14,12 @@ import training_testing
 from absl.testing import absltest
 from absl.testing import parameterized
 
-from training import config as train_config
-from training import data
-from training import datasets
-from training import shards
-from training import splits
-from training import subsets
+from training.config.config import config as train_config
+from training.data.pipeline import datasets
+from training.data.pipeline import pipeline as data
+from training.data.pipeline import shards
+from training.data.pipeline import splits
+from training.data.pipeline import subsets
 
 
 def config_for(**fields):

@@ -9,11 +9,11 @@ import training_testing
 from absl.testing import absltest
 from absl.testing import parameterized
 
-from training import data
-from training import networks
-from training import step
-from training import strategy
-from training import trainable
+from training.config.config import networks
+from training.data.pipeline import pipeline as data
+from training.trainer import step
+from training.trainer import strategy
+from training.trainer import trainable
 
 _STEPS = 12
 

@@ -10,7 +10,7 @@ import training_testing
 from absl.testing import absltest
 from absl.testing import parameterized
 
-from training import strategy
+from training.trainer import strategy
 
 
 class WorkersTest(parameterized.TestCase):

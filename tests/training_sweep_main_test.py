@@ -11,8 +11,8 @@ import design_space_testing as testing
 from absl.testing import absltest
 
 from keras_regnet.design_space import records
-from training import populations
-from training import stages
+from training.sweeps import populations
+from training.sweeps import stages
 
 # Imported anew for each command, it would take minutes.
 _CODE = """
@@ -43,7 +43,7 @@ def _answers(*commands):
     """Returns (exit status, what it said) of each command."""
     result = subprocess.run(
         [sys.executable, "-c", _CODE],
-        cwd=pathlib.Path(stages.__file__).parents[1],
+        cwd=pathlib.Path(stages.__file__).parents[2],
         input=json.dumps(commands),
         capture_output=True,
         text=True,

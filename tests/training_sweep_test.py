@@ -15,11 +15,11 @@ import sweep_testing as sweeps
 from absl.testing import absltest
 
 from keras_regnet.design_space import records
-from training import pool as pool_lib
-from training import populations
-from training import stages
-from training import trial
-from training import workers
+from training.sweeps import pool as pool_lib
+from training.sweeps import populations
+from training.sweeps import stages
+from training.sweeps import trial
+from training.sweeps import workers
 
 _SPEC = populations.Spec(regime="synthetic", spaces=("RegNetX",), n=3)
 

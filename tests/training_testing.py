@@ -24,10 +24,10 @@ import numpy as np  # noqa: E402
 import tensorflow as tf  # noqa: E402
 
 import keras_regnet  # noqa: E402
-from training import config as train_config  # noqa: E402
-from training import datasets  # noqa: E402
-from training import run  # noqa: E402
-from training import strategy  # noqa: E402
+from training.config.config import config as train_config  # noqa: E402
+from training.data.pipeline import datasets  # noqa: E402
+from training.trainer import run  # noqa: E402
+from training.trainer import strategy  # noqa: E402
 
 CPU_DEVICES = strategy.split_cpu(2)
 
@@ -124,7 +124,7 @@ def stopped_in(method: str, calls: int, by: int = 0) -> Iterator[None]:
     """Raises `Killed`, or sends a signal, in the given call of a method.
 
     Args:
-      method: of `training.run.Run`.
+      method: of `training.trainer.run.Run`.
       calls: which call, counted from 1.
       by: signal; 0 raises.
     """
@@ -146,7 +146,7 @@ def killed_in(method: str, calls: int, train: Callable[[], object]) -> None:
     """Trains until it is stopped by `Killed`, and makes sure that it is.
 
     Args:
-      method: of `training.run.Run`.
+      method: of `training.trainer.run.Run`.
       calls: which call, counted from 1.
       train: starts the run.
 

@@ -10,9 +10,9 @@ import numpy as np
 from absl.testing import absltest
 from absl.testing import parameterized
 
-from training import convert
-from training import regimes
-from training import trial_data
+from training.sweeps import convert
+from training.sweeps import regimes
+from training.sweeps import trial_data
 
 _REGIME = regimes.get("synthetic")
 
@@ -259,7 +259,7 @@ class ImportsTest(absltest.TestCase):
         """A sweep runs where there is no TensorFlow."""
         folder = pathlib.Path(trial_data.__file__).parent
         for name in (
-            "sweep",
+            "../sweep",
             "stages",
             "populations",
             "regimes",

@@ -13,9 +13,9 @@ from absl.testing import absltest
 
 import keras_regnet
 from keras_regnet.config import AnyNetConfig
-from training import regimes
-from training import trial
-from training import trial_data
+from training.sweeps import regimes
+from training.sweeps import trial
+from training.sweeps import trial_data
 
 _NETWORK = AnyNetConfig(
     (1, 1), (8, 16), strides=4, group_widths=8, stem="cifar", stem_width=8

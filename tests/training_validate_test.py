@@ -17,13 +17,13 @@ from absl.testing import parameterized
 
 from keras_regnet import results
 from keras_regnet.export import saved_model
-from training import config as train_config
-from training import data as train_data
-from training import datasets
-from training import evaluation
-from training import networks
-from training import predictors
-from training import scores
+from training.config.config import config as train_config
+from training.config.config import networks
+from training.data.pipeline import datasets
+from training.data.pipeline import pipeline as train_data
+from training.evaluate import evaluation
+from training.evaluate import predictors
+from training.evaluate import scores
 
 
 class ScoresTest(parameterized.TestCase):

@@ -71,8 +71,8 @@ def main(
 def _harm(harm):
     import keras
 
-    from training import checkpoint
-    from training import run
+    from training.trainer import run
+    from training.workdir import checkpoint
 
     if not harm.export:
         run.final_export.write = lambda *_: None
@@ -136,7 +136,7 @@ def _record_inputs(path):
     """Appends a line for what this process reads of every step."""
     import tensorflow as tf
 
-    from training import data
+    from training.data.pipeline import pipeline as data
 
     original = data.distribute
 

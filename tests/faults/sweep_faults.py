@@ -24,7 +24,7 @@ if __name__ == "__main__":
 import sweep_testing as sweeps
 
 from keras_regnet.design_space import records
-from training import stages
+from training.sweeps import stages
 
 _TRIALS = 40
 _COMMAND = ("--regime=synthetic", "--space=RegNetX", f"--n={_TRIALS}")
