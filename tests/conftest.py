@@ -15,7 +15,11 @@ TIERS = ("unit", "integration", "system", "cluster")
 _TESTS = pathlib.Path(__file__).parent
 
 # A machine that others use too is slow for reasons that are not the test's.
-hypothesis.settings.register_profile("patient", deadline=None)
+hypothesis.settings.register_profile(
+    "patient",
+    deadline=None,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
 hypothesis.settings.load_profile("patient")
 
 
