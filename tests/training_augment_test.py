@@ -10,7 +10,7 @@ from absl.testing import parameterized
 
 from keras_regnet import image_files
 from training.data import augment
-from training.data import images
+from training.data import decode
 
 PAPER = augment.Augmentation(
     kind="random_resized_crop",
@@ -145,7 +145,7 @@ class CropTest(parameterized.TestCase):
         for top, left, height, width in windows:
             window = tf.constant([top, left, height, width], tf.int32)
             np.testing.assert_array_equal(
-                images.read_window(
+                decode.read_window(
                     source, lambda _, window=window: window
                 ).numpy(),
                 whole[top : top + height, left : left + width],

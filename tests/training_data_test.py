@@ -12,9 +12,9 @@ from absl.testing import absltest
 from absl.testing import parameterized
 
 from training.config import config as train_config
-from training.data import datasets
+from training.data import dataset
+from training.data import load
 from training.data import pipeline as data
-from training.data import splits
 
 
 def config_for(**fields):
@@ -194,12 +194,12 @@ class TfdsTest(parameterized.TestCase):
         keras.utils.set_random_seed(0)
 
     def load(self, in_memory=True):
-        limit = splits.IN_MEMORY_BYTES if in_memory else 0
-        with mock.patch.object(splits, "IN_MEMORY_BYTES", limit):
-            found = datasets.load(
+        limit = dataset.IN_MEMORY_BYTES if in_memory else 0
+        with mock.patch.object(dataset, "IN_MEMORY_BYTES", limit):
+            found = load.load_dataset(
                 config_for(dataset="mini_photos", data_dir=self.folder)
             )
-        kind = datasets.Split if in_memory else datasets.Stream
+        kind = dataset.Split if in_memory else dataset.Stream
         self.assertIsInstance(found.train, kind)
         return found
 
@@ -209,10 +209,10 @@ class TfdsTest(parameterized.TestCase):
 
     @parameterized.parameters(True, False)
     def test_array_records(self, in_memory):
-        limit = splits.IN_MEMORY_BYTES if in_memory else 0
-        self.enterContext(mock.patch.object(splits, "IN_MEMORY_BYTES", limit))
+        limit = dataset.IN_MEMORY_BYTES if in_memory else 0
+        self.enterContext(mock.patch.object(dataset, "IN_MEMORY_BYTES", limit))
         fields = {"dataset": "mini_photos", "data_dir": self.records}
-        found = datasets.load(config_for(**fields))
+        found = load.load_dataset(config_for(**fields))
         self.assertEqual(found.train.in_memory, in_memory)
         config = config_for(epochs=2)
         labels = self.labels(found, config).reshape(2, 40)
@@ -222,12 +222,12 @@ class TfdsTest(parameterized.TestCase):
         self.assertEqual(found.val.num_examples, 21)
         balanced = {"balanced_subset": True, "num_train_examples": 40}
         if in_memory:
-            datasets.load(config_for(**fields, **balanced))
+            load.load_dataset(config_for(**fields, **balanced))
             return
         # Labels are in the records alone.
         for needs in ({"val_share": 0.5}, balanced):
             with self.assertRaisesRegex(ValueError, "--cache asks for.*record"):
-                datasets.load(config_for(**fields, **needs))
+                load.load_dataset(config_for(**fields, **needs))
 
     @parameterized.parameters(True, False)
     def test_every_example_once_per_epoch(self, in_memory):
@@ -269,7 +269,7 @@ class TfdsTest(parameterized.TestCase):
 
     def test_samples(self):
         for in_memory in (True, False):
-            images = datasets.samples(self.load(in_memory).val, 3)
+            images = dataset.samples(self.load(in_memory).val, 3)
             self.assertLen(images, 3)
             self.assertEqual(images[0].dtype, np.uint8)
 
@@ -282,7 +282,7 @@ class FolderTest(parameterized.TestCase):
         training_testing.write_folder(self.root)
 
     def load(self):
-        return datasets.load(config_for(dataset=f"folder:{self.root}"))
+        return load.load_dataset(config_for(dataset=f"folder:{self.root}"))
 
     def test_classes_and_images(self):
         found = self.load()
@@ -350,12 +350,12 @@ class FolderTest(parameterized.TestCase):
             }[fault]
         )
         found = self.load()
-        message = datasets.find_unreadable(
+        message = dataset.find_unreadable(
             found.train, range(found.train.num_examples)
         )
         self.assertRegex(message, r"train/dog/3\.jpg")
         self.assertIsNone(
-            datasets.find_unreadable(found.val, range(found.val.num_examples))
+            dataset.find_unreadable(found.val, range(found.val.num_examples))
         )
 
     def test_a_truncated_image_never_passes_a_crop(self):
@@ -376,13 +376,13 @@ class FolderTest(parameterized.TestCase):
 
 class NamesTest(parameterized.TestCase):
     def test_digits(self):
-        found = datasets.load(config_for())
+        found = load.load_dataset(config_for())
         self.assertEqual(found.train.num_examples, 1437)
         self.assertTrue(found.small_images)
 
     def test_synthetic(self):
         config = config_for(dataset="synthetic", image_size=48)
-        (images, _), *_ = data.train_pipeline(datasets.load(config), config)
+        (images, _), *_ = data.train_pipeline(load.load_dataset(config), config)
         self.assertEqual(images.shape, (8, 48, 48, 3))
 
     @parameterized.parameters(
@@ -393,18 +393,20 @@ class NamesTest(parameterized.TestCase):
         with self.assertRaisesRegex(
             ValueError, f"{message}.*'folder:PATH'.*dataset='{name}'"
         ):
-            datasets.load(config_for(dataset=name))
+            load.load_dataset(config_for(dataset=name))
 
     @parameterized.parameters("cifar10:9.9.9", "cifar10/small")
     def test_unknown_version(self, name):
         with self.assertRaisesRegex(
             ValueError, f"a version that the set has.*dataset='{name}'"
         ):
-            datasets.load(config_for(dataset=name))
+            load.load_dataset(config_for(dataset=name))
 
     def test_missing_data_dir(self):
         with self.assertRaisesRegex(ValueError, "data_dir='/nowhere'"):
-            datasets.load(config_for(dataset="cifar10", data_dir="/nowhere"))
+            load.load_dataset(
+                config_for(dataset="cifar10", data_dir="/nowhere")
+            )
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from PIL import ImageOps
 
 from keras_regnet import image_files
 from training.data import augment
-from training.data import images
+from training.data import decode
 
 _ORIENTATION = 0x0112
 # TensorFlow and Pillow may link different versions of libjpeg.
@@ -86,7 +86,7 @@ class FormatsTest(parameterized.TestCase):
         found = image_files.decode(tf.constant(contents))
         self.assertEqual(found.shape, expected.shape)
         np.testing.assert_allclose(found, expected, atol=_DECODERS_DIFFER)
-        window = images.read_window(
+        window = decode.read_window(
             tf.constant(contents),
             lambda shape: tf.concat([[3, 5], shape - [20, 20]], axis=0),
         )

@@ -5,7 +5,7 @@ import tensorflow as tf
 from absl.testing import absltest
 from absl.testing import parameterized
 
-from training.data import mixing
+from training.data import mixup
 
 _IMAGES = np.random.default_rng(0).random((6, 16, 20, 3)).astype("float32")
 _LABELS = np.array([0, 1, 2, 3, 0, 1], np.int32)
@@ -13,10 +13,10 @@ _LABELS = np.array([0, 1, 2, 3, 0, 1], np.int32)
 
 def mix(seed=0, epoch=0, place=0, **fields):
     settings = {"mixup_alpha": 0.0, "cutmix_alpha": 0.0, "probability": 1.0}
-    images, targets = mixing.mix(
+    images, targets = mixup.mix(
         tf.constant(_IMAGES),
         tf.constant(_LABELS),
-        mixing.Mixing(classes=4, **{**settings, **fields}),
+        mixup.Mixing(classes=4, **{**settings, **fields}),
         seed,
         tf.constant(epoch, tf.int64),
         tf.constant(place, tf.int64),

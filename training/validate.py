@@ -24,7 +24,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 from keras_regnet import results  # noqa: E402, as above
 from training.config import config as train_config  # noqa: E402
 from training.config import config_checks  # noqa: E402
-from training.data import datasets  # noqa: E402
+from training.data import load  # noqa: E402
 from training.evaluate import evaluation  # noqa: E402
 from training.evaluate import predictors  # noqa: E402
 
@@ -105,7 +105,7 @@ def _evaluate() -> evaluation.Result:
     config = train_config.TrainConfig(
         global_batch_size=_BATCH_SIZE.value, **_settings(predictor)
     )
-    data = datasets.load(config)
+    data = load.load_dataset(config)
     if not predictor:
         classes = len(data.class_names)
         predictor = predictors.load(_MODEL.value, _WEIGHTS.value, classes)

@@ -14,8 +14,8 @@ import tensorflow as tf
 
 from keras_regnet import image_files
 from training.config import config as train_config
-from training.data import images
-from training.data import policies
+from training.data import decode
+from training.data import randaugment
 
 # A try draws area, aspect, swap, top and left.
 _CROP_TRIES = 10
@@ -173,7 +173,7 @@ def draw(
     def key(salt):
         return draw_key(seed, epoch, place, salt)
 
-    per_policy = policies.DRAWS_PER_LAYER * augmentation.policy_layers
+    per_policy = randaugment.DRAWS_PER_LAYER * augmentation.policy_layers
     return Draws(
         crop_tries(
             tf.random.stateless_uniform(
@@ -272,7 +272,7 @@ def _middle(image):
     shape = tf.shape(image)[:2]
     size = tf.minimum(shape, _MAX_EVAL_ASPECT * tf.reduce_min(shape))
     window = tf.concat([(shape - size) // 2, size], axis=0)
-    return images.slice_window(image, window)
+    return decode.slice_window(image, window)
 
 
 def crop_tries(draws: tf.Tensor, min_area: float, aspect: str) -> tf.Tensor:
@@ -328,7 +328,7 @@ def crop_window(shape: tf.Tensor, tries: tf.Tensor) -> tf.Tensor:
 
 def _random_resized_crop(source, augmentation, draws):
     del augmentation
-    return images.read_window(
+    return decode.read_window(
         source, lambda shape: crop_window(shape, draws.tries)
     )
 
@@ -368,12 +368,12 @@ def _with_policy(image, augmentation, draws):
     pixels = tf.cast(tf.round(image), tf.uint8)
     layers = augmentation.policy_layers
     if augmentation.policy == "randaugment":
-        pixels = policies.randaugment(
+        pixels = randaugment.randaugment(
             pixels, draws, layers, augmentation.policy_magnitude
         )
     else:
-        pixels = policies.trivialaugment(
-            pixels, draws[: policies.DRAWS_PER_LAYER]
+        pixels = randaugment.trivialaugment(
+            pixels, draws[: randaugment.DRAWS_PER_LAYER]
         )
     return tf.cast(pixels, tf.float32)
 

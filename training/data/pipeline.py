@@ -13,11 +13,11 @@ import tensorflow as tf
 
 from training.config import config as train_config
 from training.data import augment
-from training.data.mixing import mix
-from training.data.mixing import Mixing
-from training.data.splits import DataSet
-from training.data.splits import Split
-from training.data.splits import Stream
+from training.data.dataset import DataSet
+from training.data.dataset import Split
+from training.data.dataset import Stream
+from training.data.mixup import mix
+from training.data.mixup import Mixing
 
 
 @dataclasses.dataclass(frozen=True)

@@ -12,8 +12,8 @@ from absl import logging
 from keras_regnet import results
 from training.config import config as train_config
 from training.config import networks
-from training.data import datasets
-from training.data import image_faults
+from training.data import decode_errors
+from training.data import load
 from training.data import pipeline as train_data
 from training.trainer import cluster as train_cluster
 from training.trainer import description
@@ -57,7 +57,7 @@ class Run:
         self.folder = folder
         self.strategy = strategy
         self.cluster = cluster
-        self.data = datasets.load(config)
+        self.data = load.load_dataset(config)
         self.steps_per_epoch = train_data.steps_per_epoch(
             self.data.train, config
         )
@@ -177,7 +177,7 @@ class Run:
 
     def _show_inputs(self):
         """Shows TensorBoard what the network is, and what it will see."""
-        with image_faults.named_faults(self.data.train, self.config, 0, 1):
+        with decode_errors.named_faults(self.data.train, self.config, 0, 1):
             images, names = events.first_images(self.data, self.config)
         self._events.write_images("training images", images, names)
         side = self.config.image_size
@@ -277,7 +277,7 @@ class Run:
         begin = time.monotonic()
         with (
             self._profiler.watching(first),
-            image_faults.named_faults(
+            decode_errors.named_faults(
                 self.data.train, self.config, first, count
             ),
         ):
@@ -322,7 +322,7 @@ class Run:
         try:
             sums = self._eval_sums(train_data.eval_steps(split, self.config))
         except tf.errors.OpError as error:
-            image_faults.raise_unreadable(
+            decode_errors.raise_unreadable(
                 split, range(split.num_examples), error
             )
             raise

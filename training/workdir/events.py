@@ -11,7 +11,7 @@ import pathlib
 import tensorflow as tf
 
 from training.config import config as train_config
-from training.data import datasets
+from training.data import dataset
 from training.data import pipeline as train_data
 from training.workdir import run_folder
 
@@ -103,7 +103,7 @@ def _metadata(plugin, data_class, text=""):
 
 
 def first_images(
-    data: datasets.DataSet, config: train_config.TrainConfig
+    data: dataset.DataSet, config: train_config.TrainConfig
 ) -> tuple[tf.Tensor, str]:
     """Returns the first images of a run's first step, and their classes.
 

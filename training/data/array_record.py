@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from training.data.splits import Split
+from training.data.dataset import Split
 
 # One record to a group: each can be read by itself.
 _OPTIONS = "group_size:1"

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import tensorflow as tf
 
 from training.config import config as train_config
-from training.data import datasets
+from training.data import dataset
 from training.data import pipeline as train_data
 
 
@@ -21,7 +21,7 @@ class named_faults:  # noqa: N801, a context manager reads as a function
 
     def __init__(
         self,
-        split: datasets.Split | datasets.Stream,
+        split: dataset.Split | dataset.Stream,
         config: train_config.TrainConfig,
         first: int,
         count: int,
@@ -35,7 +35,7 @@ class named_faults:  # noqa: N801, a context manager reads as a function
         split, config, first, count = self._arguments
         if not isinstance(error, tf.errors.OpError):
             return
-        if isinstance(split, datasets.Stream):
+        if isinstance(split, dataset.Stream):
             raise_unreadable(split, (), error)
             return
         batch = config.global_batch_size
@@ -56,11 +56,11 @@ class named_faults:  # noqa: N801, a context manager reads as a function
 
 
 def raise_unreadable(
-    split: datasets.Split | datasets.Stream,
+    split: dataset.Split | dataset.Stream,
     indices: Iterable[int],
     error: Exception,
 ) -> None:
     """Raises if an image of a split cannot be read; see `find_unreadable`."""
-    message = datasets.find_unreadable(split, indices)
+    message = dataset.find_unreadable(split, indices)
     if message:
         raise ValueError(message) from error

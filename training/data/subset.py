@@ -11,17 +11,17 @@ import tensorflow as tf
 from absl import logging
 
 from training.config import config as train_config
-from training.data import splits
-from training.data.splits import DataSet
-from training.data.splits import Split
-from training.data.splits import Stream
+from training.data import dataset
+from training.data.dataset import DataSet
+from training.data.dataset import Split
+from training.data.dataset import Stream
 
 # The held-out images are the same for every seed: runs can be compared.
 _HELD_OUT_SEED = 0
 _NAMED_BAD_IMAGES = 20
 
 
-def used(data: DataSet, config: train_config.TrainConfig) -> DataSet:
+def select(data: DataSet, config: train_config.TrainConfig) -> DataSet:
     """Returns what a configuration uses of a whole set.
 
     Args:
@@ -149,12 +149,12 @@ def _first_of_stream(stream, classes, config):
     if left is not None and left.any():
         label = int(np.flatnonzero(left)[0])
         _check_quota(label, quota[label] - left[label], quota[label])
-    return splits.in_memory(np.array(sources, object), labels, stream.name)
+    return dataset.in_memory(np.array(sources, object), labels, stream.name)
 
 
 def _into_memory(split):
     if isinstance(split, Stream):
-        return splits.read_all(split.examples(None), split.name)
+        return dataset.read_all(split.examples(None), split.name)
     if split.in_memory:
         return split
     with tf.device("/cpu:0"):
@@ -177,13 +177,13 @@ def _without_bad_images(split: Split | Stream) -> Split:
             "sequence; make_shards.py --skip_bad_images leaves them out when "
             f"it writes one. Received: {split.name}"
         )
-    good = splits.readable(split)
+    good = dataset.readable(split)
     bad = np.setdiff1d(np.arange(split.num_examples), good)
     for index in bad[:_NAMED_BAD_IMAGES]:
         logging.warning("left out, not an image: %s", split.describe(index))
     if not len(good):
         raise ValueError(
-            "No image can be read: " + str(splits.find_unreadable(split, bad))
+            "No image can be read: " + str(dataset.find_unreadable(split, bad))
         )
     logging.info("%d of %d image files left out", len(bad), split.num_examples)
     return split.subset(good) if len(bad) else split

@@ -7,13 +7,13 @@ import numpy as np
 import tensorflow as tf
 
 from training.config import config as train_config
-from training.data.splits import DataSet
-from training.data.splits import Split
+from training.data.dataset import DataSet
+from training.data.dataset import Split
 
 _IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif")
 
 
-def load(
+def load_folder(
     root: pathlib.Path, config: train_config.TrainConfig | None = None
 ) -> DataSet:
     """Returns the set in root/{train,val}/<class>/<image>.
