@@ -73,13 +73,13 @@ class OrderTest(parameterized.TestCase):
             np.testing.assert_array_equal(expected[0], found[0])
 
     @parameterized.parameters(2, 4)
-    def test_shares_make_up_the_batches(self, count):
+    def test_shards_make_up_the_batches(self, count):
         noise = training_testing.noise_set(40, 8)
         whole = epochs_of(noise, config_for()).reshape(-1, 8)
         size = 8 // count
         parts = [
             epochs_of(
-                noise, config_for(), share=data.Share(index, count, size)
+                noise, config_for(), shard=data.Shard(index, count, size)
             ).reshape(-1, size)
             for index in range(count)
         ]
@@ -253,7 +253,7 @@ class TfdsTest(parameterized.TestCase):
         rest = self.labels(found, config_for(), start_step=7)
         np.testing.assert_array_equal(whole[7:], rest)
         parts = [
-            self.labels(found, config_for(), share=data.Share(index, 2, 4))
+            self.labels(found, config_for(), shard=data.Shard(index, 2, 4))
             for index in range(2)
         ]
         np.testing.assert_array_equal(whole, np.concatenate(parts, axis=1))
@@ -269,7 +269,7 @@ class TfdsTest(parameterized.TestCase):
 
     def test_samples(self):
         for in_memory in (True, False):
-            images = dataset.samples(self.load(in_memory).val, 3)
+            images = dataset.sample_images(self.load(in_memory).val, 3)
             self.assertLen(images, 3)
             self.assertEqual(images[0].dtype, np.uint8)
 
@@ -299,6 +299,12 @@ class FolderTest(parameterized.TestCase):
         (self.root / "train" / ".DS_Store").write_text("")
         (self.root / "train" / "cat" / ".DS_Store").write_text("")
         self.assertEqual(self.load().train.num_examples, 12)
+
+    def test_class_folders_may_be_links(self):
+        shutil.move(self.root / "train" / "cat", self.root.parent / "elsewhere")
+        (self.root / "train" / "cat").symlink_to(self.root.parent / "elsewhere")
+        found = self.load().train
+        np.testing.assert_array_equal(np.bincount(found.labels), [6, 6])
 
     def test_missing_folder(self):
         shutil.rmtree(self.root)

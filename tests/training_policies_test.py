@@ -40,7 +40,7 @@ _PILLOW = {
     ),
     "rotate": lambda image: image.rotate(24, Image.Resampling.BILINEAR),
     "brightness": lambda image: ImageEnhance.Brightness(image).enhance(1.72),
-    "colour": lambda image: ImageEnhance.Color(image).enhance(1.72),
+    "color": lambda image: ImageEnhance.Color(image).enhance(1.72),
     "contrast": lambda image: ImageEnhance.Contrast(image).enhance(1.72),
     "sharpness": lambda image: ImageEnhance.Sharpness(image).enhance(1.72),
     "posterize": lambda image: ImageOps.posterize(image, 8 - 3),
@@ -68,13 +68,13 @@ class OperationsTest(parameterized.TestCase):
             difference = np.sort(difference, axis=None)[: -image.size // 20]
         self.assertLessEqual(difference.max(), 2)
 
-    @parameterized.parameters("brightness", "colour", "contrast", "sharpness")
+    @parameterized.parameters("brightness", "color", "contrast", "sharpness")
     def test_the_other_direction(self, name):
         image = photo()
         found = randaugment.apply(name, tf.constant(image), 0.8, -1.0, RANGES)
         enhancer = {
             "brightness": ImageEnhance.Brightness,
-            "colour": ImageEnhance.Color,
+            "color": ImageEnhance.Color,
             "contrast": ImageEnhance.Contrast,
             "sharpness": ImageEnhance.Sharpness,
         }[name]
@@ -105,20 +105,22 @@ class PoliciesTest(parameterized.TestCase):
         """Draws in the middle of each operation's share give that one."""
         image = tf.constant(photo())
         for number, name in enumerate(randaugment.OPERATIONS):
-            draws = [(number + 0.5) / len(randaugment.OPERATIONS), 0.0, 0.9]
-            found = randaugment.randaugment(image, tf.constant(draws), 1, 24.0)
+            uniform = [(number + 0.5) / len(randaugment.OPERATIONS), 0.0, 0.9]
+            found = randaugment.randaugment(
+                image, tf.constant(uniform), 1, 24.0
+            )
             expected = randaugment.apply(name, image, 0.8, -1.0, RANGES)
             np.testing.assert_array_equal(found, expected, name)
 
     def test_layers_follow_each_other(self):
         image = tf.constant(photo())
-        draws = np.random.default_rng(2).random(6).astype("float32")
-        once = randaugment.randaugment(image, draws[:3], 1, 9.0)
-        twice = randaugment.randaugment(once, draws[3:], 1, 9.0)
-        found = randaugment.randaugment(image, draws, 2, 9.0)
+        uniform = np.random.default_rng(2).random(6).astype("float32")
+        once = randaugment.randaugment(image, uniform[:3], 1, 9.0)
+        twice = randaugment.randaugment(once, uniform[3:], 1, 9.0)
+        found = randaugment.randaugment(image, uniform, 2, 9.0)
         np.testing.assert_array_equal(found, twice)
 
-    def test_trivialaugment_draws_its_strength(self):
+    def test_trivialaugment_uniform_its_strength(self):
         image = tf.constant(photo())
         brightness = randaugment.OPERATIONS.index("brightness") + 0.5
         which = brightness / len(randaugment.OPERATIONS)

@@ -88,8 +88,8 @@ class ShardsTest(InFolder):
         self.assertLen(whole, 6)
         parts = []
         for index in range(2):
-            share = data.Share(index=index, count=2, batch_size=2)
-            batches = data.train_pipeline(found, config, share=share)
+            shard = data.Shard(index=index, count=2, batch_size=2)
+            batches = data.train_pipeline(found, config, shard=shard)
             parts.append(list(batches.as_numpy_iterator()))
         for (images, labels), *of_hosts in zip(whole, *parts, strict=True):
             np.testing.assert_array_equal(

@@ -1,15 +1,23 @@
 """Names the image behind a decoder's error."""
 
+import contextlib
 from collections.abc import Iterable
+from collections.abc import Iterator
 
 import tensorflow as tf
 
 from training.config import config as train_config
 from training.data import dataset
-from training.data import pipeline as train_data
+from training.data import pipeline
 
 
-class named_faults:  # noqa: N801, a context manager reads as a function
+@contextlib.contextmanager
+def named_faults(
+    split: dataset.Split | dataset.Stream,
+    config: train_config.TrainConfig,
+    first: int,
+    count: int,
+) -> Iterator[None]:
     """Turns a decoder's error in training steps into one that names a file.
 
     Args:
@@ -18,41 +26,29 @@ class named_faults:  # noqa: N801, a context manager reads as a function
       first: first of the steps.
       count: how many steps.
     """
+    try:
+        yield
+    except tf.errors.OpError as error:
+        raise_unreadable(split, _indices(split, config, first, count), error)
+        raise
 
-    def __init__(
-        self,
-        split: dataset.Split | dataset.Stream,
-        config: train_config.TrainConfig,
-        first: int,
-        count: int,
-    ):
-        self._arguments = split, config, first, count
 
-    def __enter__(self):
-        return self
-
-    def __exit__(self, kind, error, trace):
-        split, config, first, count = self._arguments
-        if not isinstance(error, tf.errors.OpError):
-            return
-        if isinstance(split, dataset.Stream):
-            raise_unreadable(split, (), error)
-            return
-        batch = config.global_batch_size
-        per_epoch = train_data.steps_per_epoch(split, config) * batch
-        positions = range(first * batch, (first + count) * batch)
-        indices = (
-            int(
-                train_data.example_at(
-                    split,
-                    config,
-                    tf.constant(position // per_epoch, tf.int64),
-                    tf.constant(position % per_epoch, tf.int64),
-                )
+def _indices(split, config, first, count):
+    """Yields the indices of the examples of some steps; none of a stream."""
+    if isinstance(split, dataset.Stream):
+        return
+    batch = config.global_batch_size
+    per_epoch = pipeline.steps_per_epoch(split, config) * batch
+    for position in range(first * batch, (first + count) * batch):
+        epoch, position = divmod(position, per_epoch)
+        yield int(
+            pipeline.example_at(
+                split,
+                config,
+                tf.constant(epoch, tf.int64),
+                tf.constant(position, tf.int64),
             )
-            for position in positions
         )
-        raise_unreadable(split, indices, error)
 
 
 def raise_unreadable(

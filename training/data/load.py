@@ -22,13 +22,10 @@ _SYNTHETIC_EXAMPLES = 8192
 
 
 def load_dataset(config: train_config.TrainConfig) -> DataSet:
-    """Returns the data set a configuration names.
+    """Returns the data set that a configuration names, as far as it is used.
 
     Args:
       config: the fields from `dataset` to `image_size`, and `seed`, are read.
-
-    Returns:
-      A `DataSet`.
 
     Raises:
       ValueError: if there is no such set, or something is wrong with it.
@@ -37,14 +34,7 @@ def load_dataset(config: train_config.TrainConfig) -> DataSet:
 
 
 def check_prepared(config: train_config.TrainConfig) -> None:
-    """Raises if `load_dataset` would fetch or prepare a set first.
-
-    Args:
-      config: `dataset` and `data_dir` are read.
-
-    Raises:
-      ValueError: naming the set; also if there is no such set.
-    """
+    """Raises a ValueError if `load_dataset` would prepare a set first."""
     kind, colon, _ = config.dataset.partition(":")
     if not (colon and kind in _BY_PATH) and config.dataset not in _BUILT_IN:
         tfds.check_prepared(config, _other_names())

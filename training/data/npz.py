@@ -37,11 +37,11 @@ def load_npz(path: pathlib.Path, config: train_config.TrainConfig) -> DataSet:
     """
     stored = _read(path)
     names = next((n for n in _NAMES if n[0] in stored), _NAMES[0])
-    wanted = names[:2] if config.val_share else names
-    missing = [name for name in wanted if name not in stored]
+    expected = names[:2] if config.val_share else names
+    missing = [name for name in expected if name not in stored]
     if missing:
         raise ValueError(
-            f"`dataset` must be an .npz file with {', '.join(wanted)}. "
+            f"`dataset` must be an .npz file with {', '.join(expected)}. "
             f"Missing: {', '.join(missing)}. Received: {path}"
         )
     train = _split(path, stored, *names[:2])

@@ -105,7 +105,7 @@ def _random(folder, counts, part, cache):
     split = array_record.split(paths, labels, _parse)
     if not _fits(paths, cache):
         return split
-    return dataset.loaded(split, f"{folder} {part}")
+    return dataset.load_into_memory(split, f"{folder} {part}")
 
 
 def _sequential(folder, counts, part, cache):
@@ -142,8 +142,8 @@ def write(
     Args:
       source: has train/ and val/ with one folder per class in each.
       folder: where the shards go; it must not hold any.
-      images_per_shard: most images in a file.
-      skip_bad_images: leave out files that are no images, not raise.
+      images_per_shard: maximum number of images in a file.
+      skip_bad_images: leave out files that are not images, and do not raise.
       seed: of the order.
       file_format: one of `FORMATS`.
 
@@ -151,7 +151,7 @@ def write(
       Images written for "train" and "val", and "skipped".
 
     Raises:
-      ValueError: naming the file that is no image.
+      ValueError: naming the file that is not an image.
     """
     if images_per_shard < 1:
         raise ValueError(
@@ -183,7 +183,7 @@ def write(
 
 
 def _checked(split: Split, skip: bool) -> Split:
-    """Returns the part of a split that are images."""
+    """Returns the examples of a split that are images."""
     good = dataset.readable(split)
     bad = np.setdiff1d(np.arange(split.num_examples), good)
     if not len(bad):

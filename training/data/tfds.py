@@ -26,12 +26,11 @@ def load_tfds(
     It is prepared if need be; archives that have to be downloaded by hand
     (imagenet2012) belong in `data_dir`/downloads/manual.
 
+    It is held in memory if it fits.
+
     Args:
       config: `dataset`, `data_dir`, `val_share` and `cache` are read.
-      other_names: what `dataset` may be beside, for messages.
-
-    Returns:
-      A `DataSet`, in memory if it fits.
+      other_names: other allowed values of `dataset`, for messages.
 
     Raises:
       ValueError: if there is no such set, or something is wrong with it.
@@ -184,7 +183,7 @@ def _random(builder, split_name, decoders, in_memory):
     )
     if not in_memory:
         return split
-    return dataset.loaded(split, f"{builder.info.name} {split_name}")
+    return dataset.load_into_memory(split, f"{builder.info.name} {split_name}")
 
 
 def _stream(builder, split_name, decoders):

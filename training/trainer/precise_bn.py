@@ -80,8 +80,8 @@ class PreciseStatistics:
             train_data.distribute(
                 self._strategy,
                 config,
-                lambda share: train_data.train_pipeline(
-                    data, config, first, share=share
+                lambda shard: train_data.train_pipeline(
+                    data, config, first, shard=shard
                 ),
             )
         )

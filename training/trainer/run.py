@@ -214,7 +214,7 @@ class Run:
         return train_data.distribute(
             self.strategy,
             self.config,
-            lambda share: pipeline(self.data, self.config, *start, share=share),
+            lambda shard: pipeline(self.data, self.config, *start, shard=shard),
         )
 
     def _train_epoch(self) -> bool:
@@ -497,5 +497,5 @@ class Run:
         logging.info("exporting the best epoch's weights, of step %d", step)
 
 
-def _repeated_eval_pipeline(data, config, share):
-    return train_data.eval_pipeline(data, config, share).repeat()
+def _repeated_eval_pipeline(data, config, shard):
+    return train_data.eval_pipeline(data, config, shard).repeat()

@@ -119,8 +119,8 @@ def first_images(
       with the shares of those that are mixed.
     """
     count = min(_IMAGES, config.global_batch_size)
-    share = train_data.Share(batch_size=count)
-    (batch,) = train_data.train_pipeline(data, config, 0, share).take(1)
+    shard = train_data.Shard(batch_size=count)
+    (batch,) = train_data.train_pipeline(data, config, 0, shard).take(1)
     images, labels = batch
     if labels.shape.rank == 1:
         labels = tf.one_hot(labels, len(data.class_names))
