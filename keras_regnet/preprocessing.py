@@ -13,9 +13,6 @@ from keras_regnet.weights import records
 from keras_regnet.weights.records import WeightRecord
 
 _DATA_FORMATS = ("channels_last", "channels_first")
-# Who evaluates with OpenCV, and not with Pillow: on floating-point numbers,
-# and without smoothing where an image shrinks.
-_OPENCV_SOURCES = ("pycls",)
 # How who crops rounds half a pixel, if not as PyTorch: to the even number.
 _CROP_ROUNDING = {"pycls": "up", "transformers": "down"}
 
@@ -97,16 +94,15 @@ def preprocess_input(
     record = _record(weights, variant)
     images = ops.cast(images, "float32")
     if record is not None:
-        by_opencv = record.source in _OPENCV_SOURCES
         images = resize_and_crop(
             images,
             record.resize,
             record.test_size,
             interpolation=record.interpolation,
-            antialias=not by_opencv,
+            antialias=record.antialias,
             crop_rounding=_CROP_ROUNDING.get(record.source, "even"),
-            # The others resize images of 8 bits, which stay of 8 bits.
-            to_integers=not by_opencv,
+            # All but OpenCV resize images of 8 bits, which stay of 8 bits.
+            to_integers=record.antialias,
             data_format=data_format,
         )
     return _normalise(images, record, data_format) if normalise else images
