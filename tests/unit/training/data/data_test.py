@@ -122,6 +122,45 @@ class OrderTest(parameterized.TestCase):
         self.assertEqual(targets.shape, (8, 10))
         np.testing.assert_allclose(targets.sum(1), 1, atol=1e-6)
 
+    @parameterized.parameters(
+        (
+            {"augmentation": "random_resized_crop"},
+            [74, 150, 111, 122, 122, 92, 85, 121],
+            [5, 1, 8, 2, 9, 1, 2, 1],
+        ),
+        (
+            {"augmentation": "pad_crop"},
+            [104.219, 78.504, 98.328, 118.248, 113.525, 87.309, 85.254,
+             106.641],
+            [5, 1, 8, 2, 9, 1, 2, 1],
+        ),
+        (
+            {"augmentation": "random_resized_crop",
+             "crop_aspect": "log_uniform", "pca_lighting_std": 0.1,
+             "auto_augment": "randaugment", "random_erasing": 0.5,
+             "mixup_alpha": 0.2, "cutmix_alpha": 1.0,
+             "repeated_augmentation": 2},
+            [85.926, 157.857, 95.449, 104.819, 96.031, 105.526, 83.388,
+             96.748],
+            [3, 7, 5, 3, 3, 7, 5, 3],
+        ),
+    )  # fmt: skip
+    def test_a_step_sees_what_it_always_saw(self, fields, means, labels):
+        """Runs resume as they began, whichever version began them."""
+        ramp = np.arange(32)[:, None] * 4 + np.arange(32) * 2
+        images = np.arange(40)[:, None, None, None] + ramp[None, :, :, None]
+        images = np.repeat(images.astype(np.uint8), 3, axis=-1)
+        split = dataset.in_memory(images, np.arange(40) % 10, "ramps")
+        ramps = dataset.DataSet(split, split, tuple("0123456789"), True)
+        config = config_for(seed=7, flip=True, **fields)
+        ((images, targets),) = data.train_pipeline(ramps, config, 11).take(1)
+        np.testing.assert_allclose(
+            images.numpy().mean((1, 2, 3)), means, atol=2e-3
+        )
+        if targets.shape.rank == 2:
+            targets = np.argmax(targets, axis=1)
+        np.testing.assert_array_equal(targets, labels)
+
     @parameterized.parameters(1, 8, 21)
     def test_evaluation_sees_everything_once(self, num_val):
         noise = training_testing.noise_set(8, num_val)
