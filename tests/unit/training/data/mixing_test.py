@@ -51,7 +51,7 @@ class MixingTest(parameterized.TestCase):
             pasted = (images == partner).all(axis=(0, 3))
             kept = (images == _IMAGES).all(axis=(0, 3))
             np.testing.assert_array_equal(pasted, ~kept)
-            self.assertAlmostEqual(shares(targets), kept.mean(), positions=6)
+            self.assertAlmostEqual(shares(targets), kept.mean(), places=6)
             # One rectangle.
             rows, columns = pasted.any(1), pasted.any(0)
             np.testing.assert_array_equal(pasted, rows[:, None] & columns)
