@@ -180,8 +180,10 @@ def _scaled_size(size, cover):
 
 def _half(margin, rounding):
     """Returns half of a margin, an odd one rounded."""
-    half, odd = margin // 2, margin % 2
-    return half + {"up": odd, "down": 0, "even": odd * (half % 2)}[rounding]
+    half = margin // 2
+    if rounding == "down":
+        return half
+    return half + margin % 2 * (1 if rounding == "up" else half % 2)
 
 
 def _crop(images, axes, starts, sizes):
