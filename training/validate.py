@@ -27,7 +27,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 from keras_regnet import results  # noqa: E402, as above
 from training.config import config as train_config  # noqa: E402
 from training.config import config_checks  # noqa: E402
-from training.data import datasets  # noqa: E402
+from training.data import load  # noqa: E402
 from training.evaluate import evaluation  # noqa: E402
 from training.evaluate import predictors  # noqa: E402
 
@@ -91,7 +91,7 @@ def _evaluate() -> evaluation.Result:
         global_batch_size=_BATCH_SIZE.value,
         **evaluation.settings(predictor, given),
     )
-    data = datasets.load(config)
+    data = load.load_dataset(config)
     return evaluation.evaluate(predictor, data, config, _FLIP_TTA.value)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from absl import logging
 
 from training.config import config as train_config
-from training.data import datasets
+from training.data import dataset
 from training.data import pipeline as train_data
 from training.evaluate import predictors
 from training.evaluate import scores as train_scores
@@ -62,7 +62,7 @@ def settings(
 
 def evaluate(
     predictor: predictors.Predictor,
-    data: datasets.DataSet,
+    data: dataset.DataSet,
     config: train_config.TrainConfig,
     flip_tta: bool = False,
 ) -> Result:
@@ -139,7 +139,7 @@ def _predict(predictor, data, config, flip_tta):
             probabilities.append(found[real])
             labels.append(batch_labels[real])
     except Exception as error:
-        message = datasets.find_unreadable(
+        message = dataset.find_unreadable(
             data.val, range(data.val.num_examples)
         )
         if message:

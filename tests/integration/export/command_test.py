@@ -310,7 +310,20 @@ class ImagesTest(absltest.TestCase):
         self.assertEqual(few.pixels.shape, (2, 32, 64, 3))
         self.assertEqual(few.labels.tolist(), [0, 3])
 
-    def test_centre_is_cut_out(self):
+    def test_class_folders_may_be_links(self):
+        photos = self.folder / "photos"
+        photos.mkdir()
+        _photos(photos)
+        linked = photos / "deep" / "b"
+        linked.rename(self.folder / "elsewhere")
+        linked.symlink_to(self.folder / "elsewhere")
+        # A link that leads back into its own folder is not followed for ever.
+        (photos / "deep" / "back").symlink_to(photos)
+        loaded = images_lib.load(str(photos), 32)
+        self.assertEqual(loaded.class_names, ("a", "b", "c", "d"))
+        self.assertEqual(loaded.labels.tolist(), [0, 0, 1, 1, 2, 3])
+
+    def test_center_is_cut_out(self):
         image = export_testing.images(1, 37, 57)[0]
         (self.folder / "one").mkdir()
         Image.fromarray(image).save(self.folder / "one" / "image.png")

@@ -34,7 +34,8 @@ from tests.support import training_testing
 from tests.support import weight_fixtures
 from training.config import config as train_config
 from training.config import networks
-from training.data import datasets
+from training.data import dataset
+from training.data import load
 from training.evaluate import evaluation
 from training.evaluate import predictors
 from training.trainer import dry_run
@@ -186,7 +187,7 @@ class WeightsPathTest(parameterized.TestCase):
 
     def use_data(self, data):
         self.enterContext(
-            mock.patch.object(datasets, "load", return_value=data)
+            mock.patch.object(load, "load_dataset", return_value=data)
         )
 
     def known_as(self, record):
@@ -435,7 +436,7 @@ class CommandsTest(absltest.TestCase):
         data = training_testing.noise_set(8, 8)
         arrays = folder / "noise.npz"
         images = [
-            np.stack(datasets.samples(split, 8))
+            np.stack(dataset.sample_images(split, 8))
             for split in (data.train, data.val)
         ]
         np.savez(

@@ -16,7 +16,7 @@ from keras_regnet import image_files
 from keras_regnet.config import RegNetConfig
 from tests.support import training_testing  # noqa: F401, finds the checkout
 from training.config import config as train_config
-from training.data import datasets
+from training.data import load
 from training.sweeps import convert
 from training.sweeps import regimes
 from training.sweeps import trial
@@ -83,7 +83,7 @@ class ImageNetTest(absltest.TestCase):
         config = train_config.TrainConfig(
             dataset="imagenet2012", data_dir=folder
         )
-        cls.data = datasets.load(config)
+        cls.data = load.load_dataset(config)
         cls.folder = pathlib.Path(folder)
 
     def brightness(self, split):

@@ -1,7 +1,7 @@
 """The part of a data set that a run uses.
 
 In this order: images held out of training for evaluation, a subset, files
-into memory, files that are no images left out.
+into memory, files that are not images left out.
 """
 
 import dataclasses
@@ -11,26 +11,23 @@ import tensorflow as tf
 from absl import logging
 
 from training.config import config as train_config
-from training.data import splits
-from training.data.splits import DataSet
-from training.data.splits import Split
-from training.data.splits import Stream
+from training.data import dataset
+from training.data.dataset import DataSet
+from training.data.dataset import Split
+from training.data.dataset import Stream
 
 # The held-out images are the same for every seed: runs can be compared.
 _HELD_OUT_SEED = 0
 _NAMED_BAD_IMAGES = 20
 
 
-def used(data: DataSet, config: train_config.TrainConfig) -> DataSet:
-    """Returns what a configuration uses of a whole set.
+def select(data: DataSet, config: train_config.TrainConfig) -> DataSet:
+    """Returns the part of a whole set that a configuration uses.
 
     Args:
-      data: the set.
+      data: the whole set.
       config: `val_share`, `num_train_examples`, `balanced_subset`, `cache`,
         `skip_bad_images` and `seed` are read.
-
-    Returns:
-      A `DataSet`.
 
     Raises:
       ValueError: if the set is too small, or too large to be looked through.
@@ -41,35 +38,35 @@ def used(data: DataSet, config: train_config.TrainConfig) -> DataSet:
     if config.num_train_examples:
         train = _subset(data.train, classes, config)
         data = dataclasses.replace(data, train=train)
-    for change, wanted in (
+    for change, requested in (
         (_into_memory, config.cache),
         (_without_bad_images, config.skip_bad_images),
     ):
-        if wanted:
+        if requested:
             data = dataclasses.replace(
                 data, train=change(data.train), val=change(data.val)
             )
     return data
 
 
-def _hold_out(data, share):
-    """Moves a share of each class from training to evaluation."""
+def _hold_out(data, fraction):
+    """Moves a fraction of each class from training to evaluation."""
     if isinstance(data.train, Stream) or data.train.labels is None:
         raise ValueError(
             "`val_share` needs a data set in memory, which --cache asks for. "
-            f"Received: val_share={share} for {_name(data.train)}"
+            f"Received: val_share={fraction} for {_name(data.train)}"
         )
     rng = np.random.default_rng(_HELD_OUT_SEED)
     held_out = []
     for label in range(len(data.class_names)):
         members = np.flatnonzero(data.train.labels == label)
-        count = min(round(share * len(members)) or 1, len(members) - 1)
+        count = min(round(fraction * len(members)) or 1, len(members) - 1)
         held_out.append(rng.permutation(members)[: max(count, 0)])
     held_out = np.sort(np.concatenate(held_out))
     if not len(held_out):
         raise ValueError(
             "`val_share` needs classes of at least two images. "
-            f"Received: val_share={share}"
+            f"Received: val_share={fraction}"
         )
     rest = np.setdiff1d(np.arange(data.train.num_examples), held_out)
     return dataclasses.replace(
@@ -116,19 +113,19 @@ def _quota(classes, config):
 def _within_quota(order, labels, quota):
     """Returns the first images of each class, as many as its quota."""
     chosen = []
-    for label, wanted in enumerate(quota):
+    for label, count in enumerate(quota):
         members = order[labels == label]
-        _check_quota(label, len(members), wanted)
-        chosen.append(members[:wanted])
+        _check_quota(label, len(members), count)
+        chosen.append(members[:count])
     return np.concatenate(chosen)
 
 
-def _check_quota(label, found, wanted):
-    if found < wanted:
+def _check_quota(label, available, requested):
+    if available < requested:
         raise ValueError(
             "`num_train_examples` asks for more images than a class has. "
-            f"Received: class {label} with {found} images, of which "
-            f"{wanted} were to be drawn"
+            f"Received: class {label} with {available} images, of "
+            f"which {requested} were requested"
         )
 
 
@@ -149,12 +146,12 @@ def _first_of_stream(stream, classes, config):
     if left is not None and left.any():
         label = int(np.flatnonzero(left)[0])
         _check_quota(label, quota[label] - left[label], quota[label])
-    return splits.in_memory(np.array(sources, object), labels, stream.name)
+    return dataset.in_memory(np.array(sources, object), labels, stream.name)
 
 
 def _into_memory(split):
     if isinstance(split, Stream):
-        return splits.read_all(split.examples(None), split.name)
+        return dataset.read_all(split.examples(None), split.name)
     if split.in_memory:
         return split
     with tf.device("/cpu:0"):
@@ -177,13 +174,13 @@ def _without_bad_images(split: Split | Stream) -> Split:
             "sequence; make_shards.py --skip_bad_images leaves them out when "
             f"it writes one. Received: {split.name}"
         )
-    good = splits.readable(split)
+    good = dataset.readable(split)
     bad = np.setdiff1d(np.arange(split.num_examples), good)
     for index in bad[:_NAMED_BAD_IMAGES]:
         logging.warning("left out, not an image: %s", split.describe(index))
     if not len(good):
         raise ValueError(
-            "No image can be read: " + str(splits.find_unreadable(split, bad))
+            "No image can be read: " + str(dataset.find_unreadable(split, bad))
         )
     logging.info("%d of %d image files left out", len(bad), split.num_examples)
     return split.subset(good) if len(bad) else split

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from training.data.splits import Split
+from training.data.dataset import Split
 
 # One record to a group: each can be read by itself.
 _OPTIONS = "group_size:1"
@@ -32,11 +32,7 @@ def _package() -> tuple[ModuleType, ModuleType]:
 
 
 def writer(path: str) -> Any:
-    """Returns what has `write(bytes)` and `close()`.
-
-    Args:
-      path: the file.
-    """
+    """Returns a writer of a file, with `write(bytes)` and `close()`."""
     _, module = _package()
     return module.ArrayRecordWriter(path, _OPTIONS)
 
@@ -52,9 +48,6 @@ def split(
       paths: the files, in the order of `labels`.
       labels: of all examples, None if they are only in the records.
       parse: record -> bytes of an image file, int32 label; in graph.
-
-    Returns:
-      A `Split` that reads one record at a time.
 
     Raises:
       ValueError: if the files hold another number of records.

@@ -1,8 +1,8 @@
-"""Mixup and CutMix: pure functions of (batch, seed, epoch, place).
+"""Mixup and CutMix: pure functions of (batch, seed, epoch, position).
 
-A batch is mixed with itself, turned by one example. What is drawn depends on
-the place in the epoch of the batch's first image, so that parts of a global
-batch that replicas see are mixed each by its own draw, the same in every run.
+A batch is mixed with itself, turned by one example. How depends on the position
+in the epoch of the batch's first image, so that the parts of a global batch
+that replicas see are each mixed differently, and the same in every run.
 """
 
 import dataclasses
@@ -41,7 +41,7 @@ def mix(
     mixing: Mixing,
     seed: int,
     epoch: tf.Tensor,
-    place: tf.Tensor,
+    position: tf.Tensor,
 ) -> tuple[tf.Tensor, tf.Tensor]:
     """Returns a mixed batch.
 
@@ -51,7 +51,7 @@ def mix(
       mixing: what to do.
       seed: the run's seed.
       epoch: int64 scalar.
-      place: int64 scalar, place in the epoch of the batch's first image.
+      position: int64 scalar, of the batch's first image in the epoch.
 
     Returns:
       Images of the same shape, and float32 targets (batch, classes) that sum
@@ -60,34 +60,34 @@ def mix(
     Source:
       arXiv 1710.09412 (mixup), arXiv 1905.04899 (CutMix).
     """
-    key = augment.draw_key(seed, epoch, place, augment.MIXING_SALT)
-    draws = tf.random.stateless_uniform([4], key)
-    use_cutmix = _choose(mixing, draws[1])
-    share = tf.where(
+    key = augment.random_key(seed, epoch, position, augment.MIXING_SALT)
+    uniform = tf.random.stateless_uniform([4], key)
+    use_cutmix = _use_cutmix(mixing, uniform[1])
+    kept = tf.where(
         use_cutmix,
         _beta(mixing.cutmix_alpha, key),
         _beta(mixing.mixup_alpha, key),
     )
-    share = tf.where(draws[0] < mixing.probability, share, 1.0)
+    kept = tf.where(uniform[0] < mixing.probability, kept, 1.0)
     partner = tf.roll(images, 1, axis=0)
-    images, share = tf.cond(
+    images, kept = tf.cond(
         use_cutmix,
-        lambda: _cutmix(images, partner, share, draws[2:]),
-        lambda: (share * images + (1 - share) * partner, share),
+        lambda: _cutmix(images, partner, kept, uniform[2:]),
+        lambda: (kept * images + (1 - kept) * partner, kept),
     )
     targets = tf.one_hot(labels, mixing.classes)
-    return images, share * targets + (1 - share) * tf.roll(targets, 1, axis=0)
+    return images, kept * targets + (1 - kept) * tf.roll(targets, 1, axis=0)
 
 
-def _choose(mixing, draw):
-    """Returns whether to use CutMix; either is as likely where both are on."""
+def _use_cutmix(mixing, uniform):
+    """Either is as likely where both are on."""
     if mixing.mixup_alpha and mixing.cutmix_alpha:
-        return draw < 0.5
+        return uniform < 0.5
     return tf.constant(bool(mixing.cutmix_alpha))
 
 
 def _beta(alpha, key):
-    """Returns a draw of Beta(alpha, alpha), as a ratio of Gamma draws."""
+    """Samples Beta(alpha, alpha), as a ratio of Gamma samples."""
     if not alpha:
         return tf.constant(1.0)
     a, b = tf.unstack(tf.random.stateless_gamma([2], key, alpha))
@@ -95,13 +95,13 @@ def _beta(alpha, key):
     return tf.math.divide_no_nan(a, a + b)
 
 
-def _cutmix(images, partner, share, draws):
-    """Pastes a rectangle, and returns the share that is really left."""
+def _cutmix(images, partner, kept, uniform):
+    """Pastes a rectangle, and returns the fraction that is really kept."""
     size = tf.cast(tf.shape(images)[1:3], tf.float32)
-    half = size * tf.sqrt(1 - share) / 2
-    centre = tf.floor(draws * size)
-    low = tf.cast(tf.maximum(centre - half, 0), tf.int32)
-    high = tf.cast(tf.minimum(centre + half, size), tf.int32)
+    half = size * tf.sqrt(1 - kept) / 2
+    center = tf.floor(uniform * size)
+    low = tf.cast(tf.maximum(center - half, 0), tf.int32)
+    high = tf.cast(tf.minimum(center + half, size), tf.int32)
     pasted = augment.inside(tf.shape(images)[1:3], low, high)
-    left = 1 - tf.reduce_mean(tf.cast(pasted, tf.float32))
-    return tf.where(pasted, partner, images), left
+    kept = 1 - tf.reduce_mean(tf.cast(pasted, tf.float32))
+    return tf.where(pasted, partner, images), kept

@@ -1,19 +1,17 @@
 """Data sets in folders, one folder per class."""
 
-import os
 import pathlib
 
 import numpy as np
 import tensorflow as tf
 
+from keras_regnet import image_folder
 from training.config import config as train_config
-from training.data.splits import DataSet
-from training.data.splits import Split
-
-_IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif")
+from training.data.dataset import DataSet
+from training.data.dataset import Split
 
 
-def load(
+def load_folder(
     root: pathlib.Path, config: train_config.TrainConfig | None = None
 ) -> DataSet:
     """Returns the set in root/{train,val}/<class>/<image>.
@@ -22,9 +20,6 @@ def load(
       root: the folder; where `val_share` holds out images for evaluation, it
         may hold the class folders itself.
       config: `val_share` is read.
-
-    Returns:
-      A `DataSet` that reads the files one by one.
 
     Raises:
       ValueError: naming the folder or file that is wrong.
@@ -63,36 +58,29 @@ def load(
 
 
 def _list_classes(part):
-    """Returns {class name: paths}, both sorted; raises on what is no image."""
+    """Returns {class name: paths}, both sorted."""
     classes = {}
-    for folder in _visible(part):
+    for folder in image_folder.entries(part):
         if not folder.is_dir():
             raise ValueError(
-                f"Only class folders belong in {part}. Received: {folder}"
+                f"Only class folders belong in {part}. Received: {folder.path}"
             )
-        paths = _visible(folder)
+        paths = [entry.path for entry in image_folder.entries(folder)]
         for path in paths:
-            suffix = os.path.splitext(path.name)[1].lower()
-            if suffix not in _IMAGE_SUFFIXES:
+            if not image_folder.is_image(path):
                 raise ValueError(
-                    f"Not an image file: {path.path} (allowed: "
-                    f"{', '.join(_IMAGE_SUFFIXES)})"
+                    f"Not an image file: {path} (allowed: "
+                    f"{', '.join(image_folder.SUFFIXES)})"
                 )
         if not paths:
             raise ValueError(f"A class has no images: {folder.path}")
-        classes[folder.name] = [path.path for path in paths]
+        classes[folder.name] = paths
     if len(classes) < 2:
         raise ValueError(
             f"At least two class folders are needed in {part}. "
             f"Received: {list(classes)}"
         )
     return classes
-
-
-def _visible(folder):
-    with os.scandir(folder) as entries:
-        shown = [entry for entry in entries if entry.name[0] != "."]
-    return sorted(shown, key=lambda entry: entry.name)
 
 
 def _files_split(classes):

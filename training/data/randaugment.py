@@ -13,11 +13,11 @@ import math
 import tensorflow as tf
 
 MAX_MAGNITUDE = 30
-# An operation draws which one, strength and sign.
-DRAWS_PER_LAYER = 3
+# An operation takes random numbers for which one, strength and sign.
+NUMBERS_PER_LAYER = 3
 
 # ITU-R 601, as Pillow's conversion to "L" has it.
-_GREY = (0.299, 0.587, 0.114)
+_GRAY = (0.299, 0.587, 0.114)
 _SMOOTH = ((1, 1, 1), (1, 5, 1), (1, 1, 1))
 
 
@@ -27,7 +27,7 @@ class Ranges:
 
     Args:
       shear: slope.
-      translate_share: share of the side.
+      translate_fraction: fraction of the side.
       translate_pixels: pixels, on top.
       degrees: of rotation.
       enhance: distance of a blending factor from 1.
@@ -35,7 +35,7 @@ class Ranges:
     """
 
     shear: float
-    translate_share: float
+    translate_fraction: float
     translate_pixels: float
     degrees: float
     enhance: float
@@ -47,13 +47,13 @@ TRIVIAL_WIDE = Ranges(0.99, 0.0, 32.0, 135.0, 0.99, 6)
 
 
 def randaugment(
-    image: tf.Tensor, draws: tf.Tensor, layers: int, magnitude: float
+    image: tf.Tensor, uniform: tf.Tensor, layers: int, magnitude: float
 ) -> tf.Tensor:
     """Returns an image after random operations of one strength.
 
     Args:
       image: uint8 tensor (height, width, 3).
-      draws: float32 tensor (3 * layers,), uniform in [0, 1).
+      uniform: float32 tensor (3 * layers,), uniform in [0, 1).
       layers: number of operations.
       magnitude: their strength, of `MAX_MAGNITUDE`.
 
@@ -63,26 +63,26 @@ def randaugment(
     strength = tf.constant(magnitude / MAX_MAGNITUDE)
     for layer in range(layers):
         which, _, sign = tf.unstack(
-            draws[layer * DRAWS_PER_LAYER : (layer + 1) * DRAWS_PER_LAYER]
+            uniform[layer * NUMBERS_PER_LAYER : (layer + 1) * NUMBERS_PER_LAYER]
         )
-        image = _apply_drawn(image, which, strength, sign, RANDAUGMENT)
+        image = _apply_sampled(image, which, strength, sign, RANDAUGMENT)
     return image
 
 
-def trivialaugment(image: tf.Tensor, draws: tf.Tensor) -> tf.Tensor:
+def trivialaugment(image: tf.Tensor, uniform: tf.Tensor) -> tf.Tensor:
     """Returns an image after one random operation of random strength.
 
     Args:
       image: uint8 tensor (height, width, 3).
-      draws: float32 tensor (3,), uniform in [0, 1).
+      uniform: float32 tensor (3,), uniform in [0, 1).
 
     Returns:
       uint8 tensor (height, width, 3).
     """
-    which, strength, sign = tf.unstack(draws)
+    which, strength, sign = tf.unstack(uniform)
     levels = MAX_MAGNITUDE + 1
     strength = tf.floor(strength * levels) / MAX_MAGNITUDE
-    return _apply_drawn(image, which, strength, sign, TRIVIAL_WIDE)
+    return _apply_sampled(image, which, strength, sign, TRIVIAL_WIDE)
 
 
 def apply(
@@ -104,7 +104,7 @@ def apply(
     return _OPERATIONS[name](image, strength, sign, ranges)
 
 
-def _apply_drawn(image, which, strength, sign, ranges):
+def _apply_sampled(image, which, strength, sign, ranges):
     number = tf.cast(which * len(_OPERATIONS), tf.int32)
     sign = tf.where(sign < 0.5, 1.0, -1.0)
     size = image.shape
@@ -123,7 +123,7 @@ def _identity(image, strength, sign, ranges):
 def _affine(image, matrix):
     """Output pixel (x, y) is what stood at matrix @ (x, y, 1), 0 outside.
 
-    Coordinates are Pillow's, in which a pixel's centre is at a half.
+    Coordinates are Pillow's, in which a pixel's center is at a half.
     """
     a, b, c, d, e, f = matrix
     c += (a + b - 1) / 2
@@ -149,7 +149,7 @@ def _shear_y(image, strength, sign, ranges):
 
 
 def _distance(side, strength, sign, ranges):
-    full = ranges.translate_share * tf.cast(side, tf.float32)
+    full = ranges.translate_fraction * tf.cast(side, tf.float32)
     # torchvision moves by whole pixels.
     return sign * tf.floor(strength * (full + ranges.translate_pixels))
 
@@ -165,7 +165,7 @@ def _translate_y(image, strength, sign, ranges):
 
 
 def _rotate(image, strength, sign, ranges):
-    """Turns about the centre, counter-clockwise for a positive sign."""
+    """Turns about the center, counter-clockwise for a positive sign."""
     angle = -sign * strength * ranges.degrees * math.pi / 180
     cos, sin = tf.cos(angle), tf.sin(angle)
     y, x = tf.unstack(tf.cast(tf.shape(image)[:2], tf.float32) / 2)
@@ -186,8 +186,8 @@ def _blend(other, image, strength, sign, ranges):
     return _to_uint8(other + factor * (image - other))
 
 
-def _grey(image):
-    weighted = tf.tensordot(tf.cast(image, tf.float32), _GREY, axes=1)
+def _gray(image):
+    weighted = tf.tensordot(tf.cast(image, tf.float32), _GRAY, axes=1)
     return tf.floor(weighted + 0.5)
 
 
@@ -209,12 +209,12 @@ def _brightness(image, strength, sign, ranges):
 
 
 def _contrast(image, strength, sign, ranges):
-    mean = tf.floor(tf.reduce_mean(_grey(image)) + 0.5)
+    mean = tf.floor(tf.reduce_mean(_gray(image)) + 0.5)
     return _look_up(image, _blend(mean, _all_values(), strength, sign, ranges))
 
 
-def _colour(image, strength, sign, ranges):
-    return _blend(_grey(image)[..., None], image, strength, sign, ranges)
+def _color(image, strength, sign, ranges):
+    return _blend(_gray(image)[..., None], image, strength, sign, ranges)
 
 
 def _sharpness(image, strength, sign, ranges):
@@ -287,7 +287,7 @@ _OPERATIONS = {
     "translate_y": _translate_y,
     "rotate": _rotate,
     "brightness": _brightness,
-    "colour": _colour,
+    "color": _color,
     "contrast": _contrast,
     "sharpness": _sharpness,
     "posterize": _posterize,

@@ -6,8 +6,8 @@ import zipfile
 import numpy as np
 
 from training.config import config as train_config
-from training.data import splits
-from training.data.splits import DataSet
+from training.data import dataset
+from training.data.dataset import DataSet
 
 # Ours, and what Keras's own downloads hold.
 _NAMES = (
@@ -17,7 +17,7 @@ _NAMES = (
 _SMALL_SIDE = 64
 
 
-def load(path: pathlib.Path, config: train_config.TrainConfig) -> DataSet:
+def load_npz(path: pathlib.Path, config: train_config.TrainConfig) -> DataSet:
     """Returns the set in an .npz file.
 
     It holds `train_images`, `train_labels`, `val_images` and `val_labels` (or
@@ -37,11 +37,11 @@ def load(path: pathlib.Path, config: train_config.TrainConfig) -> DataSet:
     """
     stored = _read(path)
     names = next((n for n in _NAMES if n[0] in stored), _NAMES[0])
-    wanted = names[:2] if config.val_share else names
-    missing = [name for name in wanted if name not in stored]
+    expected = names[:2] if config.val_share else names
+    missing = [name for name in expected if name not in stored]
     if missing:
         raise ValueError(
-            f"`dataset` must be an .npz file with {', '.join(wanted)}. "
+            f"`dataset` must be an .npz file with {', '.join(expected)}. "
             f"Missing: {', '.join(missing)}. Received: {path}"
         )
     train = _split(path, stored, *names[:2])
@@ -104,4 +104,4 @@ def _split(path, stored, images_name, labels_name):
         )
     if images.shape[-1] == 1:
         images = np.repeat(images, 3, axis=-1)
-    return splits.in_memory(images, labels, f"{images_name} of {path}")
+    return dataset.in_memory(images, labels, f"{images_name} of {path}")

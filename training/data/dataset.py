@@ -29,7 +29,7 @@ class Split:
     """Examples by index.
 
     Args:
-      num_examples: how many.
+      num_examples: number of images.
       read: index (int64 scalar) -> image, label; in graph. The image is
         uint8 (height, width, 3) or the bytes of an image file.
       describe: index -> where the example comes from, for messages.
@@ -71,10 +71,10 @@ class Stream:
     """Examples in sequence.
 
     Args:
-      num_examples: how many.
+      num_examples: number of images.
       examples: key -> dataset of all (bytes of an image file, label), in an
         order that the key (int64 tensor (2,)) decides; None for as stored.
-      name: of what, for messages.
+      name: of the set and its part, for messages.
     """
 
     num_examples: int
@@ -84,12 +84,12 @@ class Stream:
 
 @dataclasses.dataclass(frozen=True)
 class DataSet:
-    """A classification set.
+    """A classification set: splits for training and for evaluation.
 
     Args:
-      train: what is trained on.
-      val: what is evaluated on.
-      class_names: name of each label.
+      train: images for training.
+      val: images for evaluation.
+      class_names: in the order of the labels.
       small_images: whether all images have one small size.
     """
 
@@ -125,7 +125,7 @@ def read_all(examples: tf.data.Dataset, name: str) -> Split:
     return in_memory(images, labels, name)
 
 
-def loaded(split: Split, name: str) -> Split:
+def load_into_memory(split: Split, name: str) -> Split:
     """Returns a split in memory of one that reads files."""
     examples = tf.data.Dataset.range(split.num_examples).map(
         split.read, tf.data.AUTOTUNE, deterministic=True
@@ -139,16 +139,13 @@ def from_records(
     parse: Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]],
     name: str,
 ) -> Stream:
-    """Returns the examples of TFRecord files.
+    """Returns a stream of TFRecord files: files and blocks are shuffled.
 
     Args:
       files: their paths.
       num_examples: records in all of them.
       parse: record -> bytes of an image file, int32 label; in graph.
-      name: of what, for messages.
-
-    Returns:
-      A stream in which files, and blocks of records, are shuffled.
+      name: of the set and its part, for messages.
     """
 
     def examples(key):
@@ -188,7 +185,7 @@ def _shuffled(block, key, number):
     return tf.gather(block, order)
 
 
-def samples(split: Split | Stream, count: int) -> list[tf.Tensor]:
+def sample_images(split: Split | Stream, count: int) -> list[tf.Tensor]:
     """Returns a few images of a split as uint8, always the same ones."""
     if isinstance(split, Stream):
         sources = [source for source, _ in split.examples(None).take(count)]
@@ -222,7 +219,7 @@ def readable(split: Split) -> np.ndarray:
 def find_unreadable(
     split: Split | Stream, indices: Iterable[int]
 ) -> str | None:
-    """Returns what is wrong with the first image that cannot be decoded.
+    """Returns a message about the first image that cannot be decoded.
 
     TensorFlow's decoders do not say which file failed, so after a failure
     the images of the failed steps are read again, one at a time.
@@ -232,7 +229,7 @@ def find_unreadable(
       indices: which to look at; of a stream, all are.
 
     Returns:
-      A message that names the file, or the place in a stream as it is
+      A message that names the file, or the position in a stream as it is
       stored; None if all are readable.
     """
     if isinstance(split, Stream):
@@ -248,12 +245,12 @@ def find_unreadable(
             )
             for index in indices
         )
-    for read, place in reads:
+    for read, name in reads:
         try:
             image_files.decode(read())
         except tf.errors.OpError as error:
             reason = (error.message or "").splitlines() or ["unreadable"]
             # TensorFlow says where in its graph, which tells a user nothing.
             reason = re.sub(r"\{\{.*?\}\} ?| ?\[Op:.*", "", reason[0])
-            return f"Corrupt or unsupported image: {place} ({reason})"
+            return f"Corrupt or unsupported image: {name} ({reason})"
     return None

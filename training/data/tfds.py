@@ -10,15 +10,15 @@ import tensorflow as tf
 
 from keras_regnet import errors
 from training.config import config as train_config
-from training.data import array_records
-from training.data import splits
-from training.data.splits import DataSet
+from training.data import array_record
+from training.data import dataset
+from training.data.dataset import DataSet
 
 # Sets whose images all have one size up to this side are scaled whole.
 _SMALL_SIDE = 64
 
 
-def load(
+def load_tfds(
     config: train_config.TrainConfig, other_names: Sequence[str]
 ) -> DataSet:
     """Returns a classification set of tensorflow-datasets.
@@ -26,12 +26,11 @@ def load(
     It is prepared if need be; archives that have to be downloaded by hand
     (imagenet2012) belong in `data_dir`/downloads/manual.
 
+    It is held in memory if it fits.
+
     Args:
       config: `dataset`, `data_dir`, `val_share` and `cache` are read.
-      other_names: what `dataset` may be beside, for messages.
-
-    Returns:
-      A `DataSet`, in memory if it fits.
+      other_names: other allowed values of `dataset`, for messages.
 
     Raises:
       ValueError: if there is no such set, or something is wrong with it.
@@ -53,7 +52,7 @@ def load(
 def check_prepared(
     config: train_config.TrainConfig, other_names: Sequence[str]
 ) -> None:
-    """Raises if a set is not there yet; arguments as of `load`."""
+    """Raises if a set is not there yet; arguments as of `load_tfds`."""
     _, builder = _open(config, other_names)
     if not builder.is_prepared():
         raise ValueError(
@@ -149,7 +148,7 @@ def _split(tfds, builder, split_name, cache):
     shape = features["image"].shape
     fixed = None not in shape
     size = info.num_examples * int(np.prod(shape)) if fixed else info.num_bytes
-    in_memory = size <= splits.IN_MEMORY_BYTES or cache
+    in_memory = size <= dataset.IN_MEMORY_BYTES or cache
     decoders = {"image": tfds.decode.SkipDecoding()}
     if in_memory and fixed:
         decoders = None
@@ -160,7 +159,7 @@ def _split(tfds, builder, split_name, cache):
     examples = builder.as_dataset(
         split=split_name, decoders=decoders, shuffle_files=False
     ).map(lambda example: (example["image"], example["label"]))
-    return splits.read_all(examples, f"{builder.info.name} {split_name}")
+    return dataset.read_all(examples, f"{builder.info.name} {split_name}")
 
 
 def _parser(builder, decoders):
@@ -177,14 +176,14 @@ def _parser(builder, decoders):
 
 def _random(builder, split_name, decoders, in_memory):
     """Returns a split of ArrayRecord files."""
-    split = array_records.split(
+    split = array_record.split(
         [pathlib.Path(p) for p in builder.info.splits[split_name].filepaths],
         None,
         _parser(builder, decoders),
     )
     if not in_memory:
         return split
-    return splits.loaded(split, f"{builder.info.name} {split_name}")
+    return dataset.load_into_memory(split, f"{builder.info.name} {split_name}")
 
 
 def _stream(builder, split_name, decoders):
@@ -196,7 +195,7 @@ def _stream(builder, split_name, decoders):
             "Received: "
             f"{builder.info.full_name} as {builder.info.file_format.value}"
         )
-    return splits.from_records(
+    return dataset.from_records(
         [str(path) for path in info.filepaths],
         info.num_examples,
         _parser(builder, decoders),

@@ -7,60 +7,37 @@ import tensorflow as tf
 
 from keras_regnet import digits
 from training.config import config as train_config
-from training.data import arrays
-from training.data import folders
-from training.data import shards
-from training.data import subsets
-from training.data import tfds_sets
-from training.data.splits import DataSet
-from training.data.splits import find_unreadable
-from training.data.splits import in_memory
-from training.data.splits import samples
-from training.data.splits import Split
-from training.data.splits import Stream
-
-__all__ = [
-    "DataSet",
-    "Split",
-    "Stream",
-    "find_unreadable",
-    "in_memory",
-    "load",
-    "samples",
-]
+from training.data import tfds
+from training.data.dataset import DataSet
+from training.data.dataset import in_memory
+from training.data.dataset import Split
+from training.data.folder import load_folder
+from training.data.npz import load_npz
+from training.data.shards import load_shards
+from training.data.subset import select
 
 _SYNTHETIC_CLASSES = 1000
 _SYNTHETIC_IMAGES = 64
 _SYNTHETIC_EXAMPLES = 8192
 
 
-def load(config: train_config.TrainConfig) -> DataSet:
-    """Returns the data set a configuration names.
+def load_dataset(config: train_config.TrainConfig) -> DataSet:
+    """Returns the data set that a configuration names, as far as it is used.
 
     Args:
       config: the fields from `dataset` to `image_size`, and `seed`, are read.
 
-    Returns:
-      A `DataSet`.
-
     Raises:
       ValueError: if there is no such set, or something is wrong with it.
     """
-    return subsets.used(_load_whole(config), config)
+    return select(_load_whole(config), config)
 
 
 def check_prepared(config: train_config.TrainConfig) -> None:
-    """Raises if `load` would fetch or prepare a set first.
-
-    Args:
-      config: `dataset` and `data_dir` are read.
-
-    Raises:
-      ValueError: naming the set; also if there is no such set.
-    """
+    """Raises a ValueError if `load_dataset` would prepare a set first."""
     kind, colon, _ = config.dataset.partition(":")
     if not (colon and kind in _BY_PATH) and config.dataset not in _BUILT_IN:
-        tfds_sets.check_prepared(config, _other_names())
+        tfds.check_prepared(config, _other_names())
 
 
 def _other_names():
@@ -73,7 +50,7 @@ def _load_whole(config):
         return _BY_PATH[kind](pathlib.Path(path).expanduser(), config)
     if config.dataset in _BUILT_IN:
         return _BUILT_IN[config.dataset](config)
-    return tfds_sets.load(config, _other_names())
+    return tfds.load_tfds(config, _other_names())
 
 
 def _load_digits(config):
@@ -113,7 +90,7 @@ def _load_synthetic(config):
 
 _BUILT_IN = {"digits": _load_digits, "synthetic": _load_synthetic}
 _BY_PATH = {
-    "folder": folders.load,
-    "shards": shards.load,
-    "arrays": arrays.load,
+    "folder": load_folder,
+    "shards": load_shards,
+    "arrays": load_npz,
 }
