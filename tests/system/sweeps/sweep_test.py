@@ -1,0 +1,279 @@
+"""Whole sweeps in real processes, which are killed in the middle."""
+
+import dataclasses
+import json
+import math
+import os
+import pathlib
+import signal
+import tempfile
+import time
+from unittest import mock
+
+import pytest
+from absl.testing import absltest
+
+from keras_regnet.design_space import records
+from tests.support import design_space_testing as testing
+from tests.support import sweep_testing as sweeps
+from training.sweeps import analysis
+from training.sweeps import driver
+from training.sweeps import files
+from training.sweeps import local_pool
+from training.sweeps import pool as pool_lib
+from training.sweeps import spec as spec_lib
+from training.sweeps.messages import Job
+from training.sweeps.options import Options
+from training.sweeps.trial_queue import TrialQueue
+
+_SPEC = spec_lib.Spec(regime="synthetic", spaces=("RegNetX",), n=3)
+
+
+class KilledSweepTest(absltest.TestCase):
+    def test_resumes(self):
+        """A worker is killed, then the driver, and a line is truncated."""
+        out = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
+        spec_lib.sample(_SPEC, out)
+        path = out / files.RECORDS
+        command = ("run", f"--out={out}", "--workers=1", "--retries=1")
+        first = sweeps.start(*command)
+        self.addCleanup(first.wait)
+        self.addCleanup(first.kill)
+        with first.stdout:
+            sweeps.wait_until(lambda: sweeps.lines(path) == 1)
+            os.kill(sweeps.children(first.pid)[0], signal.SIGKILL)
+            sweeps.wait_until(lambda: sweeps.lines(path) == 2)
+            children = sweeps.children(first.pid)
+            self.assertNotEmpty(children)
+            first.send_signal(signal.SIGKILL)
+            first.wait()
+            sweeps.wait_until(
+                lambda: not any(map(sweeps.is_running, children)), 20
+            )
+        before = records.read(path)
+        self.assertEqual([r.status for r in before], ["done", "failed"])
+        self.assertRegex(before[1].reason, r"worker was killed \(SIGKILL\)")
+        with open(path, "a") as file:
+            file.write(testing.RECORD.to_json()[:200])
+
+        again = sweeps.start(*command)
+        self.addCleanup(again.wait)
+        self.addCleanup(again.kill)
+        said, _ = again.communicate(timeout=sweeps.PATIENCE)
+        self.assertEqual(again.returncode, 0, said)
+        self.assertIn("cut by a crash", said)
+        self.assertIn("3 trials: 1 done, 0 failed, 0 running, 2 wait", said)
+        self.assertRegex(said, r"[1-9]\d* models/h; 0 h \d+ min left")
+        self.assertIn("finished: 3 done, 0 failed", said)
+        found = records.read(path)
+        self.assertEqual(found[:2], before)
+        self.assertCountEqual([r.index for r in found if r.done], [0, 1, 2])
+        self.assertEqual({r.attempt for r in found[2:]}, {1, 2})
+        self.assertEqual(records.read(out / files.PACKED), found)
+        page = (out / files.REPORT).read_text()
+        self.assertIn("3 networks trained, 0 failed for good", page)
+        self.assertTrue((out / files.SUMMARY).exists())
+
+        size = path.stat().st_size
+        driver.train(out, Options(retries=1))
+        self.assertEqual(path.stat().st_size, size)
+
+
+class PoolTest(absltest.TestCase):
+    def setUp(self):
+        super().setUp()
+        self.folder = pathlib.Path(
+            self.enterContext(tempfile.TemporaryDirectory())
+        )
+        self.trials = spec_lib.sample(_SPEC, self.folder)
+        # Whoever tested before in this process may have left some.
+        self.not_ours = set(sweeps.children(os.getpid()))
+
+    def _workers(self):
+        return set(sweeps.children(os.getpid())) - self.not_ours
+
+    def _pool(self, regime):
+        return local_pool.LocalPool(1, self.folder, regime, Options())
+
+    def _trained(self, pool, trial):
+        sweeps.wait_until(lambda: list(pool.wait(1)) or pool.idle)
+        pool.submit(Job(trial))
+        ended = []
+        sweeps.wait_until(lambda: ended.extend(pool.wait(1)) or ended)
+        return ended
+
+    def test_worker_that_hangs_is_replaced(self):
+        with self._pool("synthetic") as pool:
+            sweeps.wait_until(lambda: list(pool.wait(1)) or pool.idle)
+            (pid,) = self._workers()
+            pool.submit(Job(self.trials[0]))
+            self.assertEqual(pool.idle, 0)
+            os.kill(pid, signal.SIGSTOP)
+            start = time.monotonic()
+            ended = []
+            while not ended:
+                ended = list(pool.wait(60, limit=1.5))
+            self.assertBetween(time.monotonic() - start, 1, 20)
+            (record,) = ended
+            self.assertEqual(record.trial_id, self.trials[0].trial_id)
+            self.assertEqual(record.status, "failed")
+            reason = "took longer than 1.5 s, and was ended"
+            self.assertEqual(record.reason, reason)
+            self.assertGreaterEqual(record.seconds, 1.5)
+            self.assertFalse(sweeps.is_running(pid))
+            (record,) = self._trained(pool, self.trials[1])
+            self.assertTrue(record.done, record.reason)
+            self.assertEqual(record.trial_id, self.trials[1].trial_id)
+            (other,) = self._workers()
+            self.assertNotEqual(other, pid)
+            broken = dataclasses.replace(self.trials[2], regime="unknown")
+            (record,) = self._trained(pool, broken)
+            self.assertStartsWith(record.reason, "ValueError: Unknown")
+            self.assertNotIn(other, self._workers())
+        self.assertEmpty(self._workers())
+
+    @pytest.mark.long
+    def test_workers_that_cannot_start(self):
+        """Not every trial of a sweep fails where nothing can be trained."""
+        with (
+            self._pool("cifar10") as pool,
+            self.assertRaisesRegex(
+                pool_lib.WorkerError, "before.*No such file"
+            ),
+        ):
+            sweeps.wait_until(lambda: list(pool.wait(1)) or pool.idle)
+
+
+class QueueTest(absltest.TestCase):
+    def setUp(self):
+        super().setUp()
+        self.trials = spec_lib.sample(
+            _SPEC, self.enterContext(tempfile.TemporaryDirectory())
+        )
+
+    def _record(self, index, **changes):
+        return testing.record_of(self.trials[index], **changes)
+
+    def _failure(self, index, attempt):
+        return self._record(
+            index, status="failed", error=None, reason="x", attempt=attempt
+        )
+
+    def test_finished_trials_do_not_run_again(self):
+        past = [self._record(0), self._failure(1, 1)]
+        queue = TrialQueue(self.trials, past, retries=1)
+        jobs = []
+        while queue.waiting:
+            jobs.append(queue.next_job())
+        result = [(job.trial.index, job.attempt) for job in jobs]
+        self.assertEqual(result, [(1, 2), (2, 1)])
+        self.assertEqual(
+            queue.counts(), "1 done, 0 failed, 2 running, 0 waiting"
+        )
+
+    def test_limit(self):
+        """As given; else ten times the slowest, once there is one."""
+        given = TrialQueue(self.trials, [], 1, trial_timeout=5.0)
+        self.assertEqual(given.limit, 5.0)
+        queue = TrialQueue(self.trials, [self._record(2, seconds=9e9)], 1)
+        self.assertEqual(queue.limit, math.inf)
+        for seconds, limit in ((12.34, 600), (100.04, 1000)):
+            trial = queue.next_job().trial
+            queue.finish(self._record(trial.index, seconds=seconds))
+            self.assertEqual(queue.limit, limit)
+
+    def test_retries_end(self):
+        queue = TrialQueue(self.trials[:1], [], retries=2)
+        for attempt in (1, 2, 3):
+            self.assertEqual(queue.next_job().attempt, attempt)
+            self.assertIn("FAILED", queue.finish(self._failure(0, attempt)))
+        self.assertEqual(queue.remaining, 0)
+        self.assertEqual(
+            queue.counts(), "0 done, 1 failed, 0 running, 0 waiting"
+        )
+
+    def test_more_retries_restore_failed_trials(self):
+        past = [self._failure(0, 1)]
+        for retries, waiting in ((0, 0), (1, 1)):
+            queue = TrialQueue(self.trials[:1], past, retries)
+            self.assertEqual(queue.waiting, waiting)
+
+
+class StagesTest(absltest.TestCase):
+    def test_nothing_to_report(self):
+        out = self.enterContext(tempfile.TemporaryDirectory())
+        for stage in (analysis.collect, analysis.analyze, analysis.report):
+            with self.assertRaisesRegex(ValueError, "the sweep is empty"):
+                stage(out)
+
+    def test_unfinished_sweep(self):
+        out = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
+        trials = spec_lib.sample(_SPEC, out)
+        log = records.Log(out / files.RECORDS)
+        log.append(testing.record_of(trials[0]))
+        log.close()
+        for stage in (analysis.collect, analysis.analyze, analysis.report):
+            stage(out)
+        summary = json.loads((out / files.SUMMARY).read_text())
+        (space,) = summary["spaces"]
+        self.assertEqual((space["n"], space["missing"]), (1, 2))
+        self.assertIn("2 not run", (out / files.REPORT).read_text())
+
+    def test_nothing_but_packed_records(self):
+        """As of networks that were trained elsewhere."""
+        out = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
+        population = testing.population("RegNetX", 9, 40)
+        records.write_packed(out / files.PACKED, population)
+        for stage in (analysis.analyze, analysis.report):
+            stage(out)
+        page = (out / files.REPORT).read_text()
+        self.assertIn("9 networks trained, 0 failed for good, 0 not", page)
+
+    def test_packed_records_are_not_trained_again(self):
+        out = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
+        past = [
+            testing.record_of(trial) for trial in spec_lib.sample(_SPEC, out)
+        ]
+        records.write_packed(out / files.PACKED, past)
+        with mock.patch.object(driver, "start_pool") as start:
+            driver.train(out, Options())
+        start.assert_not_called()
+        analysis.collect(out)
+        self.assertEqual(records.read(out / files.PACKED), past)
+
+    def test_two_drivers(self):
+        out = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
+        spec_lib.sample(_SPEC, out)
+        with (
+            driver._locked(out),
+            self.assertRaisesRegex(ValueError, "no other process"),
+        ):
+            driver.train(out, Options())
+
+    def test_bad_limit(self):
+        for limit in (0, -1.0, math.nan):
+            with self.assertRaisesRegex(ValueError, "`trial_timeout` must be"):
+                Options(trial_timeout=limit)
+
+    def test_unknown_engine(self):
+        with self.assertRaisesRegex(ValueError, "Did you mean 'ray'"):
+            Options(engine="rey")
+
+    def test_bad_gpus(self):
+        for engine, gpus, message in (
+            ("ray", math.nan, "`gpus` must be a number.*nan"),
+            ("ray", -1.0, "`gpus` must be a number.*-1"),
+            ("local", 1.0, "`gpus` are shared out on a Ray cluster alone"),
+        ):
+            with self.assertRaisesRegex(ValueError, message):
+                Options(engine=engine, gpus=gpus)
+
+    def test_train_before_sample(self):
+        with self.assertRaisesRegex(ValueError, "run `sample` first"):
+            driver.train(
+                self.enterContext(tempfile.TemporaryDirectory()), Options()
+            )
+
+
+if __name__ == "__main__":
+    absltest.main()
