@@ -95,7 +95,9 @@ def scaled(image: np.ndarray, side: int = _STORED_SIDE) -> np.ndarray:
     """Returns the center square of an image, scaled to a side.
 
     Bilinear without antialiasing, as the paper's code scales test images;
-    uint8 (side, side, 3).
+    uint8 (side, side, 3). `keras_regnet.images` truncates the longer side to
+    whole pixels first, which moves the crop: the arrays of a regime never
+    change.
     """
     height, width = image.shape[:2]
     scale = min(height, width) / side
