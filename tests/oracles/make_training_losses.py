@@ -24,7 +24,6 @@ import make_torch_logits as torch_logits
 from tests.support import paths
 from tests.support import training_parity
 
-
 # Of ImageNet, not rounded to single precision.
 _MEAN = (123.675, 116.28, 103.53)
 _STD = (58.395, 57.12, 57.375)

@@ -8,7 +8,7 @@ import torch
 class Steps:
     """Training and evaluation of one model.
 
-    As `training/sweeps/step_tensorflow.py`.
+    As `steps_tensorflow.py`.
 
     Args:
       model: gives logits.
@@ -36,12 +36,12 @@ class Steps:
         """Does nothing: PyTorch runs operation by operation."""
 
     def train(
-        self, images: np.ndarray, labels: np.ndarray, rates: np.ndarray
+        self, images: np.ndarray, labels: np.ndarray, lrs: np.ndarray
     ) -> tuple[float, int]:
-        """Runs training steps; see `training/sweeps/step_tensorflow.py`."""
+        """Runs training steps; see `steps_tensorflow.py`."""
         total, hits = 0.0, 0
-        for pixels, truth, rate in zip(images, labels, rates, strict=True):
-            self._optimizer.param_groups[0]["lr"] = float(rate)
+        for pixels, truth, lr in zip(images, labels, lrs, strict=True):
+            self._optimizer.param_groups[0]["lr"] = float(lr)
             truth = self._tensor(truth).long()
             logits = self._model(self._tensor(pixels).float(), training=True)
             loss = torch.nn.functional.cross_entropy(logits, truth)
@@ -53,7 +53,7 @@ class Steps:
         return float(total), int(hits)
 
     def evaluate(self, images: np.ndarray, labels: np.ndarray) -> int:
-        """Counts the hits; see `training/sweeps/step_tensorflow.py`."""
+        """Returns the number of hits; see `steps_tensorflow.py`."""
         hits = 0
         with torch.no_grad():
             for pixels, truth in zip(images, labels, strict=True):

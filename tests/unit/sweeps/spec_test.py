@@ -9,10 +9,11 @@ from absl.testing import parameterized
 
 import keras_regnet
 from keras_regnet import plan
-from training.sweeps import populations
+from training.sweeps import files
 from training.sweeps import regimes
+from training.sweeps import spec as spec_lib
 
-_SPEC = populations.Spec(
+_SPEC = spec_lib.Spec(
     regime="digits", spaces=("RegNetX", "AnyNetX_C widths=falling"), n=3
 )
 
@@ -58,7 +59,7 @@ class SpecTest(parameterized.TestCase):
         ("AnyNetX_C widths=falling", "widths falling"),
     )
     def test_parse_space(self, text, expected):
-        self.assertRegex(repr(populations.parse_space(text)), expected)
+        self.assertRegex(repr(spec_lib.parse_space(text)), expected)
 
 
 class SampleTest(absltest.TestCase):
@@ -69,10 +70,10 @@ class SampleTest(absltest.TestCase):
         )
 
     def test_trials(self):
-        trials = populations.sample(_SPEC, self.folder)
+        trials = spec_lib.sample(_SPEC, self.folder)
         self.assertEqual([t.index for t in trials], [0, 0, 1, 1, 2, 2])
         self.assertEqual({t.space for t in trials[:2]}, set(_SPEC.spaces))
-        self.assertLen({t.trial for t in trials}, 6)
+        self.assertLen({t.trial_id for t in trials}, 6)
         self.assertLen({t.seed for t in trials}, 6)
         for trial in trials:
             network = keras_regnet.config.from_json(trial.config)
@@ -91,45 +92,49 @@ class SampleTest(absltest.TestCase):
         folder = self.folder / "new"
         error = ValueError("too few networks")
         with (
-            mock.patch.object(populations, "_trials", side_effect=error),
+            mock.patch.object(spec_lib, "_trials", side_effect=error),
             self.assertRaisesRegex(ValueError, "too few networks"),
         ):
-            populations.sample(_SPEC, folder)
+            spec_lib.sample(_SPEC, folder)
         self.assertFalse(folder.exists())
 
     def test_load(self):
-        trials = populations.sample(_SPEC, self.folder)
-        self.assertEqual(populations.load(self.folder), (_SPEC, trials))
+        trials = spec_lib.sample(_SPEC, self.folder)
+        self.assertEqual(spec_lib.load(self.folder), (_SPEC, trials))
 
     def test_larger_sample_holds_the_smaller(self):
-        first = populations.sample(_SPEC, self.folder)
+        first = spec_lib.sample(_SPEC, self.folder)
         larger = dataclasses.replace(_SPEC, n=5, trials=2)
-        grown = populations.sample(larger, self.folder)
+        grown = spec_lib.sample(larger, self.folder)
         self.assertLen(grown, 20)
-        self.assertLess({t.trial for t in first}, {t.trial for t in grown})
+        self.assertLess(
+            {t.trial_id for t in first}, {t.trial_id for t in grown}
+        )
 
     def test_growth_that_was_interrupted(self):
         """Trials are written first: there may be more than is said."""
-        populations.sample(_SPEC, self.folder)
-        said = (self.folder / populations.SPEC_FILE).read_text()
+        spec_lib.sample(_SPEC, self.folder)
+        said = (self.folder / files.SPEC).read_text()
         larger = dataclasses.replace(_SPEC, n=5)
-        grown = populations.sample(larger, self.folder)
-        (self.folder / populations.SPEC_FILE).write_text(said)
-        self.assertEqual(populations.sample(larger, self.folder), grown)
+        grown = spec_lib.sample(larger, self.folder)
+        (self.folder / files.SPEC).write_text(said)
+        self.assertEqual(spec_lib.sample(larger, self.folder), grown)
 
     def test_sampler_that_changed_since(self):
         """What was sampled is trained, whatever would be sampled today."""
-        first = populations.sample(_SPEC, self.folder)
-        path = self.folder / populations.TRIALS_FILE
-        older = [dataclasses.replace(t, trial=f"old {t.index}") for t in first]
-        path.write_text("".join(json.dumps(vars(t)) + "\n" for t in older))
-        self.assertEqual(populations.sample(_SPEC, self.folder), older)
+        first = spec_lib.sample(_SPEC, self.folder)
+        path = self.folder / files.TRIALS
+        older = [
+            dataclasses.replace(t, trial_id=f"old {t.index}") for t in first
+        ]
+        path.write_text("".join(t.to_json() + "\n" for t in older))
+        self.assertEqual(spec_lib.sample(_SPEC, self.folder), older)
         with self.assertRaisesRegex(ValueError, "none can be added"):
             larger = dataclasses.replace(_SPEC, n=4)
-            populations.sample(larger, self.folder)
+            spec_lib.sample(larger, self.folder)
 
     def test_other_sweep_in_the_folder(self):
-        populations.sample(_SPEC, self.folder)
+        spec_lib.sample(_SPEC, self.folder)
         for change, name in (
             ({"seed": 1}, "seed"),
             ({"n": 2}, "fewer"),
@@ -138,43 +143,43 @@ class SampleTest(absltest.TestCase):
         ):
             other = dataclasses.replace(_SPEC, **change)
             with self.assertRaisesRegex(ValueError, f"another sweep.*{name}"):
-                populations.sample(other, self.folder)
+                spec_lib.sample(other, self.folder)
 
     def test_regime_that_changed_since(self):
-        populations.sample(_SPEC, self.folder)
+        spec_lib.sample(_SPEC, self.folder)
         changed = dataclasses.replace(regimes.get("digits"), epochs=99)
         with (
             mock.patch.object(regimes, "get", return_value=changed),
             self.assertRaisesRegex(ValueError, "another version of the regime"),
         ):
-            populations.load(self.folder)
+            spec_lib.load(self.folder)
 
     def test_nothing_sampled(self):
         with self.assertRaisesRegex(ValueError, "run `sample` first"):
-            populations.load(self.folder)
+            spec_lib.load(self.folder)
 
     def test_damaged(self):
-        path = self.folder / populations.SPEC_FILE
+        path = self.folder / files.SPEC
         path.write_text("{")
-        with self.assertRaisesRegex(ValueError, "is no JSON"):
-            populations.load(self.folder)
+        with self.assertRaisesRegex(ValueError, "is not JSON"):
+            spec_lib.load(self.folder)
         path.write_text(json.dumps({"regime": "digits"}))
         with self.assertRaisesRegex(ValueError, "unknown: n, regime_fields"):
-            populations.load(self.folder)
+            spec_lib.load(self.folder)
         path.write_text("[]")
         with self.assertRaisesRegex(ValueError, "must be a JSON object"):
-            populations.load(self.folder)
+            spec_lib.load(self.folder)
         path.write_text(json.dumps({**_SPEC.to_dict(), "n": "8"}))
         with self.assertRaisesRegex(ValueError, "`n` must be of type int.*'8'"):
-            populations.load(self.folder)
+            spec_lib.load(self.folder)
         path.write_text(json.dumps({**_SPEC.to_dict(), "spaces": [1, 2]}))
         with self.assertRaisesRegex(
             ValueError, r"`spaces` must be names.*1, 2"
         ):
-            populations.load(self.folder)
+            spec_lib.load(self.folder)
         path.unlink()
-        populations.sample(_SPEC, self.folder)
-        path = self.folder / populations.TRIALS_FILE
+        spec_lib.sample(_SPEC, self.folder)
+        path = self.folder / files.TRIALS
         whole = path.read_text()
         for damage in (
             "",
@@ -185,7 +190,7 @@ class SampleTest(absltest.TestCase):
         ):
             path.write_text(damage)
             with self.assertRaisesRegex(ValueError, "trials.jsonl is damaged"):
-                populations.load(self.folder)
+                spec_lib.load(self.folder)
 
 
 if __name__ == "__main__":

@@ -38,68 +38,49 @@ class Steps:
     def compile(
         self, batch_size: int, test_batch_size: int, image_size: int
     ) -> None:
-        """Traces both, and has TensorFlow optimise what was traced.
-
-        Args:
-          batch_size: images per step.
-          test_batch_size: images per step of evaluation.
-          image_size: side of an image.
-        """
+        """Traces both, and lets TensorFlow optimize their graphs."""
         self._train = self._train.get_concrete_function(
             *_specs(batch_size, image_size), tf.TensorSpec([None], tf.float32)
         )
         self._evaluate = self._evaluate.get_concrete_function(
             *_specs(test_batch_size, image_size)
         )
-        # No steps, but the first call is when graphs are optimised.
+        # No steps, but the first call is when graphs are optimized.
         self.train(*_no_steps(batch_size, image_size), np.zeros(0, np.float32))
         self.evaluate(*_no_steps(test_batch_size, image_size))
 
     def train(
-        self, images: np.ndarray, labels: np.ndarray, rates: np.ndarray
+        self, images: np.ndarray, labels: np.ndarray, lrs: np.ndarray
     ) -> tuple[float, int]:
-        """Runs training steps.
+        """Runs training steps; returns the sum of losses, and the hits.
 
-        Args:
-          images: uint8 (steps, batch, height, width, 3).
-          labels: int32 (steps, batch).
-          rates: learning rates, float32 (steps,).
-
-        Returns:
-          The sum of the steps' losses, and the number of hits.
+        Images are uint8 (steps, batch, height, width, 3), labels int32 (steps,
+        batch), learning rates float32 (steps,).
         """
         loss, hits = self._train(
-            tf.constant(images), tf.constant(labels), tf.constant(rates)
+            tf.constant(images), tf.constant(labels), tf.constant(lrs)
         )
         return float(loss), int(hits)
 
     def evaluate(self, images: np.ndarray, labels: np.ndarray) -> int:
-        """Counts the hits.
-
-        Args:
-          images: uint8 (steps, batch, height, width, 3).
-          labels: int32 (steps, batch).
-
-        Returns:
-          How many images were classified rightly.
-        """
+        """Returns how many images, shaped as in `train`, are hits."""
         return int(self._evaluate(tf.constant(images), tf.constant(labels)))
 
-    def _train_loop(self, images, labels, rates):
+    def _train_loop(self, images, labels, lrs):
         def body(step, loss, hits):
             step_loss, step_hits = self._step(
-                images[step], labels[step], rates[step]
+                images[step], labels[step], lrs[step]
             )
             return step + 1, loss + step_loss, hits + step_hits
 
         start = (tf.constant(0), tf.constant(0.0), tf.constant(0))
-        steps = tf.shape(rates)[0]
+        steps = tf.shape(lrs)[0]
         _, loss, hits = tf.while_loop(
             lambda step, *_: step < steps, body, start
         )
         return loss, hits
 
-    def _step(self, images, labels, rate):
+    def _step(self, images, labels, lr):
         with tf.GradientTape() as tape:
             logits = self._model(tf.cast(images, tf.float32), training=True)
             losses = tf.nn.sparse_softmax_cross_entropy_with_logits(
@@ -113,7 +94,7 @@ class Steps:
             tf.raw_ops.ResourceApplyMomentum(
                 var=variable.handle,
                 accum=velocity.handle,
-                lr=rate,
+                lr=lr,
                 grad=gradient + self._decay * variable,
                 momentum=self._momentum,
                 use_nesterov=True,

@@ -1,11 +1,12 @@
-"""The sampling stage of a sweep: which trials there are.
+"""The specification of a sweep, and the trials that are sampled from it.
 
-A sweep's folder holds `sweep.json`, what was asked for, and `trials.jsonl`,
+A sweep's folder holds `sweep.json`, its specification, and `trials.jsonl`,
 one trial a line in the order in which they are trained. The spaces take
 turns, so that a sweep that is interrupted is balanced.
 """
 
 import dataclasses
+import hashlib
 import json
 import os
 import pathlib
@@ -16,14 +17,13 @@ from typing import Any
 import numpy as np
 
 from keras_regnet import atomic
+from keras_regnet import config as config_lib
 from keras_regnet import design_space
 from keras_regnet import plan
-from keras_regnet.design_space import records
+from keras_regnet.design_space.records import Trial
+from training.sweeps import files
 from training.sweeps import regimes
-from training.sweeps import trial as trial_lib
 
-SPEC_FILE = "sweep.json"
-TRIALS_FILE = "trials.jsonl"
 _SPEC_TYPES = {
     "regime": str,
     "regime_fields": dict,
@@ -38,14 +38,14 @@ _RANGE = re.compile(rf"^(?P<low>{_NUMBER})\.\.(?P<high>{_NUMBER})$")
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Spec:
-    """What a sweep consists of.
+    """The networks, seeds and regime of a sweep.
 
     Args:
       regime: name of the regime.
       spaces: each a name and restrictions, see `parse_space`.
-      n: networks of each space.
+      n: number of networks of each space.
       seed: of the samples.
-      trials: seeds that each network is trained with.
+      trials: number of seeds that each network is trained with.
     """
 
     regime: str
@@ -84,25 +84,14 @@ class Spec:
                 )
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns what `sweep.json` holds: the regime's fields as well."""
+        """Returns the content of `sweep.json`, with the regime's fields."""
         fields = regimes.get(self.regime).to_dict()
         values = {**dataclasses.asdict(self), "regime_fields": fields}
         return {**values, "spaces": list(self.spaces)}
 
 
 def parse_space(text: str) -> design_space.Space:
-    """Returns the space that a flag describes.
-
-    Args:
-      text: a name and restrictions, as in "RegNetX w_m=2", "AnyNetX_C
-        widths=falling" or "RegNetX depth=12..28".
-
-    Returns:
-      The space.
-
-    Raises:
-      ValueError: if there is no such space, or a restriction is impossible.
-    """
+    """Returns the space of a flag such as "RegNetX w_m=2 depth=12..28"."""
     name, *restrictions = text.split() or [""]
     parsed = {}
     for restriction in restrictions:
@@ -133,38 +122,30 @@ def _value(text):
         return text
 
 
-def sample(spec: Spec, folder: str | os.PathLike) -> list[trial_lib.Trial]:
-    """Draws the networks of a sweep, or finds that it was done.
+def sample(spec: Spec, folder: str | os.PathLike) -> list[Trial]:
+    """Samples the trials of a sweep, unless its folder has them already.
 
-    Args:
-      spec: what the sweep consists of. A larger `n` or `trials`, or more
-        spaces, add trials to those that there are.
-      folder: of the sweep.
-
-    Returns:
-      The trials.
-
-    Raises:
-      ValueError: if the folder holds a sweep that is not part of this one.
+    A larger `n` or `trials`, or more spaces, add trials to those there are; a
+    folder with a sweep that is not part of this one is an error.
     """
     folder = pathlib.Path(folder)
-    path = folder / SPEC_FILE
+    path = folder / files.SPEC
     before = []
     if path.exists():
         _check_extends(spec, _read_spec(path), path)
         stored, before = load(folder)
         if stored == spec:
             return before
-    drawn = [_trials(spec, text) for text in spec.spaces]
-    trials = [t for turn in zip(*drawn, strict=True) for t in turn]
-    if not {trial.trial for trial in before} <= {t.trial for t in trials}:
+    samples = [_trials(spec, text) for text in spec.spaces]
+    trials = [t for turn in zip(*samples, strict=True) for t in turn]
+    if not {t.trial_id for t in before} <= {t.trial_id for t in trials}:
         raise ValueError(
             f"{path} was sampled by another version of keras_regnet, whose "
-            "networks are no part of this sample: its trials can be trained, "
+            "networks are not part of this sample: its trials can be trained, "
             "but none can be added."
         )
-    lines = "".join(json.dumps(vars(trial)) + "\n" for trial in trials)
-    _write(folder / TRIALS_FILE, lines)
+    lines = "".join(trial.to_json() + "\n" for trial in trials)
+    _write(folder / files.TRIALS, lines)
     _write(path, json.dumps(spec.to_dict(), indent=2) + "\n")
     return trials
 
@@ -180,7 +161,7 @@ def _trials(spec, text):
     )
     rng = np.random.default_rng([spec.seed, zlib.crc32(text.encode())])
     side = regime.image_size
-    drawn = space.sample(
+    networks = space.sample(
         rng,
         n=spec.n,
         flops=regime.flops,
@@ -188,33 +169,57 @@ def _trials(spec, text):
         classes=regime.classes,
     )
     return [
-        _trial(spec, text, drawn, index, repeat)
+        _trial(spec, text, networks, index, repeat)
         for repeat in range(spec.trials)
         for index in range(spec.n)
     ]
 
 
-def _trial(spec, text, drawn, index, repeat):
-    config = drawn[index].to_json()
+def _trial(spec, text, networks, index, repeat):
+    config = networks[index].to_json()
     # Another seed for every network, the same whatever else is sampled.
     entropy = [spec.seed, zlib.crc32(text.encode()), index, repeat]
     seed = int(np.random.SeedSequence(entropy).generate_state(1)[0] >> 1)
-    return trial_lib.Trial(
-        trial=trial_lib.identify(config, seed, spec.regime),
+    return Trial(
+        trial_id=identify(config, seed, spec.regime),
         space=text,
         index=index,
         seed=seed,
         regime=spec.regime,
         config=config,
-        depth=sum(stage.depth for stage in plan.stages(drawn[index])),
-        flops=int(drawn.flops[index]),
-        params=int(drawn.params[index]),
-        activations=int(drawn.activations[index]),
+        depth=sum(stage.depth for stage in plan.stages(networks[index])),
+        flops=int(networks.flops[index]),
+        params=int(networks.params[index]),
+        activations=int(networks.activations[index]),
     )
 
 
+def identify(config: str, seed: int, regime: str) -> str:
+    """Returns a trial's id, 16 hexadecimal digits.
+
+    It depends on the network (the JSON of its configuration), on the seed and
+    on the regime's fields, but not on fields with their default values: a
+    later version may have more.
+    """
+    network = config_lib.from_json(config)
+    kind = type(network).__name__
+    described = [kind, _changed_fields(network), seed, regime]
+    described.append(_changed_fields(regimes.get(regime)))
+    content = json.dumps(described, sort_keys=True)
+    return hashlib.sha256(content.encode()).hexdigest()[:16]
+
+
+def _changed_fields(instance):
+    """Returns the fields of a dataclass whose values are not the defaults."""
+    return {
+        field.name: getattr(instance, field.name)
+        for field in dataclasses.fields(instance)
+        if getattr(instance, field.name) != field.default
+    }
+
+
 def _check_extends(spec, stored, path):
-    """Raises unless the stored sweep is part of the one asked for."""
+    """Raises unless the stored sweep is part of the requested one."""
     new = spec.to_dict()
     differing = [
         name
@@ -236,13 +241,13 @@ def _read_spec(path):
     try:
         stored = json.loads(path.read_text())
     except ValueError as error:
-        raise ValueError(f"{path} is no JSON: {error}") from error
+        raise ValueError(f"{path} is not JSON: {error}") from error
     if not isinstance(stored, dict):
-        raise ValueError(f"{path} is no sweep: it must be a JSON object")
+        raise ValueError(f"{path} is not a sweep: it must be a JSON object")
     wrong = sorted(_SPEC_TYPES.keys() ^ stored.keys())
     if wrong:
         raise ValueError(
-            f"{path} is no sweep of this version. "
+            f"{path} is not a sweep of this version. "
             f"Missing or unknown: {', '.join(wrong)}"
         )
     for name, kind in _SPEC_TYPES.items():
@@ -259,20 +264,14 @@ def _read_spec(path):
     return stored
 
 
-def load(folder: str | os.PathLike) -> tuple[Spec, list[trial_lib.Trial]]:
+def load(folder: str | os.PathLike) -> tuple[Spec, list[Trial]]:
     """Returns a sweep's specification and trials.
-
-    Args:
-      folder: of the sweep.
-
-    Returns:
-      What `sample` was given, and what it returned.
 
     Raises:
       ValueError: if nothing was sampled there, or a regime has changed since.
     """
     folder = pathlib.Path(folder)
-    path = folder / SPEC_FILE
+    path = folder / files.SPEC
     if not path.exists():
         raise ValueError(
             "`out` must be a folder in which a sweep was sampled: run "
@@ -287,25 +286,26 @@ def load(folder: str | os.PathLike) -> tuple[Spec, list[trial_lib.Trial]]:
         )
     del stored["regime_fields"]
     spec = Spec(**{**stored, "spaces": tuple(stored["spaces"])})
-    return spec, _read_trials(folder / TRIALS_FILE, spec)
+    return spec, _read_trials(folder / files.TRIALS, spec)
 
 
 def _read_trials(path, spec):
     try:
         lines = path.read_text().splitlines()
-        trials = [trial_lib.Trial(**json.loads(line)) for line in lines]
-        for number, trial in enumerate(trials, start=1):
-            records.check_fields(vars(trial), f"line {number}")
-    except (ValueError, TypeError) as error:
+        trials = [
+            Trial.from_dict(json.loads(line), f"line {number}")
+            for number, line in enumerate(lines, start=1)
+        ]
+    except ValueError as error:
         raise ValueError(
             f"{path} is damaged, or of another version: {error}"
         ) from error
-    # More is what a crash leaves of a sweep that was to grow.
+    # A crash while a sweep grew leaves more than there must be.
     planned = spec.n * spec.trials * len(spec.spaces)
     if len(trials) < planned:
         raise ValueError(
             f"{path} is damaged: it must have {planned} trials, as "
-            f"{SPEC_FILE} says. Received: {len(trials)}"
+            f"{files.SPEC} says. Received: {len(trials)}"
         )
     return trials
 

@@ -1,29 +1,29 @@
-"""Workers on a Ray cluster: actors, each in a process of its own.
+"""A pool on a Ray cluster: actors, each in a process of its own.
 
 The nodes need Ray, this project's dependencies and, for ImageNet, the sweep's
 folder; the code, and arrays that fit into memory, are sent to them. Actors end
-with the driver, however it ends; what a node that is gone was training is
+with the driver, however it ends; the trials that a lost node was training are
 recorded as failed, like the trial of any other worker that ended.
 
 The one module that needs Ray: `pip install 'keras_regnet[cluster]'`.
 """
 
-import dataclasses
 import os
 import pathlib
 import socket
 import threading
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import keras
 
 import keras_regnet
+from training.sweeps import arrays as arrays_lib
+from training.sweeps import messages
 from training.sweeps import pool
 from training.sweeps import regimes
 from training.sweeps import trial
-from training.sweeps import trial_data
+from training.sweeps.options import Options
 
 try:
     import ray
@@ -42,13 +42,13 @@ _INIT_SECONDS = 60.0
 # Nodes may be on their way, where a cluster grows by itself.
 _ROOM_SECONDS = 300.0
 _TAIL = 300
-# As a worker on one machine has them, see training/sweeps/worker.py.
+# As a worker on one machine has them, see training/sweeps/worker_main.py.
 _ENVIRONMENT = {
     "TF_CPP_MIN_LOG_LEVEL": "2",
     "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
     "TF_FORCE_GPU_ALLOW_GROWTH": "true",
 }
-# What Ray says of an end, and what the record does.
+# Parts of Ray's errors, and the reasons that records give for them.
 _ENDS = (
     ("node has died", "the worker's node is gone"),
     ("node was terminated", "the worker's node is gone"),
@@ -61,34 +61,26 @@ _ENDS = (
 
 
 class _Trainer:
-    """What runs on the cluster."""
+    """The actor: what `worker_main.py` is on one machine."""
 
     def __init__(self, regime, folder, threads, arrays):
         if threads:
-            trial.step_module().limit_threads(threads)
+            trial.steps_module().limit_threads(threads)
         if arrays is None:
-            arrays = trial_data.load(regimes.get(regime), folder)
+            arrays = arrays_lib.load(regimes.get(regime), folder)
         self._arrays = arrays
 
     def ready(self):
-        """Returns when it can take a trial."""
-        return {"ready": True}
+        return messages.Ready().to_json()
 
-    def train(self, job):
-        """Returns the fields of a trial's record."""
-        record = trial.run(
-            trial.Trial(**job["trial"]), self._arrays, job["attempt"]
-        )
-        return dataclasses.asdict(record)
+    def train(self, line):
+        job = messages.Job.from_json(line)
+        record = trial.run(job.trial, self._arrays, job.attempt)
+        return messages.Outcome(record).to_json()
 
 
-class Worker(pool.Worker):
-    """One actor.
-
-    Args:
-      number: names it.
-      actor: Ray's handle.
-    """
+class RayWorker(pool.Worker):
+    """One actor, of which it has Ray's handle."""
 
     def __init__(self, number: int, actor: Any):
         super().__init__(number)
@@ -96,14 +88,14 @@ class Worker(pool.Worker):
         self.answer = actor.ready.remote()
         self.error: Exception | None = None
 
-    def send(self, job: dict[str, Any]) -> None:
-        """Sends a trial on its way."""
-        self.answer = self._actor.train.remote(job)
+    def send(self, job: messages.Job) -> None:
+        """Sends a job to the actor."""
+        self.answer = self._actor.train.remote(job.to_json())
 
-    def read(self) -> tuple[list[dict[str, Any]], bool]:
-        """Returns the message that has come, and whether it has ended."""
+    def read(self) -> tuple[list[messages.Ready | messages.Outcome], bool]:
+        """Returns the message that arrived, and whether it has ended."""
         try:
-            return [ray.get(self.answer)], False
+            return [messages.from_worker(ray.get(self.answer))], False
         except ray.exceptions.RayError as error:
             self.error = error
             return [], True
@@ -111,9 +103,9 @@ class Worker(pool.Worker):
     def reason(self) -> str:
         """Returns why it ended, when it should not have."""
         text = str(self.error)
-        for part, said in _ENDS:
+        for part, reason in _ENDS:
             if part in text:
-                return said
+                return reason
         return f"worker ended: {_short(self.error)}"
 
     def stop(self) -> None:
@@ -121,63 +113,56 @@ class Worker(pool.Worker):
         ray.kill(self._actor)
 
 
-class Pool(pool.Pool):
-    """Actors on a cluster that this process is connected with.
+class RayPool(pool.Pool):
+    """Actors on a cluster that this process is connected with."""
 
-    Args:
-      count: how many workers.
-      setup: what they need to know.
-    """
-
-    def __init__(self, count: int, setup: pool.Setup):
-        self._needed = _needed(setup)
+    def __init__(
+        self, count: int, folder: pathlib.Path, regime: str, options: Options
+    ):
+        self._needed = _needed(options)
         self._had_room = time.monotonic()
-        # What a file holds is sent; what is no file, or too large, is not.
-        regime = regimes.get(setup.regime)
-        path = trial_data.path(regime, setup.folder)
-        arrays = None
-        if path is not None and path.suffix == ".npz":
-            arrays = ray.put(trial_data.load(regime, setup.folder))
-        folder = str(setup.folder.absolute())
-        self._arguments = (setup.regime, folder, setup.threads, arrays)
+        arrays = _sent_arrays(regimes.get(regime), folder)
+        self._arguments = (
+            regime,
+            str(folder.absolute()),
+            options.threads,
+            arrays,
+        )
         self._class = ray.remote(_Trainer).options(
             num_cpus=self._needed["CPU"], num_gpus=self._needed["GPU"]
         )
-        super().__init__(count, setup)
+        super().__init__(count, folder, regime, options)
 
     def __exit__(self, *unused) -> None:
         super().__exit__(*unused)
         ray.shutdown()
 
     def _start(self, number):
-        return Worker(number, self._class.remote(*self._arguments))
+        return RayWorker(number, self._class.remote(*self._arguments))
 
     def _forget(self, worker):
         pass
 
-    def _poll(
-        self, timeout: float
-    ) -> Iterator[tuple[Worker, list[dict[str, Any]], bool]]:
-        waited_for = {
+    def _poll(self, timeout):
+        workers = {
             worker.answer: worker for worker in self._workers if not worker.idle
         }
         try:
-            come, left = ray.wait(list(waited_for), timeout=timeout)
+            arrived, left = ray.wait(list(workers), timeout=timeout)
             if left:
-                # All that have come, so that none of them counts as late.
-                come += ray.wait(left, num_returns=len(left), timeout=0)[0]
-            if not come:
+                # All that arrived, so that none of them counts as late.
+                arrived += ray.wait(left, num_returns=len(left), timeout=0)[0]
+            if not arrived:
                 self._check_room()
         except ray.exceptions.RayError as error:
             raise pool.WorkerError(
                 f"The Ray cluster does not answer: {_short(error)}"
             ) from error
-        for answer in come:
-            worker = waited_for[answer]
-            yield worker, *worker.read()
+        for answer in arrived:
+            yield workers[answer], *workers[answer].read()
 
     def _check_room(self):
-        """Raises if for long no node could have trained."""
+        """Raises if no node has had room for a worker for long."""
         now = time.monotonic()
         if room(self._needed):
             self._had_room = now
@@ -186,36 +171,39 @@ class Pool(pool.Pool):
 
 
 def start(
-    address: str, setup: pool.Setup, most: int, count: int | None = None
-) -> Pool:
-    """Connects with a cluster and starts workers there.
+    folder: pathlib.Path, regime: str, options: Options, jobs: int
+) -> RayPool:
+    """Connects with a cluster and starts workers there for some jobs.
 
-    Args:
-      address: of the cluster, HOST:PORT; "auto" for that of RAY_ADDRESS, or
-        the one that this machine is part of.
-      setup: what the workers need to know.
-      most: how many workers have something to do.
-      count: how many there shall be, perhaps more than there is room for
-        today; None for as many as there is room for.
-
-    Returns:
-      The workers.
+    There may be more workers than the cluster has room for today.
 
     Raises:
       ValueError: if there is no cluster.
       pool.WorkerError: if no node has what a worker needs.
     """
-    _connect(address)
-    needed = _needed(setup)
-    found = room(needed)
-    if not found:
+    _connect(options.ray_address)
+    needed = _needed(options)
+    available = room(needed)
+    if not available:
         raise _no_room(needed)
-    return Pool(min(count or found, most), setup)
+    count = min(options.workers or available, jobs)
+    return RayPool(count, folder, regime, options)
 
 
-def _needed(setup):
-    """Returns what one worker takes of a node: one core at least."""
-    return {"CPU": float(max(1, setup.threads)), "GPU": setup.gpus}
+def _needed(options):
+    """Returns the resources of one worker by name: one core at least."""
+    return {"CPU": float(max(1, options.threads)), "GPU": options.gpus}
+
+
+def _sent_arrays(regime, folder):
+    """Returns Ray's handle of the arrays, None for those not sent.
+
+    Arrays that are made, or too large for memory, are not sent.
+    """
+    path = arrays_lib.path(regime, folder)
+    if path is None or path.suffix != ".npz":
+        return None
+    return ray.put(arrays_lib.load(regime, folder))
 
 
 def _connect(address):
@@ -234,7 +222,7 @@ def _connect(address):
 
 
 def _init(address):
-    """Connects; Ray itself would wait for ever where something else answers."""
+    """Connects; Ray itself would wait forever if something else answers."""
     caught = []
 
     def init():
@@ -273,11 +261,7 @@ def _check_listening(address):
 
 
 def room(needed: dict[str, float]) -> int:
-    """Returns how many workers the cluster's nodes have room for.
-
-    Args:
-      needed: resources of one worker by their names.
-    """
+    """Returns how many workers with these resources the nodes have room for."""
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     return sum(
         min(int(node.get(k, 0) / v) for k, v in needed.items() if v)
@@ -286,12 +270,12 @@ def room(needed: dict[str, float]) -> int:
 
 
 def _short(error):
-    """Returns the end of what Ray says, in one line."""
+    """Returns the end of an error of Ray, in one line."""
     return " ".join(str(error).split())[-_TAIL:]
 
 
 def _no_room(needed):
-    wanted = " and ".join(f"{v:g} {k}" for k, v in needed.items() if v)
+    resources = " and ".join(f"{v:g} {k}" for k, v in needed.items() if v)
     return pool.WorkerError(
-        f"No node of the Ray cluster has the {wanted} that a worker needs."
+        f"No node of the Ray cluster has the {resources} that a worker needs."
     )

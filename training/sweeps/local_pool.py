@@ -1,46 +1,41 @@
-"""Worker processes on this machine, each isolated from the driver."""
+"""A pool of processes on this machine, each isolated from the driver."""
 
 import contextlib
-import json
 import os
 import pathlib
 import selectors
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from typing import Any
 
+from training.sweeps import files
+from training.sweeps import messages
 from training.sweeps import pool
+from training.sweeps.options import Options
 
-_SCRIPT = pathlib.Path(__file__).parent / "worker.py"
-_FOLDER = "logs"
+_SCRIPT = pathlib.Path(__file__).parent / "worker_main.py"
 _TAIL = 300
 _STARTUP_SECONDS = 900.0
 # A process that waits for a disk which is gone does not even die.
 _DEATH_SECONDS = 10.0
 
 
-class Worker(pool.Worker):
-    """One process.
-
-    Args:
-      number: names its log.
-      setup: what it needs to know.
-    """
+class LocalWorker(pool.Worker):
+    """One process, whose number names its log."""
 
     startup_limit = _STARTUP_SECONDS
 
-    def __init__(self, number: int, setup: pool.Setup):
+    def __init__(
+        self, number: int, folder: pathlib.Path, regime: str, threads: int
+    ):
         super().__init__(number)
-        logs = setup.folder / _FOLDER
+        logs = folder / files.LOGS
         logs.mkdir(exist_ok=True)
         self._log = logs / f"worker-{number}.log"
         with open(self._log, "ab") as log:
             self._log_start = log.tell()
-            arguments = setup.folder, setup.regime, str(setup.threads)
             self._process = subprocess.Popen(
-                [sys.executable, _SCRIPT, *arguments],
+                [sys.executable, _SCRIPT, folder, regime, str(threads)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
@@ -49,15 +44,15 @@ class Worker(pool.Worker):
         os.set_blocking(self.pipe.fileno(), False)
         self._pending = b""
 
-    def send(self, job: dict[str, Any]) -> None:
-        """Sends a trial on its way."""
-        # If it died meanwhile, the end of its output will tell.
+    def send(self, job: messages.Job) -> None:
+        """Sends a job to the process."""
+        # If it has died meanwhile, the end of its output tells so.
         with contextlib.suppress(BrokenPipeError):
-            self._process.stdin.write(json.dumps(job).encode() + b"\n")
+            self._process.stdin.write(job.to_json().encode() + b"\n")
             self._process.stdin.flush()
 
-    def read(self) -> tuple[list[dict[str, Any]], bool]:
-        """Returns the messages that have come, and whether it has ended."""
+    def read(self) -> tuple[list[messages.Ready | messages.Outcome], bool]:
+        """Returns the messages that arrived, and whether it has ended."""
         ended = False
         while True:
             try:
@@ -69,7 +64,7 @@ class Worker(pool.Worker):
                 break
             self._pending += piece
         *lines, self._pending = self._pending.split(b"\n")
-        return [json.loads(line) for line in lines], ended
+        return [messages.from_worker(line) for line in lines], ended
 
     def reason(self) -> str:
         """Returns why it ended, when it should not have."""
@@ -103,32 +98,29 @@ class Worker(pool.Worker):
         self.pipe.close()
 
 
-class Pool(pool.Pool):
-    """Processes on this machine.
+class LocalPool(pool.Pool):
+    """Processes on this machine."""
 
-    Args:
-      count: how many workers.
-      setup: what they need to know.
-    """
-
-    def __init__(self, count: int, setup: pool.Setup):
+    def __init__(
+        self, count: int, folder: pathlib.Path, regime: str, options: Options
+    ):
         self._selector = selectors.DefaultSelector()
-        super().__init__(count, setup)
+        super().__init__(count, folder, regime, options)
 
     def __exit__(self, *unused) -> None:
         super().__exit__(*unused)
         self._selector.close()
 
     def _start(self, number):
-        worker = Worker(number, self._setup)
+        worker = LocalWorker(
+            number, self._folder, self._regime, self._options.threads
+        )
         self._selector.register(worker.pipe, selectors.EVENT_READ, worker)
         return worker
 
     def _forget(self, worker):
         self._selector.unregister(worker.pipe)
 
-    def _poll(
-        self, timeout: float
-    ) -> Iterator[tuple[Worker, list[dict[str, Any]], bool]]:
+    def _poll(self, timeout):
         for key, _ in self._selector.select(timeout):
             yield key.data, *key.data.read()

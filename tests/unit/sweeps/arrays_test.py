@@ -10,9 +10,9 @@ import numpy as np
 from absl.testing import absltest
 from absl.testing import parameterized
 
+from training.sweeps import arrays as arrays_lib
 from training.sweeps import convert
 from training.sweeps import regimes
-from training.sweeps import trial_data
 
 _REGIME = regimes.get("synthetic")
 
@@ -28,15 +28,15 @@ class AugmentTest(parameterized.TestCase):
         images = np.repeat(_image(32)[None], 200, 0)
         regime = dataclasses.replace(_REGIME, shift=4)
         seen = set()
-        for out in trial_data.augment(images, regime, np.random.default_rng(0)):
+        for out in arrays_lib.augment(images, regime, np.random.default_rng(0)):
             self.assertEqual(out.shape, (32, 32, 3))
-            centre = out[12:20, 12:20].astype(int)
-            flipped = centre[0, 0, 1] > centre[0, 1, 1]
+            center = out[12:20, 12:20].astype(int)
+            flipped = center[0, 0, 1] > center[0, 1, 1]
             if flipped:
                 out = out[:, ::-1]
-                centre = out[12:20, 12:20].astype(int)
-            down = int(centre[0, 0, 0]) - 12
-            right = int(centre[0, 0, 1]) - 12
+                center = out[12:20, 12:20].astype(int)
+            down = int(center[0, 0, 0]) - 12
+            right = int(center[0, 0, 1]) - 12
             expected = np.empty((40, 40, 3), np.uint8)
             expected[:] = (124, 116, 104)
             expected[4:36, 4:36] = _image(32)
@@ -50,7 +50,7 @@ class AugmentTest(parameterized.TestCase):
     def test_cuts_from_larger_images(self):
         images = np.repeat(_image(40)[None], 100, 0)
         regime = dataclasses.replace(_REGIME, shift=0, flip=False)
-        out = trial_data.augment(images, regime, np.random.default_rng(0))
+        out = arrays_lib.augment(images, regime, np.random.default_rng(0))
         for image in out:
             top, left = image[0, 0, :2]
             np.testing.assert_array_equal(
@@ -61,16 +61,16 @@ class AugmentTest(parameterized.TestCase):
     def test_nothing_to_do(self):
         images = np.repeat(_image(32)[None], 3, 0)
         regime = dataclasses.replace(_REGIME, shift=0, flip=False)
-        out = trial_data.augment(images, regime, np.random.default_rng(0))
+        out = arrays_lib.augment(images, regime, np.random.default_rng(0))
         np.testing.assert_array_equal(out, images)
 
 
 class ChunksTest(absltest.TestCase):
     def test_train_epoch(self):
-        arrays = trial_data.load(_REGIME, "")
+        arrays = arrays_lib.load(_REGIME, "")
         regime = dataclasses.replace(_REGIME, batch_size=5, steps_per_call=4)
         rng = np.random.default_rng(0)
-        chunks = list(trial_data.train_chunks(arrays, regime, rng))
+        chunks = list(arrays_lib.train_chunks(arrays, regime, rng))
         shapes = [labels.shape for _, labels in chunks]
         self.assertEqual(shapes, [(4, 5), (2, 5)])
         self.assertEqual(chunks[0][0].shape, (4, 5, 32, 32, 3))
@@ -78,13 +78,13 @@ class ChunksTest(absltest.TestCase):
         counts = np.bincount(labels)
         self.assertLessEqual(counts.max(), 8)
         self.assertEqual(counts.sum(), 30)
-        other = next(trial_data.train_chunks(arrays, regime, rng))
+        other = next(arrays_lib.train_chunks(arrays, regime, rng))
         self.assertFalse(np.array_equal(other[1], chunks[0][1]))
 
     def test_test_images_keep_their_order(self):
-        arrays = trial_data.load(_REGIME, "")
+        arrays = arrays_lib.load(_REGIME, "")
         regime = dataclasses.replace(_REGIME, test_batch_size=6)
-        ((images, labels),) = trial_data.test_chunks(arrays, regime, 10)
+        ((images, labels),) = arrays_lib.test_chunks(arrays, regime, 10)
         self.assertEqual(labels.shape, (2, 6))
         np.testing.assert_array_equal(
             labels.ravel()[:10], arrays.test_labels[:10]
@@ -94,43 +94,43 @@ class ChunksTest(absltest.TestCase):
             images.reshape(-1, 32, 32, 3)[:10], arrays.test_images[:10]
         )
 
-    def test_centre(self):
+    def test_center(self):
         images = np.repeat(_image(40)[None], 8, 0)
-        arrays = trial_data.Arrays(None, None, images, np.zeros(8, np.int32))
-        ((cut, _),) = trial_data.test_chunks(arrays, _REGIME, 8)
+        arrays = arrays_lib.Arrays(None, None, images, np.zeros(8, np.int32))
+        ((cut, _),) = arrays_lib.test_chunks(arrays, _REGIME, 8)
         np.testing.assert_array_equal(cut[0, 0], _image(40)[4:36, 4:36])
 
 
 class DataTest(absltest.TestCase):
     def test_stratified(self):
         labels = np.random.default_rng(1).integers(0, 4, 400)
-        chosen = trial_data.stratified(labels, 40, seed=0)
+        chosen = arrays_lib.stratified(labels, 40, seed=0)
         self.assertLen(set(chosen.tolist()), 40)
         self.assertEqual(np.bincount(labels[chosen]).tolist(), [10] * 4)
-        again = trial_data.stratified(labels, 40, seed=0)
+        again = arrays_lib.stratified(labels, 40, seed=0)
         np.testing.assert_array_equal(chosen, again)
-        other = trial_data.stratified(labels, 40, seed=1)
+        other = arrays_lib.stratified(labels, 40, seed=1)
         self.assertFalse(np.array_equal(chosen, other))
 
     def test_stratified_refuses_a_rest(self):
         with self.assertRaisesRegex(ValueError, "multiple of.*2.*images=3"):
-            trial_data.stratified(np.array([0, 1] * 5), 3, seed=0)
+            arrays_lib.stratified(np.array([0, 1] * 5), 3, seed=0)
 
     def test_digits(self):
-        arrays = trial_data.load(regimes.get("digits"), "")
+        arrays = arrays_lib.load(regimes.get("digits"), "")
         self.assertEqual(arrays.train_images.shape, (1437, 32, 32, 3))
         blocks = arrays.test_images.reshape(360, 8, 4, 8, 4, 3)
         self.assertEqual(np.ptp(blocks, axis=(2, 4)).max(), 0)
 
     def test_synthetic_classes_can_be_told_apart(self):
-        arrays = trial_data.load(_REGIME, "")
+        arrays = arrays_lib.load(_REGIME, "")
         means = arrays.train_images.mean((1, 2, 3))
         order = np.argsort(means)
         self.assertTrue((np.diff(arrays.train_labels[order]) >= 0).all())
 
     def test_needs_data_dir(self):
         with self.assertRaisesRegex(ValueError, "`data_dir`.*'cifar10'"):
-            trial_data.prepare(
+            arrays_lib.prepare(
                 "cifar10",
                 regimes.get("cifar10"),
                 self.enterContext(tempfile.TemporaryDirectory()),
@@ -145,14 +145,14 @@ class DataTest(absltest.TestCase):
             self.assertRaisesRegex(ValueError, "no 'cifar10': Not found: a"),
         ):
             regime = regimes.get("cifar10")
-            trial_data.prepare("cifar10", regime, folder, folder)
+            arrays_lib.prepare("cifar10", regime, folder, folder)
 
     def test_no_such_data_dir(self):
         """tensorflow-datasets would make it, and fetch the set."""
         folder = self.enterContext(tempfile.TemporaryDirectory())
         missing = pathlib.Path(folder) / "data_sets"
         with self.assertRaisesRegex(ValueError, "`data_dir` must be an exist"):
-            trial_data.prepare(
+            arrays_lib.prepare(
                 "cifar10", regimes.get("cifar10"), folder, str(missing)
             )
         self.assertFalse(missing.exists())
@@ -161,9 +161,9 @@ class DataTest(absltest.TestCase):
         folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
         target = folder / "data" / "imagenet2012"
         target.mkdir(parents=True)
-        for name in trial_data.NAMES:
+        for name in arrays_lib.NAMES:
             np.save(target / f"{name}.npy", np.arange(3))
-        arrays = trial_data.load(regimes.get("imagenet"), folder)
+        arrays = arrays_lib.load(regimes.get("imagenet"), folder)
         self.assertIsInstance(arrays.train_images, np.memmap)
 
 
@@ -188,10 +188,10 @@ class _FakeBuilder:
 class ConvertTest(parameterized.TestCase):
     def test_folder(self):
         folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
-        grey = [np.full((300, 400, 3), 9, np.uint8)] * 2
+        gray = [np.full((300, 400, 3), 9, np.uint8)] * 2
         with (
             mock.patch.object(
-                convert.tfds, "builder", return_value=_FakeBuilder(grey)
+                convert.tfds, "builder", return_value=_FakeBuilder(gray)
             ),
             mock.patch.object(convert.tfds, "as_numpy", lambda x: x),
         ):
@@ -236,7 +236,7 @@ class ConvertTest(parameterized.TestCase):
             said.getvalue(), "cifar10 is not in sets: it is fetched\n"
         )
         builder.download_and_prepare.assert_called_once_with()
-        arrays = trial_data.load(regime, folder)
+        arrays = arrays_lib.load(regime, folder)
         self.assertEqual(arrays.train_labels.tolist().count(0), 2)
         chosen = arrays.train_images[:, 0, 0, 0]
         np.testing.assert_array_equal(chosen % 2, arrays.train_labels)
@@ -257,20 +257,25 @@ class ConvertTest(parameterized.TestCase):
 class ImportsTest(absltest.TestCase):
     def test_no_framework_by_itself(self):
         """A sweep runs where there is no TensorFlow."""
-        folder = pathlib.Path(trial_data.__file__).parent
+        folder = pathlib.Path(arrays_lib.__file__).parent
         for name in (
             "../sweep",
-            "stages",
-            "populations",
-            "regimes",
-            "trial",
-            "trial_data",
-            "worker",
-            "workers",
+            "analysis",
+            "arrays",
+            "driver",
+            "files",
+            "local_pool",
+            "messages",
+            "options",
             "pool",
-            "ray_workers",
-            "step_jax",
-            "step_torch",
+            "ray_pool",
+            "regimes",
+            "spec",
+            "steps_jax",
+            "steps_torch",
+            "trial",
+            "trial_queue",
+            "worker_main",
         ):
             text = (folder / f"{name}.py").read_text()
             self.assertNotRegex(text, r"(?m)^\s*(import|from) tensorflow")

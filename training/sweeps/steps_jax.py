@@ -11,7 +11,7 @@ import numpy as np
 class Steps:
     """Compiled training and evaluation of one model.
 
-    As `step_tensorflow.py`; the loop over steps is a `lax.scan`.
+    As `steps_tensorflow.py`; the loop over steps is a `lax.scan`.
 
     Args:
       model: gives logits.
@@ -41,22 +41,20 @@ class Steps:
         """Does nothing: JAX compiles for the number of steps of a call."""
 
     def train(
-        self, images: np.ndarray, labels: np.ndarray, rates: np.ndarray
+        self, images: np.ndarray, labels: np.ndarray, lrs: np.ndarray
     ) -> tuple[float, int]:
-        """Runs training steps; see `training/sweeps/step_tensorflow.py`."""
-        self._state, loss, hits = self._train(
-            self._state, images, labels, rates
-        )
+        """Runs training steps; see `steps_tensorflow.py`."""
+        self._state, loss, hits = self._train(self._state, images, labels, lrs)
         return float(loss), int(hits)
 
     def evaluate(self, images: np.ndarray, labels: np.ndarray) -> int:
-        """Counts the hits; see `training/sweeps/step_tensorflow.py`."""
+        """Returns the number of hits; see `steps_tensorflow.py`."""
         trainable, others, _ = self._state
         return int(self._evaluate(trainable, others, images, labels))
 
 
-def _update(momentum, decay, variables, velocities, gradients, rate):
-    """SGD with Nesterov's momentum and L2, the rate outside the velocity."""
+def _update(momentum, decay, variables, velocities, gradients, lr):
+    """SGD with Nesterov's momentum and L2; no learning rate in velocities."""
     gradients = [
         gradient + decay * variable
         for gradient, variable in zip(gradients, variables, strict=True)
@@ -66,7 +64,7 @@ def _update(momentum, decay, variables, velocities, gradients, rate):
         for velocity, gradient in zip(velocities, gradients, strict=True)
     ]
     variables = [
-        variable - rate * (gradient + momentum * velocity)
+        variable - lr * (gradient + momentum * velocity)
         for variable, gradient, velocity in zip(
             variables, gradients, velocities, strict=True
         )
@@ -74,25 +72,25 @@ def _update(momentum, decay, variables, velocities, gradients, rate):
     return variables, velocities
 
 
-def _train_loop(model, update, state, images, labels, rates):
+def _train_loop(model, update, state, images, labels, lrs):
     def loss_of(trainable, others, pixels, labels):
         logits, others = model.stateless_call(
             trainable, others, pixels, training=True
         )
-        chances = jax.nn.log_softmax(logits)
-        losses = -jnp.take_along_axis(chances, labels[:, None], axis=1)
+        log_probs = jax.nn.log_softmax(logits)
+        losses = -jnp.take_along_axis(log_probs, labels[:, None], axis=1)
         return losses.mean(), (_hits(logits, labels), others)
 
     def step(state, batch):
         trainable, others, velocities = state
-        pixels, labels, rate = batch
+        pixels, labels, lr = batch
         (loss, (hits, others)), gradients = jax.value_and_grad(
             loss_of, has_aux=True
         )(trainable, others, pixels.astype("float32"), labels)
-        trainable, velocities = update(trainable, velocities, gradients, rate)
+        trainable, velocities = update(trainable, velocities, gradients, lr)
         return (trainable, others, velocities), (loss, hits)
 
-    state, (losses, hits) = jax.lax.scan(step, state, (images, labels, rates))
+    state, (losses, hits) = jax.lax.scan(step, state, (images, labels, lrs))
     return state, losses.sum(), hits.sum()
 
 

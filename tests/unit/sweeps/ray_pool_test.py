@@ -14,14 +14,15 @@ from unittest import mock
 import numpy as np
 from absl.testing import absltest
 
-import training
-from keras_regnet.design_space import records
 from tests.support import design_space_testing as testing
+from training import sweeps
+from training.sweeps import arrays as arrays_lib
+from training.sweeps import driver
+from training.sweeps import messages
 from training.sweeps import pool
-from training.sweeps import populations
 from training.sweeps import regimes
-from training.sweeps import stages
-from training.sweeps import trial_data
+from training.sweeps import spec as spec_lib
+from training.sweeps.options import Options
 
 
 class _RayError(Exception):
@@ -48,7 +49,7 @@ class _Actor:
 
 
 class _Ray:
-    """What `training/sweeps/ray_workers.py` uses of Ray."""
+    """The part of Ray that `training/sweeps/ray_pool.py` uses."""
 
     exceptions = types.SimpleNamespace(RayError=_RayError)
     util = types.SimpleNamespace(get_node_ip_address=lambda: "127.0.0.1")
@@ -85,9 +86,9 @@ class _Ray:
         del timeout
         if not 0 < num_returns <= len(calls):
             raise ValueError(f"num_returns={num_returns}")
-        come = [call for call in calls if call.answer is not None]
-        come = come[:num_returns]
-        return come, [call for call in calls if call not in come]
+        done = [call for call in calls if call.answer is not None]
+        done = done[:num_returns]
+        return done, [call for call in calls if call not in done]
 
     def get(self, call):
         if isinstance(call.answer, Exception):
@@ -100,36 +101,28 @@ class _Ray:
 
 def _forget():
     """Makes the next import of the module run it again."""
-    sys.modules.pop("training.sweeps.ray_workers", None)
-    vars(training).pop("ray_workers", None)
+    sys.modules.pop("training.sweeps.ray_pool", None)
+    vars(sweeps).pop("ray_pool", None)
 
 
-class RayWorkersTest(absltest.TestCase):
+class RayPoolTest(absltest.TestCase):
     def setUp(self):
         super().setUp()
         self.ray = _Ray({"CPU": 2.0}, {"CPU": 3.0, "GPU": 1.0}, {})
         self.enter_context(mock.patch.dict(sys.modules, ray=self.ray))
         _forget()
-        self.module = importlib.import_module("training.sweeps.ray_workers")
+        self.module = importlib.import_module("training.sweeps.ray_pool")
         self.addCleanup(_forget)
         self.folder = self.enter_context(tempfile.TemporaryDirectory())
 
-    def start(
-        self,
-        most=99,
-        count=None,
-        regime="synthetic",
-        address="auto",
-        **options,
-    ):
-        return self.module.start(
-            address, self.setup_of(regime, **options), most, count
-        )
-
-    def setup_of(self, regime="synthetic", **options):
-        return pool.Setup(pathlib.Path(self.folder), regime, **options)
+    def start(self, jobs=99, regime="synthetic", **options):
+        options = Options(engine="ray", **options)
+        folder = pathlib.Path(self.folder)
+        return self.module.start(folder, regime, options, jobs)
 
     def answer(self, workers, value, number=0):
+        if not isinstance(value, Exception):
+            value = value.to_json()
         workers._workers[number].answer.answer = value
         return list(workers.wait(0))
 
@@ -139,8 +132,8 @@ class RayWorkersTest(absltest.TestCase):
             ({"threads": 2}, 2),
             ({"threads": 3}, 1),
             ({"gpus": 0.25}, 3),
-            ({"most": 2}, 2),
-            ({"count": 7}, 7),
+            ({"jobs": 2}, 2),
+            ({"workers": 7}, 7),
         ):
             self.ray.actors = []
             self.start(**options)
@@ -164,15 +157,17 @@ class RayWorkersTest(absltest.TestCase):
             list(workers.wait(0))
 
     def test_trains(self):
-        with self.start(most=2, threads=2) as workers:
+        with self.start(jobs=2, threads=2) as workers:
             self.assertEqual(workers.idle, 0)
-            self.answer(workers, {"ready": True})
-            self.answer(workers, {"ready": True}, 1)
+            self.answer(workers, messages.Ready())
+            self.answer(workers, messages.Ready(), 1)
             self.assertEqual(workers.idle, 2)
-            workers.give("job")
-            self.assertEqual(workers._workers[0].answer.arguments, ("job",))
-            result = {"status": "done"}
-            self.assertEqual(self.answer(workers, result), [("job", result)])
+            job = messages.Job(testing.trial())
+            workers.submit(job)
+            (sent,) = workers._workers[0].answer.arguments
+            self.assertEqual(messages.Job.from_json(sent), job)
+            outcome = messages.Outcome(testing.RECORD)
+            self.assertEqual(self.answer(workers, outcome), [testing.RECORD])
         self.assertTrue(all(actor.killed for actor in self.ray.actors))
         self.assertTrue(self.ray.shut)
         self.assertEqual(self.ray.options, {"num_cpus": 2.0, "num_gpus": 0.0})
@@ -203,32 +198,32 @@ class RayWorkersTest(absltest.TestCase):
                 "because its process has died. exit code 1",
             ),
         ):
-            workers = self.start(most=1)
-            self.answer(workers, {"ready": True})
-            workers.give("job")
-            ((_, result),) = self.answer(workers, _RayError(error))
-            self.assertEqual(result["status"], "failed")
-            self.assertEqual(result["reason"], reason)
+            workers = self.start(jobs=1)
+            self.answer(workers, messages.Ready())
+            workers.submit(messages.Job(testing.trial()))
+            (record,) = self.answer(workers, _RayError(error))
+            self.assertEqual(record.status, "failed")
+            self.assertEqual(record.reason, reason)
             self.assertTrue(self.ray.actors[-2].killed)
             self.assertFalse(self.ray.actors[-1].killed)
 
     def test_cluster_that_is_lost(self):
-        workers = self.start(most=1)
+        workers = self.start(jobs=1)
         self.ray.wait = mock.Mock(side_effect=_RayError("No\nhead"))
         with self.assertRaisesRegex(pool.WorkerError, "not answer: No head"):
             list(workers.wait(0))
 
     def test_workers_that_cannot_start(self):
-        workers = self.start(most=1)
+        workers = self.start(jobs=1)
         with self.assertRaisesRegex(pool.WorkerError, "ready.*No such file: x"):
             for _ in range(3):
                 self.answer(workers, _RayError("Creation\nNo such file: x"))
 
     def test_arrays_of_a_file_are_sent(self):
         regime = regimes.get("cifar10")
-        path = trial_data.path(regime, self.folder)
+        path = arrays_lib.path(regime, self.folder)
         path.parent.mkdir()
-        arrays = {name: np.arange(3) for name in trial_data.NAMES}
+        arrays = {name: np.arange(3) for name in arrays_lib.NAMES}
         np.savez(path, **arrays)
         self.start(regime="cifar10")
         (stored,) = self.ray.stored
@@ -243,19 +238,19 @@ class RayWorkersTest(absltest.TestCase):
         self.assertEqual(folder, str(pathlib.Path(self.folder).absolute()))
 
     def test_trainer(self):
-        (trial, *_) = populations.sample(
-            populations.Spec(regime="synthetic", spaces=("RegNetX",), n=1),
+        (trial, *_) = spec_lib.sample(
+            spec_lib.Spec(regime="synthetic", spaces=("RegNetX",), n=1),
             self.folder,
         )
-        made = records.Record(**{**vars(testing.RECORD), **vars(trial)})
+        record = testing.record_of(trial)
         trainer = self.module._Trainer("synthetic", self.folder, 0, None)
-        self.assertEqual(trainer.ready(), {"ready": True})
+        self.assertEqual(trainer.ready(), messages.Ready().to_json())
         self.assertLen(trainer._arrays.train_labels, 32)
         with mock.patch.object(
-            self.module.trial, "run", return_value=made
+            self.module.trial, "run", return_value=record
         ) as run:
-            result = trainer.train({"trial": vars(trial), "attempt": 2})
-        self.assertEqual(records.from_dict(result), made)
+            line = trainer.train(messages.Job(trial, 2).to_json())
+        self.assertEqual(messages.from_worker(line), messages.Outcome(record))
         run.assert_called_once_with(trial, trainer._arrays, 2)
 
     def test_no_cluster(self):
@@ -274,7 +269,7 @@ class RayWorkersTest(absltest.TestCase):
             with self.assertRaisesRegex(
                 ValueError, f"`ray_address` must be .*'{address}': "
             ):
-                self.start(1, address=address)
+                self.start(1, ray_address=address)
 
     def test_something_else_listens(self):
         with (
@@ -301,7 +296,7 @@ class NoRayTest(absltest.TestCase):
             mock.patch.dict(sys.modules, ray=None),
             self.assertRaisesRegex(ImportError, r"pip install .*\[cluster\]"),
         ):
-            stages.start_pool("", "synthetic", 1, engine="ray")
+            driver.start_pool("", "synthetic", Options(engine="ray"), 1)
 
 
 if __name__ == "__main__":

@@ -13,10 +13,11 @@ from collections.abc import Iterator
 import numpy as np
 
 from keras_regnet import digits
+from training.sweeps import files
 from training.sweeps.regimes import Regime
 
-# Mean colour of ImageNet, which the networks subtract: what lies beyond an
-# image's border is then zero to them.
+# Mean color of ImageNet, which the networks subtract: beyond an image's border
+# they see zeros.
 _FILL = (124, 116, 104)
 _CONVERT = pathlib.Path(__file__).parent / "convert.py"
 _DIGIT_SCALE = 4
@@ -44,15 +45,10 @@ NAMES = tuple(field.name for field in dataclasses.fields(Arrays))
 
 
 def path(regime: Regime, folder: str | os.PathLike) -> pathlib.Path | None:
-    """Returns where a regime's arrays lie, None if they need no file.
+    """Returns where a regime's arrays are stored, None if they are not.
 
-    Args:
-      regime: the regime.
-      folder: of the sweep.
-
-    Returns:
-      An .npz file for a set that fits into memory, a folder of .npy files
-      for ImageNet.
+    An .npz file for a set that fits into memory, a folder of .npy files for
+    ImageNet.
     """
     if regime.dataset in ("digits", "synthetic"):
         return None
@@ -60,7 +56,7 @@ def path(regime: Regime, folder: str | os.PathLike) -> pathlib.Path | None:
     if regime.train_images:
         name += f"-{regime.train_images}-seed{regime.subset_seed}"
     suffix = "" if regime.dataset == "imagenet2012" else ".npz"
-    return pathlib.Path(folder) / "data" / (name + suffix)
+    return pathlib.Path(folder) / files.DATA / (name + suffix)
 
 
 def prepare(
@@ -68,17 +64,9 @@ def prepare(
 ) -> None:
     """Converts a regime's data set to arrays unless that was done before.
 
-    In a process of its own, since tensorflow-datasets loads TensorFlow.
-
-    Args:
-      name: the regime's name.
-      regime: the regime.
-      folder: of the sweep.
-      data_dir: where tensorflow-datasets has the set, or puts it when it has
-        fetched it.
-
-    Raises:
-      ValueError: if the set cannot be read.
+    In a process of its own, since tensorflow-datasets loads TensorFlow. A set
+    that `data_dir` does not hold is fetched there; one that cannot be read is
+    a ValueError.
     """
     target = path(regime, folder)
     if target is None or target.exists():
@@ -110,15 +98,7 @@ def prepare(
 
 
 def load(regime: Regime, folder: str | os.PathLike) -> Arrays:
-    """Returns a regime's arrays.
-
-    Args:
-      regime: the regime.
-      folder: of the sweep.
-
-    Returns:
-      An `Arrays`; ImageNet's stay on the disk until they are used.
-    """
+    """Returns a regime's arrays; ImageNet's stay on the disk until used."""
     if regime.dataset == "digits":
         return _digits()
     if regime.dataset == "synthetic":
@@ -146,29 +126,24 @@ def _digits():
 
 
 def _synthetic(regime):
-    """Noise around a grey that tells the class."""
+    """Noise around a gray that tells the class."""
     rng = np.random.default_rng(_SYNTHETIC_SEED)
     splits = []
     for count in (regime.train_images, regime.test_images):
         labels = np.arange(count, dtype=np.int32) % regime.classes
-        grey = (40 + 160 * labels / regime.classes).astype(int)
+        gray = (40 + 160 * labels / regime.classes).astype(int)
         shape = (count, regime.image_size, regime.image_size, 3)
         noise = rng.integers(-20, 20, shape)
-        images = grey[:, None, None, None] + noise
+        images = gray[:, None, None, None] + noise
         splits += [images.astype(np.uint8), labels]
     return Arrays(*splits)
 
 
 def stratified(labels: np.ndarray, count: int, seed: int) -> np.ndarray:
-    """Returns indices of a subset with as many images of each class.
+    """Returns the sorted indices of a subset with equally many of each class.
 
-    Args:
-      labels: (n,).
-      count: size of the subset, a multiple of the number of classes.
-      seed: chooses the images.
-
-    Returns:
-      `count` indices, rising.
+    Another choice than the trainer's `balanced_subset`, and it stays: it made
+    the arrays of published records.
     """
     rng = np.random.default_rng(seed)
     classes = np.unique(labels)
@@ -188,16 +163,10 @@ def stratified(labels: np.ndarray, count: int, seed: int) -> np.ndarray:
 def train_chunks(
     arrays: Arrays, regime: Regime, rng: np.random.Generator
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yields an epoch's augmented batches, in a new order.
+    """Yields an epoch's augmented batches in a new order.
 
-    Args:
-      arrays: the data.
-      regime: the regime.
-      rng: shuffles and augments.
-
-    Yields:
-      uint8 (steps, batch, height, width, 3) and int32 (steps, batch), of at
-      most `steps_per_call` steps.
+    At most `steps_per_call` at once: images, uint8 (steps, batch, height,
+    width, 3), and labels, int32 (steps, batch).
     """
     steps = steps_per_epoch(arrays, regime)
     order = rng.permutation(len(arrays.train_labels))
@@ -219,22 +188,15 @@ def steps_per_epoch(arrays: Arrays, regime: Regime) -> int:
 def test_chunks(
     arrays: Arrays, regime: Regime, count: int
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yields the first test images, cut to the network's size at the centre.
+    """Yields the first `count` test images, center-cropped, as `train_chunks`.
 
-    Args:
-      arrays: the data.
-      regime: the regime.
-      count: how many images.
-
-    Yields:
-      uint8 (steps, batch, height, width, 3) and int32 (steps, batch); what
-      fills the last batch has the label -1.
+    Images that only fill the last batch have the label -1.
     """
     batch, side = regime.test_batch_size, regime.image_size
     per_call = (regime.steps_per_call or -(-count // batch)) * batch
     for start in range(0, count, per_call):
         stop = min(start + per_call, count)
-        images = _centre(arrays.test_images[start:stop], side)
+        images = _center_crop(arrays.test_images[start:stop], side)
         labels = arrays.test_labels[start:stop]
         missing = -len(labels) % batch
         images = np.pad(images, ((0, missing), (0, 0), (0, 0), (0, 0)))
@@ -245,7 +207,7 @@ def test_chunks(
         )
 
 
-def _centre(images, side):
+def _center_crop(images, side):
     margin = (images.shape[1] - side) // 2
     return images[:, margin : margin + side, margin : margin + side]
 
@@ -253,30 +215,24 @@ def _centre(images, side):
 def augment(
     images: np.ndarray, regime: Regime, rng: np.random.Generator
 ) -> np.ndarray:
-    """Returns images shifted and mirrored at random.
+    """Returns images shifted and mirrored at random, of the network's size.
 
-    Args:
-      images: uint8 (n, side, side, 3), of the network's size or larger.
-      regime: `image_size`, `shift` and `flip` are read.
-      rng: makes the choices.
-
-    Returns:
-      uint8 (n, image_size, image_size, 3).
+    The given ones, uint8 (n, side, side, 3), are of that size or larger.
     """
     side, shift = regime.image_size, regime.shift
     count, height = images.shape[:2]
     if height == side and shift:
         shape = (count, side + 2 * shift, side + 2 * shift, 3)
-        framed = np.empty(shape, np.uint8)
-        framed[:] = _FILL
-        framed[:, shift:-shift, shift:-shift] = images
-        images = framed
-    places = images.shape[1] - side + 1
-    tops, lefts = rng.integers(places, size=(2, count))
+        padded = np.empty(shape, np.uint8)
+        padded[:] = _FILL
+        padded[:, shift:-shift, shift:-shift] = images
+        images = padded
+    positions = images.shape[1] - side + 1
+    tops, lefts = rng.integers(positions, size=(2, count))
     windows = np.lib.stride_tricks.sliding_window_view(
         images, (side, side), axis=(1, 2)
     )
-    # (n, places, places, 3, side, side) -> one window per image.
+    # (n, positions, positions, 3, side, side) -> one window per image.
     cut = windows[np.arange(count), tops, lefts].transpose(0, 2, 3, 1)
     if regime.flip:
         mirrored = rng.random(count) < 0.5
