@@ -20,7 +20,7 @@ from ai_edge_litert import interpreter
 from keras_regnet.export import inference_model
 from keras_regnet.export import labels
 from keras_regnet.export import litert
-from keras_regnet.export import rewriting
+from keras_regnet.export import rewrites
 from keras_regnet.export import runners
 from keras_regnet.export.spec import ExportSpec
 
@@ -72,7 +72,7 @@ class GroupingTest(parameterized.TestCase):
     )
     def test_merged_kernel_computes_the_same(self, arguments, left):
         groups, width, _ = arguments
-        self.assertEqual(rewriting.merged_groups(*arguments), left)
+        self.assertEqual(rewrites.merged_groups(*arguments), left)
         rng = np.random.default_rng(0)
         kernel = rng.normal(size=(1, 1, width, 2 * groups))
         pixel = rng.normal(size=groups * width)
@@ -85,7 +85,7 @@ class GroupingTest(parameterized.TestCase):
             )
             return np.concatenate([own @ filters for own, filters in per_group])
 
-        merged = rewriting.merged_kernel(kernel, groups, left)
+        merged = rewrites.merged_kernel(kernel, groups, left)
         np.testing.assert_allclose(
             convolved(merged, left), convolved(kernel, groups), atol=1e-12
         )

@@ -10,6 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_regnet.export import rewrites
 from keras_regnet.export import rewriting
 from keras_regnet.export import spec as spec_lib
 from keras_regnet.export.spec import ExportSpec
@@ -94,14 +95,14 @@ def inference_model(model: keras.Model, spec: ExportSpec) -> keras.Model:
     check_model(model)
     model = rewriting.functional(model)
     shape = spec.batch_shape(model.inputs[0].shape[1:])
-    rewrites: list[rewriting.Rewrite] = [
-        rewriting.fold_norms,
-        rewriting.in_float32,
+    steps: list[rewriting.Rewrite] = [
+        rewrites.fold_norms,
+        rewrites.in_float32,
     ]
     if spec.group_width is not None:
-        rewrites.append(rewriting.merge_groups(spec.group_width))
-    changes = rewriting.plan(model, rewrites)
-    mean = rewriting.join_normalization(model, changes)
+        steps.append(rewrites.merge_groups(spec.group_width))
+    changes = rewriting.plan(model, steps)
+    mean = rewrites.join_normalization(model, changes)
     images = keras.Input(
         batch_shape=shape,
         dtype=spec_lib.PIXEL_DTYPES[spec.input],
@@ -114,7 +115,7 @@ def inference_model(model: keras.Model, spec: ExportSpec) -> keras.Model:
 
 
 def _for_images(model, changes, shape):
-    """Returns the changed network for float images of a shape."""
+    """Returns the steps network for float images of a shape."""
     images = keras.Input(batch_shape=shape, name=INPUT_NAME, dtype="float32")
     inputs = keras.tree.map_structure(lambda _: images, model.input)
     try:
@@ -133,12 +134,12 @@ def serving_model(model: keras.Model, spec: ExportSpec) -> keras.Model:
       model: a model from images to one output.
       spec: whether to fold batch norm and to compute in bfloat16.
     """
-    rewrites = [rewriting.fold_norms] * spec.fold_batch_norm
-    rewrites += [rewriting.in_bfloat16] * spec.bfloat16
-    if not rewrites:
+    steps = [rewrites.fold_norms] * spec.fold_batch_norm
+    steps += [rewrites.in_bfloat16] * spec.bfloat16
+    if not steps:
         return model
     model = rewriting.functional(model)
-    return rewriting.clone(model, rewriting.plan(model, rewrites))
+    return rewriting.clone(model, rewriting.plan(model, steps))
 
 
 def fold_batch_norm(model: keras.Model) -> keras.Model:
@@ -170,7 +171,7 @@ def fold_batch_norm(model: keras.Model) -> keras.Model:
     44
     """
     model = rewriting.functional(model)
-    return rewriting.clone(model, rewriting.plan(model, [rewriting.fold_norms]))
+    return rewriting.clone(model, rewriting.plan(model, [rewrites.fold_norms]))
 
 
 def check_model(model: keras.Model) -> None:
