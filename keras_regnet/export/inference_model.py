@@ -115,7 +115,7 @@ def inference_model(model: keras.Model, spec: ExportSpec) -> keras.Model:
 
 
 def _for_images(model, changes, shape):
-    """Returns the steps network for float images of a shape."""
+    """Returns the changed network for float images of a shape."""
     images = keras.Input(batch_shape=shape, name=INPUT_NAME, dtype="float32")
     inputs = keras.tree.map_structure(lambda _: images, model.input)
     try:

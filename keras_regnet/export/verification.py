@@ -153,11 +153,11 @@ class Report:
             f"{self.moved_probability:.2e}"
             + _allowed(self.tolerance.moved_probability),
         )
-        least = self.tolerance.top1_agreement
+        limit = self.tolerance.top1_agreement
         yield (
             "top-1 agreement",
             f"{self.top1_agreement:.2%}"
-            + (f" (at least {least:.2%})" if least is not None else ""),
+            + (f" (at least {limit:.2%})" if limit is not None else ""),
         )
         if self.model_accuracy is not None:
             yield (
@@ -222,13 +222,13 @@ def verify(
     )
     if labels is not None:
         labels = _checked_labels(labels, len(images), expected.shape[-1])
-    found = _in_batches(runner.run, images)
-    if found.shape != expected.shape:
+    outputs = _in_batches(runner.run, images)
+    if outputs.shape != expected.shape:
         raise ValueError(
-            f"`file` {file} gives outputs of shape {found.shape}, the model "
+            f"`file` {file} gives outputs of shape {outputs.shape}, the model "
             f"of {expected.shape}: they do not belong together"
         )
-    differences = _compare(expected, found)
+    differences = _compare(expected, outputs)
     return Report(
         file=str(file),
         format=runner.format,
@@ -236,7 +236,7 @@ def verify(
         images=len(images),
         **differences._asdict(),
         model_accuracy=_accuracy(expected, labels),
-        file_accuracy=_accuracy(found, labels),
+        file_accuracy=_accuracy(outputs, labels),
         latency=time_calls(
             runner,
             images[:1].repeat(runner.batch or 1, axis=0),
@@ -346,24 +346,24 @@ class _Differences(NamedTuple):
     top1_agreement: float
 
 
-def _compare(expected, found):
+def _compare(expected, outputs):
     # nan compares false with everything: make it the worst.
-    difference = np.nan_to_num(np.abs(found - expected), nan=np.inf)
-    agree = np.argmax(found, -1) == np.argmax(expected, -1)
+    difference = np.nan_to_num(np.abs(outputs - expected), nan=np.inf)
+    agree = np.argmax(outputs, -1) == np.argmax(expected, -1)
     return _Differences(
         largest_difference=float(difference.max()),
         mean_difference=float(difference.mean()),
-        moved_probability=_moved_probability(expected, found),
+        moved_probability=_moved_probability(expected, outputs),
         top1_agreement=float(agree.mean()),
     )
 
 
-def _moved_probability(expected, found):
+def _moved_probability(expected, outputs):
     """Returns the mean total variation distance."""
     if expected.min() < 0 or expected.max() > 1:
-        expected, found = _softmax(expected), _softmax(found)
-    moved = np.abs(found - expected).sum(-1) / 2
-    return float(np.nan_to_num(moved, nan=1.0, posinf=1.0).mean())
+        expected, outputs = _softmax(expected), _softmax(outputs)
+    distance = np.abs(outputs - expected).sum(-1) / 2
+    return float(np.nan_to_num(distance, nan=1.0, posinf=1.0).mean())
 
 
 def _softmax(logits):
