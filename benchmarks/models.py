@@ -38,7 +38,7 @@ from benchmarks import timing
 from keras_regnet import export
 from keras_regnet import layers
 from keras_regnet import variants
-from training import optimizer as train_optimizer
+from training.trainer import optimizer as train_optimizer
 
 _MODELS = flags.DEFINE_list(
     "models", ["RegNetX-400MF", "RegNetY-800MF"], "RegNetX and Y variants."
@@ -230,7 +230,7 @@ def _with_stock_layers(model: keras.Model) -> keras.Model:
 
 
 def _training_step(model: keras.Model) -> Callable:
-    """Returns the step of `training/step.py`, on one device and untraced."""
+    """Returns the training step of the trainer, on one device and untraced."""
     ours = any(isinstance(n, layers.BatchNormalization) for n in model.layers)
     sgd = train_optimizer.SGD if ours else keras.optimizers.SGD
     optimizer = sgd(_LEARNING_RATE, momentum=_MOMENTUM, nesterov=True)

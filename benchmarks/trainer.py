@@ -27,13 +27,13 @@ from absl import app
 from absl import flags
 
 from benchmarks import timing
-from training import cluster as train_cluster
-from training import config as train_config
-from training import networks
-from training import preemption
-from training import progress
-from training import run as train_run
-from training import strategy as train_strategy
+from training.config import config as train_config
+from training.config import networks
+from training.trainer import cluster as train_cluster
+from training.trainer import preemption
+from training.trainer import progress
+from training.trainer import run as train_run
+from training.trainer import strategy as train_strategy
 
 _VARIANT = flags.DEFINE_string("variant", "RegNetX-400MF", "Network.")
 _IMAGE_SIZE = flags.DEFINE_integer("image_size", 224, "Pixels.")

@@ -24,10 +24,10 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 from benchmarks import timing
 from keras_regnet import config as config_lib
 from keras_regnet import plan
-from training import populations
-from training import regimes
-from training import trial as trial_lib
-from training import trial_data
+from training.sweeps import populations
+from training.sweeps import regimes
+from training.sweeps import trial as trial_lib
+from training.sweeps import trial_data
 
 _SWEEP = flags.DEFINE_string("sweep", None, "Folder of a sampled sweep.")
 _COUNT = flags.DEFINE_integer(

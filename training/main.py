@@ -61,10 +61,10 @@ with _without_start_up_noise():
     import tensorflow as tf
 
     import keras_regnet
-    from training import config as train_config
-    from training import dry_run
-    from training import loop
-    from training import recipes
+    from training.config import config as train_config
+    from training.config import recipes
+    from training.trainer import dry_run
+    from training.trainer import loop
 
     # The driver is looked for here, once; not finding one is no news.
     tf.config.list_physical_devices()

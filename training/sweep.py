@@ -24,10 +24,10 @@ if __name__ == "__main__":
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from keras_regnet import errors
-from training import pool
-from training import populations
-from training import regimes
-from training import stages
+from training.sweeps import pool
+from training.sweeps import populations
+from training.sweeps import regimes
+from training.sweeps import stages
 
 STAGES = ("sample", "train", "collect", "analyze", "report")
 _SAMPLE_FLAGS = ("regime", "space", "n", "seed", "trials")

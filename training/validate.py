@@ -22,11 +22,11 @@ os.environ["KERAS_BACKEND"] = "tensorflow"
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 from keras_regnet import results  # noqa: E402, as above
-from training import config as train_config  # noqa: E402
-from training import config_checks  # noqa: E402
-from training import datasets  # noqa: E402
-from training import evaluation  # noqa: E402
-from training import predictors  # noqa: E402
+from training.config import config as train_config  # noqa: E402
+from training.config import config_checks  # noqa: E402
+from training.data import datasets  # noqa: E402
+from training.evaluate import evaluation  # noqa: E402
+from training.evaluate import predictors  # noqa: E402
 
 _MODEL = flags.DEFINE_string(
     "model", None, "What is evaluated; see above.", required=True

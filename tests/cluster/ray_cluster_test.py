@@ -12,13 +12,13 @@ import signal
 import tempfile
 from unittest import mock
 
-import sweep_testing as sweeps
 from absl.testing import absltest
 from ray import cluster_utils
 
 from keras_regnet.design_space import records
-from training import populations
-from training import stages
+from tests.support import sweep_testing as sweeps
+from training.sweeps import populations
+from training.sweeps import stages
 
 _NODE = {"object_store_memory": 100 * 2**20}
 _TRAINER = b"ray::_Trainer"

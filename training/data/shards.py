@@ -1,0 +1,230 @@
+"""Data sets in shards, as make_shards.py writes them.
+
+A folder holds `shards.json` (class names, format; files and their counts for
+train and val) and the files, TFRecord or ArrayRecord: one `tf.train.Example`
+per image, with `image` (the bytes of the file), `label` and `name`. ArrayRecord
+files are read by index, and all labels lie beside them in an .npy file.
+"""
+
+import contextlib
+import json
+import os
+import pathlib
+
+import numpy as np
+import tensorflow as tf
+from absl import logging
+
+from keras_regnet import atomic
+from keras_regnet import errors
+from training.config import config as train_config
+from training.data import array_records
+from training.data import folders
+from training.data import splits
+from training.data.splits import DataSet
+from training.data.splits import Split
+
+_MANIFEST = "shards.json"
+_LABELS = "{}-labels.npy"
+_TFRECORD = "tfrecord"
+_ARRAY_RECORD = "array_record"
+FORMATS = (_TFRECORD, _ARRAY_RECORD)
+_WRITERS = {
+    _TFRECORD: tf.io.TFRecordWriter,
+    _ARRAY_RECORD: array_records.writer,
+}
+_FEATURES = {
+    "image": tf.io.FixedLenFeature([], tf.string),
+    "label": tf.io.FixedLenFeature([], tf.int64),
+}
+
+
+def load(folder: pathlib.Path, config: train_config.TrainConfig) -> DataSet:
+    """Returns the set in a folder of shards.
+
+    Args:
+      folder: what `write` wrote.
+      config: `val_share` and `cache` are read.
+
+    Returns:
+      A `DataSet`, in memory if it fits.
+
+    Raises:
+      ValueError: naming the file that is missing or wrong.
+    """
+    path = folder / _MANIFEST
+    if not path.is_file():
+        raise ValueError(
+            "`dataset` must name a folder that make_shards.py has written. "
+            f"Missing: {path}"
+        )
+    try:
+        manifest = json.loads(path.read_text())
+        class_names = tuple(manifest["class_names"])
+        counts = {part: dict(manifest[part]) for part in ("train", "val")}
+        # Older folders do not say.
+        kind = manifest.get("format", _TFRECORD)
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"Not a {_MANIFEST} of shards: {path}") from error
+    if kind not in FORMATS:
+        raise errors.unknown_value("format", kind, FORMATS)
+    make = _random if kind == _ARRAY_RECORD else _sequential
+    train = make(folder, counts["train"], "train", config.cache)
+    if config.val_share:
+        val = train
+    else:
+        val = make(folder, counts["val"], "val", config.cache)
+    return DataSet(train, val, class_names, small_images=False)
+
+
+def _paths(folder, counts):
+    paths = [folder / name for name in counts]
+    for path in paths:
+        if not path.is_file():
+            raise ValueError(f"A shard is missing: {path}")
+    return paths
+
+
+def _fits(paths, cache):
+    size = sum(path.stat().st_size for path in paths)
+    return cache or size <= splits.IN_MEMORY_BYTES
+
+
+def _random(folder, counts, part, cache):
+    """Returns a split of ArrayRecord files."""
+    paths = _paths(folder, counts)
+    file = folder / _LABELS.format(part)
+    try:
+        labels = np.load(file, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise ValueError(
+            f"The labels of the shards cannot be read: {file} ({error})"
+        ) from error
+    split = array_records.split(paths, labels, _parse)
+    if not _fits(paths, cache):
+        return split
+    return splits.loaded(split, f"{folder} {part}")
+
+
+def _sequential(folder, counts, part, cache):
+    """Returns the examples of TFRecord files, as a stream if they are many."""
+    paths = _paths(folder, counts)
+    files = [str(path) for path in paths]
+    stream = splits.from_records(
+        files, sum(counts.values()), _parse, f"{folder} {part}"
+    )
+    if not _fits(paths, cache):
+        return stream
+    return splits.read_all(stream.examples(None), stream.name)
+
+
+def _parse(record):
+    example = tf.io.parse_single_example(record, _FEATURES)
+    return example["image"], tf.cast(example["label"], tf.int32)
+
+
+def write(
+    source: pathlib.Path,
+    folder: pathlib.Path,
+    images_per_shard: int = 1024,
+    skip_bad_images: bool = False,
+    seed: int = 0,
+    file_format: str = _TFRECORD,
+) -> dict[str, int]:
+    """Writes the shards of a set in folders.
+
+    Every image is decoded once to see that it is one. The images are shuffled
+    before they are dealt to the shards. The manifest is written last: a
+    folder without it is no data set.
+
+    Args:
+      source: has train/ and val/ with one folder per class in each.
+      folder: where the shards go; it must not hold any.
+      images_per_shard: most images in a file.
+      skip_bad_images: leave out files that are no images, not raise.
+      seed: of the order.
+      file_format: one of `FORMATS`.
+
+    Returns:
+      Images written for "train" and "val", and "skipped".
+
+    Raises:
+      ValueError: naming the file that is no image.
+    """
+    if images_per_shard < 1:
+        raise ValueError(
+            "`images_per_shard` must be at least 1. "
+            f"Received: images_per_shard={images_per_shard}"
+        )
+    if file_format not in FORMATS:
+        raise errors.unknown_value("format", file_format, FORMATS)
+    data = folders.load(source)
+    folder.mkdir(parents=True, exist_ok=True)
+    if any(folder.iterdir()):
+        raise ValueError(f"The output folder must be empty. Received: {folder}")
+    manifest = {"class_names": data.class_names, "format": file_format}
+    written = {"skipped": 0}
+    for part, split in (("train", data.train), ("val", data.val)):
+        good = _checked(split, skip_bad_images)
+        order = np.random.default_rng(seed).permutation(good.num_examples)
+        written["skipped"] += split.num_examples - good.num_examples
+        written[part] = good.num_examples
+        part_split = good.subset(order)
+        manifest[part] = _write_part(
+            part_split, folder, part, images_per_shard, file_format
+        )
+        if file_format == _ARRAY_RECORD:
+            np.save(folder / _LABELS.format(part), part_split.labels)
+    with atomic.replacing(folder / _MANIFEST) as partial:
+        partial.write_text(json.dumps(manifest, indent=2) + "\n")
+    return written
+
+
+def _checked(split: Split, skip: bool) -> Split:
+    """Returns the part of a split that are images."""
+    good = splits.readable(split)
+    bad = np.setdiff1d(np.arange(split.num_examples), good)
+    if not len(bad):
+        return split
+    if not skip:
+        raise ValueError(splits.find_unreadable(split, bad))
+    for index in bad:
+        logging.warning("left out, not an image: %s", split.describe(index))
+    return split.subset(good)
+
+
+def _write_part(split, folder, part, images_per_shard, file_format):
+    """Writes one part, and returns the images in each file by its name."""
+    num_files = -(-split.num_examples // images_per_shard)
+    contents = split.sources().as_numpy_iterator()
+    counts = {}
+    for number, indices in enumerate(
+        np.array_split(np.arange(split.num_examples), num_files)
+    ):
+        name = f"{part}-{number:05d}-of-{num_files:05d}.{file_format}"
+        make = _WRITERS[file_format]
+        with contextlib.closing(make(str(folder / name))) as writer:
+            for index in indices:
+                writer.write(
+                    _example(
+                        next(contents),
+                        int(split.labels[index]),
+                        os.path.basename(split.describe(index)),
+                    )
+                )
+        counts[name] = len(indices)
+    return counts
+
+
+def _example(image: bytes, label: int, name: str) -> bytes:
+    def feature(value):
+        return tf.train.Feature(bytes_list=tf.train.BytesList(value=[value]))
+
+    features = {
+        "image": feature(image),
+        "label": tf.train.Feature(int64_list=tf.train.Int64List(value=[label])),
+        "name": feature(name.encode()),
+    }
+    return tf.train.Example(
+        features=tf.train.Features(feature=features)
+    ).SerializeToString()

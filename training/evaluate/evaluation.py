@@ -1,0 +1,141 @@
+"""Runs a classifier over the evaluation images of a data set."""
+
+import csv
+import dataclasses
+import pathlib
+import time
+
+import numpy as np
+from absl import logging
+
+from training.config import config as train_config
+from training.data import datasets
+from training.data import pipeline as train_data
+from training.evaluate import predictors
+from training.evaluate import scores as train_scores
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """Scores, how they came about, and how fast.
+
+    Args:
+      scores: of the predictions.
+      row: values of `results.COLUMNS`.
+      class_names: name of each label.
+    """
+
+    scores: train_scores.Scores
+    row: dict[str, object]
+    class_names: tuple[str, ...]
+
+
+def evaluate(
+    predictor: predictors.Predictor,
+    data: datasets.DataSet,
+    config: train_config.TrainConfig,
+    flip_tta: bool = False,
+) -> Result:
+    """Returns how a classifier does on a data set.
+
+    Args:
+      predictor: the classifier.
+      data: its evaluation images are used.
+      config: batch, size, crop and interpolation are read.
+      flip_tta: average the probabilities of an image and its mirror image.
+
+    Returns:
+      A `Result`; its images/s are those of the predictions, without reading
+      images and without the first batch.
+
+    Raises:
+      ValueError: if sizes or classes do not fit, or an image is unreadable.
+    """
+    size = config.evaluation_size()
+    if predictor.image_size not in (0, size):
+        raise ValueError(
+            f"`image_size` must be {predictor.image_size} for this model. "
+            f"Received: image_size={size}, model={predictor.name!r}"
+        )
+    probabilities, labels, rate = _predict(predictor, data, config, flip_tta)
+    if probabilities.shape[1] != len(data.class_names):
+        raise ValueError(
+            "`model` must have the classes of the data set. Received: "
+            f"{probabilities.shape[1]} classes of {predictor.name!r} for "
+            f"{len(data.class_names)} of {config.dataset!r}"
+        )
+    scores = train_scores.score(probabilities, labels)
+    row = {
+        "source": "validate",
+        "model": predictor.name,
+        "weights": predictor.weights,
+        "dataset": config.dataset,
+        "images": scores.images,
+        "image_size": size,
+        "crop_share": 1.0 if data.small_images else config.eval_crop_share,
+        "interpolation": config.interpolation,
+        "antialias": config.antialias,
+        "flip_tta": flip_tta,
+        "top1": scores.top1,
+        "top5": scores.top5,
+        "loss": scores.loss,
+        "calibration_error": scores.calibration_error,
+        "images_per_second": rate,
+    }
+    return Result(scores, row, data.class_names)
+
+
+def _predict(predictor, data, config, flip_tta):
+    """Returns probabilities, labels and images per second."""
+    probabilities, labels, seconds, timed = [], [], 0.0, 0
+    batches = train_data.eval_pipeline(data, config).as_numpy_iterator()
+    try:
+        for number, (images, batch_labels, weights) in enumerate(batches):
+            begin = time.perf_counter()
+            found = predictor.predict(images)
+            if flip_tta:
+                mirrored = predictor.predict(images[:, :, ::-1])
+                found = (found + mirrored) / 2
+            if number:
+                seconds += time.perf_counter() - begin
+                timed += len(images)
+            real = weights > 0
+            probabilities.append(found[real])
+            labels.append(batch_labels[real])
+    except Exception as error:
+        message = datasets.find_unreadable(
+            data.val, range(data.val.num_examples)
+        )
+        if message:
+            raise ValueError(message) from error
+        raise
+    # The one batch of a small set is not timed.
+    rate = timed / seconds if timed else None
+    return np.concatenate(probabilities), np.concatenate(labels), rate
+
+
+def write_details(folder: pathlib.Path, result: Result) -> None:
+    """Writes per_class.csv and confusion.csv.
+
+    Args:
+      folder: where; it is made.
+      result: what `evaluate` returned.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    scores, names = result.scores, result.class_names
+    with (folder / "per_class.csv").open("w", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(("label", "class", "images", "top1"))
+        for label, name in enumerate(names):
+            top1 = _short(float(scores.class_top1[label]))
+            writer.writerow((label, name, scores.class_images[label], top1))
+    with (folder / "confusion.csv").open("w", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(("label \\ prediction", *names))
+        for name, counts in zip(names, scores.confusion, strict=True):
+            writer.writerow((name, *counts))
+    logging.info("wrote per_class.csv and confusion.csv in %s", folder)
+
+
+def _short(value):
+    return f"{value:.6g}" if isinstance(value, float) else value

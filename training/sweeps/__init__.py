@@ -1,0 +1,1 @@
+"""Sweeps: populations of networks, sampled and trained."""

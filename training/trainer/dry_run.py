@@ -1,0 +1,120 @@
+"""What a run would be: built and counted, not trained; nothing is written."""
+
+import dataclasses
+import pathlib
+
+import tensorflow as tf
+
+from keras_regnet import results
+from keras_regnet.weights import request
+from training.config import config as train_config
+from training.config import config_checks
+from training.config import networks
+from training.config import recipes
+from training.data import datasets
+from training.data import pipeline as train_data
+from training.trainer import description
+from training.trainer import memory
+from training.trainer import strategy as train_strategy
+from training.trainer import trainable
+from training.workdir import checkpoint
+from training.workdir import run_folder
+
+
+def report(config: train_config.TrainConfig) -> str:
+    """Returns what a run would do, as text of several lines.
+
+    Everything that would stop the run before its first step stops this too:
+    the data set is opened, model and optimizer are built, the run folder is
+    looked at. A data set or weights that would be fetched are not.
+
+    Args:
+      config: the run.
+
+    Returns:
+      Configuration, complexity, steps, the memory of a replica, and whether
+      the run would be new.
+
+    Raises:
+      ValueError: if the configuration cannot be run.
+    """
+    config_checks.check_start(config)
+    network = networks.network_config(config)
+    if config.results:
+        results.check(config.results)
+    folder = pathlib.Path(config.workdir or f"runs/{config.recipe}")
+    run_folder.check(folder, config, network)
+    strategy, num_replicas = _devices(config)
+    datasets.check_prepared(config)
+    data = datasets.load(config)
+    steps_per_epoch = train_data.steps_per_epoch(data.train, config)
+    local, weights = _without_fetching(config, network)
+    model, optimizer = trainable.make(local, network, data, strategy)
+    estimate = memory.estimate(model, optimizer, config, num_replicas)
+    return "\n".join(
+        (
+            *_settings(config),
+            *description.lines(
+                config, network, data, num_replicas, steps_per_epoch
+            ),
+            *_memory(estimate),
+            f"{_start(folder, config)}{weights}",
+            "dry run: nothing was trained or written",
+        )
+    )
+
+
+def _devices(config):
+    """Returns a strategy to build in, and the replicas of all processes."""
+    if config.strategy != "multi_worker":
+        strategy = train_strategy.make(config)
+        return strategy, strategy.num_replicas_in_sync
+    # Not its own: that would wait for the other workers.
+    devices = max(1, len(tf.config.list_logical_devices("GPU")))
+    num_replicas = train_strategy.num_workers(config) * devices
+    train_strategy.check_replicas(config, num_replicas)
+    return tf.distribute.get_strategy(), num_replicas
+
+
+def _without_fetching(config, network):
+    """Returns the run without weights from elsewhere, and a word on them."""
+    if not config.weights or pathlib.Path(config.weights).exists():
+        return config, ""
+    if not request.is_fetched(config.weights, network):
+        return config, ""
+    local = dataclasses.replace(config, weights="")
+    return local, f"; the weights {config.weights} were not looked for"
+
+
+def _settings(config):
+    """Yields the fields, those that are not the recipe's marked."""
+    recipe = recipes.get(config.recipe, config.variant)
+    for name, value in dataclasses.asdict(config).items():
+        mark = " " if value == getattr(recipe, name) else "*"
+        yield f"{mark} {name} = {value!r}"
+    yield f"(* differs from recipe {config.recipe})"
+
+
+def _memory(estimate):
+    parts = ", ".join(
+        f"{name} {_size(value)}"
+        for name, value in dataclasses.asdict(estimate).items()
+    )
+    yield (
+        f"memory of a training step, per replica: {_size(estimate.total)} "
+        f"({parts}); counted from the model, without workspace of kernels, "
+        "the runtime's own and the data set"
+    )
+
+
+def _size(count):
+    return f"{count / 1e9:.2f} GB" if count >= 1e8 else f"{count / 1e6:.2f} MB"
+
+
+def _start(folder, config):
+    found = checkpoint.newest(folder / "checkpoints")
+    if not found:
+        return f"a new run in {folder}"
+    if run_folder.is_finished(folder, config, found.state):
+        return f"{folder} is finished: nothing would be done"
+    return f"{folder} would go on from step {found.state.step}"

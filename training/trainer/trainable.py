@@ -1,0 +1,45 @@
+"""Model and optimizer of a run, as they are before its first step."""
+
+import keras
+import tensorflow as tf
+
+from training.config import config as train_config
+from training.config import networks
+from training.data import datasets
+from training.data import pipeline as train_data
+from training.trainer import optimizer as train_optimizer
+
+
+def make(
+    config: train_config.TrainConfig,
+    network: networks.Network,
+    data: datasets.DataSet,
+    strategy: tf.distribute.Strategy,
+) -> tuple[keras.Model, keras.optimizers.Optimizer]:
+    """Returns the model and optimizer at the start of a run.
+
+    Args:
+      config: the run.
+      network: what to build.
+      data: gives the number of classes and the steps per epoch.
+      strategy: variables are created in its scope.
+
+    Returns:
+      The model, with its initial weights, and its built optimizer.
+    """
+    keras.utils.set_random_seed(config.seed)
+    classes = len(data.class_names)
+    initial = None
+    if config.weights:
+        initial = networks.read_weights(config.weights, network, classes)
+    keras.config.set_dtype_policy(config.precision)
+    with strategy.scope():
+        model = networks.build(config, network, classes)
+        if initial:
+            networks.fill(model, initial)
+        optimizer = train_optimizer.make(
+            config,
+            train_data.steps_per_epoch(data.train, config),
+            model.trainable_variables,
+        )
+    return model, optimizer

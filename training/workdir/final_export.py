@@ -1,0 +1,82 @@
+"""What a finished run leaves: model.keras and saved_model/."""
+
+import dataclasses
+import pathlib
+
+import keras
+import numpy as np
+import tensorflow as tf
+from absl import logging
+
+from keras_regnet import atomic
+from keras_regnet.export import saved_model
+from training.config import config as train_config
+from training.config import networks
+from training.data import datasets
+
+# The export is checked on this many images, and at a larger size too.
+_CHECK_IMAGES = 4
+_OTHER_SIZE = 32
+
+
+def write(
+    folder: pathlib.Path,
+    config: train_config.TrainConfig,
+    network: networks.Network,
+    data: datasets.DataSet,
+    weights: networks.LayerWeights,
+) -> None:
+    """Writes model.keras and saved_model/, and checks the latter.
+
+    Args:
+      folder: the run folder.
+      config: the run.
+      network: what was trained.
+      data: names of the classes, and images for the check.
+      weights: of every layer.
+
+    Raises:
+      OSError: with the folder's name, if it cannot be written.
+    """
+    # Plain float32 variables on one device, whatever trained them.
+    keras.config.set_dtype_policy("float32")
+    config = dataclasses.replace(config, sync_bn=False)
+    model = networks.build(config, network, len(data.class_names))
+    networks.set_layer_weights(model, weights)
+    try:
+        with atomic.replacing(folder / "model.keras") as partial:
+            model.save(partial)
+        saved_model.save(
+            model,
+            folder / "saved_model",
+            class_names=data.class_names,
+            check_images=_check_images(config, data),
+            portable=config.portable_export,
+        )
+    except OSError as error:
+        raise OSError(
+            error.errno,
+            f"{error.strerror or error}, while exporting; the same command "
+            "exports again",
+            str(folder),
+        ) from error
+    logging.info(
+        "wrote %s and %s, which a process without Keras has checked",
+        folder / "model.keras",
+        folder / "saved_model",
+    )
+
+
+def _check_images(config, data) -> list[np.ndarray]:
+    """Returns validation images as uint8, at two sizes."""
+    size = config.image_size
+    images = datasets.samples(data.val, _CHECK_IMAGES)
+    return [
+        np.stack(
+            [
+                np.uint8(np.round(tf.image.resize(image, [side, side])))
+                for image in images
+            ]
+        )
+        for side in (size, size + _OTHER_SIZE)
+    ]

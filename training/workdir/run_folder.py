@@ -1,0 +1,214 @@
+"""The run folder: what is written there beside checkpoints and models."""
+
+import csv
+import dataclasses
+import io
+import json
+import os
+import pathlib
+import platform
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+import keras_regnet
+from training.config import config as train_config
+from training.config import networks
+from training.workdir import checkpoint
+
+# Holds the number of steps after which the models were exported.
+_EXPORTED = "exported_step.txt"
+
+COLUMNS = (
+    "epoch",
+    "step",
+    "train_loss",
+    "train_top1",
+    "val_loss",
+    "val_top1",
+    "val_top5",
+    "images_per_second",
+    "learning_rate",
+    "data_wait",
+    "train_seconds",
+    "eval_seconds",
+)
+
+
+def is_finished(
+    folder: pathlib.Path,
+    config: train_config.TrainConfig,
+    state: checkpoint.State,
+) -> bool:
+    """Returns whether the folder holds all that the run would make.
+
+    The marker is written last: models of fewer steps do not count.
+    """
+    if train_config.length(dataclasses.asdict(config))[0] == "epochs":
+        done = state.epoch >= config.epochs
+    else:
+        # An epoch's steps are of no account here, and not known yet.
+        done = state.step >= config.num_steps(steps_per_epoch=1)
+    marker = folder / _EXPORTED
+    if not done or not marker.is_file():
+        return False
+    return marker.read_text().strip() == str(state.step)
+
+
+def mark_exported(folder: pathlib.Path, step: int) -> None:
+    """Records that the exported models are those of a run up to a step.
+
+    Args:
+      folder: the run folder.
+      step: finished steps.
+    """
+    checkpoint.write_atomically(folder / _EXPORTED, f"{step}\n".encode())
+
+
+def check(
+    folder: pathlib.Path,
+    config: train_config.TrainConfig,
+    network: networks.Network,
+) -> None:
+    """Raises if the folder holds another run.
+
+    Args:
+      folder: the run folder; it need not exist.
+      config: the run asked for.
+      network: the network asked for.
+
+    Raises:
+      ValueError: naming what differs.
+    """
+    path = folder / "config.json"
+    _check_place(folder)
+    if not path.is_file():
+        if (folder / "checkpoints").is_dir():
+            raise ValueError(
+                "`workdir` holds checkpoints without a config.json, so they "
+                f"are not a run of this trainer. Received: workdir={folder}"
+            )
+        return
+    try:
+        stored = json.loads(path.read_text())
+        fields, stored_network = dict(stored["config"]), stored["network"]
+        unit, number = train_config.length(fields)
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"Not a config.json of a run: {path}") from error
+    found = train_config.differences(config, fields)
+    if not found and stored_network != json.loads(network.to_json()):
+        found = [f"variant: what {config.variant!r} means"]
+    asked_unit, asked = train_config.length(dataclasses.asdict(config))
+    if unit != asked_unit:
+        found.append(
+            f"length: {unit}={number} in the folder, {asked_unit}={asked} "
+            "asked for, and the unit must stay"
+        )
+    elif number > asked:
+        found.append(
+            f"{unit}: {number} in the folder, {asked} asked "
+            "for, and only more is possible"
+        )
+    if found:
+        raise ValueError(
+            f"The folder {folder} holds a run with another configuration; "
+            f"give another --workdir. Different: {'; '.join(found)}"
+        )
+
+
+def _check_place(folder):
+    """Raises if the folder cannot be made, before there is work to lose."""
+    there = next(p for p in (folder, *folder.absolute().parents) if p.exists())
+    if not there.is_dir():
+        raise ValueError(
+            f"`workdir` must be a folder, and {there} is a file. "
+            f"Received: workdir={folder}"
+        )
+    if not os.access(there, os.W_OK):
+        raise ValueError(
+            f"`workdir` must be in a folder that can be written to, and "
+            f"{there} is none. Received: workdir={folder}"
+        )
+
+
+def write_config(
+    folder: pathlib.Path,
+    config: train_config.TrainConfig,
+    network: networks.Network,
+) -> None:
+    """Writes config.json: all that is needed to repeat the run.
+
+    Args:
+      folder: the run folder; it is made.
+      config: the run.
+      network: what is trained.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    record = {
+        "config": dataclasses.asdict(config),
+        "network": json.loads(network.to_json()),
+        "command": sys.argv,
+        "git_revision": _git_revision(),
+        "versions": {
+            "python": platform.python_version(),
+            "tensorflow": tf.__version__,
+            "keras": keras.__version__,
+            "numpy": np.__version__,
+            "keras_regnet": keras_regnet.__version__,
+        },
+    }
+    text = json.dumps(record, indent=2) + "\n"
+    checkpoint.write_atomically(folder / "config.json", text.encode())
+
+
+def _git_revision():
+    """Returns the checkout's revision, "+" if it has changes, or "unknown"."""
+    git = shutil.which("git")
+    if not git:
+        return "unknown"
+    root = pathlib.Path(__file__).resolve().parents[2]
+    described = subprocess.run(
+        [
+            git,
+            "-C",
+            str(root),
+            "describe",
+            "--always",
+            "--dirty=+",
+            "--abbrev=40",
+            "--exclude=*",
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return described.stdout.strip() or "unknown"
+
+
+def write_metrics(
+    folder: pathlib.Path, rows: Sequence[dict[str, float]]
+) -> None:
+    """Writes metrics.csv, one row per finished epoch.
+
+    Args:
+      folder: the run folder.
+      rows: metrics by the names of `COLUMNS`.
+    """
+    text = io.StringIO()
+    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    for row in rows:
+        writer.writerow(
+            {
+                name: f"{value:.6g}" if isinstance(value, float) else value
+                for name, value in row.items()
+            }
+        )
+    checkpoint.write_atomically(
+        folder / "metrics.csv", text.getvalue().encode()
+    )
