@@ -1,7 +1,7 @@
 """Opens anything that classifies images as one function of images.
 
-A variant with weights, a `.keras` file, a run folder of the trainer, a
-SavedModel, a LiteRT or an ONNX file.
+A variant with weights, weights that tell their network, a `.keras` file, a run
+folder of the trainer, a SavedModel, a LiteRT or an ONNX file.
 """
 
 import dataclasses
@@ -16,13 +16,21 @@ import keras
 import numpy as np
 
 from keras_regnet import models
+from keras_regnet import variants
+from keras_regnet.config import AnyNetConfig
+from keras_regnet.config import RegNetConfig
 from keras_regnet.export import labels
 from keras_regnet.export import runners
 from keras_regnet.export import saved_model
+from keras_regnet.weights import fetch
+from keras_regnet.weights import readers
+from keras_regnet.weights import resolving
+from keras_regnet.weights.records import WeightRecord
+from keras_regnet.weights.resolving import ResolvedWeights
 
 _EXPORTED = (".tflite", ".onnx")
 # What a finished run of the trainer leaves in its folder.
-_RUN_MODEL = "model.keras"
+_RUN_MODEL = resolving.RUN_MODEL
 _RUN_CONFIG = "config.json"
 _RUN_LABELS = f"saved_model/{saved_model.LABELS}"
 
@@ -38,6 +46,10 @@ class OpenedModel:
       image_size: (height, width) of its images, None for any.
       class_names: name of each output, None if they are not known.
       settings: configuration of the run it comes from, {} if there is none.
+      weights: of a variant, "" for something that has its own.
+      record: of published weights, which tells how they are evaluated; None
+        if it is not known.
+      classes: number of outputs, None if only the outputs tell it.
       keras_model: the model itself, None for an exported file.
     """
 
@@ -46,6 +58,9 @@ class OpenedModel:
     image_size: tuple[int | None, int | None]
     class_names: tuple[str, ...] | None = None
     settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    weights: str = ""
+    record: WeightRecord | None = None
+    classes: int | None = None
     keras_model: keras.Model | None = None
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
@@ -54,46 +69,55 @@ class OpenedModel:
 
 
 def open_model(
-    model: str | os.PathLike[str],
-    weights: str | None = None,
-    classes: int = 1000,
+    model: str | os.PathLike[str] | RegNetConfig | AnyNetConfig,
+    weights: str | os.PathLike[str] | ResolvedWeights | None = None,
     threads: int = 1,
 ) -> OpenedModel:
     """Opens a classifier of images.
 
     Args:
-      model: the name of a variant, a `.keras`, `.tflite` or `.onnx` file, a
-        run folder of the trainer, or the folder of a SavedModel.
+      model: the name of a variant, or a configuration; a `.keras`, `.tflite`
+        or `.onnx` file; a run folder of the trainer; the folder of a
+        SavedModel; or a file of weights or "hf:owner/name", which tells its
+        published network.
       weights: of a variant, see `keras_regnet.build`; None for random ones.
-      classes: number of outputs of a variant.
       threads: threads of a LiteRT or an ONNX file.
 
     Returns:
       A callable from images to probabilities, with what is known of it.
 
     Raises:
-      ImportError: if what runs the file is not installed.
+      ImportError: if what reads or runs the file is not installed.
+      UnknownNetworkError: if a file of weights does not tell its network.
       ValueError: if there is no such model, it is damaged, or `weights` are
         given for something that has its own.
       OSError: if weights cannot be fetched.
 
     Example:
-    >>> opened = open_model("RegNetX-200MF", classes=5)
+    >>> opened = open_model("RegNetX-200MF")
     >>> opened(np.zeros((2, 32, 32, 3), "uint8")).shape
-    (2, 5)
+    (2, 1000)
     """
-    path = pathlib.Path(model).expanduser()
-    if path.suffix not in (".keras", *_EXPORTED) and not path.is_dir():
-        return _open_variant(str(model), weights, classes)
+    if isinstance(model, RegNetConfig | AnyNetConfig):
+        return _open_network(model, weights)
+    name = os.fspath(model)
+    path = pathlib.Path(name).expanduser()
+    if is_variant(name):
+        config = variants.get_config(name)
+        return _open_network(config, weights, variants.variant_name(name))
     if weights is not None:
         raise ValueError(
             "`weights` is for a variant; a file or folder has its own. "
-            f"Received: weights={weights!r}, model={str(model)!r}"
+            f"Received: weights={weights!r}, model={name!r}"
         )
+    if fetch.is_hub_source(name):
+        return _open_weights(name)
     if not path.exists():
         raise ValueError(f"`model` does not exist. Received: {path}")
-    if path.suffix == ".keras":
+    if path.suffix == ".keras" and readers.is_ours(path):
         return _opened(str(path), _load_keras(path))
+    if resolving.names_a_file(name):
+        return _open_weights(str(path))
     if path.suffix in _EXPORTED:
         return _open_exported(path, labels.labels_path(path), threads)
     if (path / "saved_model.pb").is_file():
@@ -102,15 +126,27 @@ def open_model(
         return _open_run(path)
     raise ValueError(
         f"`model` must be a run folder ({_RUN_CONFIG}), a SavedModel "
-        "(saved_model.pb), a .keras, .tflite or .onnx file, or the name of a "
-        f"variant. Received: {path}"
+        "(saved_model.pb), a .keras, .tflite or .onnx file, a file of weights, "
+        f"or the name of a variant. Received: {path}"
     )
+
+
+def is_variant(model: str) -> bool:
+    """Returns whether `open_model` takes a name for that of a variant."""
+    path = pathlib.Path(model).expanduser()
+    is_stored = path.suffix in _EXPORTED or path.is_dir()
+    return not is_stored and not resolving.names_a_file(model)
 
 
 def _opened(name, model, **fields):
     height, width = model.inputs[0].shape[1:3]
     return OpenedModel(
-        name, _predictor(model), (height, width), keras_model=model, **fields
+        name,
+        _predictor(model),
+        (height, width),
+        classes=model.outputs[0].shape[-1],
+        keras_model=model,
+        **fields,
     )
 
 
@@ -128,11 +164,26 @@ def _predictor(model):
     return lambda images: predict(np.asarray(images, "float32")).numpy()
 
 
-def _open_variant(variant, weights, classes):
+def _open_network(config, weights, name=""):
+    resolved = resolving.resolve(weights, config)
+    return _open_resolved(name, resolved, weights=str(resolved.path or ""))
+
+
+def _open_weights(source):
+    return _open_resolved(source, resolving.resolve(source))
+
+
+def _open_resolved(name, resolved, **fields):
+    options = {"classes": resolved.classes} if resolved.classes else {}
     model = models.build(
-        variant, weights=weights, input_shape=(None, None, 3), classes=classes
+        resolved.config,
+        resolved,
+        input_shape=(None, None, 3),
+        name=variants.find_name(resolved.config),
+        **options,
     )
-    return _opened(variant, model)
+    record = resolved.evaluation_record
+    return _opened(name or model.name, model, record=record, **fields)
 
 
 def _open_run(folder):

@@ -154,8 +154,9 @@ def _open(request):
     opened = open_model.open_model(request.model, weights)
     if opened.keras_model is None:
         raise ValueError(
-            "`model` must be a variant, a .keras file or a run folder: an "
-            f"exported file is compared by --existing. Received: {opened.name}"
+            "`model` must be a variant, a .keras file, a run folder or a file "
+            "of weights: an exported file is compared by --existing. "
+            f"Received: {opened.name}"
         )
     inference_model.check_model(opened.keras_model)
     return opened

@@ -4,15 +4,29 @@ import csv
 import dataclasses
 import pathlib
 import time
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from absl import logging
 
+from keras_regnet.open_model import OpenedModel
 from training.config import config as train_config
 from training.data import datasets
 from training.data import pipeline as train_data
-from training.evaluate import predictors
 from training.evaluate import scores as train_scores
+
+# What a run, or the record of published weights, decides about an evaluation.
+_OF_MODEL = (
+    "dataset",
+    "data_dir",
+    "val_share",
+    "image_size",
+    "eval_image_size",
+    "eval_crop_share",
+    "interpolation",
+    "antialias",
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,8 +44,38 @@ class Result:
     class_names: tuple[str, ...]
 
 
+def settings(
+    predictor: OpenedModel, given: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Returns fields of the configuration that a classifier is evaluated with.
+
+    Args:
+      predictor: the classifier; the settings of its run, or of the record of
+        its weights, hold where none are given.
+      given: fields that were asked for; None for those that were not.
+    """
+    known = predictor.settings or _of_record(predictor.record)
+    fields = {name: known[name] for name in _OF_MODEL if name in known}
+    side, _ = predictor.image_size
+    if side:
+        fields["eval_image_size"] = side
+    return fields | {k: v for k, v in given.items() if v is not None}
+
+
+def _of_record(record):
+    """Returns how the source of published weights evaluates them."""
+    if record is None:
+        return {}
+    return {
+        "eval_image_size": record.test_size,
+        "eval_crop_share": record.crop,
+        "interpolation": record.interpolation,
+        "antialias": record.antialias,
+    }
+
+
 def evaluate(
-    predictor: predictors.Predictor,
+    predictor: OpenedModel,
     data: datasets.DataSet,
     config: train_config.TrainConfig,
     flip_tta: bool = False,
@@ -52,18 +96,16 @@ def evaluate(
       ValueError: if sizes or classes do not fit, or an image is unreadable.
     """
     size = config.evaluation_size()
-    if predictor.image_size not in (0, size):
+    side, _ = predictor.image_size
+    if side not in (None, size):
         raise ValueError(
-            f"`image_size` must be {predictor.image_size} for this model. "
+            f"`image_size` must be {side} for this model. "
             f"Received: image_size={size}, model={predictor.name!r}"
         )
+    if predictor.classes:
+        _check_classes(predictor, predictor.classes, data, config)
     probabilities, labels, rate = _predict(predictor, data, config, flip_tta)
-    if probabilities.shape[1] != len(data.class_names):
-        raise ValueError(
-            "`model` must have the classes of the data set. Received: "
-            f"{probabilities.shape[1]} classes of {predictor.name!r} for "
-            f"{len(data.class_names)} of {config.dataset!r}"
-        )
+    _check_classes(predictor, probabilities.shape[1], data, config)
     scores = train_scores.score(probabilities, labels)
     row = {
         "source": "validate",
@@ -85,6 +127,15 @@ def evaluate(
     return Result(scores, row, data.class_names)
 
 
+def _check_classes(predictor, classes, data, config):
+    if classes != len(data.class_names):
+        raise ValueError(
+            "`model` must have the classes of the data set. Received: "
+            f"{classes} classes of {predictor.name!r} for "
+            f"{len(data.class_names)} of {config.dataset!r}"
+        )
+
+
 def _predict(predictor, data, config, flip_tta):
     """Returns probabilities, labels and images per second."""
     probabilities, labels, seconds, timed = [], [], 0.0, 0
@@ -92,9 +143,9 @@ def _predict(predictor, data, config, flip_tta):
     try:
         for number, (images, batch_labels, weights) in enumerate(batches):
             begin = time.perf_counter()
-            found = predictor.predict(images)
+            found = predictor(images)
             if flip_tta:
-                mirrored = predictor.predict(images[:, :, ::-1])
+                mirrored = predictor(images[:, :, ::-1])
                 found = (found + mirrored) / 2
             if number:
                 seconds += time.perf_counter() - begin

@@ -67,9 +67,19 @@ class OpenModelTest(parameterized.TestCase):
         self.assertEqual(opened.keras_model is not None, is_keras)
 
     def test_a_variant(self):
-        opened = open_model.open_model("RegNetX-200MF", classes=3)
-        self.assertEqual(opened(self.images).shape, (5, 3))
+        opened = open_model.open_model("RegNetX-200MF")
+        self.assertEqual(opened(self.images).shape, (5, 1000))
         self.assertEqual(opened.name, "RegNetX-200MF")
+        self.assertEqual((opened.classes, opened.weights), (1000, ""))
+
+    def test_a_configuration_with_weights(self):
+        run = self.folder / "run"
+        opened = open_model.open_model(self.model.network, run)
+        np.testing.assert_allclose(
+            opened(self.images), self.expected, atol=1e-5
+        )
+        self.assertEqual(opened.classes, export_testing.CLASSES)
+        self.assertEqual(opened.weights, str(run / "model.keras"))
 
     def test_pixels_that_are_not_whole_stay_so_in_a_saved_model(self):
         images = self.images * np.float32(0.99)

@@ -129,12 +129,14 @@ class PreprocessingTest(parameterized.TestCase):
         image = _photo(260, 300)
         record = records.find("RegNetZ-D8", "ra3_in1k")
         config = keras_regnet.AnyNetConfig((1,), (8,), stem_width=8)
-        request = keras_regnet.weights.Request(config, record.mean, record.std)
+        resolved = keras_regnet.weights.ResolvedWeights(
+            config, record.mean, record.std
+        )
         outputs, weights = [], None
         for in_model in (True, False):
             model = keras_regnet.build(
                 config,
-                weights=request,
+                weights=resolved,
                 input_shape=(None, None, 3),
                 classes=5,
                 include_preprocessing=in_model,

@@ -79,8 +79,77 @@ class FilesTest(parameterized.TestCase):
     def test_other_shapes(self, name):
         path = self.save_filled(name)
         wider = dataclasses.replace(_SMALL, stem_width=16)
-        with self.assertRaisesRegex(ValueError, "'stem_conv/kernel' .* needs"):
+        message = "'stem_conv/kernel' .* needs"
+        if name == "model.keras":
+            message = "holds .* of stem_width=8, and asked .* of stem_width=16"
+        with self.assertRaisesRegex(ValueError, message):
             _build(wider, weights=path)
+
+    @parameterized.parameters(*_NAMES)
+    def test_another_network_is_named(self, name):
+        path = self.save_filled(name)
+        with self.assertRaisesRegex(
+            ValueError,
+            "holds a network of depths 1-1-1 and widths 16-32-64.*asked for "
+            "was RegNetX-200MF",
+        ):
+            keras_regnet.RegNetX("200MF", weights=path)
+
+    @parameterized.parameters(*_NAMES)
+    def test_the_rounding_and_stem_may_differ(self, name):
+        rounded = keras_regnet.RegNetConfig(
+            4, 24, 8, 2, 40, width_rounding="torchvision"
+        )
+        usual = dataclasses.replace(
+            rounded, width_rounding="pycls", stem="cifar"
+        )
+        self.assertNotEqual(
+            keras_regnet.complexity(rounded).params,
+            keras_regnet.complexity(usual).params,
+        )
+        path = self.save_filled(name, config=rounded)
+        model = _build(usual, weights=path)
+        self.assertEqual(model.network.width_rounding, "torchvision")
+        self.assertEqual(model.network.stem, "cifar")
+        self.assert_computed(model)
+
+    def test_groups_of_first_blocks(self):
+        """They are not the stages' group widths where widths grow inside."""
+        config = keras_regnet.AnyNetConfig(
+            (1, 2), (16, 24), block="z", expand_from="input", stem_width=8
+        )
+        options = {"input_shape": (32, 32, 3), "classes": 4}
+        model = keras_regnet.build(config, **options)
+        oracle_weights.fill(model)
+        path = self.save(model, "z.weights.h5")
+        self.assert_computed(keras_regnet.build(config, path, **options))
+
+    def test_networks_whose_names_do_not_tell_their_shapes(self):
+        config = keras_regnet.AnyNetConfig((1, 1), (8, 16), block="basic")
+        build = keras_regnet.AnyNet
+        model = build(config, input_shape=(32, 32, 3), classes=4)
+        oracle_weights.fill(model)
+        path = self.save(model, "basic.weights.h5")
+        self.assert_computed(
+            build(config, path, input_shape=(32, 32, 3), classes=4)
+        )
+        with self.assertRaisesRegex(ValueError, "must be named too"):
+            keras_regnet.weights.resolve(path)
+
+    def test_a_run_folder_stands_for_its_model(self):
+        path = self.save_filled("model.keras")
+        self.assert_computed(_build(weights=path.parent))
+        self.assert_computed(_build(weights=str(path.parent)))
+        with self.assertRaisesRegex(ValueError, "does not exist.*model.keras"):
+            _build(weights=self.folder.parent / "none" / "model.keras")
+        path.unlink()
+        with self.assertRaisesRegex(ValueError, "does not exist.*model.keras"):
+            _build(weights=self.folder)
+
+    def test_a_file_tells_its_network(self):
+        resolved = keras_regnet.weights.resolve(self.save_filled("model.keras"))
+        self.assertEqual(resolved.config, _SMALL)
+        self.assertEqual(resolved.classes, 4)
 
     @parameterized.parameters(*_NAMES)
     def test_a_body_explains_that_it_has_no_classifier(self, name):
@@ -155,11 +224,11 @@ class FilesTest(parameterized.TestCase):
             _build(weights=path)
 
 
-class RequestTest(absltest.TestCase):
+class ResolvedTest(absltest.TestCase):
     def test_is_for_its_own_network(self):
-        request = keras_regnet.weights.resolve(None, _SMALL)
+        resolved = keras_regnet.weights.resolve(None, _SMALL)
         with self.assertRaisesRegex(ValueError, "for another network"):
-            keras_regnet.RegNetX("200MF", weights=request)
+            keras_regnet.RegNetX("200MF", weights=resolved)
 
     def test_what_names_no_weights(self):
         for weights in (5, b"a.pth", ["a.pth"], {"a": 1}, True):

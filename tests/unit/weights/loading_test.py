@@ -47,7 +47,7 @@ class FillTest(parameterized.TestCase):
     def fill(self, **changes):
         state = {**self.state, **changes}
         state = {name: v for name, v in state.items() if v is not None}
-        loading.fill(self.model, state, names.mapping(_CONFIG, "timm"))
+        loading.assign(self.model, state, names.mapping(_CONFIG, "timm"))
 
     def test_every_variable_gets_its_value(self):
         self.fill()
@@ -112,7 +112,7 @@ class FillTest(parameterized.TestCase):
         model = keras_regnet.build(_CONFIG, input_shape=(32, 32, 3), classes=4)
         state = {**self.state, _NORM: np.full(32, 1e5, "f4")}
         with self.assertRaisesRegex(ValueError, "beyond what float16 can"):
-            loading.fill(model, state, names.mapping(_CONFIG, "timm"))
+            loading.assign(model, state, names.mapping(_CONFIG, "timm"))
 
     def test_checks_the_stem_before_it_is_adapted(self):
         """A view of one number may be of any size, and a copy fill memory."""
@@ -120,7 +120,7 @@ class FillTest(parameterized.TestCase):
         huge = np.broadcast_to(np.float32(0), (10**12, 3, 3, 3))
         state = {**self.state, "stem.conv.weight": huge}
         with self.assertRaisesRegex(ValueError, r"shape \(3, 3, 3, 10000000"):
-            loading.fill(
+            loading.assign(
                 model,
                 state,
                 names.mapping(_CONFIG, "timm"),

@@ -198,7 +198,7 @@ class WeightsMainTest(parameterized.TestCase):
     def test_verify_a_file_of_keras_2(self):
         folder = keras_h5_testing.unpack(type(self))
         with self.assertRaisesRegex(
-            ValueError, "depths 1-2-1-1.*none of the published networks"
+            ValueError, "depths 1-2-1-1.*not a published network"
         ):
             weights_main.verify(folder / "weights_y.h5")
 

@@ -119,7 +119,7 @@ class ModelsTest(parameterized.TestCase):
                               "variant")  # fmt: skip
     def test_every_kind(self, kind):
         weights = str(self.run_folder) if kind == "variant" else ""
-        predictor = predictors.load(self.path_of(kind), weights, classes=10)
+        predictor = predictors.load(self.path_of(kind), weights)
         found = evaluation.evaluate(predictor, self.data, self.config)
         expected = self.model.predict(self.images, verbose=0)
         hits = expected.argmax(1) == self.labels
@@ -161,7 +161,7 @@ class ModelsTest(parameterized.TestCase):
             ((str(self.folder / "no.keras"), ""), "does not exist"),
             ((str(self.folder / "no.tflite"), ""), "does not exist"),
             ((str(self.folder), ""), "must be a run folder"),
-            ((self.variant, str(self.run_folder), 7), "classes of the data"),
+            ((str(self.folder / "no.pth"), ""), "does not exist"),
         ):
             with self.assertRaisesRegex(ValueError, message):
                 predictors.load(*arguments)
@@ -178,10 +178,14 @@ class ModelsTest(parameterized.TestCase):
             )
         other = training_testing.noise_set(8, 8)
         other = dataclasses.replace(other, class_names=("a", "b"))
-        with self.assertRaisesRegex(ValueError, "10 classes .* for 2"):
-            evaluation.evaluate(
-                predictors.load(self.path_of("run")), other, self.config
-            )
+        for arguments in (
+            (self.path_of("run"),),
+            (self.variant, self.path_of("run")),
+        ):
+            with self.assertRaisesRegex(ValueError, "10 classes .* for 2"):
+                evaluation.evaluate(
+                    predictors.load(*arguments), other, self.config
+                )
 
     def test_the_command(self):
         tool = paths.ROOT / "training" / "validate.py"

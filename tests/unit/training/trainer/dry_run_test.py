@@ -56,7 +56,11 @@ class DryRunTest(parameterized.TestCase):
     def test_a_run_that_is_there(self):
         config = training_testing.tiny_config(self.temp)
         folder = pathlib.Path(config.workdir)
-        run_folder.write_config(folder, config, training_testing.TINY)
+        run_folder.write_config(
+            folder,
+            config,
+            keras_regnet.weights.resolve(None, training_testing.TINY),
+        )
         found = mock.Mock()
         found.state.step, found.state.epoch = 7, 1
         with mock.patch.object(dry_run.checkpoint, "newest") as newest:

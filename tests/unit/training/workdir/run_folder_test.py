@@ -32,7 +32,11 @@ class RunFolderTest(parameterized.TestCase):
         self.assertTrue(run_folder.is_finished(*arguments))
 
     def test_more_epochs_are_the_same_run(self):
-        run_folder.write_config(self.folder, self.config, self.network)
+        run_folder.write_config(
+            self.folder,
+            self.config,
+            keras_regnet.weights.resolve(None, self.network),
+        )
         longer = dataclasses.replace(self.config, epochs=4)
         run_folder.check(self.folder, longer, self.network)
         shorter = dataclasses.replace(self.config, epochs=2)

@@ -164,11 +164,11 @@ class TransferTest(FolderTest):
 
     def test_a_file_of_keras_brings_its_own_rules(self):
         config = dataclasses.replace(_SMALL, padding="same")
-        request = keras_regnet.weights.Request(
+        resolved = keras_regnet.weights.ResolvedWeights(
             config, (1.0, 2.0, 3.0), (4.0, 5.0, 6.0)
         )
         path = self.folder / "saved.keras"
-        _filled(config, weights=request).save(path)
+        _filled(config, weights=resolved).save(path)
         model = keras_regnet.RegNet(_SMALL, weights=path, input_shape=_SHAPE)
         self.assertEqual(model.network, config)
         layer = model.get_layer("normalise")
@@ -268,7 +268,7 @@ class TagsTest(FolderTest):
         path = self.folder / "mine.safetensors"
         shutil.copy(self.path, path)
         with read, self.assertWarnsRegex(UserWarning, "no commercial use"):
-            keras_regnet.weights.resolve(path, config, classes=None)
+            keras_regnet.weights.resolve(path, config, include_top=False)
 
 
 class BadFilesTest(FolderTest):
