@@ -19,6 +19,7 @@ from keras_regnet import models
 from keras_regnet import variants
 from keras_regnet.config import AnyNetConfig
 from keras_regnet.config import RegNetConfig
+from keras_regnet.export import inference_model
 from keras_regnet.export import labels
 from keras_regnet.export import runners
 from keras_regnet.export import saved_model
@@ -139,6 +140,7 @@ def is_variant(model: str) -> bool:
 
 
 def _opened(name, model, **fields):
+    inference_model.check_model(model)
     height, width = model.inputs[0].shape[1:3]
     return OpenedModel(
         name,

@@ -10,7 +10,6 @@ from keras_regnet import atomic
 from keras_regnet import open_model
 from keras_regnet import results
 from keras_regnet.export import images as images_lib
-from keras_regnet.export import inference_model
 from keras_regnet.export import labels as labels_lib
 from keras_regnet.export import litert
 from keras_regnet.export import onnx
@@ -158,7 +157,6 @@ def _open(request):
             "of weights: an exported file is compared by --existing. "
             f"Received: {opened.name}"
         )
-    inference_model.check_model(opened.keras_model)
     return opened
 
 

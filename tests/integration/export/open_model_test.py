@@ -143,6 +143,11 @@ class OpenModelTest(parameterized.TestCase):
         ):
             with self.assertRaisesRegex(ValueError, message):
                 self.open(name)
+        inputs = keras.Input((3,))
+        outputs = keras.layers.Dense(2)(inputs)
+        keras.Model(inputs, outputs).save(self.folder / "vectors.keras")
+        with self.assertRaisesRegex(ValueError, "must have one input"):
+            self.open("vectors.keras")
         with self.assertRaisesRegex(ValueError, "`weights` is for a variant"):
             self.open("run", weights="imagenet")
         with self.assertRaisesRegex(ValueError, "Did you mean"):
