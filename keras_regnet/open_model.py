@@ -102,7 +102,6 @@ def open_model(
     if isinstance(model, RegNetConfig | AnyNetConfig):
         return _open_network(model, weights)
     name = os.fspath(model)
-    path = pathlib.Path(name).expanduser()
     if is_variant(name):
         config = variants.get_config(name)
         return _open_network(config, weights, variants.variant_name(name))
@@ -113,11 +112,23 @@ def open_model(
         )
     if fetch.is_hub_source(name):
         return _open_weights(name)
+    return _open_stored(pathlib.Path(name).expanduser(), threads)
+
+
+def is_variant(model: str) -> bool:
+    """Returns whether `open_model` takes a name for that of a variant."""
+    path = pathlib.Path(model).expanduser()
+    is_stored = path.suffix in _EXPORTED or path.is_dir()
+    return not is_stored and not resolving.names_a_file(model)
+
+
+def _open_stored(path, threads):
+    """Opens a file or a folder."""
     if not path.exists():
         raise ValueError(f"`model` does not exist. Received: {path}")
     if path.suffix == ".keras" and readers.is_ours(path):
         return _opened(str(path), _load_keras(path))
-    if resolving.names_a_file(name):
+    if resolving.names_a_file(str(path)):
         return _open_weights(str(path))
     if path.suffix in _EXPORTED:
         return _open_exported(path, labels.labels_path(path), threads)
@@ -130,13 +141,6 @@ def open_model(
         "(saved_model.pb), a .keras, .tflite or .onnx file, a file of weights, "
         f"or the name of a variant. Received: {path}"
     )
-
-
-def is_variant(model: str) -> bool:
-    """Returns whether `open_model` takes a name for that of a variant."""
-    path = pathlib.Path(model).expanduser()
-    is_stored = path.suffix in _EXPORTED or path.is_dir()
-    return not is_stored and not resolving.names_a_file(model)
 
 
 def _opened(name, model, **fields):
