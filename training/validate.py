@@ -1,8 +1,9 @@
 """Evaluates a classifier: `python training/validate.py --model=RUN_FOLDER`.
 
---model is a run folder, a .keras file, a SavedModel, a LiteRT file, a file of
-weights that tells its published network, or a variant's name with --weights:
-a tag, a file, a run folder or hf:owner/name, as `keras_regnet.build` takes.
+--model is a run folder, a .keras file, a SavedModel, a LiteRT or ONNX file, a
+file of weights that tells its published network, or a variant's name with
+--weights: a tag, a file, a run folder or hf:owner/name, as
+`keras_regnet.build` takes.
 What is not given comes from the run, or for published weights from their
 record (size, crop, interpolation), or is the paper's: 224 pixels, the central
 224 of 256, bilinear.

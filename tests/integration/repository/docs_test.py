@@ -34,11 +34,12 @@ def _modules():
 
 
 def _public_functions():
+    """Yields the functions that the packages name in `__all__`."""
     for name in _modules():
         module = importlib.import_module(name)
-        for attribute, value in vars(module).items():
-            is_ours = getattr(value, "__module__", None) == name
-            if inspect.isfunction(value) and is_ours and attribute[0] != "_":
+        for attribute in getattr(module, "__all__", ()):
+            value = getattr(module, attribute)
+            if inspect.isfunction(value):
                 yield f"{name}.{attribute}", value
 
 

@@ -23,7 +23,7 @@ from absl.testing import absltest
 from absl.testing import parameterized
 
 import keras_regnet
-from keras_regnet.export import command
+from keras_regnet import open_model
 from keras_regnet.weights import fetch
 from keras_regnet.weights import records
 from keras_regnet.weights import resolving
@@ -416,14 +416,16 @@ class ModelsTest(parameterized.TestCase):
             (_published("x200.safetensors", "RegNetX-200MF", "timm"), None),
             _source(records.find("RegNetX-400MF", "tv2_in1k"))[::-1],
         ):
-            model, _, _ = (
-                command._load(variant, path)
+            opened = (
+                open_model.open_model(variant, path)
                 if variant
-                else command._load(path, "none")
+                else open_model.open_model(path)
             )
             _, expected = _expected(variant or "RegNetX-200MF", path)
             np.testing.assert_allclose(
-                model(_images(), training=False), expected, atol=1e-5
+                opened.keras_model(_images(), training=False),
+                expected,
+                atol=1e-5,
             )
 
 

@@ -165,10 +165,13 @@ class ModelsTest(parameterized.TestCase):
         ):
             with self.assertRaisesRegex(ValueError, message):
                 predictors.load(*arguments)
-        for suffix in (".keras", ".tflite"):
+        for suffix, message in (
+            (".keras", "is not a readable .keras file"),
+            (".tflite", "is not a LiteRT file"),
+        ):
             broken = self.folder / f"broken{suffix}"
             broken.write_bytes(b"nothing of the kind")
-            with self.assertRaisesRegex(ValueError, "not a readable"):
+            with self.assertRaisesRegex(ValueError, message):
                 predictors.load(str(broken))
         with self.assertRaisesRegex(ValueError, "must be 32 for this model"):
             evaluation.evaluate(
