@@ -7,7 +7,7 @@ from absl.testing import absltest
 from absl.testing import parameterized
 
 import keras_regnet
-from training.config.config import recipes
+from training.config import recipes
 
 _TEXT = (
     pathlib.Path(__file__).resolve().parents[1] / "docs" / "scaling.md"

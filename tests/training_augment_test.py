@@ -9,8 +9,8 @@ from absl.testing import absltest
 from absl.testing import parameterized
 
 from keras_regnet import image_files
-from training.data.pipeline import augment
-from training.data.pipeline import images
+from training.data import augment
+from training.data import images
 
 PAPER = augment.Augmentation(
     kind="random_resized_crop",

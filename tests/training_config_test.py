@@ -7,8 +7,8 @@ import training_testing  # noqa: F401, puts training/ on the path
 from absl.testing import absltest
 from absl.testing import parameterized
 
-from training.config.config import config as train_config
-from training.config.config import recipes
+from training.config import config as train_config
+from training.config import recipes
 
 TrainConfig = train_config.TrainConfig
 

@@ -13,7 +13,7 @@ from absl.testing import absltest
 from absl.testing import parameterized
 
 import keras_regnet
-from training.config.config import networks
+from training.config import networks
 from training.trainer import dry_run
 from training.trainer import memory
 from training.workdir import run_folder

@@ -15,8 +15,8 @@ from PIL import Image
 
 from keras_regnet import image_files
 from keras_regnet.config import RegNetConfig
-from training.config.config import config as train_config
-from training.data.pipeline import datasets
+from training.config import config as train_config
+from training.data import datasets
 from training.sweeps import convert
 from training.sweeps import regimes
 from training.sweeps import trial

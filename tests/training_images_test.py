@@ -11,8 +11,8 @@ from PIL import Image
 from PIL import ImageOps
 
 from keras_regnet import image_files
-from training.data.pipeline import augment
-from training.data.pipeline import images
+from training.data import augment
+from training.data import images
 
 _ORIENTATION = 0x0112
 # TensorFlow and Pillow may link different versions of libjpeg.

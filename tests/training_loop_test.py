@@ -17,7 +17,7 @@ import training_testing
 from absl.testing import absltest
 from absl.testing import parameterized
 
-from training.data.pipeline import pipeline as train_data
+from training.data import pipeline as train_data
 from training.trainer import loop
 from training.trainer import run
 from training.workdir import checkpoint

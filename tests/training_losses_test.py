@@ -5,7 +5,7 @@ import tensorflow as tf
 from absl.testing import absltest
 from absl.testing import parameterized
 
-from training.config.config import config as train_config
+from training.config import config as train_config
 from training.trainer import losses
 
 _LABELS = np.array([0, 3, 6, 1, 1], np.int32)

@@ -5,7 +5,7 @@ import tensorflow as tf
 from absl.testing import absltest
 from absl.testing import parameterized
 
-from training.data.pipeline import mixing
+from training.data import mixing
 
 _IMAGES = np.random.default_rng(0).random((6, 16, 20, 3)).astype("float32")
 _LABELS = np.array([0, 1, 2, 3, 0, 1], np.int32)

@@ -11,9 +11,9 @@ import training_testing
 from absl.testing import absltest
 from absl.testing import parameterized
 
-from training.config.config import config as train_config
-from training.config.config import config_checks
-from training.config.config import recipes
+from training.config import config as train_config
+from training.config import config_checks
+from training.config import recipes
 from training.trainer import optimizer
 from training.trainer import schedules
 from training.trainer import step

@@ -15,7 +15,7 @@ from absl.testing import absltest
 from absl.testing import parameterized
 
 import keras_regnet
-from training.config.config import recipes
+from training.config import recipes
 from training.trainer import optimizer as train_optimizer
 from training.trainer import step as train_step
 

@@ -11,7 +11,7 @@ from PIL import Image
 from PIL import ImageEnhance
 from PIL import ImageOps
 
-from training.data.pipeline import policies
+from training.data import policies
 
 RANGES = policies.RANDAUGMENT
 _SHEAR, _SHIFT = 0.3, math.floor(80 * 150 / 331 * 0.8)

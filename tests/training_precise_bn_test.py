@@ -13,8 +13,8 @@ import training_testing
 from absl.testing import absltest
 from absl.testing import parameterized
 
-from training.config.config import config as train_config
-from training.data.pipeline import pipeline as train_data
+from training.config import config as train_config
+from training.data import pipeline as train_data
 from training.trainer import loop
 from training.trainer import precise_bn
 from training.trainer import run

@@ -2,7 +2,7 @@
 
 from absl.testing import absltest
 
-from training.config.config import config as train_config
+from training.config import config as train_config
 from training.trainer import progress
 
 

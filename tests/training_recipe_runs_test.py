@@ -15,8 +15,8 @@ import training_testing
 from absl.testing import absltest
 from absl.testing import parameterized
 
-from training.config.config import networks
-from training.config.config import recipes
+from training.config import networks
+from training.config import recipes
 from training.trainer import loop
 from training.trainer import run
 from training.workdir import checkpoint

@@ -8,9 +8,9 @@ from absl.testing import absltest
 from absl.testing import parameterized
 
 import keras_regnet
-from training.config.config import networks
-from training.config.config import recipes
-from training.data.pipeline import augment
+from training.config import networks
+from training.config import recipes
+from training.data import augment
 from training.trainer import optimizer
 
 # pycls configs/dds_baselines: batch, base learning rate, warm-up epochs.

@@ -14,7 +14,7 @@ from absl.testing import absltest
 from absl.testing import parameterized
 from tensorflow.tsl.profiler.protobuf import xplane_pb2
 
-from training.config.config import config as train_config
+from training.config import config as train_config
 from training.trainer import loop
 from training.trainer import run
 from training.workdir import checkpoint

@@ -14,12 +14,12 @@ import training_testing
 from absl.testing import absltest
 from absl.testing import parameterized
 
-from training.config.config import config as train_config
-from training.data.pipeline import datasets
-from training.data.pipeline import pipeline as data
-from training.data.pipeline import shards
-from training.data.pipeline import splits
-from training.data.pipeline import subsets
+from training.config import config as train_config
+from training.data import datasets
+from training.data import pipeline as data
+from training.data import shards
+from training.data import splits
+from training.data import subsets
 
 
 def config_for(**fields):

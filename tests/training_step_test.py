@@ -9,8 +9,8 @@ import training_testing
 from absl.testing import absltest
 from absl.testing import parameterized
 
-from training.config.config import networks
-from training.data.pipeline import pipeline as data
+from training.config import networks
+from training.data import pipeline as data
 from training.trainer import step
 from training.trainer import strategy
 from training.trainer import trainable

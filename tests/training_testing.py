@@ -24,8 +24,8 @@ import numpy as np  # noqa: E402
 import tensorflow as tf  # noqa: E402
 
 import keras_regnet  # noqa: E402
-from training.config.config import config as train_config  # noqa: E402
-from training.data.pipeline import datasets  # noqa: E402
+from training.config import config as train_config  # noqa: E402
+from training.data import datasets  # noqa: E402
 from training.trainer import run  # noqa: E402
 from training.trainer import strategy  # noqa: E402
 

@@ -17,10 +17,10 @@ from absl.testing import parameterized
 
 from keras_regnet import results
 from keras_regnet.export import saved_model
-from training.config.config import config as train_config
-from training.config.config import networks
-from training.data.pipeline import datasets
-from training.data.pipeline import pipeline as train_data
+from training.config import config as train_config
+from training.config import networks
+from training.data import datasets
+from training.data import pipeline as train_data
 from training.evaluate import evaluation
 from training.evaluate import predictors
 from training.evaluate import scores

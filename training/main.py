@@ -61,8 +61,8 @@ with _without_start_up_noise():
     import tensorflow as tf
 
     import keras_regnet
-    from training.config.config import config as train_config
-    from training.config.config import recipes
+    from training.config import config as train_config
+    from training.config import recipes
     from training.trainer import dry_run
     from training.trainer import loop
 

@@ -22,9 +22,9 @@ os.environ["KERAS_BACKEND"] = "tensorflow"
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 from keras_regnet import results  # noqa: E402, as above
-from training.config.config import config as train_config  # noqa: E402
-from training.config.config import config_checks  # noqa: E402
-from training.data.pipeline import datasets  # noqa: E402
+from training.config import config as train_config  # noqa: E402
+from training.config import config_checks  # noqa: E402
+from training.data import datasets  # noqa: E402
 from training.evaluate import evaluation  # noqa: E402
 from training.evaluate import predictors  # noqa: E402
 

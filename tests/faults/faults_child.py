@@ -136,7 +136,7 @@ def _record_inputs(path):
     """Appends a line for what this process reads of every step."""
     import tensorflow as tf
 
-    from training.data.pipeline import pipeline as data
+    from training.data import pipeline as data
 
     original = data.distribute
 

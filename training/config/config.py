@@ -11,7 +11,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from training.config.config import config_checks
+from training.config import config_checks
 
 # A run is the same run if these differ: where it is kept and computed, and how
 # long it goes on.

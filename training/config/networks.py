@@ -11,7 +11,7 @@ from absl import logging
 
 import keras_regnet
 from keras_regnet import errors
-from training.config.config import config as train_config
+from training.config import config as train_config
 
 Network = keras_regnet.RegNetConfig | keras_regnet.AnyNetConfig
 # Arrays of each layer, by the layer's name.

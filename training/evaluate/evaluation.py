@@ -8,9 +8,9 @@ import time
 import numpy as np
 from absl import logging
 
-from training.config.config import config as train_config
-from training.data.pipeline import datasets
-from training.data.pipeline import pipeline as train_data
+from training.config import config as train_config
+from training.data import datasets
+from training.data import pipeline as train_data
 from training.evaluate import predictors
 from training.evaluate import scores as train_scores
 

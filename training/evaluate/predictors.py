@@ -13,8 +13,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from training.config.config import config as train_config
-from training.config.config import networks
+from training.config import config as train_config
+from training.config import networks
 
 Predict = Callable[[np.ndarray], np.ndarray]
 

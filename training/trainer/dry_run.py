@@ -7,12 +7,12 @@ import tensorflow as tf
 
 from keras_regnet import results
 from keras_regnet.weights import request
-from training.config.config import config as train_config
-from training.config.config import config_checks
-from training.config.config import networks
-from training.config.config import recipes
-from training.data.pipeline import datasets
-from training.data.pipeline import pipeline as train_data
+from training.config import config as train_config
+from training.config import config_checks
+from training.config import networks
+from training.config import recipes
+from training.data import datasets
+from training.data import pipeline as train_data
 from training.trainer import description
 from training.trainer import memory
 from training.trainer import strategy as train_strategy

@@ -8,12 +8,12 @@ import tensorflow as tf
 from absl import logging
 
 from keras_regnet import results
-from training.config.config import config as train_config
-from training.config.config import config_checks
-from training.config.config import networks
-from training.data.pipeline import datasets
-from training.data.pipeline import image_faults
-from training.data.pipeline import pipeline as train_data
+from training.config import config as train_config
+from training.config import config_checks
+from training.config import networks
+from training.data import datasets
+from training.data import image_faults
+from training.data import pipeline as train_data
 from training.trainer import cluster as train_cluster
 from training.trainer import preemption
 from training.trainer import run as train_run

@@ -3,10 +3,10 @@
 import keras
 import tensorflow as tf
 
-from training.config.config import config as train_config
-from training.config.config import networks
-from training.data.pipeline import datasets
-from training.data.pipeline import pipeline as train_data
+from training.config import config as train_config
+from training.config import networks
+from training.data import datasets
+from training.data import pipeline as train_data
 from training.trainer import optimizer as train_optimizer
 
 

@@ -10,9 +10,9 @@ from absl import logging
 
 from keras_regnet import atomic
 from keras_regnet.export import saved_model
-from training.config.config import config as train_config
-from training.config.config import networks
-from training.data.pipeline import datasets
+from training.config import config as train_config
+from training.config import networks
+from training.data import datasets
 
 # The export is checked on this many images, and at a larger size too.
 _CHECK_IMAGES = 4

@@ -17,8 +17,8 @@ import numpy as np
 import tensorflow as tf
 
 import keras_regnet
-from training.config.config import config as train_config
-from training.config.config import networks
+from training.config import config as train_config
+from training.config import networks
 from training.workdir import checkpoint
 
 # Holds the number of steps after which the models were exported.
