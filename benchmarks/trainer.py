@@ -28,9 +28,9 @@ from absl import flags
 
 from benchmarks import timing
 from training.config import config as train_config
-from training.config import networks
-from training.trainer import cluster as train_cluster
+from training.config import network as network_lib
 from training.trainer import preemption
+from training.trainer import processes as processes_lib
 from training.trainer import progress
 from training.trainer import run as train_run
 from training.trainer import strategy as train_strategy
@@ -77,14 +77,14 @@ def make_run(folder: str, **fields: object) -> WatchedRun:
         checkpoint_seconds=0.0,
     )
     config = dataclasses.replace(config, **fields)
-    network = networks.network_config(config)
+    network = network_lib.network_config(config)
     strategy = train_strategy.make(config)
     run = WatchedRun(
         config,
         network,
         pathlib.Path(folder),
         strategy,
-        train_cluster.Cluster(strategy),
+        processes_lib.Cluster(strategy),
     )
     run.megabytes = []
     run.begin(None)

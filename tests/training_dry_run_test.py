@@ -13,10 +13,10 @@ from absl.testing import absltest
 from absl.testing import parameterized
 
 import keras_regnet
-from training.config import networks
+from training.config import network as network_lib
 from training.trainer import dry_run
 from training.trainer import memory
-from training.workdir import run_folder
+from training.workdir import files
 
 
 class DryRunTest(parameterized.TestCase):
@@ -42,7 +42,7 @@ class DryRunTest(parameterized.TestCase):
         )
         self.assertIn(f"{complexity.flops / 1e6:.3g} M multiply", found)
         # Weights, velocities, averages; and the statistics twice.
-        model = networks.build(
+        model = network_lib.build(
             training_testing.tiny_config(self.temp), training_testing.TINY, 10
         )
         trainable = sum(v.value.numpy().size for v in model.trainable_variables)
@@ -56,7 +56,7 @@ class DryRunTest(parameterized.TestCase):
     def test_a_run_that_is_there(self):
         config = training_testing.tiny_config(self.temp)
         folder = pathlib.Path(config.workdir)
-        run_folder.write_config(folder, config, training_testing.TINY)
+        files.write_config(folder, config, training_testing.TINY)
         found = mock.Mock()
         found.state.step, found.state.epoch = 7, 1
         with mock.patch.object(dry_run.checkpoint, "newest") as newest:
@@ -131,7 +131,7 @@ class MemoryTest(absltest.TestCase):
     def test_parts_and_replicas(self):
         with tempfile.TemporaryDirectory() as folder:
             config = training_testing.tiny_config(folder)
-        model = networks.build(config, training_testing.TINY, 10)
+        model = network_lib.build(config, training_testing.TINY, 10)
         optimizer = keras.optimizers.SGD(0.1)
         optimizer.build(model.trainable_variables)
 

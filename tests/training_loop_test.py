@@ -21,7 +21,7 @@ from training.data import pipeline as train_data
 from training.trainer import loop
 from training.trainer import run
 from training.workdir import checkpoint
-from training.workdir import run_folder
+from training.workdir import files
 
 
 def train(config):
@@ -60,7 +60,7 @@ class RunTest(parameterized.TestCase):
 
     def test_metrics(self):
         found = rows(self.folder)
-        self.assertEqual(tuple(found[0]), run_folder.COLUMNS)
+        self.assertEqual(tuple(found[0]), files.COLUMNS)
         self.assertEqual([row["epoch"] for row in found], ["1", "2"])
         self.assertEqual([row["step"] for row in found], ["5", "10"])
         for row in found:
@@ -80,23 +80,21 @@ class RunTest(parameterized.TestCase):
         values = {
             value.tag: value for event in found for value in event.summary.value
         }
-        self.assertEqual(
-            set(values), {*run_folder.COLUMNS[2:], "training images"}
-        )
+        self.assertEqual(set(values), {*files.COLUMNS[2:], "training images"})
         (graph,) = [event.graph_def for event in found if event.graph_def]
         graph = tf.compat.v1.GraphDef.FromString(graph)
         self.assertIn("images", {node.name for node in graph.node})
         self.assertIn("Conv2D", str({node.op for node in graph.node}))
         images = values["training images"]
         self.assertEqual(images.metadata.plugin_data.plugin_name, "images")
-        width, height, *files = images.tensor.string_val
+        width, height, *pictures = images.tensor.string_val
         self.assertEqual((width, height), (b"32", b"32"))
         # What the first step trains on, in its order.
         (batch, labels), *_ = train_data.train_pipeline(
             run.datasets.load(self.config), self.config
         ).take(1)
-        self.assertLen(files, 16)
-        for file, expected in zip(files, batch, strict=False):
+        self.assertLen(pictures, 16)
+        for file, expected in zip(pictures, batch, strict=False):
             np.testing.assert_array_equal(
                 tf.io.decode_png(file), np.round(expected)
             )
@@ -169,14 +167,14 @@ class RunTest(parameterized.TestCase):
         """A new run may start from another run's weights."""
         model = keras.saving.load_model(self.folder / "model.keras")
         for source in (self.folder, self.folder / "model.keras"):
-            weights = loop.networks.read_weights(
+            weights = loop.network_lib.read_weights(
                 str(source), training_testing.TINY, classes=10
             )
             np.testing.assert_array_equal(
                 weights["head_fc"][0], model.get_layer("head_fc").kernel
             )
         # Another number of classes: a new classifier.
-        weights = loop.networks.read_weights(
+        weights = loop.network_lib.read_weights(
             str(self.folder), training_testing.TINY, classes=7
         )
         self.assertNotIn("head_fc", weights)
@@ -186,7 +184,7 @@ class RunTest(parameterized.TestCase):
         path = os.path.join(self.temp, "tiny.weights.h5")
         model.save_weights(path)
         for classes, kept in ((10, True), (7, False)):
-            weights = loop.networks.read_weights(
+            weights = loop.network_lib.read_weights(
                 path, training_testing.TINY, classes
             )
             self.assertEqual("head_fc" in weights, kept)
@@ -194,14 +192,14 @@ class RunTest(parameterized.TestCase):
     def test_weights_of_another_network(self):
         wider = dataclasses.replace(training_testing.TINY, stem_width=16)
         with self.assertRaisesRegex(ValueError, "another network"):
-            loop.networks.read_weights(str(self.folder), wider, classes=10)
+            loop.network_lib.read_weights(str(self.folder), wider, classes=10)
 
 
 class ResumeTest(parameterized.TestCase):
     def setUp(self):
         super().setUp()
         self.temp = self.enterContext(tempfile.TemporaryDirectory())
-        self.enterContext(mock.patch.object(run.final_export, "write"))
+        self.enterContext(mock.patch.object(run.export, "write"))
 
     def config(self, name, **fields):
         fields = {"augmentation": "pad_crop", "epochs": 3, **fields}

@@ -78,7 +78,7 @@ class PreciseTest(parameterized.TestCase):
 
     def test_a_run_with_it_resumes_exactly(self):
         folder = self.enterContext(tempfile.TemporaryDirectory())
-        self.enterContext(mock.patch.object(run.final_export, "write"))
+        self.enterContext(mock.patch.object(run.export, "write"))
         measured = self.enterContext(
             mock.patch.object(
                 precise_bn.PreciseStatistics,

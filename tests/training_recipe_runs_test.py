@@ -15,7 +15,7 @@ import training_testing
 from absl.testing import absltest
 from absl.testing import parameterized
 
-from training.config import networks
+from training.config import network as network_lib
 from training.config import recipes
 from training.trainer import loop
 from training.trainer import run
@@ -30,16 +30,14 @@ _SMALL = {
     "global_batch_size": 256,
     "warmup_epochs": 0.5,
 }
-_HEAD = networks.HEAD
+_HEAD = network_lib.HEAD
 
 
 class RecipeRunsTest(parameterized.TestCase):
     def setUp(self):
         super().setUp()
         self.temp = self.enterContext(tempfile.TemporaryDirectory())
-        self.write = self.enterContext(
-            mock.patch.object(run.final_export, "write")
-        )
+        self.write = self.enterContext(mock.patch.object(run.export, "write"))
 
     def train(self, recipe: str, **fields: Any) -> pathlib.Path:
         config = dataclasses.replace(
@@ -74,7 +72,7 @@ class RecipeRunsTest(parameterized.TestCase):
     def test_finetune(self):
         """First the head, then what is not frozen; from other classes."""
         config = training_testing.tiny_config(self.temp)
-        donor = networks.build(config, training_testing.TINY, 7)
+        donor = network_lib.build(config, training_testing.TINY, 7)
         path = os.path.join(self.temp, "donor.keras")
         donor.save(path)
         folder = self.train("finetune", weights=path, epochs=2, frozen_stages=1)

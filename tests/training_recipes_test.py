@@ -8,7 +8,7 @@ from absl.testing import absltest
 from absl.testing import parameterized
 
 import keras_regnet
-from training.config import networks
+from training.config import network as network_lib
 from training.config import recipes
 from training.data import augment
 from training.trainer import optimizer
@@ -89,9 +89,9 @@ class PaperTest(parameterized.TestCase):
         config = dataclasses.replace(
             recipes.get("paper", "RegNetY-200MF"), variant="RegNetY-200MF"
         )
-        network = networks.network_config(config)
+        network = network_lib.network_config(config)
         keras.utils.set_random_seed(0)
-        model = networks.build(config, network, 10)
+        model = network_lib.build(config, network, 10)
         norms = [
             layer
             for layer in model.layers
@@ -131,7 +131,7 @@ class RecipesTest(parameterized.TestCase):
 class FreezingTest(parameterized.TestCase):
     def build(self, **fields):
         config = dataclasses.replace(recipes.get("finetune"), **fields)
-        return networks.build(config, training_testing.TINY, 10)
+        return network_lib.build(config, training_testing.TINY, 10)
 
     def test_stages(self):
         model = self.build(frozen_stages=1)

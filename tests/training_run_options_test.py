@@ -26,9 +26,7 @@ class RunOptionsTest(parameterized.TestCase):
     def setUp(self):
         super().setUp()
         self.temp = self.enterContext(tempfile.TemporaryDirectory())
-        self.write = self.enterContext(
-            mock.patch.object(run.final_export, "write")
-        )
+        self.write = self.enterContext(mock.patch.object(run.export, "write"))
 
     def train(self, **fields):
         self.config = training_testing.tiny_config(

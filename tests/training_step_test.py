@@ -9,7 +9,7 @@ import training_testing
 from absl.testing import absltest
 from absl.testing import parameterized
 
-from training.config import networks
+from training.config import network as network_lib
 from training.data import pipeline as data
 from training.trainer import step
 from training.trainer import strategy
@@ -35,7 +35,7 @@ class Trained:
         self.strategy = strategy.make(self.config)
         self.model, optimizer = trainable.make(
             self.config,
-            networks.network_config(self.config),
+            network_lib.network_config(self.config),
             self.noise,
             self.strategy,
         )

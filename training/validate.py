@@ -25,7 +25,7 @@ from keras_regnet import results  # noqa: E402, as above
 from training.config import config as train_config  # noqa: E402
 from training.config import config_checks  # noqa: E402
 from training.data import datasets  # noqa: E402
-from training.evaluate import evaluation  # noqa: E402
+from training.evaluate import evaluate as evaluate_lib  # noqa: E402
 from training.evaluate import predictors  # noqa: E402
 
 _MODEL = flags.DEFINE_string(
@@ -97,7 +97,7 @@ def _settings(predictor: predictors.Predictor | None) -> dict[str, object]:
     return fields
 
 
-def _evaluate() -> evaluation.Result:
+def _evaluate() -> evaluate_lib.Result:
     # A variant is built for the data set's classes; a run names its data set.
     predictor = None
     if not _WEIGHTS.value:
@@ -109,7 +109,7 @@ def _evaluate() -> evaluation.Result:
     if not predictor:
         classes = len(data.class_names)
         predictor = predictors.load(_MODEL.value, _WEIGHTS.value, classes)
-    return evaluation.evaluate(predictor, data, config, _FLIP_TTA.value)
+    return evaluate_lib.evaluate(predictor, data, config, _FLIP_TTA.value)
 
 
 def _main(arguments: list[str]) -> None:
@@ -123,7 +123,7 @@ def _main(arguments: list[str]) -> None:
         if _RESULTS.value:
             results.append(_RESULTS.value, result.row)
         if _DETAILS.value:
-            evaluation.write_details(pathlib.Path(_DETAILS.value), result)
+            evaluate_lib.write_details(pathlib.Path(_DETAILS.value), result)
     except (ValueError, OSError) as error:
         sys.exit(f"error: {error}")
     for name, value in result.row.items():

@@ -75,7 +75,7 @@ def _harm(harm):
     from training.workdir import checkpoint
 
     if not harm.export:
-        run.final_export.write = lambda *_: None
+        run.export.write = lambda *_: None
     if harm.losses:
         _record(run.Run, harm.losses)
     if harm.inputs:

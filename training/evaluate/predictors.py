@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from training.config import config as train_config
-from training.config import networks
+from training.config import network as network_lib
 
 Predict = Callable[[np.ndarray], np.ndarray]
 
@@ -45,7 +45,7 @@ def load(model: str, weights: str = "", classes: int = 1000) -> Predictor:
     Args:
       model: a run folder, a `.keras` file, a SavedModel's folder, a `.tflite`
         file, or the name of a variant.
-      weights: of a variant: what `networks.read_weights` takes.
+      weights: of a variant: what `network.read_weights` takes.
       classes: of a variant: number of classes.
 
     Returns:
@@ -90,20 +90,20 @@ def _of_model(name, model, **fields):
 
 def _from_variant(variant, weights, classes):
     config = train_config.TrainConfig(variant=variant, weights=weights)
-    network = networks.network_config(config)
+    network = network_lib.network_config(config)
     if not weights:
         raise ValueError(
             "A variant needs `weights`, or it only guesses. "
             f"Received: model={variant!r}, weights=''"
         )
-    found = networks.read_weights(weights, network, classes)
-    if networks.HEAD not in found:
+    found = network_lib.read_weights(weights, network, classes)
+    if network_lib.HEAD not in found:
         raise ValueError(
             "`weights` must be for the classes of the data set. Received: "
             f"weights={weights!r}, classes of the data set: {classes}"
         )
-    model = networks.build(config, network, classes)
-    networks.fill(model, found)
+    model = network_lib.build(config, network, classes)
+    network_lib.fill(model, found)
     return _of_model(variant, model, weights=weights)
 
 

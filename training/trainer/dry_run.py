@@ -9,16 +9,16 @@ from keras_regnet import results
 from keras_regnet.weights import request
 from training.config import config as train_config
 from training.config import config_checks
-from training.config import networks
+from training.config import network as network_lib
 from training.config import recipes
 from training.data import datasets
 from training.data import pipeline as train_data
-from training.trainer import description
 from training.trainer import memory
 from training.trainer import strategy as train_strategy
+from training.trainer import summary
 from training.trainer import trainable
 from training.workdir import checkpoint
-from training.workdir import run_folder
+from training.workdir import files
 
 
 def report(config: train_config.TrainConfig) -> str:
@@ -39,11 +39,11 @@ def report(config: train_config.TrainConfig) -> str:
       ValueError: if the configuration cannot be run.
     """
     config_checks.check_start(config)
-    network = networks.network_config(config)
+    network = network_lib.network_config(config)
     if config.results:
         results.check(config.results)
     folder = pathlib.Path(config.workdir or f"runs/{config.recipe}")
-    run_folder.check(folder, config, network)
+    files.check(folder, config, network)
     strategy, num_replicas = _devices(config)
     datasets.check_prepared(config)
     data = datasets.load(config)
@@ -54,7 +54,7 @@ def report(config: train_config.TrainConfig) -> str:
     return "\n".join(
         (
             *_settings(config),
-            *description.lines(
+            *summary.lines(
                 config, network, data, num_replicas, steps_per_epoch
             ),
             *_memory(estimate),
@@ -115,6 +115,6 @@ def _start(folder, config):
     found = checkpoint.newest(folder / "checkpoints")
     if not found:
         return f"a new run in {folder}"
-    if run_folder.is_finished(folder, config, found.state):
+    if files.is_finished(folder, config, found.state):
         return f"{folder} is finished: nothing would be done"
     return f"{folder} would go on from step {found.state.step}"

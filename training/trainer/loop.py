@@ -10,16 +10,16 @@ from absl import logging
 from keras_regnet import results
 from training.config import config as train_config
 from training.config import config_checks
-from training.config import networks
+from training.config import network as network_lib
 from training.data import datasets
 from training.data import image_faults
 from training.data import pipeline as train_data
-from training.trainer import cluster as train_cluster
 from training.trainer import preemption
+from training.trainer import processes as processes_lib
 from training.trainer import run as train_run
 from training.trainer import strategy as train_strategy
 from training.workdir import checkpoint
-from training.workdir import run_folder
+from training.workdir import files
 
 _BENCHMARK_SECONDS = 10.0
 _BENCHMARK_EPOCHS = 1_000_000
@@ -63,15 +63,15 @@ def execute(config: train_config.TrainConfig) -> train_run.Run | Finished:
       sleep; a process that is about to end need not.
     """
     config_checks.check_start(config)
-    network = networks.network_config(config)
+    network = network_lib.network_config(config)
     folder = pathlib.Path(config.workdir or f"runs/{config.recipe}")
     if config.results:
         # Now, and not after a week.
         results.check(config.results)
     with preemption.Preemption() as stop:
         strategy = train_strategy.make(config)
-        cluster = train_cluster.Cluster(strategy)
-        with train_cluster.lost_workers(cluster, folder / "checkpoints"):
+        cluster = processes_lib.Cluster(strategy)
+        with processes_lib.lost_workers(cluster, folder / "checkpoints"):
             found, finished = _look(folder, config, network, cluster)
             if finished:
                 cluster.leave()
@@ -92,9 +92,9 @@ def _look(folder, config, network, cluster):
     found, finished, wrong = None, False, None
     if cluster.is_chief:
         try:
-            run_folder.check(folder, config, network)
+            files.check(folder, config, network)
             found = checkpoint.newest(folder / "checkpoints")
-            finished = bool(found) and run_folder.is_finished(
+            finished = bool(found) and files.is_finished(
                 folder, config, found.state
             )
         except ValueError as error:

@@ -11,7 +11,7 @@ import keras
 import tensorflow as tf
 
 from training.config import config as train_config
-from training.config import networks
+from training.config import network as network_lib
 from training.trainer import schedules
 
 # What `loop` and the tests know under this module's name.
@@ -240,6 +240,7 @@ def _settings(config, steps_per_epoch, variables):
         "scales": layer_scales(variables, config.layer_decay),
         "decays": [decay * (id(v) in keep) for v in variables],
         "waits": [
-            0 if v.path.startswith(networks.HEAD) else wait for v in variables
+            0 if v.path.startswith(network_lib.HEAD) else wait
+            for v in variables
         ],
     }

@@ -11,25 +11,25 @@ from absl import logging
 
 from keras_regnet import results
 from training.config import config as train_config
-from training.config import networks
+from training.config import network as network_lib
 from training.data import datasets
 from training.data import image_faults
 from training.data import pipeline as train_data
-from training.trainer import cluster as train_cluster
-from training.trainer import description
 from training.trainer import optimizer as train_optimizer
 from training.trainer import precise_bn
 from training.trainer import preemption
+from training.trainer import processes as processes_lib
 from training.trainer import profiling
 from training.trainer import progress
-from training.trainer import snapshot
+from training.trainer import state as state_lib
 from training.trainer import step as train_step
+from training.trainer import summary
 from training.trainer import trainable
 from training.workdir import checkpoint
 from training.workdir import curves
-from training.workdir import events
-from training.workdir import final_export
-from training.workdir import run_folder
+from training.workdir import export
+from training.workdir import files
+from training.workdir import tensorboard
 
 
 class Run:
@@ -38,10 +38,10 @@ class Run:
     def __init__(
         self,
         config: train_config.TrainConfig,
-        network: networks.Network,
+        network: network_lib.Network,
         folder: pathlib.Path,
         strategy: tf.distribute.Strategy,
-        cluster: train_cluster.Cluster,
+        cluster: processes_lib.Cluster,
     ):
         """Opens the data set and builds model and optimizer.
 
@@ -73,7 +73,7 @@ class Run:
         self._precise = None
         if config.precise_bn_images:
             self._precise = precise_bn.PreciseStatistics(strategy, self.model)
-        self.snapshot = snapshot.Snapshot(
+        self.snapshot = state_lib.Snapshot(
             self.model, self.optimizer, self.steps, cluster
         )
         self.state = checkpoint.State()
@@ -85,7 +85,7 @@ class Run:
         self._eval_pace = progress.Pace()
         profiled = config.profile and cluster.is_chief
         self._profiler = profiling.Profiler(
-            folder / events.FOLDER if profiled else None
+            folder / tensorboard.FOLDER if profiled else None
         )
 
     def begin(self, found: checkpoint.Checkpoint | None) -> None:
@@ -102,9 +102,9 @@ class Run:
         self._reopen_epoch()
         self._saved_state = self.state
         if self.cluster.is_chief:
-            run_folder.write_config(self.folder, self.config, self.network)
+            files.write_config(self.folder, self.config, self.network)
             # It may have the row of an epoch whose checkpoint was lost.
-            run_folder.write_metrics(self.folder, self.state.rows)
+            files.write_metrics(self.folder, self.state.rows)
         if self.state != checkpoint.State():
             self.snapshot.restore(found)
             logging.info(
@@ -138,8 +138,8 @@ class Run:
         return self.state.step >= self._num_steps and not self.state.sums
 
     def _describe(self):
-        logging.info("config %s", description.resolved(self.config))
-        for line in description.lines(
+        logging.info("config %s", summary.resolved(self.config))
+        for line in summary.lines(
             self.config,
             self.network,
             self.data,
@@ -161,7 +161,7 @@ class Run:
             return True
         self.open_data()
         if self.cluster.is_chief:
-            self._events = events.Events(self.folder)
+            self._events = tensorboard.Events(self.folder)
             if not self.state.step:
                 self._show_inputs()
         self._stop = stop
@@ -178,7 +178,7 @@ class Run:
     def _show_inputs(self):
         """Shows TensorBoard what the network is, and what it will see."""
         with image_faults.named_faults(self.data.train, self.config, 0, 1):
-            images, names = events.first_images(self.data, self.config)
+            images, names = tensorboard.first_images(self.data, self.config)
         self._events.write_images("training images", images, names)
         side = self.config.image_size
         # As in evaluation: training updates statistics, in a replica alone.
@@ -372,7 +372,7 @@ class Run:
         # The checkpoint first, then what is made from it.
         self._save()
         if self.cluster.is_chief:
-            run_folder.write_metrics(self.folder, self.state.rows)
+            files.write_metrics(self.folder, self.state.rows)
             self._events.write(row)
         logging.info(
             "epoch %d/%d  loss %.4f  top-1 %.2f | validation loss %.4f  "
@@ -446,12 +446,12 @@ class Run:
         self.steps.swap_averages()
         if not self.cluster.is_chief:
             return
-        final_export.write(
+        export.write(
             self.folder,
             self.config,
             self.network,
             self.data,
-            networks.layer_weights(self.model),
+            network_lib.layer_weights(self.model),
         )
         config = self.config
         curves.write(
@@ -461,7 +461,7 @@ class Run:
         )
         if config.results:
             results.append(config.results, self._result())
-        run_folder.mark_exported(self.folder, self.state.step)
+        files.mark_exported(self.folder, self.state.step)
 
     def _result(self):
         """Returns the exported weights' row of `results.COLUMNS`."""

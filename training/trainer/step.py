@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from training.config import config as train_config
-from training.config import networks
+from training.config import network as network_lib
 from training.trainer import losses as train_losses
 from training.trainer import optimizer as train_optimizer
 
@@ -59,7 +59,7 @@ class Steps:
         self._strategy = strategy
         self.num_replicas = strategy.num_replicas_in_sync
         self.logits = keras.Model(
-            model.input, model.get_layer(networks.HEAD).output
+            model.input, model.get_layer(network_lib.HEAD).output
         )
         self._optimizer = optimizer
         self._config = config

@@ -4,7 +4,7 @@ import keras
 import tensorflow as tf
 
 from training.config import config as train_config
-from training.config import networks
+from training.config import network as network_lib
 from training.data import datasets
 from training.data import pipeline as train_data
 from training.trainer import optimizer as train_optimizer
@@ -12,7 +12,7 @@ from training.trainer import optimizer as train_optimizer
 
 def make(
     config: train_config.TrainConfig,
-    network: networks.Network,
+    network: network_lib.Network,
     data: datasets.DataSet,
     strategy: tf.distribute.Strategy,
 ) -> tuple[keras.Model, keras.optimizers.Optimizer]:
@@ -31,12 +31,12 @@ def make(
     classes = len(data.class_names)
     initial = None
     if config.weights:
-        initial = networks.read_weights(config.weights, network, classes)
+        initial = network_lib.read_weights(config.weights, network, classes)
     keras.config.set_dtype_policy(config.precision)
     with strategy.scope():
-        model = networks.build(config, network, classes)
+        model = network_lib.build(config, network, classes)
         if initial:
-            networks.fill(model, initial)
+            network_lib.fill(model, initial)
         optimizer = train_optimizer.make(
             config,
             train_data.steps_per_epoch(data.train, config),

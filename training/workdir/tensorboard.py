@@ -13,7 +13,7 @@ import tensorflow as tf
 from training.config import config as train_config
 from training.data import datasets
 from training.data import pipeline as train_data
-from training.workdir import run_folder
+from training.workdir import files
 
 FOLDER = "events"
 
@@ -40,14 +40,14 @@ class Events:
 
         Args:
           row: the epoch's metrics, by the names of
-            `run_folder.COLUMNS`.
+            `files.COLUMNS`.
 
         Raises:
           OSError: with the folder's name, if they cannot be written.
         """
         metadata = _metadata("scalars", _SCALAR)
         with self._named_faults(), self._writer.as_default(int(row["step"])):
-            for name in run_folder.COLUMNS[2:]:
+            for name in files.COLUMNS[2:]:
                 value = tf.constant(row[name], tf.float32)
                 tf.summary.write(name, value, metadata=metadata)
             self._writer.flush()

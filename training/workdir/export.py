@@ -11,7 +11,7 @@ from absl import logging
 from keras_regnet import atomic
 from keras_regnet.export import saved_model
 from training.config import config as train_config
-from training.config import networks
+from training.config import network as network_lib
 from training.data import datasets
 
 # The export is checked on this many images, and at a larger size too.
@@ -22,9 +22,9 @@ _OTHER_SIZE = 32
 def write(
     folder: pathlib.Path,
     config: train_config.TrainConfig,
-    network: networks.Network,
+    network: network_lib.Network,
     data: datasets.DataSet,
-    weights: networks.LayerWeights,
+    weights: network_lib.LayerWeights,
 ) -> None:
     """Writes model.keras and saved_model/, and checks the latter.
 
@@ -41,8 +41,8 @@ def write(
     # Plain float32 variables on one device, whatever trained them.
     keras.config.set_dtype_policy("float32")
     config = dataclasses.replace(config, sync_bn=False)
-    model = networks.build(config, network, len(data.class_names))
-    networks.set_layer_weights(model, weights)
+    model = network_lib.build(config, network, len(data.class_names))
+    network_lib.set_layer_weights(model, weights)
     try:
         with atomic.replacing(folder / "model.keras") as partial:
             model.save(partial)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import keras_regnet
 from training.config import config as train_config
-from training.config import networks
+from training.config import network as network_lib
 from training.data import datasets
 
 
@@ -17,7 +17,7 @@ def resolved(config: train_config.TrainConfig) -> str:
 
 def lines(
     config: train_config.TrainConfig,
-    network: networks.Network,
+    network: network_lib.Network,
     data: datasets.DataSet,
     num_replicas: int,
     steps_per_epoch: int,

@@ -11,8 +11,8 @@ from absl import logging
 from training.config import config as train_config
 from training.data import datasets
 from training.data import pipeline as train_data
+from training.evaluate import metrics
 from training.evaluate import predictors
-from training.evaluate import scores as train_scores
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Result:
       class_names: name of each label.
     """
 
-    scores: train_scores.Scores
+    scores: metrics.Scores
     row: dict[str, object]
     class_names: tuple[str, ...]
 
@@ -64,7 +64,7 @@ def evaluate(
             f"{probabilities.shape[1]} classes of {predictor.name!r} for "
             f"{len(data.class_names)} of {config.dataset!r}"
         )
-    scores = train_scores.score(probabilities, labels)
+    scores = metrics.score(probabilities, labels)
     row = {
         "source": "validate",
         "model": predictor.name,

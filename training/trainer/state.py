@@ -11,7 +11,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from training.trainer import cluster as train_cluster
+from training.trainer import processes as processes_lib
 from training.trainer import step as train_step
 from training.workdir import checkpoint
 
@@ -26,7 +26,7 @@ class Snapshot:
         model: keras.Model,
         optimizer: keras.optimizers.Optimizer,
         steps: train_step.Steps,
-        cluster: train_cluster.Cluster,
+        cluster: processes_lib.Cluster,
     ):
         """Names the variables.
 

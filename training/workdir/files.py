@@ -18,7 +18,7 @@ import tensorflow as tf
 
 import keras_regnet
 from training.config import config as train_config
-from training.config import networks
+from training.config import network as network_lib
 from training.workdir import checkpoint
 
 # Holds the number of steps after which the models were exported.
@@ -73,7 +73,7 @@ def mark_exported(folder: pathlib.Path, step: int) -> None:
 def check(
     folder: pathlib.Path,
     config: train_config.TrainConfig,
-    network: networks.Network,
+    network: network_lib.Network,
 ) -> None:
     """Raises if the folder holds another run.
 
@@ -139,7 +139,7 @@ def _check_place(folder):
 def write_config(
     folder: pathlib.Path,
     config: train_config.TrainConfig,
-    network: networks.Network,
+    network: network_lib.Network,
 ) -> None:
     """Writes config.json: all that is needed to repeat the run.
 
