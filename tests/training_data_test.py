@@ -225,7 +225,7 @@ class TfdsTest(parameterized.TestCase):
             datasets.load(config_for(**fields, **balanced))
             return
         # Labels are in the records alone.
-        for needs in ({"val_share": 0.5}, balanced):
+        for needs in ({"val_fraction": 0.5}, balanced):
             with self.assertRaisesRegex(ValueError, "--cache asks for.*record"):
                 datasets.load(config_for(**fields, **needs))
 

@@ -17,6 +17,7 @@ from absl.testing import parameterized
 import keras_regnet
 from training.config import recipes
 from training.trainer import optimizer as train_optimizer
+from training.trainer import state as state_lib
 from training.trainer import step as train_step
 
 _LOSSES = dict(
@@ -48,21 +49,17 @@ class TrainingParityTest(parameterized.TestCase):
                 training_parity.weight(variable.path, tuple(variable.shape))
             )
         config = self._config(run)
-        steps = train_step.Steps(
-            tf.distribute.get_strategy(),
-            model,
-            train_optimizer.make(
-                config,
-                training_parity.STEPS_PER_EPOCH,
-                model.trainable_variables,
-            ),
-            config,
+        strategy = tf.distribute.get_strategy()
+        optimizer = train_optimizer.make(
+            config, training_parity.STEPS_PER_EPOCH, model.trainable_variables
         )
+        state = state_lib.TrainState(strategy, model, optimizer)
+        step = train_step.TrainStep(strategy, state, config)
         batches = iter(self._batches(run))
         losses = []
         for _ in range(run.steps):
             start = tf.zeros([len(train_step.TRAIN_SUMS)], tf.float64)
-            sums, _ = steps.train(batches, tf.constant(1), start)
+            sums, _ = step.run(batches, tf.constant(1), start)
             losses.append(float(sums[0]) / training_parity.BATCH_SIZE)
         return losses
 
@@ -72,7 +69,7 @@ class TrainingParityTest(parameterized.TestCase):
         return training_testing.tiny_config(
             self.enterContext(tempfile.TemporaryDirectory()),
             optimizer=paper.optimizer,
-            rate_in_velocity=paper.rate_in_velocity,
+            lr_in_velocity=paper.lr_in_velocity,
             schedule=paper.schedule,
             per_epoch_schedule=paper.per_epoch_schedule,
             warmup_factor=paper.warmup_factor,

@@ -62,10 +62,10 @@ class PaperTest(parameterized.TestCase):
             "optimizer": "sgd", "optimizer_arguments": "", "warmup": "",
             "base_learning_rate": 0.1, "base_batch_size": 128,
             "ema_decay": 0.0, "head_epochs": 0.0, "total_steps": 0,
-            "epochs": 100, "momentum": 0.9, "rate_in_velocity": False,
+            "epochs": 100, "momentum": 0.9, "lr_in_velocity": False,
             "weight_decay": 5e-5, "decay_norm_and_bias": True,
             "schedule": "cosine", "per_epoch_schedule": True,
-            "final_rate_share": 0.0, "warmup_factor": 0.1, "clip_norm": 0.0,
+            "final_lr_fraction": 0.0, "warmup_factor": 0.1, "clip_norm": 0.0,
             "precision": "float32", "loss": "cross_entropy",
             "label_smoothing": 0.0, "mixup_alpha": 0.0, "cutmix_alpha": 0.0,
             "auto_augment": "none", "random_erasing": 0.0,
@@ -75,7 +75,7 @@ class PaperTest(parameterized.TestCase):
             "image_size": 224, "min_crop_area": 0.08, "flip": True,
             "crop_aspect": "uniform_swapped", "pca_lighting_std": 0.1,
             "interpolation": "bilinear", "antialias": False,
-            "eval_image_size": 0, "eval_crop_share": 224 / 256,
+            "eval_image_size": 0, "eval_crop_fraction": 224 / 256,
         }  # fmt: skip
         fields = dataclasses.asdict(config)
         self.assertEqual({name: fields[name] for name in expected}, expected)

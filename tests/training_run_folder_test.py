@@ -23,8 +23,8 @@ class RunFolderTest(parameterized.TestCase):
         self.network = keras_regnet.RegNetConfig(2, 16, 8, 2, 8)
 
     def test_models_of_fewer_epochs_do_not_finish_a_run(self):
-        state = checkpoint.State(epoch=3, step=9)
-        arguments = (self.folder, self.config, state)
+        position = checkpoint.Position(epoch=3, step=9)
+        arguments = (self.folder, self.config, position)
         self.assertFalse(files.is_finished(*arguments))
         files.mark_exported(self.folder, 3)
         self.assertFalse(files.is_finished(*arguments))

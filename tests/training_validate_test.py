@@ -36,7 +36,7 @@ class ScoresTest(parameterized.TestCase):
                 [0.25, 0.2, 0.2, 0.2, 0.1, 0.05],
             ]
         )
-        found = metrics.score(probabilities, np.array([0, 0, 4, 5]))
+        found = metrics.compute(probabilities, np.array([0, 0, 4, 5]))
         self.assertEqual((found.images, found.top1, found.top5), (4, 50, 75))
         self.assertAlmostEqual(
             found.loss, -np.log([0.7, 0.3, 0.3, 0.05]).mean()
@@ -122,10 +122,10 @@ class ModelsTest(parameterized.TestCase):
         found = evaluate.evaluate(predictor, self.data, self.config)
         expected = self.model.predict(self.images, verbose=0)
         hits = expected.argmax(1) == self.labels
-        self.assertEqual(found.scores.images, 360)
-        self.assertAlmostEqual(found.scores.top1, 100 * hits.mean(), places=5)
+        self.assertEqual(found.metrics.images, 360)
+        self.assertAlmostEqual(found.metrics.top1, 100 * hits.mean(), places=5)
         self.assertAlmostEqual(
-            found.scores.loss,
+            found.metrics.loss,
             -np.log(expected[np.arange(360), self.labels]).mean(),
             places=3,
         )
@@ -147,7 +147,7 @@ class ModelsTest(parameterized.TestCase):
         expected = self.model.predict(self.images, verbose=0)
         expected += self.model.predict(self.images[:, :, ::-1], verbose=0)
         self.assertAlmostEqual(
-            found.scores.loss,
+            found.metrics.loss,
             -np.log(expected[np.arange(360), self.labels] / 2).mean(),
             places=3,
         )

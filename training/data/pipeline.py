@@ -261,7 +261,7 @@ def eval_pipeline(
             config.evaluation_size(),
             data.small_images,
             config.antialias,
-            config.eval_crop_share,
+            config.eval_crop_fraction,
             config.interpolation,
         )
         weight = tf.cast(position < split.num_examples, tf.float32)

@@ -44,7 +44,7 @@ def load(folder: pathlib.Path, config: train_config.TrainConfig) -> DataSet:
 
     Args:
       folder: what `write` wrote.
-      config: `val_share` and `cache` are read.
+      config: `val_fraction` and `cache` are read.
 
     Returns:
       A `DataSet`, in memory if it fits.
@@ -70,7 +70,7 @@ def load(folder: pathlib.Path, config: train_config.TrainConfig) -> DataSet:
         raise errors.unknown_value("format", kind, FORMATS)
     make = _random if kind == _ARRAY_RECORD else _sequential
     train = make(folder, counts["train"], "train", config.cache)
-    if config.val_share:
+    if config.val_fraction:
         val = train
     else:
         val = make(folder, counts["val"], "val", config.cache)

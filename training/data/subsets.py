@@ -26,7 +26,7 @@ def used(data: DataSet, config: train_config.TrainConfig) -> DataSet:
 
     Args:
       data: the set.
-      config: `val_share`, `num_train_examples`, `balanced_subset`, `cache`,
+      config: `val_fraction`, `num_train_examples`, `balanced_subset`, `cache`,
         `skip_bad_images` and `seed` are read.
 
     Returns:
@@ -36,8 +36,8 @@ def used(data: DataSet, config: train_config.TrainConfig) -> DataSet:
       ValueError: if the set is too small, or too large to be looked through.
     """
     classes = len(data.class_names)
-    if config.val_share:
-        data = _hold_out(data, config.val_share)
+    if config.val_fraction:
+        data = _hold_out(data, config.val_fraction)
     if config.num_train_examples:
         train = _subset(data.train, classes, config)
         data = dataclasses.replace(data, train=train)
@@ -56,8 +56,8 @@ def _hold_out(data, share):
     """Moves a share of each class from training to evaluation."""
     if isinstance(data.train, Stream) or data.train.labels is None:
         raise ValueError(
-            "`val_share` needs a data set in memory, which --cache asks for. "
-            f"Received: val_share={share} for {_name(data.train)}"
+            "`val_fraction` needs a data set in memory, as by --cache. "
+            f"Received: val_fraction={share} for {_name(data.train)}"
         )
     rng = np.random.default_rng(_HELD_OUT_SEED)
     held_out = []
@@ -68,8 +68,8 @@ def _hold_out(data, share):
     held_out = np.sort(np.concatenate(held_out))
     if not len(held_out):
         raise ValueError(
-            "`val_share` needs classes of at least two images. "
-            f"Received: val_share={share}"
+            "`val_fraction` needs classes of at least two images. "
+            f"Received: val_fraction={share}"
         )
     rest = np.setdiff1d(np.arange(data.train.num_examples), held_out)
     return dataclasses.replace(

@@ -11,21 +11,21 @@ from absl import logging
 from training.config import config as train_config
 from training.data import datasets
 from training.data import pipeline as train_data
-from training.evaluate import metrics
+from training.evaluate import metrics as metrics_lib
 from training.evaluate import predictors
 
 
 @dataclasses.dataclass(frozen=True)
 class Result:
-    """Scores, how they came about, and how fast.
+    """Metrics, how they were measured, and how fast.
 
     Args:
-      scores: of the predictions.
+      metrics: of the predictions.
       row: values of `results.COLUMNS`.
       class_names: name of each label.
     """
 
-    scores: metrics.Scores
+    metrics: metrics_lib.Metrics
     row: dict[str, object]
     class_names: tuple[str, ...]
 
@@ -64,25 +64,25 @@ def evaluate(
             f"{probabilities.shape[1]} classes of {predictor.name!r} for "
             f"{len(data.class_names)} of {config.dataset!r}"
         )
-    scores = metrics.score(probabilities, labels)
+    metrics = metrics_lib.compute(probabilities, labels)
     row = {
         "source": "validate",
         "model": predictor.name,
         "weights": predictor.weights,
         "dataset": config.dataset,
-        "images": scores.images,
+        "images": metrics.images,
         "image_size": size,
-        "crop_share": 1.0 if data.small_images else config.eval_crop_share,
+        "crop_share": 1.0 if data.small_images else config.eval_crop_fraction,
         "interpolation": config.interpolation,
         "antialias": config.antialias,
         "flip_tta": flip_tta,
-        "top1": scores.top1,
-        "top5": scores.top5,
-        "loss": scores.loss,
-        "calibration_error": scores.calibration_error,
+        "top1": metrics.top1,
+        "top5": metrics.top5,
+        "loss": metrics.loss,
+        "calibration_error": metrics.calibration_error,
         "images_per_second": rate,
     }
-    return Result(scores, row, data.class_names)
+    return Result(metrics, row, data.class_names)
 
 
 def _predict(predictor, data, config, flip_tta):
@@ -122,17 +122,17 @@ def write_details(folder: pathlib.Path, result: Result) -> None:
       result: what `evaluate` returned.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    scores, names = result.scores, result.class_names
+    metrics, names = result.metrics, result.class_names
     with (folder / "per_class.csv").open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(("label", "class", "images", "top1"))
         for label, name in enumerate(names):
-            top1 = _short(float(scores.class_top1[label]))
-            writer.writerow((label, name, scores.class_images[label], top1))
+            top1 = _short(float(metrics.class_top1[label]))
+            writer.writerow((label, name, metrics.class_images[label], top1))
     with (folder / "confusion.csv").open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(("label \\ prediction", *names))
-        for name, counts in zip(names, scores.confusion, strict=True):
+        for name, counts in zip(names, metrics.confusion, strict=True):
             writer.writerow((name, *counts))
     logging.info("wrote per_class.csv and confusion.csv in %s", folder)
 

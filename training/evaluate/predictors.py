@@ -124,8 +124,8 @@ def _from_run(folder):
     if not path.is_file():
         raise ValueError(f"The run has no model yet. Missing: {path}")
     try:
-        settings = dict(
-            json.loads((folder / "config.json").read_text())["config"]
+        settings = train_config.stored_fields(
+            json.loads((folder / "config.json").read_text())
         )
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(

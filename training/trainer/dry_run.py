@@ -12,11 +12,10 @@ from training.config import config_checks
 from training.config import network as network_lib
 from training.config import recipes
 from training.data import datasets
-from training.data import pipeline as train_data
 from training.trainer import memory
+from training.trainer import state as state_lib
 from training.trainer import strategy as train_strategy
 from training.trainer import summary
-from training.trainer import trainable
 from training.workdir import checkpoint
 from training.workdir import files
 
@@ -42,21 +41,18 @@ def report(config: train_config.TrainConfig) -> str:
     network = network_lib.network_config(config)
     if config.results:
         results.check(config.results)
-    folder = pathlib.Path(config.workdir or f"runs/{config.recipe}")
+    folder = files.run_folder(config)
     files.check(folder, config, network)
     strategy, num_replicas = _devices(config)
     datasets.check_prepared(config)
     data = datasets.load(config)
-    steps_per_epoch = train_data.steps_per_epoch(data.train, config)
     local, weights = _without_fetching(config, network)
-    model, optimizer = trainable.make(local, network, data, strategy)
+    model, optimizer = state_lib.build(local, network, data, strategy)
     estimate = memory.estimate(model, optimizer, config, num_replicas)
     return "\n".join(
         (
             *_settings(config),
-            *summary.lines(
-                config, network, data, num_replicas, steps_per_epoch
-            ),
+            *summary.lines(config, network, data, num_replicas),
             *_memory(estimate),
             f"{_start(folder, config)}{weights}",
             "dry run: nothing was trained or written",
@@ -115,6 +111,6 @@ def _start(folder, config):
     found = checkpoint.newest(folder / "checkpoints")
     if not found:
         return f"a new run in {folder}"
-    if files.is_finished(folder, config, found.state):
+    if files.is_finished(folder, config, found.position):
         return f"{folder} is finished: nothing would be done"
-    return f"{folder} would go on from step {found.state.step}"
+    return f"{folder} would resume from step {found.position.step}"

@@ -3,12 +3,12 @@
 import os
 import resource
 import time
-from collections.abc import Sequence
 
 import tensorflow as tf
 from absl import logging
 
 from training.config import config as train_config
+from training.workdir import checkpoint
 
 # A call into TensorFlow should take about this long: its own overhead is
 # then nothing, and neither a line of progress nor a stop is ever far.
@@ -74,8 +74,10 @@ class Progress:
             config.checkpoint_seconds or _CALL_SECONDS,
         )
         self.pace = Pace(min(_CALL_SECONDS, *limits))
-        self.start_epoch()
         self.images_per_second = 0.0
+        self._last_line = time.monotonic()
+        self._seconds, self._steps = 0.0, 0
+        self._waited = 0.0
 
     def start_epoch(self) -> None:
         """Begins to count an epoch's steps."""
@@ -87,9 +89,7 @@ class Progress:
         self,
         count: int,
         seconds: float,
-        done: int,
-        epoch: int,
-        sums: Sequence[float],
+        position: checkpoint.Position,
         learning_rate: float,
     ) -> None:
         """Takes the time of a call, and logs where the epoch stands.
@@ -97,11 +97,11 @@ class Progress:
         Args:
           count: steps of this call.
           seconds: how long it took.
-          done: steps of the epoch so far.
-          epoch: finished epochs.
-          sums: as `step.TRAIN_SUMS` names them.
+          position: after the call.
           learning_rate: of the last step.
         """
+        epoch = position.epoch
+        done = position.step - epoch * self._steps_per_epoch
         first = self.pace.seconds_per_step is None
         self.pace.called(count, seconds)
         # The first call counts only where there is nothing else.
@@ -115,13 +115,13 @@ class Progress:
             self.images_per_second = (
                 self._config.global_batch_size * self._steps / self._seconds
             )
-        loss, top1, images, waited = sums
+        loss, top1, images, waited = position.sums
         now = time.monotonic()
         silence = now - self._last_line
         # After the first call, which traced, no rate is known yet.
         if silence < self._config.log_seconds or not self.images_per_second:
             return
-        share = 100 * (waited - self._waited) / max(silence, seconds)
+        wait = 100 * (waited - self._waited) / max(silence, seconds)
         self._last_line, self._waited = now, waited
         logging.info(
             "epoch %d/%d  step %d/%d  loss %.4f  top-1 %.2f | %.0f images/s "
@@ -135,7 +135,7 @@ class Progress:
             100 * top1 / images,
             self.images_per_second,
             self.images_per_second / self._num_replicas,
-            share,
+            wait,
             learning_rate,
             memory_bytes() / 1e9,
             self.time_left(epoch, 0.0, done),

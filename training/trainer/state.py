@@ -1,56 +1,110 @@
-"""The values of all variables of a run, as arrays by name.
+"""What a run changes as it trains: its variables, and where it stands.
 
-Most variables are equal on all replicas. Batch-norm statistics are not within
-an epoch: their mean stands under the variable's name, and what each replica
-has beside it, so that a run goes on exactly where it stopped. So it is with
-the states of random numbers; there the first replica's stands for all.
+The variables are read and restored as arrays by name. Most are equal on all
+replicas. Batch-norm statistics are not within an epoch: their mean stands
+under the variable's name, and the values of all replicas beside it, so that a
+run resumes exactly where it stopped. The states of random numbers differ too;
+there the first replica's stands for all.
 """
 
 from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 
+from training.config import config as train_config
+from training.config import network as network_lib
+from training.data import datasets
+from training.data import pipeline as train_data
+from training.trainer import averages as averages_lib
+from training.trainer import optimizer as train_optimizer
 from training.trainer import processes as processes_lib
-from training.trainer import step as train_step
+from training.trainer import replicas as replicas_lib
 from training.workdir import checkpoint
 
 _OF_REPLICAS = "replicas/"
 
 
-class Snapshot:
-    """Reads and sets the variables of a run."""
+def build(
+    config: train_config.TrainConfig,
+    network: network_lib.Network,
+    data: datasets.DataSet,
+    strategy: tf.distribute.Strategy,
+) -> tuple[keras.Model, keras.optimizers.Optimizer]:
+    """Returns the initial model and its built optimizer.
+
+    The data set gives the number of classes and the steps per epoch.
+    """
+    keras.utils.set_random_seed(config.seed)
+    classes = len(data.class_names)
+    initial = None
+    if config.weights:
+        initial = network_lib.read_weights(config.weights, network, classes)
+    keras.config.set_dtype_policy(config.precision)
+    with strategy.scope():
+        model = network_lib.build(config, network, classes)
+        if initial:
+            network_lib.fill(model, initial)
+        optimizer = train_optimizer.make(
+            config,
+            train_data.steps_per_epoch(data.train, config),
+            model.trainable_variables,
+        )
+    return model, optimizer
+
+
+class TrainState:
+    """The variables of a run, and its position.
+
+    Attributes:
+      model: what is evaluated and exported; gives probabilities.
+      logits: the model without its last activation, which is trained.
+      optimizer: its optimizer, built.
+      averages: moving averages of weights and statistics.
+      replicas: the variables that differ between replicas.
+      position: finished epochs and steps, and their metrics.
+    """
 
     def __init__(
         self,
+        strategy: tf.distribute.Strategy,
         model: keras.Model,
         optimizer: keras.optimizers.Optimizer,
-        steps: train_step.Steps,
-        cluster: processes_lib.Cluster,
+        ema_decay: float = 0.0,
     ):
-        """Names the variables.
+        """Makes the averages, in the strategy's scope."""
+        self.model = model
+        self.logits = keras.Model(
+            model.input, model.get_layer(network_lib.HEAD).output
+        )
+        self.optimizer = optimizer
+        statistics = [
+            variable
+            for layer in model.layers
+            if isinstance(layer, keras.layers.BatchNormalization)
+            for variable in (layer.moving_mean, layer.moving_variance)
+        ]
+        self.averages = averages_lib.Averages(
+            strategy, self.logits.trainable_variables, statistics, ema_decay
+        )
+        self.replicas = replicas_lib.Replicas(
+            strategy, model, statistics + self.averages.statistics
+        )
+        self.position = checkpoint.Position()
+        self._variables = _named(model, optimizer, self.averages.variables)
+        names = {id(v): name for name, v in self._variables.items()}
+        self._differing = [names[id(v)] for v in self.replicas.variables]
 
-        Args:
-          model: what is trained.
-          optimizer: its optimizer, built.
-          steps: knows which variables differ between replicas, and the
-            averaged weights.
-          cluster: the processes of the run.
-        """
-        self._variables = _named(model, optimizer, steps)
-        differing = {id(variable) for variable in steps.of_replicas}
-        self._differing = {
-            name: variable
-            for name, variable in self._variables.items()
-            if id(variable) in differing
-        }
-        self._steps = steps
-        self._cluster = cluster
+    def is_complete(self, num_steps: int) -> bool:
+        """Returns whether so many steps are trained and evaluated."""
+        # Sums are there as long as an evaluation is missing.
+        return self.position.step >= num_steps and not self.position.sums
 
-    def read(self) -> dict[str, np.ndarray]:
-        """Returns the values; every process must call."""
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Returns the variables' values; every process must call."""
         values = {name: _value(v) for name, v in self._variables.items()}
-        stacks = self._steps.gather_replicas(list(self._differing.values()))
+        stacks = self.replicas.gather()
         for name, stack in zip(self._differing, stacks, strict=True):
             if (stack == stack[0]).all():
                 continue
@@ -60,47 +114,50 @@ class Snapshot:
             values[_OF_REPLICAS + name] = stack
         return values
 
-    def restore(self, found: checkpoint.Checkpoint | None) -> None:
+    def restore(
+        self,
+        stored: checkpoint.Checkpoint | None,
+        processes: processes_lib.Processes,
+    ) -> None:
         """Sets the variables; every process must call.
 
         Args:
-          found: the checkpoint; only the chief's counts.
+          stored: the checkpoint; only the chief's counts.
+          processes: those of the run.
 
         Raises:
           ValueError: if it is of another model or optimizer.
         """
         arrays = {}
-        if found:
-            _check_names(found, self._variables)
-            arrays = found.arrays
-        names = list(self._variables)
-        values = self._cluster.of_chief(
+        if stored:
+            _check_names(stored, self._variables)
+            arrays = stored.arrays
+        values = processes.from_chief(
             [
-                arrays[name] if arrays else _value(self._variables[name])
-                for name in names
+                arrays[name] if arrays else _value(variable)
+                for name, variable in self._variables.items()
             ]
         )
-        for name, value in zip(names, values, strict=True):
-            self._variables[name].assign(value)
-        stacks = self._stacks(arrays, dict(zip(names, values, strict=True)))
-        self._steps.scatter_replicas(list(self._differing.values()), stacks)
+        for variable, value in zip(
+            self._variables.values(), values, strict=True
+        ):
+            variable.assign(value)
+        values = dict(zip(self._variables, values, strict=True))
+        stacks = [self._stack(name, arrays, values) for name in self._differing]
+        self.replicas.scatter(processes.from_chief(stacks))
 
-    def _stacks(self, arrays, values):
+    def _stack(self, name, arrays, values):
         """Returns each replica's values, or the mean for other replicas."""
-        replicas = self._steps.num_replicas
-        stacks = []
-        for name in self._differing:
-            stack = arrays.get(_OF_REPLICAS + name)
-            if stack is None or len(stack) != replicas:
-                stack = np.stack([values[name]] * replicas)
-            stacks.append(stack)
-        return self._cluster.of_chief(stacks)
+        stack = arrays.get(_OF_REPLICAS + name)
+        if stack is None or len(stack) != self.replicas.count:
+            stack = np.stack([values[name]] * self.replicas.count)
+        return stack
 
 
-def _check_names(found, variables):
+def _check_names(stored, variables):
     arrays = {
         name: array
-        for name, array in found.arrays.items()
+        for name, array in stored.arrays.items()
         if not name.startswith(_OF_REPLICAS)
     }
     unmatched = sorted(set(variables) ^ set(arrays)) + [
@@ -111,12 +168,12 @@ def _check_names(found, variables):
     if unmatched:
         raise ValueError(
             "The checkpoint is of another model. Received: "
-            f"{found.path}, {len(unmatched)} variables do not match, "
+            f"{stored.path}, {len(unmatched)} variables do not match, "
             f"such as {unmatched[0]}"
         )
 
 
-def _named(model, optimizer, steps) -> dict[str, Any]:
+def _named(model, optimizer, averages) -> dict[str, Any]:
     """Returns all variables under names that repeat in every process.
 
     Keras's own paths count the objects made so far; layer names and the
@@ -128,7 +185,7 @@ def _named(model, optimizer, steps) -> dict[str, Any]:
             named[f"model/{layer.name}/{index}_{variable.name}"] = variable
     for index, variable in enumerate(optimizer.variables):
         named[f"optimizer/{index:05d}_{variable.name}"] = variable
-    for index, variable in enumerate(steps.averages):
+    for index, variable in enumerate(averages):
         named[f"ema/{index:05d}"] = variable
     return named
 

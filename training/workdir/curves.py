@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from absl import logging
 
-from training.workdir import checkpoint
+from keras_regnet import atomic
 
 _FILE = "curves.png"
 _SIZE = (10.0, 6.4)
@@ -49,7 +49,7 @@ def write(
         panel.set_xlabel("epoch")
     contents = io.BytesIO()
     picture.savefig(contents, format="png", dpi=_DPI)
-    checkpoint.write_atomically(folder / _FILE, contents.getvalue())
+    atomic.write(folder / _FILE, contents.getvalue())
 
 
 def _draw(axes, rows):

@@ -116,7 +116,7 @@ def first_images(
 
     Returns:
       Images (count, size, size, 3) in 0..255, and the names of their classes
-      with the shares of those that are mixed.
+      with the weights of those that are mixed.
     """
     count = min(_IMAGES, config.global_batch_size)
     share = train_data.Share(batch_size=count)
@@ -127,9 +127,9 @@ def first_images(
     names = []
     for target in labels.numpy():
         parts = [
-            name if share == 1 else f"{share:.2f} {name}"
-            for name, share in zip(data.class_names, target, strict=True)
-            if share > 0
+            name if weight == 1 else f"{weight:.2f} {name}"
+            for name, weight in zip(data.class_names, target, strict=True)
+            if weight > 0
         ]
         names.append(" + ".join(parts))
     return images, ", ".join(names)
