@@ -28,7 +28,7 @@ _POOLINGS = ("avg", "max")
 
 def build(
     config: RegNetConfig | AnyNetConfig | str,
-    weights: str | os.PathLike | None = None,
+    weights: str | os.PathLike | weights_lib.ResolvedWeights | None = None,
     include_top: bool = True,
     input_tensor: Any = None,
     input_shape: tuple[int | None, ...] | None = None,
@@ -54,9 +54,11 @@ def build(
       config: a configuration, or the name of a variant.
       weights: None for random weights; "imagenet" for the paper's; the tag of
         another set of `list_weights`; "hf:owner/name" for a repository of the
-        Hugging Face hub; or the path of a file: `.safetensors`, `.keras`,
+        Hugging Face hub; the path of a file: `.safetensors`, `.keras`,
         `.weights.h5`, `.h5`, or with PyTorch `.pth`, `.pt`, `.pyth`, `.bin`,
-        `.torch`. The model gets their padding and normalisation.
+        `.torch`; a run folder of the trainer; or what
+        `keras_regnet.weights.resolve` returned. The model gets their padding,
+        widths and normalization.
       include_top: whether the pool and the classifier are part of it.
       input_tensor: a Keras tensor to start from; None for a new input.
       input_shape: shape of one image, from 32 pixels up, None for any size;
@@ -104,10 +106,10 @@ def build(
     _check_rate("drop_path_rate", drop_path_rate)
     blocks.check_activation("classifier_activation", classifier_activation)
     _check_output_stride(output_stride, config)
-    request = weights_lib.resolve(
-        weights, config, tag=tag, classes=classes if include_top else None
+    resolved = weights_lib.resolve(
+        weights, config, tag=tag, classes=classes, include_top=include_top
     )
-    config = request.config
+    config = resolved.config
     make = blocks.LayerMaker(
         config,
         keras.config.image_data_format(),
@@ -116,7 +118,7 @@ def build(
     )
     inputs, x = _inputs(make, input_tensor, input_shape, include_top)
     if include_preprocessing:
-        x = _normalise(make, x, request.mean, request.std)
+        x = _normalise(make, x, resolved.mean, resolved.std)
     x, pyramid = _features(make, x, config, output_stride, drop_path_rate)
     if include_top:
         x = _pool(make, x, "avg")
@@ -125,7 +127,7 @@ def build(
         x = _pool(make, x, pooling)
     model = RegNetModel(inputs, x, name=name or _default_name(config))
     model.set_network(config, pyramid)
-    request.fill(model)
+    resolved.assign(model)
     return model
 
 

@@ -165,9 +165,10 @@ def _is_the_users(error: Exception) -> bool:
     Our own code raises ValueError for what it is given; one from within
     TensorFlow or Keras is unexpected and keeps its traceback.
     """
-    if isinstance(error, OSError):
-        named = error.filename is not None
-        return named or isinstance(error, ConnectionError)
+    if isinstance(error, OSError) and (
+        error.filename is not None or isinstance(error, ConnectionError)
+    ):
+        return True
     *_, last = traceback.walk_tb(error.__traceback__)
     path = pathlib.Path(last[0].f_code.co_filename).resolve()
     package = pathlib.Path(keras_regnet.__file__).resolve().parent

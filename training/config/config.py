@@ -111,7 +111,11 @@ class TrainConfig:
         "", "Stem in place of the variant's own: simple, cifar or resnet."
     )
     weights: str = fields.field(
-        "", "Initial weights: a .keras or .weights.h5 file or a run folder."
+        "",
+        "Initial weights, as `weights=` of the package: a run folder, a file "
+        "(.keras, .weights.h5, .h5, .safetensors, .pth), the tag of a "
+        "published set, such as imagenet, or hf:owner/name. The network gets "
+        "their padding, widths and normalization.",
     )
     dropout_rate: float = fields.field(
         0.0,

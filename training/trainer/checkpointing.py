@@ -9,6 +9,7 @@ from typing import NoReturn
 import numpy as np
 from absl import logging
 
+from keras_regnet import weights as weights_lib
 from training.config import config as train_config
 from training.config import network as network_lib
 from training.trainer import processes as processes_lib
@@ -18,30 +19,45 @@ from training.workdir import checkpoint
 from training.workdir import files
 
 
+@dataclasses.dataclass(frozen=True)
+class Stored:
+    """What a run folder holds of a run.
+
+    Args:
+      checkpoint: the newest; only the chief has it.
+      architecture: network and normalization of a run with a checkpoint.
+      finished: whether nothing is left to do.
+    """
+
+    checkpoint: checkpoint.Checkpoint | None
+    architecture: weights_lib.ResolvedWeights | None
+    finished: bool
+
+
 def look(
     folder: pathlib.Path,
     config: train_config.TrainConfig,
     network: network_lib.Network,
     processes: processes_lib.Processes,
-) -> tuple[checkpoint.Checkpoint | None, bool]:
-    """Returns the chief's checkpoint, and whether the run is finished.
+) -> Stored:
+    """Returns what the chief finds in the run folder.
 
     Raises:
       ValueError: in every process, if the chief finds that the folder does
         not fit.
     """
-    stored, finished, wrong = None, False, None
+    stored, architecture, finished, wrong = None, None, False, None
     if processes.is_chief:
         try:
             files.check(folder, config, network)
             stored = checkpoint.newest(folder / "checkpoints")
-            finished = bool(stored) and files.is_finished(
-                folder, config, stored.position
-            )
+            if stored:
+                architecture = files.stored_architecture(folder)
+                finished = files.is_finished(folder, config, stored.position)
         except ValueError as error:
             wrong = error
-    reason, finished = processes.json_from_chief(
-        [wrong and str(wrong), finished]
+    reason, architecture, finished = processes.json_from_chief(
+        [wrong and str(wrong), architecture, finished]
     )
     if reason:
         processes.leave()
@@ -54,7 +70,9 @@ def look(
             stored.position.rows[-1]["val_top1"],
             train_config.length(dataclasses.asdict(config))[0],
         )
-    return stored, finished
+    if architecture:
+        architecture = files.architecture_of(architecture)
+    return Stored(stored, architecture, finished)
 
 
 class Checkpointer:

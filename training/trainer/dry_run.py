@@ -1,12 +1,11 @@
 """What a run would be: built and counted, not trained; nothing is written."""
 
 import dataclasses
-import pathlib
 
 import tensorflow as tf
 
 from keras_regnet import results
-from keras_regnet.weights import request
+from keras_regnet.weights import resolving
 from training.config import config as train_config
 from training.config import config_checks
 from training.config import network as network_lib
@@ -46,15 +45,18 @@ def report(config: train_config.TrainConfig) -> str:
     strategy, num_replicas = _devices(config)
     datasets.check_prepared(config)
     data = datasets.load(config)
-    local, weights = _without_fetching(config, network)
-    model, optimizer = state_lib.build(local, network, data, strategy)
+    found = checkpoint.newest(folder / "checkpoints")
+    weights, not_fetched = _weights(
+        config, network, found and folder, len(data.class_names)
+    )
+    model, optimizer = state_lib.build(config, weights, data, strategy)
     estimate = memory.estimate(model, optimizer, config, num_replicas)
     return "\n".join(
         (
             *_settings(config),
-            *summary.lines(config, network, data, num_replicas),
+            *summary.lines(config, weights.config, data, num_replicas),
             *_memory(estimate),
-            f"{_start(folder, config)}{weights}",
+            f"{_start(folder, config, found)}{not_fetched}",
             "dry run: nothing was trained or written",
         )
     )
@@ -72,14 +74,16 @@ def _devices(config):
     return tf.distribute.get_strategy(), num_replicas
 
 
-def _without_fetching(config, network):
-    """Returns the run without weights from elsewhere, and a word on them."""
-    if not config.weights or pathlib.Path(config.weights).exists():
-        return config, ""
-    if not request.is_fetched(config.weights, network):
-        return config, ""
-    local = dataclasses.replace(config, weights="")
-    return local, f"; the weights {config.weights} were not looked for"
+def _weights(config, network, resumed, classes):
+    """Returns what is built, and a word on weights that are elsewhere."""
+    if resumed:
+        stored = files.stored_architecture(resumed)
+        return files.architecture_of(stored), ""
+    wanted = config.weights
+    if wanted and resolving.is_fetched(wanted, network):
+        random = network_lib.resolve("", network)
+        return random, f"; the weights {wanted} were not looked for"
+    return network_lib.resolve(wanted, network, classes), ""
 
 
 def _settings(config):
@@ -107,8 +111,7 @@ def _size(count):
     return f"{count / 1e9:.2f} GB" if count >= 1e8 else f"{count / 1e6:.2f} MB"
 
 
-def _start(folder, config):
-    found = checkpoint.newest(folder / "checkpoints")
+def _start(folder, config, found):
     if not found:
         return f"a new run in {folder}"
     if files.is_finished(folder, config, found.position):

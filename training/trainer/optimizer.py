@@ -127,14 +127,15 @@ def _per_variable(cls):
     """Returns an optimizer class with rates and decay of each variable."""
 
     class PerVariable(cls):
-        """Sets `scales`, `decays` and `waits`, in the variables' order.
+        """Takes `scales`, `decays` and `waits`, in the variables' order.
 
         A variable's rate is that of the schedule times its scale, and 0 in
         its first steps where it waits. Decoupled decay goes with that rate;
         Keras's own knows one rate for all.
         """
 
-        def set_up(self, scales, decays, waits):
+        def __init__(self, rate, *, scales, decays, waits, **arguments):
+            super().__init__(rate, **arguments)
             self.scales, self.decays, self.waits = scales, decays, waits
 
         def update_step(self, gradient, variable, learning_rate):
@@ -178,6 +179,7 @@ def make(
     )
     if differ:
         cls = _per_variable(cls)
+        arguments = {**arguments, **settings}
     rate = schedules.make(config, steps_per_epoch)
     try:
         optimizer = cls(rate, **arguments)
@@ -189,8 +191,6 @@ def make(
         ) from error
     # AdamW insists on some decay of its own.
     optimizer.weight_decay = None
-    if differ:
-        optimizer.set_up(**settings)
     if config.precision == "mixed_float16":
         optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
     optimizer.build(variables)

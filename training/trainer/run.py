@@ -5,8 +5,8 @@ import pathlib
 
 import tensorflow as tf
 
+from keras_regnet import weights as weights_lib
 from training.config import config as train_config
-from training.config import network as network_lib
 from training.data import datasets
 from training.data import pipeline as train_data
 from training.trainer import hooks as hooks_lib
@@ -19,7 +19,7 @@ class Run:
 
     Args:
       config: all that the user decides.
-      network: what is trained.
+      architecture: the network that is trained, and its normalization.
       folder: where it is kept.
       strategy: devices.
       processes: those that train together.
@@ -28,7 +28,7 @@ class Run:
     """
 
     config: train_config.TrainConfig
-    network: network_lib.Network
+    architecture: weights_lib.ResolvedWeights
     folder: pathlib.Path
     strategy: tf.distribute.Strategy
     processes: processes_lib.Processes

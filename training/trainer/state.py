@@ -13,6 +13,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_regnet import weights as weights_lib
 from training.config import config as train_config
 from training.config import network as network_lib
 from training.data import datasets
@@ -28,24 +29,21 @@ _OF_REPLICAS = "replicas/"
 
 def build(
     config: train_config.TrainConfig,
-    network: network_lib.Network,
+    weights: weights_lib.ResolvedWeights,
     data: datasets.DataSet,
     strategy: tf.distribute.Strategy,
 ) -> tuple[keras.Model, keras.optimizers.Optimizer]:
     """Returns the initial model and its built optimizer.
 
-    The data set gives the number of classes and the steps per epoch.
+    The weights name the network, and what it starts from; the data set gives
+    the number of classes and the steps per epoch.
     """
     keras.utils.set_random_seed(config.seed)
-    classes = len(data.class_names)
-    initial = None
-    if config.weights:
-        initial = network_lib.read_weights(config.weights, network, classes)
     keras.config.set_dtype_policy(config.precision)
     with strategy.scope():
-        model = network_lib.build(config, network, classes)
-        if initial:
-            network_lib.fill(model, initial)
+        model = network_lib.build(
+            config, weights.config, len(data.class_names), weights
+        )
         optimizer = train_optimizer.make(
             config,
             train_data.steps_per_epoch(data.train, config),

@@ -18,7 +18,10 @@ def log(run: run_lib.Run) -> None:
     """Logs all fields of the configuration, and the lines of `lines`."""
     logging.info("config %s", json.dumps(dataclasses.asdict(run.config)))
     for line in lines(
-        run.config, run.network, run.data, run.strategy.num_replicas_in_sync
+        run.config,
+        run.architecture.config,
+        run.data,
+        run.strategy.num_replicas_in_sync,
     ):
         logging.info("%s", line)
 

@@ -4,6 +4,7 @@ import dataclasses
 import pathlib
 
 from keras_regnet import results
+from keras_regnet import weights as weights_lib
 from training.config import config as train_config
 from training.config import config_checks
 from training.config import network as network_lib
@@ -70,27 +71,30 @@ def train_and_evaluate(
         strategy = train_strategy.make(config)
         processes = processes_lib.Processes(strategy)
         with processes_lib.lost_workers(processes, folder / "checkpoints"):
-            stored, finished = checkpointing.look(
-                folder, config, network, processes
-            )
-            if not finished:
+            stored = checkpointing.look(folder, config, network, processes)
+            if not stored.finished:
+                data = datasets.load(config)
+                # A run that resumes keeps the padding of its weights.
+                weights = stored.architecture or network_lib.resolve(
+                    config.weights, network, len(data.class_names)
+                )
                 run = run_lib.Run(
                     config=config,
-                    network=network,
+                    architecture=weights.without_weights(),
                     folder=folder,
                     strategy=strategy,
                     processes=processes,
-                    data=datasets.load(config),
+                    data=data,
                     hooks=hooks or hooks_lib.Hooks(),
                 )
-                loop = _train(run, stored, stop)
+                loop = _train(run, weights, stored.checkpoint, stop)
             processes.leave()
     return Result(folder, loop)
 
 
-def _train(run, stored, stop):
+def _train(run, weights, stored, stop):
     """Returns the loop, None where nothing was left to train."""
-    state, checkpointer = start(run, stored)
+    state, checkpointer = start(run, weights, stored)
     loop, finished = None, True
     if not state.is_complete(run.num_steps):
         loop = loop_lib.Loop(run, state, checkpointer, stop)
@@ -101,19 +105,22 @@ def _train(run, stored, stop):
 
 
 def start(
-    run: run_lib.Run, stored: checkpoint.Checkpoint | None
+    run: run_lib.Run,
+    weights: weights_lib.ResolvedWeights,
+    stored: checkpoint.Checkpoint | None,
 ) -> tuple[state_lib.TrainState, checkpointing.Checkpointer]:
     """Builds, restores and describes a run; writes its config.json.
 
     Args:
-      run: what is trained.
+      run: its parts.
+      weights: the network, and what it starts from.
       stored: the chief's checkpoint, None for a new run.
 
     Returns:
       State and checkpointer, for a `loop.Loop`.
     """
     model, optimizer = state_lib.build(
-        run.config, run.network, run.data, run.strategy
+        run.config, weights, run.data, run.strategy
     )
     state = state_lib.TrainState(
         run.strategy, model, optimizer, run.config.ema_decay
@@ -122,7 +129,7 @@ def start(
     checkpointer = checkpointing.Checkpointer(run, state)
     checkpointer.resume(stored)
     if run.processes.is_chief:
-        files.write_config(run.folder, run.config, run.network)
+        files.write_config(run.folder, run.config, run.architecture)
         # It may have the row of an epoch whose checkpoint was lost.
         files.write_metrics(run.folder, state.position.rows)
     return state, checkpointer
@@ -140,7 +147,7 @@ def _export(run, state, checkpointer):
         export.write(
             run.folder,
             config,
-            run.network,
+            run.architecture,
             run.data,
             network_lib.layer_weights(state.model),
         )

@@ -10,7 +10,9 @@ import platform
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -18,6 +20,8 @@ import tensorflow as tf
 
 import keras_regnet
 from keras_regnet import atomic
+from keras_regnet import weights as weights_lib
+from keras_regnet.weights import resolving
 from training.config import config as train_config
 from training.config import network as network_lib
 from training.workdir import checkpoint
@@ -102,12 +106,15 @@ def check(
     try:
         stored = json.loads(path.read_text())
         fields = train_config.stored_fields(stored)
-        stored_network = stored["network"]
         unit, number = train_config.length(fields)
+        # Weights decide about padding, rounding and normalization.
+        of_weights = architecture_of(stored) if config.weights else None
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"Not a config.json of a run: {path}") from error
     different = train_config.differences(config, fields)
-    if not different and stored_network != json.loads(network.to_json()):
+    if of_weights:
+        network = resolving.with_rules_of(of_weights.config, network)
+    if not different and stored["network"] != json.loads(network.to_json()):
         different = [f"variant: what {config.variant!r} means"]
     own_unit, own_number = train_config.length(dataclasses.asdict(config))
     if unit != own_unit:
@@ -125,6 +132,38 @@ def check(
             f"The folder {folder} holds a run with another configuration; "
             f"give another --workdir. Different: {'; '.join(different)}"
         )
+
+
+def stored_architecture(folder: pathlib.Path) -> dict[str, Any] | None:
+    """Returns what config.json says of the network and its normalization.
+
+    Args:
+      folder: the run folder, which `check` has passed.
+
+    Returns:
+      What `architecture_of` takes; None if there is no config.json.
+    """
+    path = folder / "config.json"
+    if not path.is_file():
+        return None
+    stored = json.loads(path.read_text())
+    names = ("network", "normalization")
+    return {name: stored[name] for name in names if name in stored}
+
+
+def architecture_of(stored: Mapping[str, Any]) -> weights_lib.ResolvedWeights:
+    """Returns the network and normalization of a run, without its weights.
+
+    Args:
+      stored: what `stored_architecture` returned.
+    """
+    network = keras_regnet.config.from_json(json.dumps(stored["network"]))
+    # Runs from before the field was written have ImageNet's.
+    normalization = stored.get("normalization", {})
+    return weights_lib.ResolvedWeights(
+        network,
+        **{name: tuple(values) for name, values in normalization.items()},
+    )
 
 
 def _check_writable(folder):
@@ -145,14 +184,18 @@ def _check_writable(folder):
 def write_config(
     folder: pathlib.Path,
     config: train_config.TrainConfig,
-    network: network_lib.Network,
+    architecture: weights_lib.ResolvedWeights,
 ) -> None:
     """Writes config.json: all that is needed to repeat the run."""
     for name in _WRITTEN:
         atomic.remove_abandoned(folder, name)
     record = {
         "config": dataclasses.asdict(config),
-        "network": json.loads(network.to_json()),
+        "network": json.loads(architecture.config.to_json()),
+        "normalization": {
+            "mean": architecture.mean,
+            "std": architecture.std,
+        },
         "command": sys.argv,
         "git_revision": _git_revision(),
         "versions": {
