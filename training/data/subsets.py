@@ -56,8 +56,8 @@ def _hold_out(data, share):
     """Moves a share of each class from training to evaluation."""
     if isinstance(data.train, Stream) or data.train.labels is None:
         raise ValueError(
-            "`val_fraction` needs a data set in memory, as by --cache. "
-            f"Received: val_fraction={share} for {_name(data.train)}"
+            "`val_fraction` needs a data set in memory, which --cache asks "
+            f"for. Received: val_fraction={share} for {_name(data.train)}"
         )
     rng = np.random.default_rng(_HELD_OUT_SEED)
     held_out = []

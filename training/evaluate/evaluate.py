@@ -151,12 +151,7 @@ def _predict(predictor, data, config, flip_tta):
 
 
 def write_details(folder: pathlib.Path, result: Result) -> None:
-    """Writes per_class.csv and confusion.csv.
-
-    Args:
-      folder: where; it is made.
-      result: what `evaluate` returned.
-    """
+    """Writes per_class.csv and confusion.csv."""
     folder.mkdir(parents=True, exist_ok=True)
     metrics, names = result.metrics, result.class_names
     with (folder / "per_class.csv").open("w", newline="") as file:

@@ -1,4 +1,4 @@
-"""What a run would be: built and counted, not trained; nothing is written."""
+"""A dry run: model and optimizer are built and counted; nothing is written."""
 
 import dataclasses
 
@@ -25,9 +25,6 @@ def report(config: train_config.TrainConfig) -> str:
     Everything that would stop the run before its first step stops this too:
     the data set is opened, model and optimizer are built, the run folder is
     looked at. A data set or weights that would be fetched are not.
-
-    Args:
-      config: the run.
 
     Returns:
       Configuration, complexity, steps, the memory of a replica, and whether

@@ -116,7 +116,7 @@ class Loop:
         sums = state.position.sums or (0.0,) * len(step.TRAIN_SUMS)
         begin = time.monotonic()
         with (
-            self._profiler.watching(first),
+            self._profiler.profiling(first),
             image_faults.named_faults(run.data.train, run.config, first, count),
         ):
             sums, done = self._step.run(

@@ -34,48 +34,29 @@ class Processes:
     """The processes that train together."""
 
     def __init__(self, strategy: tf.distribute.Strategy):
-        """Looks who takes part.
-
-        Args:
-          strategy: devices, of this process and of the others.
-        """
+        """Counts them, and finds out whether this one is the chief."""
         self._strategy = strategy
         self._local_replicas = len(strategy.extended.worker_devices)
         self.num_workers = strategy.num_replicas_in_sync // self._local_replicas
         self.is_chief = _is_chief(strategy)
 
     def total(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """Returns sums over processes; every process must call.
+        """Returns sums over processes, in the dtypes given.
 
-        Args:
-          arrays: numbers, as many and of the same shapes in every process.
-
-        Returns:
-          Their sums, in the dtypes given.
+        Every process must call, with as many arrays of the same shapes.
         """
         if self.num_workers == 1:
             return list(arrays)
         return [self._total(np.asarray(array)) for array in arrays]
 
     def from_chief(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """Returns the chief's arrays; every process must call.
-
-        Args:
-          arrays: as in `total`; only the chief's values count.
-
-        Returns:
-          The chief's values, to the bit.
-        """
+        """Returns the chief's arrays, to the bit; see `total`."""
         if self.is_chief:
             return self.total(arrays)
         return self.total([np.zeros_like(array) for array in arrays])
 
     def json_from_chief(self, value: Any) -> Any:
-        """Returns the chief's value; every process must call.
-
-        Args:
-          value: what JSON can hold; only the chief's counts.
-        """
+        """Returns the chief's value, one of JSON's; every process must call."""
         text = json.dumps(value).encode() if self.is_chief else b""
         (length,) = self.total([np.array([len(text)], np.int64)])
         padded = text.ljust(int(length[0]))
@@ -111,7 +92,7 @@ class Processes:
             self.total([np.zeros([1])])
 
     def _total(self, array):
-        # Few kinds of numbers can be reduced everywhere.
+        # Few dtypes can be reduced everywhere.
         exact = np.int64 if array.dtype.kind in "iub" else array.dtype
         summed = self._sum_over_workers(tf.constant(array.astype(exact)))
         return summed.numpy().astype(array.dtype)
@@ -134,10 +115,6 @@ def lost_workers(
     processes: Processes, checkpoints: pathlib.Path
 ) -> Iterator[None]:
     """Says what to do when another process of the run is gone.
-
-    Args:
-      processes: those of the run.
-      checkpoints: where the run's are, to be named.
 
     Raises:
       ConnectionError: in place of TensorFlow's error.

@@ -19,11 +19,7 @@ class Pace:
     """Decides how many steps to run at once."""
 
     def __init__(self, call_seconds: float = _CALL_SECONDS):
-        """Knows nothing yet.
-
-        Args:
-          call_seconds: how long a call should take.
-        """
+        """Starts without a measurement; a call should take so long."""
         self._call_seconds = call_seconds
         self._calls = 0
         self.seconds_per_step = None
@@ -36,12 +32,9 @@ class Pace:
         return max(1, int(self._call_seconds / self.seconds_per_step))
 
     def called(self, count: int, seconds: float) -> None:
-        """Takes the time of a call.
+        """Takes the time of a call of so many steps.
 
-        Args:
-          count: its steps.
-          seconds: its time. The first call of a run is mostly tracing, and
-            does not count.
+        The first call of a run is mostly tracing, and does not count.
         """
         self._calls += 1
         if self._calls > 1:
@@ -57,13 +50,7 @@ class Progress:
         steps_per_epoch: int,
         num_replicas: int,
     ):
-        """Starts the clock.
-
-        Args:
-          config: the run; batch, epochs and times are read.
-          steps_per_epoch: steps.
-          num_replicas: over all processes.
-        """
+        """Starts the clock."""
         self._config = config
         self._steps_per_epoch = steps_per_epoch
         self._num_replicas = num_replicas
@@ -146,8 +133,8 @@ class Progress:
 
         Args:
           epoch: finished epochs.
-          eval_seconds: what one evaluation takes.
-          done: steps of the epoch so far.
+          eval_seconds: duration of an evaluation.
+          done: steps of the epoch under way.
         """
         steps = self._num_steps - epoch * self._steps_per_epoch - done
         rate = self.images_per_second / self._config.global_batch_size

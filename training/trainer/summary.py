@@ -32,14 +32,7 @@ def lines(
     data: datasets.DataSet,
     num_replicas: int,
 ) -> Iterator[str]:
-    """Yields what is trained, on what, how long and how fast.
-
-    Args:
-      config: the run.
-      network: what is trained.
-      data: what it is trained on.
-      num_replicas: over all processes.
-    """
+    """Yields lines on network, data set, length and learning rate."""
     complexity = keras_regnet.complexity(
         network,
         (config.image_size, config.image_size, 3),

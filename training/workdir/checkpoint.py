@@ -96,9 +96,6 @@ def save(
       position: where the run stands.
       keep: how many of the newest to keep.
       keep_best: how many of the best epochs to keep beside them.
-
-    Returns:
-      The file.
     """
     text = np.frombuffer(position.to_json().encode(), np.uint8)
     buffer = io.BytesIO()
@@ -125,9 +122,6 @@ def newest(folder: pathlib.Path) -> Checkpoint | None:
 
     A corrupt file is passed over with a warning.
 
-    Args:
-      folder: the checkpoints of the run.
-
     Raises:
       ValueError: if there are checkpoints and all are corrupt; to begin again
         would write over what may still be saved.
@@ -152,12 +146,7 @@ def newest(folder: pathlib.Path) -> Checkpoint | None:
 
 
 def of_step(folder: pathlib.Path, step: int) -> Checkpoint | None:
-    """Returns the checkpoint of a step, None with a warning if corrupt.
-
-    Args:
-      folder: the checkpoints of the run.
-      step: finished steps.
-    """
+    """Returns the checkpoint of a step, None with a warning if corrupt."""
     path = folder / _NAME.format(step)
     try:
         return _read(path)

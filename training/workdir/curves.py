@@ -1,4 +1,4 @@
-"""The picture of a run: curves.png, from the rows of metrics.csv."""
+"""Plots a run: curves.png, from the rows of metrics.csv."""
 
 import io
 import pathlib
@@ -22,11 +22,6 @@ def write(
 
     Without matplotlib, which is an extra, it says so and draws nothing: the
     figures are in metrics.csv.
-
-    Args:
-      folder: the run folder.
-      title: what was trained.
-      rows: metrics of every epoch.
     """
     try:
         # Imported here: it costs half a second, and may not be there.

@@ -1,4 +1,4 @@
-"""What a finished run leaves: model.keras and saved_model/."""
+"""Exports of a finished run: model.keras and saved_model/."""
 
 import dataclasses
 import pathlib
@@ -28,13 +28,6 @@ def write(
     weights: network_lib.LayerWeights,
 ) -> None:
     """Writes model.keras and saved_model/, and checks the latter.
-
-    Args:
-      folder: the run folder.
-      config: the run.
-      architecture: the network that was trained, and its normalization.
-      data: names of the classes, and images for the check.
-      weights: of every layer.
 
     Raises:
       OSError: with the folder's name, if it cannot be written.

@@ -9,7 +9,6 @@ import sys
 
 import tensorflow as tf
 
-from tests.system.faults import faults_child
 from training.trainer import hooks
 
 # Fewer than a checkpoint has.
@@ -17,9 +16,9 @@ _BYTES = 1000
 
 
 class FaultHooks(hooks.Hooks):
-    """Does what an `Injection` says."""
+    """Does what a `faults_child.Injection` says."""
 
-    def __init__(self, injection: faults_child.Injection):
+    def __init__(self, injection):
         self._injection = injection
         self._writes = 0
         self._loss_before = 0.0
