@@ -10,13 +10,12 @@ Then a run with a checkpoint and an evaluation every 100 steps is watched.
 
 import dataclasses
 import os
-import pathlib
 import statistics
 import sys
 import tempfile
 import time
 
-# Run as a file, only its own folder is on the path.
+# Run by path: modules are found from the checkout, not from this folder.
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 os.environ["KERAS_BACKEND"] = "tensorflow"
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -28,12 +27,19 @@ from absl import flags
 
 from benchmarks import timing
 from training.config import config as train_config
-from training.config import networks
-from training.trainer import cluster as train_cluster
+from training.config import network as network_lib
+from training.data import load
+from training.trainer import checkpointing
+from training.trainer import hooks
+from training.trainer import loop
 from training.trainer import preemption
+from training.trainer import processes
 from training.trainer import progress
-from training.trainer import run as train_run
+from training.trainer import run as run_lib
+from training.trainer import state as state_lib
 from training.trainer import strategy as train_strategy
+from training.trainer import train
+from training.workdir import files
 
 _VARIANT = flags.DEFINE_string("variant", "RegNetX-400MF", "Network.")
 _IMAGE_SIZE = flags.DEFINE_integer("image_size", 224, "Pixels.")
@@ -49,23 +55,25 @@ _OUTPUT = flags.DEFINE_string("output", "", "File for the record, JSON.")
 _STEPS_PER_EPOCH = 100
 
 
-class WatchedRun(train_run.Run):
-    """Notes the memory after every epoch, in `megabytes`."""
+class WatchMemory(hooks.Hooks):
+    """Records the memory after every epoch, in `megabytes`."""
 
-    def _finish_epoch(self):
-        finished = super()._finish_epoch()
+    def __init__(self):
+        self.megabytes = []
+
+    def after_epoch(self, state):
+        """Records the memory in use."""
+        del state
         self.megabytes.append(round(progress.memory_bytes() / 1e6, 1))
-        return finished
 
 
-def make_run(folder: str, **fields: object) -> WatchedRun:
-    """Returns a run on synthetic images that is ready to train.
+def make_config(folder: str) -> train_config.TrainConfig:
+    """Returns the timed run, on synthetic images.
 
     Args:
       folder: where it is kept.
-      **fields: of its configuration, if they differ from the timed run's.
     """
-    config = train_config.TrainConfig(
+    return train_config.TrainConfig(
         strategy="one_device",
         variant=_VARIANT.value,
         dataset="synthetic",
@@ -76,30 +84,36 @@ def make_run(folder: str, **fields: object) -> WatchedRun:
         workdir=folder,
         checkpoint_seconds=0.0,
     )
-    config = dataclasses.replace(config, **fields)
-    network = networks.network_config(config)
+
+
+def make_loop(
+    config: train_config.TrainConfig,
+) -> tuple[loop.Loop, state_lib.TrainState, checkpointing.Checkpointer]:
+    """Returns the parts of a run that is ready to train."""
     strategy = train_strategy.make(config)
-    run = WatchedRun(
-        config,
-        network,
-        pathlib.Path(folder),
-        strategy,
-        train_cluster.Cluster(strategy),
+    run = run_lib.Run(
+        config=config,
+        network=network_lib.network_config(config),
+        folder=files.run_folder(config),
+        strategy=strategy,
+        processes=processes.Processes(strategy),
+        data=load.load_dataset(config),
+        hooks=hooks.Hooks(),
     )
-    run.megabytes = []
-    run.begin(None)
-    return run
+    state, checkpointer = train.start(run, None)
+    stop = preemption.Preemption()
+    return loop.Loop(run, state, checkpointer, stop), state, checkpointer
 
 
-def bare_step(run: train_run.Run):
+def bare_step(state: state_lib.TrainState, weight_decay: float):
     """Returns a function that runs steps of model and optimizer alone."""
     images = tf.random.uniform(
         [_BATCH.value, _IMAGE_SIZE.value, _IMAGE_SIZE.value, 3], 0, 255
     )
     labels = tf.range(_BATCH.value)
-    logits = run.steps.logits
+    logits = state.logits
     variables = logits.trainable_variables
-    optimizer = run.optimizer
+    optimizer = state.optimizer
 
     @tf.function(jit_compile=False)
     def steps(count):
@@ -112,7 +126,7 @@ def bare_step(run: train_run.Run):
             values = [variable.value for variable in variables]
             gradients = tape.gradient(loss, values)
             decayed = [
-                gradient + run.config.weight_decay * value
+                gradient + weight_decay * value
                 for gradient, value in zip(gradients, values, strict=True)
             ]
             optimizer.apply(decayed, variables)
@@ -126,12 +140,12 @@ def measure_overhead(folder: str) -> dict[str, object]:
     Args:
       folder: for the run.
     """
-    run = make_run(folder)
-    bare = bare_step(run)
-    run.open_data()
+    config = make_config(folder)
+    training, state, checkpointer = make_loop(config)
+    bare = bare_step(state, config.weight_decay)
     runs = {
         "model": lambda count: bare(tf.constant(count)),
-        "trainer": run.train_steps,
+        "trainer": training.train_steps,
     }
     times = {name: [] for name in runs}
     for turn in range(_TURNS.value + 1):
@@ -142,7 +156,7 @@ def measure_overhead(folder: str) -> dict[str, object]:
                 times[name].append(round(1e3 * seconds, 2))
     medians = {n: statistics.median(values) for n, values in times.items()}
     begin = time.perf_counter()
-    run._save()
+    checkpointer.save()
     return {
         "milliseconds_per_step": times,
         "median": medians,
@@ -166,14 +180,15 @@ def watch_memory(folder: str) -> list[float]:
       folder: for the run.
     """
     batch = _MEMORY_BATCH.value
-    run = make_run(
-        folder,
+    config = dataclasses.replace(
+        make_config(folder),
         global_batch_size=batch,
         num_train_examples=batch * _STEPS_PER_EPOCH,
         epochs=_MEMORY_STEPS.value // _STEPS_PER_EPOCH,
     )
-    run.train(preemption.Preemption())
-    return run.megabytes
+    watch = WatchMemory()
+    train.train_and_evaluate(config, watch)
+    return watch.megabytes
 
 
 def main(unused):

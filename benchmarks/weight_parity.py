@@ -38,7 +38,7 @@ import keras_regnet
 from benchmarks import timing
 from keras_regnet import plan
 from keras_regnet.weights import records
-from tests import oracle_weights
+from tests.support import oracle_weights
 
 _ROOT = pathlib.Path(__file__).resolve().parents[1]
 _FAMILIES = (

@@ -1,7 +1,7 @@
 """Trains a RegNet, as in `python training/main.py --strategy=mirrored`.
 
 This file holds the flags and what they say when they are wrong; the work is
-in loop.train_and_evaluate, which can be imported. A recipe gives the
+in train.train_and_evaluate, which can be imported. A recipe gives the
 defaults; a flag that is not given leaves the recipe's value alone.
 """
 
@@ -20,16 +20,15 @@ from absl import app
 from absl import flags
 from absl import logging
 
-# Run by path, Python looks for modules in this folder first. What has to be
-# found is the checkout, with or without an installed keras_regnet.
-_CHECKOUT = pathlib.Path(__file__).resolve().parent.parent
-sys.path[:] = [p for p in sys.path if p != str(_CHECKOUT / "training")]
-if str(_CHECKOUT) not in sys.path:
-    sys.path.insert(0, str(_CHECKOUT))
+# Run by path: modules are found from the checkout, not from this folder.
+if __name__ == "__main__":
+    sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
 
 # The trainer is TensorFlow's, whatever backend the user has set for Keras.
 os.environ["KERAS_BACKEND"] = "tensorflow"
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+_TRAINING = pathlib.Path(__file__).resolve().parent
 
 # What TensorFlow says on starting on a machine without a GPU.
 _START_UP_NOISE = ("WARNING: All log messages before", "I0000", "cuInit")
@@ -64,7 +63,9 @@ with _without_start_up_noise():
     from training.config import config as train_config
     from training.config import recipes
     from training.trainer import dry_run
-    from training.trainer import loop
+    from training.trainer import hooks as hooks_lib
+    from training.trainer import input_speed
+    from training.trainer import train
 
     # The driver is looked for here, once; not finding one is no news.
     tf.config.list_physical_devices()
@@ -107,7 +108,8 @@ def config_from_flags() -> train_config.TrainConfig:
     return dataclasses.replace(config, workdir=workdir)
 
 
-def _parse_flags(arguments: list[str]) -> list[str]:
+def parse_flags(arguments: list[str]) -> list[str]:
+    """Parses flags as `app.run` does; what is wrong ends as one line."""
     try:
         return flags.FLAGS(arguments)
     except flags.Error as error:
@@ -115,7 +117,13 @@ def _parse_flags(arguments: list[str]) -> list[str]:
         sys.exit(1)
 
 
-def _main(arguments: list[str]) -> None:
+def main(arguments: list[str], hooks: hooks_lib.Hooks | None = None) -> None:
+    """Trains as the flags say; ends the process.
+
+    Args:
+      arguments: what is left of the command line without flags.
+      hooks: called at fixed points of the run.
+    """
     _set_up_logging()
     try:
         if len(arguments) > 1:
@@ -124,10 +132,10 @@ def _main(arguments: list[str]) -> None:
         if _DRY_RUN.value:
             print(dry_run.report(config))
         elif _BENCHMARK_INPUT.value:
-            loop.benchmark_input(config)
+            input_speed.measure(config)
         else:
-            held = loop.execute(config)
-            _leave(0, held)
+            result = train.train_and_evaluate(config, hooks)
+            _leave(0, result)
     except SystemExit as stopped:  # By SIGTERM, with nothing to save.
         _leave(stopped.code)
     except (ValueError, OSError) as error:
@@ -137,14 +145,14 @@ def _main(arguments: list[str]) -> None:
         _leave(1)
 
 
-def _leave(code: int, held: object = None) -> NoReturn:
+def _leave(code: int, result: train.Result | None = None) -> NoReturn:
     """Ends the process at once, where all is written.
 
     Python would first take down the input pipelines, whose threads may sleep
-    for a minute: too long for a cluster that has sent SIGTERM. What `held`
-    refers to is never taken down.
+    for a minute: too long for a scheduler that has sent SIGTERM. Those of the
+    `result` are never taken down.
     """
-    del held
+    del result
     std_logging.shutdown()
     sys.stdout.flush()
     sys.stderr.flush()
@@ -152,7 +160,7 @@ def _leave(code: int, held: object = None) -> NoReturn:
 
 
 def _is_the_users(error: Exception) -> bool:
-    """Returns whether an error is about what was asked for, not a fault.
+    """Returns whether an error is about what was requested, not a fault.
 
     Our own code raises ValueError for what it is given; one from within
     TensorFlow or Keras is unexpected and keeps its traceback.
@@ -164,7 +172,7 @@ def _is_the_users(error: Exception) -> bool:
     *_, last = traceback.walk_tb(error.__traceback__)
     path = pathlib.Path(last[0].f_code.co_filename).resolve()
     package = pathlib.Path(keras_regnet.__file__).resolve().parent
-    ours = (_CHECKOUT / "training", package)
+    ours = (_TRAINING, package)
     return any(path.is_relative_to(folder) for folder in ours)
 
 
@@ -173,7 +181,7 @@ def _print_error(error: Exception) -> None:
 
 
 class _Formatter(std_logging.Formatter):
-    """Lines with the time of day; what is more than news says so."""
+    """Lines with the time of day; those above INFO name their level."""
 
     def __init__(self):
         super().__init__("%(asctime)s %(message)s", "%H:%M:%S")
@@ -191,7 +199,7 @@ def _set_up_logging() -> None:
         logging.set_verbosity(logging.INFO)
     handler = logging.get_absl_handler()
     handler.setFormatter(_Formatter())
-    ours = str(_CHECKOUT)
+    ours = str(_TRAINING)
     handler.addFilter(
         lambda record: (
             record.levelno > std_logging.INFO
@@ -202,4 +210,4 @@ def _set_up_logging() -> None:
 
 
 if __name__ == "__main__":
-    app.run(_main, flags_parser=_parse_flags)
+    app.run(main, flags_parser=parse_flags)

@@ -11,8 +11,10 @@ import sys
 from absl import app
 from absl import flags
 
-if not __package__:  # Run by path: imports start at the checkout.
+# Run by path: modules are found from the checkout, not from this folder.
+if __name__ == "__main__":
     sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
+
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 from training.data import shards
@@ -23,7 +25,7 @@ _IMAGES_PER_SHARD = flags.DEFINE_integer(
 _SKIP_BAD_IMAGES = flags.DEFINE_bool(
     "skip_bad_images",
     False,
-    "Leave out files that are not images, and name them, in place of an error.",
+    "Leave out files that are no images, and name them, in place of an error.",
 )
 _FORMAT = flags.DEFINE_enum(
     "format",

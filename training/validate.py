@@ -16,21 +16,19 @@ import sys
 from absl import app
 from absl import flags
 
-# As in main.py: run by path, the checkout has to be found.
-_CHECKOUT = pathlib.Path(__file__).resolve().parent.parent
-sys.path[:] = [p for p in sys.path if p != str(_CHECKOUT / "training")]
-if str(_CHECKOUT) not in sys.path:
-    sys.path.insert(0, str(_CHECKOUT))
+# Run by path: modules are found from the checkout, not from this folder.
+if __name__ == "__main__":
+    sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
 
 os.environ["KERAS_BACKEND"] = "tensorflow"
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
-from keras_regnet import results  # noqa: E402, as above
-from training.config import config as train_config  # noqa: E402
-from training.config import config_checks  # noqa: E402
-from training.data import load  # noqa: E402
-from training.evaluate import evaluation  # noqa: E402
-from training.evaluate import predictors  # noqa: E402
+from keras_regnet import results
+from training.config import config as train_config
+from training.config import fields
+from training.data import load
+from training.evaluate import evaluate as evaluate_lib
+from training.evaluate import predictors
 
 _MODEL = flags.DEFINE_string(
     "model", None, "What is evaluated; see above.", required=True
@@ -46,20 +44,20 @@ _DATASET = flags.DEFINE_string(
 _DATA_DIR = flags.DEFINE_string(
     "data_dir", None, "Where tensorflow-datasets keeps its files."
 )
-_VAL_SHARE = flags.DEFINE_float("val_share", None, "As for main.py.")
+_VAL_FRACTION = flags.DEFINE_float("val_fraction", None, "As for main.py.")
 _IMAGE_SIZE = flags.DEFINE_integer(
     "image_size",
     None,
     "Side of the images; default that of the run, of the weights' record, or "
     "224.",
 )
-_CROP_SHARE = flags.DEFINE_float(
-    "crop_share", None, "Share of the shorter side that is seen."
+_CROP_FRACTION = flags.DEFINE_float(
+    "crop_fraction", None, "Fraction of the shorter side that is seen."
 )
 _INTERPOLATION = flags.DEFINE_enum(
     "interpolation",
     None,
-    config_checks.INTERPOLATIONS,
+    fields.choices(train_config.TrainConfig, "interpolation"),
     "How images are scaled.",
 )
 _ANTIALIAS = flags.DEFINE_bool(
@@ -77,23 +75,23 @@ _DETAILS = flags.DEFINE_string(
 )
 
 
-def _evaluate() -> evaluation.Result:
+def _evaluate() -> evaluate_lib.Result:
     predictor = predictors.load(_MODEL.value, _WEIGHTS.value)
     given = {
         "dataset": _DATASET.value,
         "data_dir": _DATA_DIR.value,
-        "val_share": _VAL_SHARE.value,
+        "val_fraction": _VAL_FRACTION.value,
         "eval_image_size": _IMAGE_SIZE.value,
-        "eval_crop_share": _CROP_SHARE.value,
+        "eval_crop_fraction": _CROP_FRACTION.value,
         "interpolation": _INTERPOLATION.value,
         "antialias": _ANTIALIAS.value,
     }
     config = train_config.TrainConfig(
         global_batch_size=_BATCH_SIZE.value,
-        **evaluation.settings(predictor, given),
+        **evaluate_lib.settings(predictor, given),
     )
     data = load.load_dataset(config)
-    return evaluation.evaluate(predictor, data, config, _FLIP_TTA.value)
+    return evaluate_lib.evaluate(predictor, data, config, _FLIP_TTA.value)
 
 
 def _main(arguments: list[str]) -> None:
@@ -107,7 +105,7 @@ def _main(arguments: list[str]) -> None:
         if _RESULTS.value:
             results.append(_RESULTS.value, result.row)
         if _DETAILS.value:
-            evaluation.write_details(pathlib.Path(_DETAILS.value), result)
+            evaluate_lib.write_details(pathlib.Path(_DETAILS.value), result)
     except (ValueError, OSError) as error:
         sys.exit(f"error: {error}")
     for name, value in result.row.items():

@@ -4,22 +4,20 @@ Makes two logical CPU devices, so that distribution is tested without a GPU;
 they can only be made before TensorFlow has used one.
 """
 
-import contextlib
 import os
 import pathlib
-from collections.abc import Callable
-from collections.abc import Iterator
 from typing import Any
-from unittest import mock
 
 import numpy as np
 import tensorflow as tf
 
 import keras_regnet
 from training.config import config as train_config
+from training.config import network as network_lib
 from training.data import dataset
-from training.trainer import run
+from training.trainer import hooks
 from training.trainer import strategy
+from training.trainer import train
 
 CPU_DEVICES = strategy.split_cpu(2)
 
@@ -107,47 +105,73 @@ def write_folder(root: pathlib.Path, images_per_class: int = 6) -> None:
                 path.write_bytes(jpeg((60 + seed, 80), seed))
 
 
+class NoExport(hooks.Hooks):
+    """Leaves model.keras and saved_model/ out: they take twenty seconds.
+
+    Attributes:
+      exports: the weights by layer that each export would have written.
+    """
+
+    def __init__(self):
+        self.exports = []
+
+    def before_export(self, state):
+        self.exports.append(network_lib.layer_weights(state.model))
+        return False
+
+
 class Killed(BaseException):
     """Stands in for a signal: nothing in the trainer catches it."""
 
 
-@contextlib.contextmanager
-def stopped_in(method: str, calls: int, by: int = 0) -> Iterator[None]:
-    """Raises `Killed`, or sends a signal, in the given call of a method.
+class StopAt(NoExport):
+    """Raises `Killed`, or sends a signal, in the given call of a hook."""
 
-    Args:
-      method: of `training.trainer.run.Run`.
-      calls: which call, counted from 1.
-      by: signal; 0 raises.
-    """
-    original, seen = getattr(run.Run, method), []
+    def __init__(self, hook: str, call: int, by: int = 0):
+        """Counts nothing yet.
 
-    def counted(run, *arguments):
-        seen.append(method)
-        if len(seen) == calls:
-            if not by:
-                raise Killed
-            os.kill(os.getpid(), by)
-        return original(run, *arguments)
+        Args:
+          hook: "before_steps" or "before_evaluation".
+          call: which call of it, counted from 1.
+          by: signal; 0 raises.
+        """
+        super().__init__()
+        self._hook = hook
+        self._calls_left = call
+        self._signal = by
 
-    with mock.patch.object(run.Run, method, counted):
-        yield
+    def before_steps(self, state):
+        self._count("before_steps")
+
+    def before_evaluation(self, state):
+        self._count("before_evaluation")
+
+    def _count(self, hook):
+        if hook != self._hook:
+            return
+        self._calls_left -= 1
+        if self._calls_left:
+            return
+        if not self._signal:
+            raise Killed
+        os.kill(os.getpid(), self._signal)
 
 
-def killed_in(method: str, calls: int, train: Callable[[], object]) -> None:
+def train_until_killed(
+    config: train_config.TrainConfig, hook: str, call: int
+) -> None:
     """Trains until it is stopped by `Killed`, and makes sure that it is.
 
     Args:
-      method: of `training.trainer.run.Run`.
-      calls: which call, counted from 1.
-      train: starts the run.
+      config: the run.
+      hook: see `StopAt`.
+      call: which call of it.
 
     Raises:
       AssertionError: if the run ends before that.
     """
     try:
-        with stopped_in(method, calls):
-            train()
+        train.train_and_evaluate(config, StopAt(hook, call))
     except Killed:
         return
-    raise AssertionError(f"there were fewer than {calls} calls of {method}")
+    raise AssertionError(f"there were fewer than {call} calls of {hook}")

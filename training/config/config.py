@@ -12,6 +12,25 @@ from collections.abc import Mapping
 from typing import Any
 
 from training.config import config_checks
+from training.config import fields
+
+MIN_IMAGE_SIZE = 32
+# All of Keras's, by their lower-case names.
+OPTIMIZERS = (
+    "sgd",
+    "adadelta",
+    "adafactor",
+    "adagrad",
+    "adam",
+    "adamax",
+    "adamw",
+    "ftrl",
+    "lamb",
+    "lion",
+    "muon",
+    "nadam",
+    "rmsprop",
+)
 
 # A run is the same run if these differ: where it is kept and computed, and how
 # long it goes on.
@@ -26,10 +45,13 @@ _FREE_TO_CHANGE = (
     "results",
 )
 
-
-def _field(default: Any, meaning: str) -> Any:
-    """Returns a dataclass field that carries its own help text."""
-    return dataclasses.field(default=default, metadata={"help": meaning})
+# Fields that config.json files of older runs have under other names.
+_RENAMED = {
+    "val_share": "val_fraction",
+    "eval_crop_share": "eval_crop_fraction",
+    "final_rate_share": "final_lr_fraction",
+    "rate_in_velocity": "lr_in_velocity",
+}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -41,271 +63,419 @@ class TrainConfig:
     """
 
     # Where and on what.
-    strategy: str = _field(
-        "mirrored", "Devices: mirrored, one_device, multi_worker or tpu."
+    strategy: str = fields.field(
+        "mirrored",
+        "Devices: mirrored, one_device, multi_worker or tpu.",
+        choices=("mirrored", "one_device", "multi_worker", "tpu"),
     )
-    num_cpu_devices: int = _field(
-        0, "Logical CPU devices that stand in for GPUs; 0 uses what there is."
+    num_cpu_devices: int = fields.field(
+        0,
+        "Logical CPU devices that stand in for GPUs; 0 uses what there is.",
+        low=0,
+        high=1024,
     )
-    tpu: str = _field("", "Name or address of the TPU, for --strategy=tpu.")
-    worker_hosts: str = _field(
+    tpu: str = fields.field(
+        "", "Name or address of the TPU, for --strategy=tpu."
+    )
+    worker_hosts: str = fields.field(
         "",
         "For --strategy=multi_worker without TF_CONFIG: host:port of every "
         "worker, separated by commas, the chief's first.",
     )
-    task_index: int = _field(
-        0, "Which of --worker_hosts this process is, counted from 0."
+    task_index: int = fields.field(
+        0,
+        "Which of --worker_hosts this process is, counted from 0.",
+        low=0,
     )
-    collectives: str = _field(
-        "auto", "How workers sum gradients: auto, ring or nccl."
+    collectives: str = fields.field(
+        "auto",
+        "How workers sum gradients: auto, ring or nccl.",
+        choices=("auto", "ring", "nccl"),
     )
-    recipe: str = _field("quickstart", "Recipe that gives the defaults.")
-    workdir: str = _field("", "Run folder; default runs/<recipe>.")
-    seed: int = _field(0, "Seed of initial weights, order and augmentation.")
+    recipe: str = fields.field("quickstart", "Recipe that gives the defaults.")
+    workdir: str = fields.field("", "Run folder; default runs/<recipe>.")
+    seed: int = fields.field(
+        0,
+        "Seed of initial weights, order and augmentation.",
+        low=0,
+        high=2**31 - 1,
+    )
 
     # The network.
-    variant: str = _field(
+    variant: str = fields.field(
         "RegNetX-200MF",
         "Network: a published variant, RegNetX-6MF or RegNetX-30MF for small "
         "images, or a .json file written by RegNetConfig.to_json.",
     )
-    stem: str = _field(
+    stem: str = fields.field(
         "", "Stem in place of the variant's own: simple, cifar or resnet."
     )
-    weights: str = _field(
+    weights: str = fields.field(
         "",
         "Initial weights, as `weights=` of the package: a run folder, a file "
         "(.keras, .weights.h5, .h5, .safetensors, .pth), the tag of a "
         "published set, such as imagenet, or hf:owner/name. The network gets "
         "their padding, widths and normalization.",
     )
-    dropout_rate: float = _field(0.0, "Dropout before the classifier.")
-    drop_path_rate: float = _field(
-        0.0, "Stochastic depth of the last block, linear over depth."
+    dropout_rate: float = fields.field(
+        0.0,
+        "Dropout before the classifier.",
+        low=0,
+        high=0.99,
     )
-    zero_init_last_gamma: bool = _field(
+    drop_path_rate: float = fields.field(
+        0.0,
+        "Stochastic depth of the last block, linear over depth.",
+        low=0,
+        high=0.99,
+    )
+    zero_init_last_gamma: bool = fields.field(
         False, "Start every residual branch at zero."
     )
-    sync_bn: bool = _field(
+    sync_bn: bool = fields.field(
         False, "Batch norm over the global batch, not per replica."
     )
-    frozen_stages: int = _field(
-        0, "Stages that keep their weights, the stem with them; 0 for none."
+    frozen_stages: int = fields.field(
+        0,
+        "Stages that keep their weights, the stem with them; 0 for none.",
+        low=0,
     )
-    frozen_bn: bool = _field(
+    frozen_bn: bool = fields.field(
         False, "Batch norm keeps its weights and statistics."
     )
-    precision: str = _field(
-        "float32", "float32, mixed_float16 or mixed_bfloat16."
+    precision: str = fields.field(
+        "float32",
+        "float32, mixed_float16 or mixed_bfloat16.",
+        choices=("float32", "mixed_float16", "mixed_bfloat16"),
     )
 
     # The images.
-    dataset: str = _field(
+    dataset: str = fields.field(
         "digits",
         "digits, synthetic, folder:PATH (train/ and val/ with one folder per "
         "class), shards:PATH (what make_shards.py wrote), arrays:PATH.npz or "
         "the name of a tensorflow-datasets classification set.",
     )
-    data_dir: str = _field("", "Where tensorflow-datasets keeps its files.")
-    num_train_examples: int = _field(
-        0, "Train on so many images of the set, drawn by the seed; 0 for all."
+    data_dir: str = fields.field(
+        "", "Where tensorflow-datasets keeps its files."
     )
-    balanced_subset: bool = _field(
+    num_train_examples: int = fields.field(
+        0,
+        "Train on so many images of the set, drawn by the seed; 0 for all.",
+        low=0,
+    )
+    balanced_subset: bool = fields.field(
         False, "Draw num_train_examples from all classes alike."
     )
-    val_share: float = _field(
+    val_fraction: float = fields.field(
         0.0,
-        "Share of every class held out of the training images for "
+        "Fraction of every class held out of the training images for "
         "evaluation, in place of the set's own evaluation images.",
+        low=0,
+        high=0.9,
     )
-    cache: bool = _field(
+    cache: bool = fields.field(
         False, "Hold the image files in memory, whatever their size."
     )
-    skip_bad_images: bool = _field(
+    skip_bad_images: bool = fields.field(
         False,
         "Read all files before the run, and count and leave out those that "
         "are no images, in place of an error.",
     )
-    image_size: int = _field(224, "Side of the training images in pixels.")
-    eval_image_size: int = _field(
-        0, "Side of the evaluation images; 0 for that of training."
+    image_size: int = fields.field(
+        224,
+        "Side of the training images in pixels.",
+        low=MIN_IMAGE_SIZE,
     )
-    eval_crop_share: float = _field(
-        224 / 256, "Evaluation sees this share of the shorter side."
+    eval_image_size: int = fields.field(
+        0,
+        "Side of the evaluation images; 0 for that of training.",
+        low=MIN_IMAGE_SIZE,
+        or_zero=True,
     )
-    interpolation: str = _field(
-        "bilinear", "How images are scaled: bilinear, bicubic or area."
+    eval_crop_fraction: float = fields.field(
+        224 / 256,
+        "Evaluation sees this fraction of the shorter side.",
+        low=0.1,
+        high=1,
     )
-    augmentation: str = _field(
+    interpolation: str = fields.field(
+        "bilinear",
+        "How images are scaled: bilinear, bicubic or area.",
+        choices=("bilinear", "bicubic", "area"),
+    )
+    augmentation: str = fields.field(
         "auto",
         "random_resized_crop, pad_crop or none; auto is pad_crop for sets of "
         "small images of one size, else random_resized_crop.",
+        choices=("auto", "random_resized_crop", "pad_crop", "none"),
     )
-    min_crop_area: float = _field(
-        0.08, "Smallest share of the image that a random crop keeps."
+    min_crop_area: float = fields.field(
+        0.08,
+        "Smallest fraction of the image that a random crop keeps.",
+        low=0.001,
+        high=1,
     )
-    crop_aspect: str = _field(
+    crop_aspect: str = fields.field(
         "uniform_swapped",
         "Aspect of random crops: uniform_swapped (the paper's) or "
         "log_uniform (torchvision's).",
+        choices=("uniform_swapped", "log_uniform"),
     )
-    flip: bool = _field(True, "Mirror half of the training images.")
-    pca_lighting_std: float = _field(
-        0.0, "Strength of the colour noise along ImageNet's components."
+    flip: bool = fields.field(True, "Mirror half of the training images.")
+    pca_lighting_std: float = fields.field(
+        0.0,
+        "Strength of the color noise along ImageNet's components.",
+        low=0,
     )
-    antialias: bool = _field(
+    antialias: bool = fields.field(
         False, "Average over source pixels where resizing makes smaller."
     )
 
-    auto_augment: str = _field(
-        "none", "Policy: none, randaugment or trivialaugment."
+    auto_augment: str = fields.field(
+        "none",
+        "Policy: none, randaugment or trivialaugment.",
+        choices=("none", "randaugment", "trivialaugment"),
     )
-    randaugment_layers: int = _field(2, "Operations per image.")
-    randaugment_magnitude: float = _field(
-        9.0, "Their strength, of 0 to 30 (trivialaugment draws it)."
+    randaugment_layers: int = fields.field(
+        2,
+        "Operations per image.",
+        low=1,
     )
-    random_erasing: float = _field(
-        0.0, "Share of the training images in which a rectangle is erased."
+    randaugment_magnitude: float = fields.field(
+        9.0,
+        "Their strength, of 0 to 30 (trivialaugment draws it).",
+        low=0,
+        high=30,
     )
-    mixup_alpha: float = _field(
-        0.0, "Beta distribution of mixup's weights; 0 for no mixup."
+    random_erasing: float = fields.field(
+        0.0,
+        "Fraction of the training images in which a rectangle is erased.",
+        low=0,
+        high=1,
     )
-    cutmix_alpha: float = _field(
-        0.0, "Beta distribution of CutMix's areas; 0 for no CutMix."
+    mixup_alpha: float = fields.field(
+        0.0,
+        "Beta distribution of mixup's weights; 0 for no mixup.",
+        low=0,
     )
-    mix_probability: float = _field(
-        1.0, "Share of batches that are mixed, where either is on."
+    cutmix_alpha: float = fields.field(
+        0.0,
+        "Beta distribution of CutMix's areas; 0 for no CutMix.",
+        low=0,
     )
-    repeated_augmentation: int = _field(
-        1, "Times an image is in a batch, augmented anew."
+    mix_probability: float = fields.field(
+        1.0,
+        "Fraction of batches that are mixed, where either is on.",
+        low=0,
+        high=1,
+    )
+    repeated_augmentation: int = fields.field(
+        1,
+        "Times an image is in a batch, augmented anew.",
+        low=1,
     )
 
     # How long and how fast.
-    epochs: int = _field(100, "Passes over the training images.")
-    total_steps: int = _field(
-        0, "Length of the run in steps, in place of epochs."
+    epochs: int = fields.field(
+        100,
+        "Passes over the training images.",
+        low=1,
     )
-    total_examples: int = _field(
-        0, "Length of the run in training images, in place of epochs."
+    total_steps: int = fields.field(
+        0,
+        "Length of the run in steps, in place of epochs.",
+        low=0,
     )
-    global_batch_size: int = _field(
-        1024, "Images per step, summed over replicas."
+    total_examples: int = fields.field(
+        0,
+        "Length of the run in training images, in place of epochs.",
+        low=0,
     )
-    optimizer: str = _field("sgd", "sgd (Nesterov), or any other of Keras's.")
-    momentum: float = _field(0.9, "Of sgd, rmsprop and muon.")
-    rate_in_velocity: bool = _field(
+    global_batch_size: int = fields.field(
+        1024,
+        "Images per step, summed over replicas.",
+        low=1,
+    )
+    optimizer: str = fields.field(
+        "sgd",
+        "sgd (Nesterov), or any other of Keras's.",
+        choices=OPTIMIZERS,
+    )
+    momentum: float = fields.field(
+        0.9,
+        "Of sgd, rmsprop and muon.",
+        low=0,
+        high=0.9999,
+    )
+    lr_in_velocity: bool = fields.field(
         True, "sgd: v = mv - lr g as in Keras; if not, v = mv + g, w -= lr v."
     )
-    optimizer_arguments: str = _field(
+    optimizer_arguments: str = fields.field(
         "", "More for Keras's optimizer, such as beta_2=0.95,epsilon=1e-6."
     )
-    layer_decay: float = _field(
-        1.0, "lr of each block, as a share of that of the block after it."
+    layer_decay: float = fields.field(
+        1.0,
+        "lr of each block, as a fraction of that of the block after it.",
+        low=0.01,
+        high=1,
     )
-    head_epochs: float = _field(
-        0.0, "Epochs in which only the classifier is trained, at the start."
+    head_epochs: float = fields.field(
+        0.0,
+        "Epochs in which only the classifier is trained, at the start.",
+        low=0,
     )
-    base_learning_rate: float = _field(
-        0.1, "Learning rate per `base_batch_size` images of the batch."
+    base_learning_rate: float = fields.field(
+        0.1,
+        "Learning rate per `base_batch_size` images of the batch.",
+        low=0,
     )
-    base_batch_size: int = _field(
-        128, "lr = base_learning_rate * global_batch_size / this."
+    base_batch_size: int = fields.field(
+        128,
+        "lr = base_learning_rate * global_batch_size / this.",
+        low=1,
     )
-    schedule: str = _field(
-        "cosine", "cosine, step, exponential, polynomial or constant."
+    schedule: str = fields.field(
+        "cosine",
+        "cosine, step, exponential, polynomial or constant.",
+        choices=("cosine", "step", "exponential", "polynomial", "constant"),
     )
-    decay_every: str = _field(
+    decay_every: str = fields.field(
         "30epochs",
         "step and exponential: length after which lr has been multiplied by "
         "decay_factor, in epochs, steps or examples.",
     )
-    milestones: str = _field(
+    milestones: str = fields.field(
         "", "step: lengths at which lr falls, as 30epochs,60epochs."
     )
-    decay_factor: float = _field(0.1, "step and exponential: see above.")
-    polynomial_power: float = _field(1.0, "polynomial: 1 is a straight line.")
-    final_rate_share: float = _field(
-        0.0, "cosine and polynomial: share of lr that is left at the end."
+    decay_factor: float = fields.field(
+        0.1,
+        "step and exponential: see above.",
+        low=0,
+        high=1,
     )
-    warmup: str = _field(
+    polynomial_power: float = fields.field(
+        1.0,
+        "polynomial: 1 is a straight line.",
+        low=0,
+    )
+    final_lr_fraction: float = fields.field(
+        0.0,
+        "cosine and polynomial: fraction of lr that is left at the end.",
+        low=0,
+        high=1,
+    )
+    warmup: str = fields.field(
         "", "Length in place of warmup_epochs: 500steps, 1e6examples, 2epochs."
     )
-    warmup_epochs: float = _field(5.0, "Epochs of rising learning rate.")
-    warmup_factor: float = _field(
-        0.1, "Share of the learning rate at which warm-up begins."
+    warmup_epochs: float = fields.field(
+        5.0,
+        "Epochs of rising learning rate.",
+        low=0,
     )
-    per_epoch_schedule: bool = _field(
+    warmup_factor: float = fields.field(
+        0.1,
+        "Fraction of the learning rate at which warm-up begins.",
+        low=0,
+        high=1,
+    )
+    per_epoch_schedule: bool = fields.field(
         False, "Hold the learning rate for an epoch, as the paper's code does."
     )
-    weight_decay: float = _field(
+    weight_decay: float = fields.field(
         5e-5,
         "L2 added to the gradient for sgd; decoupled for all others.",
+        low=0,
     )
-    decay_norm_and_bias: bool = _field(
+    decay_norm_and_bias: bool = fields.field(
         True, "Decay batch norm and biases too, not only kernels."
     )
-    clip_norm: float = _field(
-        0.0, "Largest global norm of the gradient; 0 for no limit."
-    )
-    label_smoothing: float = _field(0.0, "Weight of the uniform target.")
-    loss: str = _field(
-        "cross_entropy", "cross_entropy (softmax) or binary_cross_entropy."
-    )
-    precise_bn_images: int = _field(
-        0, "Training images that batch norm is measured on before evaluation."
-    )
-    accumulation_steps: int = _field(
-        1,
-        "Parts in which each replica computes its share of a step, one after "
-        "the other, to save memory; batch norm sees a part at a time.",
-    )
-    ema_decay: float = _field(
+    clip_norm: float = fields.field(
         0.0,
-        "Share that the averaged weights keep at each step; they are what is "
-        "evaluated and exported. 0 averages nothing.",
+        "Largest global norm of the gradient; 0 for no limit.",
+        low=0,
     )
-    jit_compile: bool = _field(
+    label_smoothing: float = fields.field(
+        0.0,
+        "Weight of the uniform target.",
+        low=0,
+        high=0.99,
+    )
+    loss: str = fields.field(
+        "cross_entropy",
+        "cross_entropy (softmax) or binary_cross_entropy.",
+        choices=("cross_entropy", "binary_cross_entropy"),
+    )
+    precise_bn_images: int = fields.field(
+        0,
+        "Training images that batch norm is measured on before evaluation.",
+        low=0,
+    )
+    accumulation_steps: int = fields.field(
+        1,
+        "Parts in which each replica computes its part of a step, one after "
+        "the other, to save memory; batch norm sees a part at a time.",
+        low=1,
+    )
+    ema_decay: float = fields.field(
+        0.0,
+        "Fraction that the averaged weights keep at each step; they are "
+        "evaluated and exported. 0 averages nothing.",
+        low=0,
+        high=0.999999,
+    )
+    jit_compile: bool = fields.field(
         False, "Compile the forward and backward pass with XLA."
     )
 
     # The run.
-    log_seconds: float = _field(
-        30.0, "Longest silence within an epoch, roughly."
+    log_seconds: float = fields.field(
+        30.0,
+        "Longest silence within an epoch, roughly.",
+        low=0,
     )
-    results: str = _field(
+    results: str = fields.field(
         "", "CSV to which the finished run adds a row, as validate.py does."
     )
-    profile: bool = _field(
+    profile: bool = fields.field(
         False,
         "Write a TensorBoard profile of ten training steps of this process to "
         "events/.",
     )
-    export_best: bool = _field(
+    export_best: bool = fields.field(
         False,
         "Export the weights of the epoch with the best validation top-1, in "
         "place of the last epoch's.",
     )
-    portable_export: bool = _field(
+    portable_export: bool = fields.field(
         True,
         "Store only operations that every TensorFlow runs; if not, the "
         "SavedModel is faster and needs oneDNN.",
     )
-    checkpoints_to_keep: int = _field(
-        2, "Newest checkpoints kept, beside the best."
+    checkpoints_to_keep: int = fields.field(
+        2,
+        "Newest checkpoints kept, beside the best.",
+        low=1,
     )
-    best_checkpoints_to_keep: int = _field(
-        1, "Checkpoints of the best epochs kept, beside the newest."
+    best_checkpoints_to_keep: int = fields.field(
+        1,
+        "Checkpoints of the best epochs kept, beside the newest.",
+        low=0,
     )
-    checkpoint_seconds: float = _field(
+    checkpoint_seconds: float = fields.field(
         600.0,
         "Longest time between checkpoints, roughly; 0 for none within an "
         "epoch. There is always one at its end.",
+        low=0,
     )
-    checkpoint_steps: int = _field(
-        0, "Steps between checkpoints; 0 goes by the time alone."
+    checkpoint_steps: int = fields.field(
+        0,
+        "Steps between checkpoints; 0 goes by the time alone.",
+        low=0,
     )
 
     def __post_init__(self):
+        fields.check(self)
         config_checks.check(self)
 
     def learning_rate(self) -> float:
@@ -344,6 +514,14 @@ class TrainConfig:
         return json.dumps(dataclasses.asdict(self), indent=2)
 
 
+def stored_fields(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the fields in a config.json, under their names of today."""
+    return {
+        _RENAMED.get(name, name): value
+        for name, value in dict(record["config"]).items()
+    }
+
+
 def length(fields: Mapping[str, Any]) -> tuple[str, int]:
     """Returns the field that gives the length of a run, and its value."""
     for name in ("total_steps", "total_examples"):
@@ -356,21 +534,21 @@ def differences(ours: TrainConfig, stored: dict[str, Any]) -> list[str]:
     """Returns what makes two runs different runs, one line per field.
 
     Args:
-      ours: the configuration asked for.
+      ours: the configuration requested.
       stored: the fields a run folder was made with.
 
     Returns:
-      Lines such as "seed: 0 in the folder, 1 asked for". Empty if a run of
-      `stored` may go on as `ours`; where it is kept and its length may
+      Lines such as "seed: 0 in the folder, 1 requested". Empty if a run of
+      `stored` may resume as `ours`; where it is kept and its length may
       differ.
     """
-    asked = dataclasses.asdict(ours)
-    names = [name for name in asked if name not in _FREE_TO_CHANGE]
-    names += [name for name in stored if name not in asked]
+    requested = dataclasses.asdict(ours)
+    names = [name for name in requested if name not in _FREE_TO_CHANGE]
+    names += [name for name in stored if name not in requested]
     missing = "nothing"
     return [
         f"{name}: {stored.get(name, missing)!r} in the folder, "
-        f"{asked.get(name, missing)!r} asked for"
+        f"{requested.get(name, missing)!r} requested"
         for name in names
-        if stored.get(name, missing) != asked.get(name, missing)
+        if stored.get(name, missing) != requested.get(name, missing)
     ]

@@ -17,9 +17,9 @@ def load_folder(
     """Returns the set in root/{train,val}/<class>/<image>.
 
     Args:
-      root: the folder; where `val_share` holds out images for evaluation, it
+      root: the folder; where `val_fraction` holds out images for evaluation, it
         may hold the class folders itself.
-      config: `val_share` is read.
+      config: `val_fraction` is read.
 
     Raises:
       ValueError: naming the folder or file that is wrong.
@@ -29,7 +29,7 @@ def load_folder(
             "`dataset` names a folder that does not exist. "
             f"Received: dataset='folder:{root}'"
         )
-    if config and config.val_share:
+    if config and config.val_fraction:
         whole = root / "train" if (root / "train").is_dir() else root
         classes = _list_classes(whole)
         split = _files_split(classes)

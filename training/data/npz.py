@@ -23,11 +23,11 @@ def load_npz(path: pathlib.Path, config: train_config.TrainConfig) -> DataSet:
     It holds `train_images`, `train_labels`, `val_images` and `val_labels` (or
     `x_train`, `y_train`, `x_test`, `y_test`): uint8 (n, height, width) or
     (n, height, width, 1 or 3), and integers from 0. `class_names` is
-    optional; the images for evaluation are, with `val_share`.
+    optional; the images for evaluation are, with `val_fraction`.
 
     Args:
       path: the file.
-      config: `val_share` is read.
+      config: `val_fraction` is read.
 
     Returns:
       A `DataSet` in memory.
@@ -37,7 +37,7 @@ def load_npz(path: pathlib.Path, config: train_config.TrainConfig) -> DataSet:
     """
     stored = _read(path)
     names = next((n for n in _NAMES if n[0] in stored), _NAMES[0])
-    expected = names[:2] if config.val_share else names
+    expected = names[:2] if config.val_fraction else names
     missing = [name for name in expected if name not in stored]
     if missing:
         raise ValueError(
@@ -45,7 +45,7 @@ def load_npz(path: pathlib.Path, config: train_config.TrainConfig) -> DataSet:
             f"Missing: {', '.join(missing)}. Received: {path}"
         )
     train = _split(path, stored, *names[:2])
-    val = train if config.val_share else _split(path, stored, *names[2:])
+    val = train if config.val_fraction else _split(path, stored, *names[2:])
     classes = 1 + max(int(train.labels.max()), int(val.labels.max()))
     class_names = stored.get("class_names", np.arange(classes))
     if len(class_names) < classes:

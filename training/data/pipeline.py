@@ -300,7 +300,7 @@ def _evaluation_image(image, data, config):
     if data.small_images:
         pixels = resize(pixels, (size, size), **how)
     else:
-        shorter = round(size / config.eval_crop_share)
+        shorter = round(size / config.eval_crop_fraction)
         pixels = resize_and_crop(pixels, shorter, size, **how)
     return tf.ensure_shape(pixels, [size, size, 3])
 

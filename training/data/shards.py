@@ -46,7 +46,7 @@ def load_shards(
 
     Args:
       folder: what `write` wrote.
-      config: `val_share` and `cache` are read.
+      config: `val_fraction` and `cache` are read.
 
     Returns:
       A `DataSet`, in memory if it fits.
@@ -72,7 +72,7 @@ def load_shards(
         raise errors.unknown_value("format", kind, FORMATS)
     make = _random if kind == _ARRAY_RECORD else _sequential
     train = make(folder, counts["train"], "train", config.cache)
-    if config.val_share:
+    if config.val_fraction:
         val = train
     else:
         val = make(folder, counts["val"], "val", config.cache)

@@ -26,15 +26,15 @@ def select(data: DataSet, config: train_config.TrainConfig) -> DataSet:
 
     Args:
       data: the whole set.
-      config: `val_share`, `num_train_examples`, `balanced_subset`, `cache`,
+      config: `val_fraction`, `num_train_examples`, `balanced_subset`, `cache`,
         `skip_bad_images` and `seed` are read.
 
     Raises:
       ValueError: if the set is too small, or too large to be looked through.
     """
     classes = len(data.class_names)
-    if config.val_share:
-        data = _hold_out(data, config.val_share)
+    if config.val_fraction:
+        data = _hold_out(data, config.val_fraction)
     if config.num_train_examples:
         train = _subset(data.train, classes, config)
         data = dataclasses.replace(data, train=train)
@@ -53,8 +53,8 @@ def _hold_out(data, fraction):
     """Moves a fraction of each class from training to evaluation."""
     if isinstance(data.train, Stream) or data.train.labels is None:
         raise ValueError(
-            "`val_share` needs a data set in memory, which --cache asks for. "
-            f"Received: val_share={fraction} for {_name(data.train)}"
+            "`val_fraction` needs a data set in memory, which --cache asks "
+            f"for. Received: val_fraction={fraction} for {_name(data.train)}"
         )
     rng = np.random.default_rng(_HELD_OUT_SEED)
     held_out = []
@@ -65,8 +65,8 @@ def _hold_out(data, fraction):
     held_out = np.sort(np.concatenate(held_out))
     if not len(held_out):
         raise ValueError(
-            "`val_share` needs classes of at least two images. "
-            f"Received: val_share={fraction}"
+            "`val_fraction` needs classes of at least two images. "
+            f"Received: val_fraction={fraction}"
         )
     rest = np.setdiff1d(np.arange(data.train.num_examples), held_out)
     return dataclasses.replace(

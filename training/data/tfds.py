@@ -29,7 +29,7 @@ def load_tfds(
     It is held in memory if it fits.
 
     Args:
-      config: `dataset`, `data_dir`, `val_share` and `cache` are read.
+      config: `dataset`, `data_dir`, `val_fraction` and `cache` are read.
       other_names: other allowed values of `dataset`, for messages.
 
     Raises:
@@ -94,14 +94,14 @@ def _open(config, other_names):
 def _held_out(name, builder, config):
     """Returns the name of the split that is evaluated on."""
     if "train" in builder.info.splits:
-        if config.val_share:
+        if config.val_fraction:
             return "train"
         for split_name in ("validation", "test", "val"):
             if split_name in builder.info.splits:
                 return split_name
     raise ValueError(
         "A data set must have a train split and a validation or test split; "
-        "--val_share holds out a part of train. "
+        "--val_fraction holds out a part of train. "
         f"Received: dataset={name!r} with {sorted(builder.info.splits)}"
     )
 

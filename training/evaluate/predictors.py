@@ -5,7 +5,7 @@ import dataclasses
 from keras_regnet import open_model
 from keras_regnet.weights import resolving
 from training.config import config as train_config
-from training.config import networks
+from training.config import network as network_lib
 
 
 def load(model: str, weights: str = "") -> open_model.OpenedModel:
@@ -19,11 +19,11 @@ def load(model: str, weights: str = "") -> open_model.OpenedModel:
       ValueError: if there is no such model, or weights do not fit.
     """
     try:
-        with networks.logged_warnings():
+        with network_lib.logged_warnings():
             if not open_model.is_variant(model):
                 return open_model.open_model(model, weights or None)
             config = train_config.TrainConfig(variant=model)
-            network = networks.network_config(config)
+            network = network_lib.network_config(config)
             if not weights:
                 raise ValueError(
                     "A variant needs `weights`, or it only guesses. "

@@ -1,7 +1,6 @@
-"""What a run would be: built and counted, not trained; nothing is written."""
+"""A dry run: model and optimizer are built and counted; nothing is written."""
 
 import dataclasses
-import pathlib
 
 import tensorflow as tf
 
@@ -9,16 +8,15 @@ from keras_regnet import results
 from keras_regnet.weights import resolving
 from training.config import config as train_config
 from training.config import config_checks
-from training.config import networks
+from training.config import network as network_lib
 from training.config import recipes
 from training.data import load
-from training.data import pipeline as train_data
-from training.trainer import description
 from training.trainer import memory
+from training.trainer import state as state_lib
 from training.trainer import strategy as train_strategy
-from training.trainer import trainable
+from training.trainer import summary
 from training.workdir import checkpoint
-from training.workdir import run_folder
+from training.workdir import files
 
 
 def report(config: train_config.TrainConfig) -> str:
@@ -28,9 +26,6 @@ def report(config: train_config.TrainConfig) -> str:
     the data set is opened, model and optimizer are built, the run folder is
     looked at. A data set or weights that would be fetched are not.
 
-    Args:
-      config: the run.
-
     Returns:
       Configuration, complexity, steps, the memory of a replica, and whether
       the run would be new.
@@ -39,27 +34,24 @@ def report(config: train_config.TrainConfig) -> str:
       ValueError: if the configuration cannot be run.
     """
     config_checks.check_start(config)
-    network = networks.network_config(config)
+    network = network_lib.network_config(config)
     if config.results:
         results.check(config.results)
-    folder = pathlib.Path(config.workdir or f"runs/{config.recipe}")
-    run_folder.check(folder, config, network)
+    folder = files.run_folder(config)
+    files.check(folder, config, network)
     strategy, num_replicas = _devices(config)
     load.check_prepared(config)
     data = load.load_dataset(config)
-    steps_per_epoch = train_data.steps_per_epoch(data.train, config)
     found = checkpoint.newest(folder / "checkpoints")
     weights, not_fetched = _weights(
         config, network, found and folder, len(data.class_names)
     )
-    model, optimizer = trainable.make(config, weights, data, strategy)
+    model, optimizer = state_lib.build(config, weights, data, strategy)
     estimate = memory.estimate(model, optimizer, config, num_replicas)
     return "\n".join(
         (
             *_settings(config),
-            *description.lines(
-                config, weights.config, data, num_replicas, steps_per_epoch
-            ),
+            *summary.lines(config, weights.config, data, num_replicas),
             *_memory(estimate),
             f"{_start(folder, config, found)}{not_fetched}",
             "dry run: nothing was trained or written",
@@ -82,13 +74,13 @@ def _devices(config):
 def _weights(config, network, resumed, classes):
     """Returns what is built, and a word on weights that are elsewhere."""
     if resumed:
-        stored = run_folder.stored_architecture(resumed)
-        return run_folder.architecture_of(stored), ""
+        stored = files.stored_architecture(resumed)
+        return files.architecture_of(stored), ""
     wanted = config.weights
     if wanted and resolving.is_fetched(wanted, network):
-        random = networks.resolve("", network)
+        random = network_lib.resolve("", network)
         return random, f"; the weights {wanted} were not looked for"
-    return networks.resolve(wanted, network, classes), ""
+    return network_lib.resolve(wanted, network, classes), ""
 
 
 def _settings(config):
@@ -119,6 +111,6 @@ def _size(count):
 def _start(folder, config, found):
     if not found:
         return f"a new run in {folder}"
-    if run_folder.is_finished(folder, config, found.state):
+    if files.is_finished(folder, config, found.position):
         return f"{folder} is finished: nothing would be done"
-    return f"{folder} would go on from step {found.state.step}"
+    return f"{folder} would resume from step {found.position.step}"

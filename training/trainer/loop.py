@@ -1,159 +1,188 @@
-"""train_and_evaluate(config): a run from its first step to its SavedModel."""
+"""The loop over the epochs and steps of a run."""
 
 import dataclasses
-import pathlib
+import math
 import time
 
 import tensorflow as tf
 from absl import logging
 
-from keras_regnet import results
-from training.config import config as train_config
-from training.config import config_checks
-from training.config import networks
 from training.data import decode_errors
-from training.data import load
-from training.data import pipeline as train_data
-from training.trainer import cluster as train_cluster
+from training.trainer import checkpointing
+from training.trainer import precise_bn
 from training.trainer import preemption
-from training.trainer import run as train_run
-from training.trainer import strategy as train_strategy
+from training.trainer import profiling
+from training.trainer import progress
+from training.trainer import reporting
+from training.trainer import run as run_lib
+from training.trainer import schedules
+from training.trainer import state as state_lib
+from training.trainer import step
+from training.trainer import validation
 from training.workdir import checkpoint
-from training.workdir import run_folder
-
-_BENCHMARK_SECONDS = 10.0
-_BENCHMARK_EPOCHS = 1_000_000
+from training.workdir import tensorboard
 
 
-@dataclasses.dataclass(frozen=True)
-class Finished:
-    """A run with nothing left to do."""
+class Loop:
+    """Trains a run from where its state stands."""
 
-    folder: pathlib.Path
-
-
-def train_and_evaluate(config: train_config.TrainConfig) -> pathlib.Path:
-    """Trains, evaluates after every epoch, and exports.
-
-    Run again on the same folder it goes on from the last checkpoint, as if it
-    had never stopped. SIGTERM makes it save and return.
-
-    Args:
-      config: the run.
-
-    Returns:
-      The run folder.
-
-    Raises:
-      ValueError: if the configuration cannot be run, or the folder holds
-        another run.
-      OSError: if something cannot be written, or another worker is gone.
-    """
-    return execute(config).folder
-
-
-def execute(config: train_config.TrainConfig) -> train_run.Run | Finished:
-    """Does what `train_and_evaluate` does.
-
-    Args:
-      config: the run.
-
-    Returns:
-      The run. To let go of it can take a minute, in which tf.data's threads
-      sleep; a process that is about to end need not.
-    """
-    config_checks.check_start(config)
-    network = networks.network_config(config)
-    folder = pathlib.Path(config.workdir or f"runs/{config.recipe}")
-    if config.results:
-        # Now, and not after a week.
-        results.check(config.results)
-    with preemption.Preemption() as stop:
-        strategy = train_strategy.make(config)
-        cluster = train_cluster.Cluster(strategy)
-        with train_cluster.lost_workers(cluster, folder / "checkpoints"):
-            found, finished, stored = _look(folder, config, network, cluster)
-            if finished:
-                cluster.leave()
-                return Finished(folder)
-            run = train_run.Run(
-                config, network, folder, strategy, cluster, stored
+    def __init__(
+        self,
+        run: run_lib.Run,
+        state: state_lib.TrainState,
+        checkpointer: checkpointing.Checkpointer,
+        stop: preemption.Preemption,
+    ):
+        """Opens the images, those for training from the next step on."""
+        self._run = run
+        self._state = state
+        self._checkpointer = checkpointer
+        self._stop = stop
+        self._steps_per_epoch = run.steps_per_epoch
+        self._step = step.TrainStep(run.strategy, state, run.config)
+        self._batches = iter(run.training_batches(state.position.step))
+        self._validation = validation.Validation(run, state, stop)
+        self._schedule = schedules.make(run.config, run.steps_per_epoch)
+        self._precise = None
+        if run.config.precise_bn_images:
+            self._precise = precise_bn.PreciseStatistics(
+                run.strategy, state.model
             )
-            run.begin(found)
-            if run.train(stop):
-                run.export()
-            cluster.leave()
-    return run
+        self._progress = progress.Progress(
+            run.config, run.steps_per_epoch, state.replicas.count
+        )
+        profiled = run.config.profile and run.processes.is_chief
+        self._profiler = profiling.Profiler(
+            run.folder / tensorboard.FOLDER if profiled else None
+        )
+        self._reporter = reporting.Reporter(run, state, self._progress)
 
+    def run(self) -> bool:
+        """Trains and evaluates; returns False if told to stop before the end.
 
-def _look(folder, config, network, cluster):
-    """Returns the chief's checkpoint, whether the run is finished, and
-    the network and normalization of a run that goes on.
-
-    What the chief finds wrong with the folder, every process raises.
-    """
-    found, finished, stored, wrong = None, False, None, None
-    if cluster.is_chief:
+        Then a checkpoint is written, from which the run resumes.
+        """
+        self._stop.keep()
         try:
-            run_folder.check(folder, config, network)
-            found = checkpoint.newest(folder / "checkpoints")
-            if found:
-                stored = run_folder.stored_architecture(folder)
-            finished = bool(found) and run_folder.is_finished(
-                folder, config, found.state
+            finished = self._run_epochs()
+        finally:
+            self._stop.release()
+            self._profiler.stop()
+        self._reporter.close()
+        return finished
+
+    def _run_epochs(self):
+        while not self._state.is_complete(self._run.num_steps):
+            if self._train_epoch() and self._finish_epoch():
+                continue
+            self._checkpointer.save()
+            logging.info(
+                "SIGTERM: stopped after step %d; the same command goes on "
+                "from there",
+                self._state.position.step,
             )
-        except ValueError as error:
-            wrong = error
-    reason, finished, stored = cluster.json_of_chief(
-        [wrong and str(wrong), finished, stored]
-    )
-    if reason:
-        cluster.leave()
-        raise wrong or ValueError(reason)
-    if found and finished:
-        logging.info(
-            "%s is finished: %d epochs, top-1 %.2f; a larger --%s goes on",
-            folder,
-            found.state.epoch,
-            found.state.rows[-1]["val_top1"],
-            train_config.length(dataclasses.asdict(config))[0],
+            return False
+        return True
+
+    def _train_epoch(self):
+        """Trains to the epoch's end; returns False if told to stop."""
+        end = (self._state.position.epoch + 1) * self._steps_per_epoch
+        end = min(end, self._run.num_steps)
+        self._progress.start_epoch()
+        while self._state.position.step < end:
+            count, save, stopped = self._run.processes.agree(
+                self._next_count(end - self._state.position.step),
+                self._checkpointer.is_due(),
+                self._stop.requested,
+            )
+            if stopped:
+                return False
+            if save:
+                self._checkpointer.save()
+            self.train_steps(count)
+        self._finish_statistics()
+        return True
+
+    def _next_count(self, steps_left):
+        """Returns the steps to the next log line, checkpoint or epoch."""
+        count = self._profiler.limit(self._progress.pace.next_count())
+        return min(count, self._checkpointer.steps_to_next(), steps_left)
+
+    def train_steps(self, count: int) -> None:
+        """Trains some steps, all of the epoch under way."""
+        state, run = self._state, self._run
+        run.hooks.before_steps(state)
+        first = state.position.step
+        sums = state.position.sums or (0.0,) * len(step.TRAIN_SUMS)
+        begin = time.monotonic()
+        with (
+            self._profiler.profiling(first),
+            decode_errors.named_faults(
+                run.data.train, run.config, first, count
+            ),
+        ):
+            sums, done = self._step.run(
+                self._batches,
+                tf.constant(count, tf.int32),
+                tf.constant(sums, tf.float64),
+            )
+            sums = tuple(sums.numpy().tolist())
+        seconds = time.monotonic() - begin
+        if not math.isfinite(sums[0]):
+            self._checkpointer.raise_not_finite(
+                f"The loss of step {first + int(done)}"
+            )
+        state.position = dataclasses.replace(
+            state.position,
+            step=first + count,
+            sums=sums,
+            train_seconds=state.position.train_seconds + seconds,
         )
-    return found, finished, stored and run_folder.architecture_of(stored)
-
-
-def benchmark_input(config: train_config.TrainConfig) -> float:
-    """Measures the input pipeline alone; logs and returns its images/s.
-
-    Args:
-      config: the run whose training pipeline is measured.
-
-    Returns:
-      Images per second, without the time to the first batch.
-    """
-    data = load.load_dataset(config)
-    shard = train_data.Shard(batch_size=config.global_batch_size)
-    # Small sets last for seconds: go on over epochs that nothing trains.
-    config = dataclasses.replace(
-        config, epochs=_BENCHMARK_EPOCHS, total_steps=0, total_examples=0
-    )
-    batches = iter(train_data.train_pipeline(data, config, 0, shard))
-    try:
-        next(batches)
-        images, begin, seconds = 0, time.monotonic(), 0.0
-        while seconds < _BENCHMARK_SECONDS:
-            next(batches)
-            images += config.global_batch_size
-            seconds = time.monotonic() - begin
-    except tf.errors.OpError as error:
-        decode_errors.raise_unreadable(
-            data.train, range(data.train.num_examples), error
+        self._progress.called(
+            count, seconds, state.position, self._learning_rate()
         )
-        raise
-    rate = images / seconds
-    logging.info(
-        "input of %s at %d pixels: %.0f images/s",
-        config.dataset,
-        config.image_size,
-        rate,
-    )
-    return rate
+        run.hooks.after_steps(state)
+
+    def _learning_rate(self):
+        """Returns the learning rate of the last step."""
+        return float(self._schedule(self._state.position.step - 1))
+
+    def _finish_statistics(self):
+        """Makes batch-norm statistics those to evaluate with, once."""
+        position = self._state.position
+        if position.averaged:
+            return
+        if self._precise:
+            self._precise.measure(
+                self._run.data,
+                self._run.config,
+                position.epoch,
+                self._steps_per_epoch,
+            )
+        self._state.replicas.average_statistics()
+        self._state.position = dataclasses.replace(position, averaged=True)
+
+    def _finish_epoch(self):
+        """Evaluates, saves and reports; returns False if told to stop."""
+        begin = time.monotonic()
+        evaluation = self._validation.evaluate()
+        if evaluation is None:
+            return False
+        position = self._state.position
+        row = reporting.epoch_row(
+            position,
+            evaluation,
+            self._progress.images_per_second,
+            self._learning_rate(),
+            time.monotonic() - begin,
+        )
+        self._state.position = checkpoint.Position(
+            epoch=position.epoch + 1,
+            step=position.step,
+            rows=(*position.rows, row),
+        )
+        # The checkpoint first, then what is made from it.
+        self._checkpointer.save()
+        self._reporter.report_epoch()
+        self._run.hooks.after_epoch(self._state)
+        return True

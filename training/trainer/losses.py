@@ -12,22 +12,14 @@ _LOSSES = {
 
 
 def targets(labels: tf.Tensor, classes: int) -> tf.Tensor:
-    """Returns what the classes' probabilities ought to be.
-
-    Args:
-      labels: int32 (batch,), or float32 (batch, classes) of a mixed batch.
-      classes: number of classes.
-
-    Returns:
-      float32 tensor (batch, classes).
-    """
+    """Returns the target probabilities, float32 (batch, classes)."""
     if labels.shape.rank == 2:
         return labels
     return tf.one_hot(labels, classes)
 
 
 def hard_labels(labels: tf.Tensor) -> tf.Tensor:
-    """Returns the label with the largest share of each example, int32."""
+    """Returns the label with the largest weight of each example, int32."""
     if labels.shape.rank == 2:
         return tf.argmax(labels, axis=-1, output_type=tf.int32)
     return labels

@@ -14,9 +14,9 @@ import keras
 from training.config import config as train_config
 
 _FLOAT_BYTES = 4
-# The one that is trained on, and one that waits.
+# One is trained on, one waits.
 _BATCHES = 2
-# Their gradient needs what went in, or what came out.
+# Their gradient needs their input, or their output.
 _KEEPS_INPUT = (
     keras.layers.BatchNormalization,
     keras.layers.Conv2D,
@@ -33,8 +33,8 @@ class Estimate:
 
     Args:
       variables: weights, statistics, averages, and the optimizer's.
-      gradients: of one step, and what accumulates them.
-      activations: what the backward pass needs of all images at once.
+      gradients: of one step, and those that are accumulated.
+      activations: kept for the backward pass.
       images: batches of float32 pixels.
     """
 
@@ -57,14 +57,7 @@ def estimate(
 ) -> Estimate:
     """Returns the memory that a replica needs for a training step.
 
-    Args:
-      model: what is trained.
-      optimizer: its optimizer, built.
-      config: sizes, precision, averages and accumulation are read.
-      num_replicas: over all processes.
-
-    Returns:
-      An `Estimate`; what is measured is more, see the module.
+    What is measured is more, see the module.
     """
     trainable = _bytes_of(model.trainable_variables)
     norms = [
@@ -91,11 +84,9 @@ def estimate(
 
 
 def activation_bytes(model: keras.Model, side: int) -> int:
-    """Returns what the forward pass of one image keeps for the backward.
+    """Returns what the forward pass of an image keeps for the backward pass.
 
-    Args:
-      model: a functional model; frozen layers count like all others.
-      side: of the image, in pixels.
+    Frozen layers count like all others.
     """
     (model_input,) = model.inputs
     shapes = {id(model_input): (1, side, side, *model_input.shape[3:])}

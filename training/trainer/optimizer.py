@@ -11,12 +11,8 @@ import keras
 import tensorflow as tf
 
 from training.config import config as train_config
-from training.config import networks
+from training.config import network as network_lib
 from training.trainer import schedules
-
-# What `loop` and the tests know under this module's name.
-EpochSchedule = schedules.EpochSchedule
-schedule = schedules.make
 
 _CLASSES = {
     name: getattr(keras.optimizers, cls)
@@ -55,7 +51,7 @@ def decayed(
 def layer_scales(
     variables: Sequence[keras.Variable], layer_decay: float
 ) -> list[float]:
-    """Returns the share of the learning rate that each variable gets.
+    """Returns the fraction of the learning rate that each variable gets.
 
     The head's is 1; that of each block, and of the stem, is `layer_decay`
     times that of the one behind it.
@@ -63,18 +59,18 @@ def layer_scales(
     Source:
       ELECTRA (arXiv 2003.10555), BEiT (arXiv 2106.08254).
     """
-    places = [_place(variable.path) for variable in variables]
-    order = sorted(set(places), reverse=True)
-    return [layer_decay ** order.index(place) for place in places]
+    positions = [_position(variable.path) for variable in variables]
+    order = sorted(set(positions), reverse=True)
+    return [layer_decay ** order.index(position) for position in positions]
 
 
-def _place(path):
-    """Returns where a variable stands: (stage, block), head last."""
+def _position(path):
+    """Returns (stage, block) of a variable, the head's behind all others."""
     if path.startswith("stem"):
         return (0, 0)
-    found = _BLOCK.match(path)
+    match = _BLOCK.match(path)
     # There are never so many stages.
-    return (int(found[1]), int(found[2])) if found else (10**6, 0)
+    return (int(match[1]), int(match[2])) if match else (10**6, 0)
 
 
 @keras.saving.register_keras_serializable(package="keras_regnet_training")
@@ -86,17 +82,17 @@ class SGD(keras.optimizers.SGD):
 
     Args:
       *arguments: as for `keras.optimizers.SGD`.
-      rate_in_velocity: v = momentum * v - rate * g and w += v, Keras's form;
+      lr_in_velocity: v = momentum * v - rate * g and w += v, Keras's form;
         if not, v = momentum * v + g and w -= rate * v, PyTorch's and the
         paper's. The two differ where the rate changes.
       **named: as for `keras.optimizers.SGD`.
     """
 
     def __init__(
-        self, *arguments: Any, rate_in_velocity: bool = True, **named: Any
+        self, *arguments: Any, lr_in_velocity: bool = True, **named: Any
     ):
         super().__init__(*arguments, **named)
-        self.rate_in_velocity = rate_in_velocity
+        self.lr_in_velocity = lr_in_velocity
 
     def update_step(self, gradient, variable, learning_rate):
         """Updates the variable and its velocity; see Keras's optimizer."""
@@ -106,7 +102,7 @@ class SGD(keras.optimizers.SGD):
         velocity = self.momentums[self._get_variable_index(variable)]
         operation = (
             tf.raw_ops.ResourceApplyKerasMomentum
-            if self.rate_in_velocity
+            if self.lr_in_velocity
             else tf.raw_ops.ResourceApplyMomentum
         )
         operation(
@@ -122,7 +118,7 @@ class SGD(keras.optimizers.SGD):
         """Returns the arguments."""
         return {
             **super().get_config(),
-            "rate_in_velocity": self.rate_in_velocity,
+            "lr_in_velocity": self.lr_in_velocity,
         }
 
 
@@ -131,14 +127,15 @@ def _per_variable(cls):
     """Returns an optimizer class with rates and decay of each variable."""
 
     class PerVariable(cls):
-        """Sets `scales`, `decays` and `waits`, in the variables' order.
+        """Takes `scales`, `decays` and `waits`, in the variables' order.
 
         A variable's rate is that of the schedule times its scale, and 0 in
         its first steps where it waits. Decoupled decay goes with that rate;
         Keras's own knows one rate for all.
         """
 
-        def set_up(self, scales, decays, waits):
+        def __init__(self, rate, *, scales, decays, waits, **arguments):
+            super().__init__(rate, **arguments)
             self.scales, self.decays, self.waits = scales, decays, waits
 
         def update_step(self, gradient, variable, learning_rate):
@@ -161,8 +158,8 @@ def make(
 ) -> keras.optimizers.Optimizer:
     """Returns the built optimizer; call it in the strategy's scope.
 
-    The weight decay of sgd is no part of it: it is L2, added to the gradient
-    by the training step.
+    The weight decay of sgd is not a part of it: it is L2, added to the
+    gradient by `Regularizer`.
 
     Args:
       config: the run's configuration.
@@ -182,6 +179,7 @@ def make(
     )
     if differ:
         cls = _per_variable(cls)
+        arguments = {**arguments, **settings}
     rate = schedules.make(config, steps_per_epoch)
     try:
         optimizer = cls(rate, **arguments)
@@ -193,8 +191,6 @@ def make(
         ) from error
     # AdamW insists on some decay of its own.
     optimizer.weight_decay = None
-    if differ:
-        optimizer.set_up(**settings)
     if config.precision == "mixed_float16":
         optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
     optimizer.build(variables)
@@ -207,7 +203,7 @@ def _class_and_arguments(config) -> tuple[type, Mapping[str, Any]]:
         arguments = {
             "momentum": config.momentum,
             "nesterov": True,
-            "rate_in_velocity": config.rate_in_velocity,
+            "lr_in_velocity": config.lr_in_velocity,
         }
         return SGD, {**arguments, **given}
     arguments = {}
@@ -240,6 +236,66 @@ def _settings(config, steps_per_epoch, variables):
         "scales": layer_scales(variables, config.layer_decay),
         "decays": [decay * (id(v) in keep) for v in variables],
         "waits": [
-            0 if v.path.startswith(networks.HEAD) else wait for v in variables
+            0 if v.path.startswith(network_lib.HEAD) else wait
+            for v in variables
         ],
     }
+
+
+class Regularizer:
+    """Adds L2 and clips, for what comes before Keras's optimizer.
+
+    The L2 of sgd is a part of the gradient; Keras's optimizers have none.
+    """
+
+    def __init__(
+        self,
+        config: train_config.TrainConfig,
+        optimizer: keras.optimizers.Optimizer,
+        variables: Sequence[keras.Variable],
+    ):
+        """Decides which variables decay.
+
+        Args:
+          config: the run.
+          optimizer: scales the loss where the precision needs it.
+          variables: what is trained.
+        """
+        self._optimizer = optimizer
+        self._variables = variables
+        self._decay = config.weight_decay if config.optimizer == "sgd" else 0.0
+        self._decayed = {id(v) for v in decayed(config, variables)}
+        self._clip_norm = config.clip_norm
+        self._scaled = config.precision == "mixed_float16"
+
+    def __call__(self, gradients: Sequence[tf.Tensor]) -> list[tf.Tensor]:
+        """Returns the gradients to apply; called in a replica.
+
+        Args:
+          gradients: the replica's part, of the scaled loss.
+        """
+        context = tf.distribute.get_replica_context()
+        num_replicas = context.num_replicas_in_sync
+        if self._decay:
+            gradients = self._with_decay(gradients, num_replicas)
+        if not self._clip_norm and not self._scaled:
+            return gradients
+        # Clipping, and skipping a step that overflowed, need the sum over
+        # replicas; the optimizer sums again, hence the division.
+        gradients = context.all_reduce("SUM", gradients)
+        if self._clip_norm:
+            gradients, _ = tf.clip_by_global_norm(
+                gradients, self._optimizer.scale_loss(self._clip_norm)
+            )
+        return [gradient / num_replicas for gradient in gradients]
+
+    def _with_decay(self, gradients, num_replicas):
+        decay = self._optimizer.scale_loss(self._decay / num_replicas)
+        return [
+            gradient + decay * variable.value
+            if id(variable) in self._decayed
+            else gradient
+            for gradient, variable in zip(
+                gradients, self._variables, strict=True
+            )
+        ]

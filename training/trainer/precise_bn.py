@@ -18,20 +18,15 @@ from training.data import pipeline as train_data
 
 def steps(config: train_config.TrainConfig, steps_per_epoch: int) -> int:
     """Returns the batches that are measured, never more than an epoch's."""
-    wanted = math.ceil(config.precise_bn_images / config.global_batch_size)
-    return min(wanted, steps_per_epoch)
+    requested = math.ceil(config.precise_bn_images / config.global_batch_size)
+    return min(requested, steps_per_epoch)
 
 
 class PreciseStatistics:
     """Measures the batch-norm statistics of one model."""
 
     def __init__(self, strategy: tf.distribute.Strategy, model: keras.Model):
-        """Makes the sums, in the strategy's scope.
-
-        Args:
-          strategy: that of the model's variables.
-          model: its unfrozen batch norms are measured.
-        """
+        """Makes the sums of each batch norm that is not frozen."""
         self._strategy = strategy
         self._model = model
         self._layers = [
@@ -62,14 +57,7 @@ class PreciseStatistics:
         epoch: int,
         steps_per_epoch: int,
     ) -> None:
-        """Sets the moving statistics to those of an epoch's first batches.
-
-        Args:
-          data: the set.
-          config: the run.
-          epoch: which epoch's order and augmentation.
-          steps_per_epoch: steps.
-        """
+        """Sets the moving statistics to those of an epoch's first batches."""
         count = steps(config, steps_per_epoch)
         first = epoch * steps_per_epoch
         # The run may end within the epoch.

@@ -1,4 +1,4 @@
-"""SIGTERM: what a cluster sends before it takes a machine away."""
+"""SIGTERM: what a scheduler sends before it takes a machine away."""
 
 import signal
 import sys
@@ -8,9 +8,9 @@ from absl import logging
 
 
 class Preemption:
-    """Turns SIGTERM into a wish to stop, while it is entered.
+    """Turns SIGTERM into a request to stop, while it is entered.
 
-    During training the wish is kept until the run asks for it, saves, and
+    During training the request is kept until the run sees it, saves, and
     ends. At any other time nothing would be lost, and the process exits at
     once. Both are a normal end, with exit code 0.
     """
@@ -31,13 +31,17 @@ class Preemption:
         return None
 
     def keep(self) -> None:
-        """From now on a wish to stop is kept until it is asked for.
+        """From now on a request to stop is kept until the run sees it.
 
         Listens anew: TensorFlow, when it connects to other workers, takes
         SIGTERM for itself.
         """
         self.saves = True
         self._listen()
+
+    def release(self) -> None:
+        """From now on there is nothing to save: SIGTERM exits at once."""
+        self.saves = False
 
     def __exit__(self, *unused) -> None:
         if self._previous is not None:

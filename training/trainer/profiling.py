@@ -16,11 +16,7 @@ class Profiler:
     """Profiles a few steps of a process, one call each."""
 
     def __init__(self, folder: pathlib.Path | None):
-        """Profiles nothing yet.
-
-        Args:
-          folder: where TensorBoard looks; None to profile nothing at all.
-        """
+        """Waits for the first calls; without a folder it profiles nothing."""
         self._folder = folder
         self._calls_left = _CALLS_BEFORE
         self._steps_left = _STEPS if folder else 0
@@ -31,12 +27,8 @@ class Profiler:
         return 1 if self._steps_left else count
 
     @contextlib.contextmanager
-    def watching(self, step: int) -> Iterator[None]:
-        """Wraps a call.
-
-        Args:
-          step: which it trains.
-        """
+    def profiling(self, step: int) -> Iterator[None]:
+        """Wraps a call that trains a step."""
         if not self._steps_left:
             yield
             return

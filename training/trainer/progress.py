@@ -3,12 +3,12 @@
 import os
 import resource
 import time
-from collections.abc import Sequence
 
 import tensorflow as tf
 from absl import logging
 
 from training.config import config as train_config
+from training.workdir import checkpoint
 
 # A call into TensorFlow should take about this long: its own overhead is
 # then nothing, and neither a line of progress nor a stop is ever far.
@@ -19,11 +19,7 @@ class Pace:
     """Decides how many steps to run at once."""
 
     def __init__(self, call_seconds: float = _CALL_SECONDS):
-        """Knows nothing yet.
-
-        Args:
-          call_seconds: how long a call should take.
-        """
+        """Starts without a measurement; a call should take so long."""
         self._call_seconds = call_seconds
         self._calls = 0
         self.seconds_per_step = None
@@ -36,12 +32,9 @@ class Pace:
         return max(1, int(self._call_seconds / self.seconds_per_step))
 
     def called(self, count: int, seconds: float) -> None:
-        """Takes the time of a call.
+        """Takes the time of a call of so many steps.
 
-        Args:
-          count: its steps.
-          seconds: its time. The first call of a run is mostly tracing, and
-            does not count.
+        The first call of a run is mostly tracing, and does not count.
         """
         self._calls += 1
         if self._calls > 1:
@@ -57,13 +50,7 @@ class Progress:
         steps_per_epoch: int,
         num_replicas: int,
     ):
-        """Starts the clock.
-
-        Args:
-          config: the run; batch, epochs and times are read.
-          steps_per_epoch: steps.
-          num_replicas: over all processes.
-        """
+        """Starts the clock."""
         self._config = config
         self._steps_per_epoch = steps_per_epoch
         self._num_replicas = num_replicas
@@ -74,8 +61,10 @@ class Progress:
             config.checkpoint_seconds or _CALL_SECONDS,
         )
         self.pace = Pace(min(_CALL_SECONDS, *limits))
-        self.start_epoch()
         self.images_per_second = 0.0
+        self._last_line = time.monotonic()
+        self._seconds, self._steps = 0.0, 0
+        self._waited = 0.0
 
     def start_epoch(self) -> None:
         """Begins to count an epoch's steps."""
@@ -87,9 +76,7 @@ class Progress:
         self,
         count: int,
         seconds: float,
-        done: int,
-        epoch: int,
-        sums: Sequence[float],
+        position: checkpoint.Position,
         learning_rate: float,
     ) -> None:
         """Takes the time of a call, and logs where the epoch stands.
@@ -97,11 +84,11 @@ class Progress:
         Args:
           count: steps of this call.
           seconds: how long it took.
-          done: steps of the epoch so far.
-          epoch: finished epochs.
-          sums: as `step.TRAIN_SUMS` names them.
+          position: after the call.
           learning_rate: of the last step.
         """
+        epoch = position.epoch
+        done = position.step - epoch * self._steps_per_epoch
         first = self.pace.seconds_per_step is None
         self.pace.called(count, seconds)
         # The first call counts only where there is nothing else.
@@ -115,13 +102,13 @@ class Progress:
             self.images_per_second = (
                 self._config.global_batch_size * self._steps / self._seconds
             )
-        loss, top1, images, waited = sums
+        loss, top1, images, waited = position.sums
         now = time.monotonic()
         silence = now - self._last_line
         # After the first call, which traced, no rate is known yet.
         if silence < self._config.log_seconds or not self.images_per_second:
             return
-        share = 100 * (waited - self._waited) / max(silence, seconds)
+        wait = 100 * (waited - self._waited) / max(silence, seconds)
         self._last_line, self._waited = now, waited
         logging.info(
             "epoch %d/%d  step %d/%d  loss %.4f  top-1 %.2f | %.0f images/s "
@@ -135,7 +122,7 @@ class Progress:
             100 * top1 / images,
             self.images_per_second,
             self.images_per_second / self._num_replicas,
-            share,
+            wait,
             learning_rate,
             memory_bytes() / 1e9,
             self.time_left(epoch, 0.0, done),
@@ -146,8 +133,8 @@ class Progress:
 
         Args:
           epoch: finished epochs.
-          eval_seconds: what one evaluation takes.
-          done: steps of the epoch so far.
+          eval_seconds: duration of an evaluation.
+          done: steps of the epoch under way.
         """
         steps = self._num_steps - epoch * self._steps_per_epoch - done
         rate = self.images_per_second / self._config.global_batch_size

@@ -25,15 +25,15 @@ def in_epochs(length: str, steps_per_epoch: int, batch_size: int) -> float:
       Epochs, of `steps_per_epoch` steps each; a fraction.
 
     Raises:
-      ValueError: if it is no such length.
+      ValueError: if it is not such a length.
 
     Example:
       >>> in_epochs("50 steps", steps_per_epoch=100, batch_size=8)
       0.5
     """
-    found = _LENGTH.match(length.strip())
+    match = _LENGTH.match(length.strip())
     try:
-        number = float(found[1])
+        number = float(match[1])
     except (TypeError, ValueError):
         raise ValueError(
             "A length must be a number and epochs, steps or examples, such "
@@ -44,7 +44,7 @@ def in_epochs(length: str, steps_per_epoch: int, batch_size: int) -> float:
         "steps": steps_per_epoch,
         "examples": steps_per_epoch * batch_size,
     }
-    return number / per_epoch[found[2]]
+    return number / per_epoch[match[2]]
 
 
 @keras.saving.register_keras_serializable(package="keras_regnet_training")
@@ -66,13 +66,13 @@ class EpochSchedule(keras.optimizers.schedules.LearningRateSchedule):
       epochs: length of the run.
       steps_per_epoch: steps.
       warmup_epochs: length of the warm-up.
-      warmup_factor: share at its beginning.
+      warmup_factor: fraction of the rate at its beginning.
       per_epoch: whether the rate is held for an epoch.
       every: epochs between two decays.
       milestones: epochs of the decays.
       factor: of a decay.
       power: of the polynomial.
-      floor: share of the peak that is left at the end.
+      floor: fraction of the peak that is left at the end.
     """
 
     def __init__(
@@ -120,11 +120,11 @@ class EpochSchedule(keras.optimizers.schedules.LearningRateSchedule):
     def _decay(self, epoch):
         done = tf.minimum(epoch / self.epochs, 1.0)
         if self.kind == "cosine":
-            share = 0.5 * (1 + tf.cos(math.pi * done))
-            return self.floor + (1 - self.floor) * share
+            left = 0.5 * (1 + tf.cos(math.pi * done))
+            return self.floor + (1 - self.floor) * left
         if self.kind == "polynomial":
-            share = (1 - done) ** self.power
-            return self.floor + (1 - self.floor) * share
+            left = (1 - done) ** self.power
+            return self.floor + (1 - self.floor) * left
         if self.kind == "exponential":
             return self.factor ** (epoch / self.every)
         if self.kind == "step":
@@ -184,5 +184,5 @@ def make(
         milestones=milestones,
         factor=config.decay_factor,
         power=config.polynomial_power,
-        floor=config.final_rate_share,
+        floor=config.final_lr_fraction,
     )

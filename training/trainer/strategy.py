@@ -26,13 +26,6 @@ def make(config: train_config.TrainConfig) -> tf.distribute.Strategy:
     There is always one, so the code below has no second path. Must run
     before TensorFlow has used a device if `num_cpu_devices` is above 1.
 
-    Args:
-      config: what it says about devices, workers and `global_batch_size`
-        is read.
-
-    Returns:
-      A `tf.distribute.Strategy`.
-
     Raises:
       ValueError: if the devices or the global batch do not fit.
     """
@@ -56,15 +49,11 @@ def make(config: train_config.TrainConfig) -> tf.distribute.Strategy:
 
 
 def check_replicas(config: train_config.TrainConfig, replicas: int) -> None:
-    """Raises unless a run can be cut into so many replicas.
-
-    Args:
-      config: what it says about batch and batch norm is read.
-      replicas: over all processes.
+    """Raises unless a run can be divided into so many replicas.
 
     Raises:
-      ValueError: if the images cannot be shared out, or batch norm cannot
-        be synchronised.
+      ValueError: if the batch does not divide, or batch norm cannot be
+        synchronized.
     """
     if replicas > 1 and config.sync_bn and config.jit_compile:
         raise ValueError(
@@ -116,13 +105,7 @@ def _mirrored_on(num_cpu_devices):
 
 
 def split_cpu(num_devices: int) -> list[str]:
-    """Returns logical devices that share the CPU, made if need be.
-
-    Args:
-      num_devices: how many.
-
-    Returns:
-      Their names.
+    """Returns the names of logical devices of the CPU, made if need be.
 
     Raises:
       ValueError: if TensorFlow already started with fewer.
@@ -173,7 +156,7 @@ def worker_hosts(config: train_config.TrainConfig) -> list[str]:
     """Returns the addresses in `worker_hosts`, the chief's first.
 
     Raises:
-      ValueError: if they are no addresses or `task_index` is not among them.
+      ValueError: if they are not addresses or `task_index` is not among them.
     """
     hosts = [host.strip() for host in config.worker_hosts.split(",")]
     for host in hosts:
@@ -207,7 +190,7 @@ def num_workers(config: train_config.TrainConfig) -> int:
     """Returns the processes of --strategy=multi_worker, without asking them.
 
     Raises:
-      ValueError: if `worker_hosts` or TF_CONFIG are no cluster.
+      ValueError: if `worker_hosts` or TF_CONFIG do not name a cluster.
     """
     if config.worker_hosts:
         _check_one_cluster()

@@ -8,7 +8,6 @@ appears under its name only when it is complete.
 import dataclasses
 import io
 import json
-import os
 import pathlib
 import zipfile
 from collections.abc import Collection
@@ -16,18 +15,19 @@ from collections.abc import Collection
 import numpy as np
 from absl import logging
 
+from keras_regnet import atomic
+
 _STATE = "state.json"
 _NAME = "step-{:09d}.npz"
 _PATTERN = "step-*.npz"
-_PARTIAL = ".partial"
 
 
-class TornError(Exception):
-    """A checkpoint that is not what was written."""
+class CorruptError(Exception):
+    """A checkpoint whose bytes are not those that were written."""
 
 
 @dataclasses.dataclass(frozen=True)
-class State:
+class Position:
     """Where a run stands.
 
     Args:
@@ -35,7 +35,7 @@ class State:
       step: finished steps; those beyond the finished epochs belong to the
         epoch that is under way.
       rows: metrics of every finished epoch.
-      sums: of the epoch under way, as `step.TRAIN_SUMS` names them.
+      sums: of the epoch under way, in the order of `step.TRAIN_SUMS`.
       train_seconds: time that the epoch under way has taken.
       averaged: whether all steps of the epoch under way are done, and the
         statistics of the replicas averaged; its evaluation is missing.
@@ -53,8 +53,8 @@ class State:
         return json.dumps(dataclasses.asdict(self))
 
     @classmethod
-    def from_json(cls, text: str | bytes) -> "State":
-        """Returns the state that `to_json` wrote."""
+    def from_json(cls, text: str | bytes) -> "Position":
+        """Returns the position that `to_json` wrote."""
         fields = json.loads(text)
         fields["rows"] = tuple(fields["rows"])
         fields["sums"] = tuple(fields["sums"])
@@ -72,107 +72,65 @@ class Checkpoint:
 
     Args:
       path: its file.
-      state: where the run stood.
+      position: where the run stood.
       arrays: what `save` was given.
     """
 
     path: pathlib.Path
-    state: State
+    position: Position
     arrays: dict[str, np.ndarray]
-
-
-def write_atomically(path: pathlib.Path, contents: bytes) -> None:
-    """Writes a file that appears under its name only when it is whole.
-
-    Args:
-      path: the file; replaced if it exists.
-      contents: what it will hold.
-
-    Raises:
-      OSError: with the file's name, if it cannot be written.
-    """
-    partial = path.with_name(path.name + _PARTIAL)
-    try:
-        with open(partial, "wb") as file:
-            file.write(contents)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-        _sync_folder(path.parent)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise OSError(
-            error.errno, f"{error.strerror}, while writing", str(path)
-        ) from error
-
-
-def _sync_folder(folder):
-    """Makes a rename last through a loss of power."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def save(
     folder: pathlib.Path,
     arrays: dict[str, np.ndarray],
-    state: State,
+    position: Position,
     keep: int,
     keep_best: int = 1,
 ) -> pathlib.Path:
-    """Writes a checkpoint and removes those no longer wanted.
+    """Writes a checkpoint, and removes those that are to be kept no longer.
 
     Args:
       folder: the checkpoints of the run.
       arrays: values by name.
-      state: where the run stands.
+      position: where the run stands.
       keep: how many of the newest to keep.
       keep_best: how many of the best epochs to keep beside them.
-
-    Returns:
-      The file.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    text = np.frombuffer(state.to_json().encode(), np.uint8)
+    text = np.frombuffer(position.to_json().encode(), np.uint8)
     buffer = io.BytesIO()
     np.savez(buffer, **arrays, **{_STATE: text})
-    path = folder / _NAME.format(state.step)
-    write_atomically(path, buffer.getbuffer())
-    _remove_unwanted(path, keep, state.best_steps(keep_best))
+    path = folder / _NAME.format(position.step)
+    atomic.write(path, buffer.getbuffer())
+    _remove_old(path, keep, position.best_steps(keep_best))
     return path
 
 
-def _remove_unwanted(newest_path, keep, best_steps: Collection[int]):
+def _remove_old(newest_path, keep, best_steps: Collection[int]):
     folder = newest_path.parent
+    atomic.remove_abandoned(folder, _PATTERN)
     paths = _paths(folder)
-    # Later ones could not be read, or the run would have begun there.
-    kept = paths[: paths.index(newest_path) + 1][-keep:]
-    wanted = {*kept, *(folder / _NAME.format(step) for step in best_steps)}
-    # What a killed process had begun to write goes too.
-    begun = folder.glob(f"*{_PARTIAL}")
-    for old in {*paths, *begun} - wanted:
+    # Later ones are corrupt, or the run would have resumed from them.
+    newest_paths = paths[: paths.index(newest_path) + 1][-keep:]
+    best_paths = [folder / _NAME.format(step) for step in best_steps]
+    for old in {*paths} - {*newest_paths, *best_paths}:
         old.unlink()
 
 
 def newest(folder: pathlib.Path) -> Checkpoint | None:
     """Returns the newest checkpoint that can be read, None if there is none.
 
-    A torn file is passed over with a warning.
-
-    Args:
-      folder: the checkpoints of the run.
+    A corrupt file is passed over with a warning.
 
     Raises:
-      ValueError: if there are checkpoints and all are torn; to begin again
+      ValueError: if there are checkpoints and all are corrupt; to begin again
         would write over what may still be saved.
     """
     paths = _paths(folder)
     for path in reversed(paths):
         try:
             return _read(path)
-        except TornError as error:
+        except CorruptError as error:
             logging.warning(
                 "checkpoint %s cannot be read (%s); falling back to the "
                 "one before it",
@@ -188,16 +146,11 @@ def newest(folder: pathlib.Path) -> Checkpoint | None:
 
 
 def of_step(folder: pathlib.Path, step: int) -> Checkpoint | None:
-    """Returns the checkpoint of a step, None with a warning if it is torn.
-
-    Args:
-      folder: the checkpoints of the run.
-      step: finished steps.
-    """
+    """Returns the checkpoint of a step, None with a warning if corrupt."""
     path = folder / _NAME.format(step)
     try:
         return _read(path)
-    except TornError as error:
+    except CorruptError as error:
         logging.warning("checkpoint %s cannot be read (%s)", path, error)
         return None
 
@@ -219,11 +172,11 @@ def _read(path) -> Checkpoint:
                 name.removesuffix(".npy"): _array(stored, name)
                 for name in stored.namelist()
             }
-        state = State.from_json(arrays.pop(_STATE).tobytes())
+        position = Position.from_json(arrays.pop(_STATE).tobytes())
     except Exception as error:
         # zipfile, zlib, NumPy and JSON each raise their own on damage.
-        raise TornError(f"{type(error).__name__}: {error}") from error
-    return Checkpoint(path, state, arrays)
+        raise CorruptError(f"{type(error).__name__}: {error}") from error
+    return Checkpoint(path, position, arrays)
 
 
 def _array(stored, name) -> np.ndarray:

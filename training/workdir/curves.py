@@ -1,4 +1,4 @@
-"""The picture of a run: curves.png, from the rows of metrics.csv."""
+"""Plots a run: curves.png, from the rows of metrics.csv."""
 
 import io
 import pathlib
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from absl import logging
 
-from training.workdir import checkpoint
+from keras_regnet import atomic
 
 _FILE = "curves.png"
 _SIZE = (10.0, 6.4)
@@ -22,11 +22,6 @@ def write(
 
     Without matplotlib, which is an extra, it says so and draws nothing: the
     figures are in metrics.csv.
-
-    Args:
-      folder: the run folder.
-      title: what was trained.
-      rows: metrics of every epoch.
     """
     try:
         # Imported here: it costs half a second, and may not be there.
@@ -49,7 +44,7 @@ def write(
         panel.set_xlabel("epoch")
     contents = io.BytesIO()
     picture.savefig(contents, format="png", dpi=_DPI)
-    checkpoint.write_atomically(folder / _FILE, contents.getvalue())
+    atomic.write(folder / _FILE, contents.getvalue())
 
 
 def _draw(axes, rows):

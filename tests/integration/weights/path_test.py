@@ -33,15 +33,15 @@ from tests.support import paths
 from tests.support import training_testing
 from tests.support import weight_fixtures
 from training.config import config as train_config
-from training.config import networks
+from training.config import network as network_lib
 from training.data import dataset
 from training.data import load
-from training.evaluate import evaluation
+from training.evaluate import evaluate
 from training.evaluate import predictors
 from training.trainer import dry_run
-from training.trainer import loop
-from training.trainer import run
+from training.trainer import train
 from training.workdir import checkpoint
+from training.workdir import export
 
 _DATA = paths.DATA
 _CLASSES = weight_fixtures.CLASSES
@@ -180,9 +180,7 @@ class WeightsPathTest(parameterized.TestCase):
         super().setUp()
         self.temp = self.enterContext(tempfile.TemporaryDirectory())
         self.workdir = pathlib.Path(self.temp, "run")
-        self.enterContext(
-            mock.patch.object(run.final_export.saved_model, "save")
-        )
+        self.enterContext(mock.patch.object(export.saved_model, "save"))
         self.use_data(_noise())
 
     def use_data(self, data):
@@ -209,7 +207,7 @@ class WeightsPathTest(parameterized.TestCase):
         )
 
     def train(self, *source, **fields):
-        loop.train_and_evaluate(self.config(*source, **fields))
+        train.train_and_evaluate(self.config(*source, **fields))
         return keras.saving.load_model(self.workdir / "model.keras")
 
     @parameterized.named_parameters(
@@ -254,7 +252,7 @@ class WeightsPathTest(parameterized.TestCase):
         for record in _CASES.values():
             variant, weights = _source(record)
             with self.known_as(record):
-                resolved = networks.resolve(weights, _network(variant))
+                resolved = network_lib.resolve(weights, _network(variant))
             seen.setdefault(resolved.config.padding, set()).add(resolved.mean)
             if record.width_rounding == "torchvision":
                 self.assertEqual(resolved.config.width_rounding, "torchvision")
@@ -301,13 +299,11 @@ class WeightsPathTest(parameterized.TestCase):
         }
         config = self.config(variant, str(copy), **fields)
         whole = dataclasses.replace(config, workdir=f"{self.temp}/whole")
-        loop.train_and_evaluate(whole)
-        training_testing.killed_in(
-            "train_steps", 3, lambda: loop.train_and_evaluate(config)
-        )
+        train.train_and_evaluate(whole)
+        training_testing.train_until_killed(config, "before_steps", 3)
         copy.unlink()
-        self.assertIn("would go on from step 2", dry_run.report(config))
-        loop.train_and_evaluate(config)
+        self.assertIn("would resume from step 2", dry_run.report(config))
+        train.train_and_evaluate(config)
         one, other = (
             checkpoint.newest(pathlib.Path(c.workdir) / "checkpoints").arrays
             for c in (whole, config)
@@ -321,18 +317,18 @@ class WeightsPathTest(parameterized.TestCase):
         # Without a checkpoint there is nothing to go on from.
         shutil.rmtree(self.workdir / "checkpoints")
         with self.assertRaisesRegex(ValueError, "does not exist.*weights.h5"):
-            loop.train_and_evaluate(config)
+            train.train_and_evaluate(config)
 
     def test_a_run_from_before_normalization_was_stored(self):
         variant, weights = _source(records.find("RegNetX-200MF", "keras_in1k"))
         config = self.config(variant, weights)
-        loop.train_and_evaluate(config)
+        train.train_and_evaluate(config)
         path = self.workdir / "config.json"
         stored = json.loads(path.read_text())
         del stored["normalization"]
         path.write_text(json.dumps(stored))
         longer = dataclasses.replace(config, total_steps=2)
-        loop.train_and_evaluate(longer)
+        train.train_and_evaluate(longer)
         stored = json.loads(path.read_text())
         self.assertEqual(
             stored["normalization"]["mean"], list(records.IMAGENET_MEAN)
@@ -353,11 +349,11 @@ class ModelsTest(parameterized.TestCase):
     def settings(self, model, weights="", **given):
         """Returns the predictor, and how validate would evaluate it."""
         predictor = predictors.load(model, weights)
-        fields = evaluation.settings(predictor, given)
+        fields = evaluate.settings(predictor, given)
         config = train_config.TrainConfig(**fields)
         return predictor, (
             config.evaluation_size(),
-            config.eval_crop_share,
+            config.eval_crop_fraction,
             config.interpolation,
             config.antialias,
         )
@@ -374,7 +370,7 @@ class ModelsTest(parameterized.TestCase):
             _, with_flags = self.settings(
                 *source,
                 eval_image_size=64,
-                eval_crop_share=0.5,
+                eval_crop_fraction=0.5,
                 interpolation="area",
                 antialias=None,
             )

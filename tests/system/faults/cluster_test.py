@@ -15,15 +15,15 @@ _STEPS = 40
 _EPOCH_STEPS = 11
 
 
-class ClusterTest(absltest.TestCase):
+class WorkersTest(absltest.TestCase):
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
         folder = cls.enterClassContext(tempfile.TemporaryDirectory())
         cls.folder = pathlib.Path(folder)
-        cls.cluster = faults_bench.Cluster(folder, 2, 4, "--sync_bn")
-        cls.losses, cls.workers = cls.cluster.losses("whole", workers=2)
-        (cls.one,), _ = cls.cluster.losses("one", workers=1)
+        cls.bench = faults_bench.WorkersBench(folder, 2, 4, "--sync_bn")
+        cls.losses, cls.workers = cls.bench.losses("whole", workers=2)
+        (cls.one,), _ = cls.bench.losses("one", workers=1)
 
     def test_the_curve_of_one_process(self):
         one, two = self.one, self.losses[0]
@@ -31,8 +31,8 @@ class ClusterTest(absltest.TestCase):
         self.assertGreater(np.ptp(one[:_STEPS]), 0.02)
 
     def test_every_image_reaches_one_worker(self):
-        (one,) = _steps(self.cluster.inputs("one", 1))
-        first, second = _steps(self.cluster.inputs("whole", 2))
+        (one,) = _steps(self.bench.inputs("one", 1))
+        first, second = _steps(self.bench.inputs("whole", 2))
         self.assertEqual(len(one), 4 * _EPOCH_STEPS)
         for whole, *parts in zip(one, first, second, strict=True):
             self.assertTrue(whole == [*parts[0], *parts[1]])
@@ -53,16 +53,16 @@ class ClusterTest(absltest.TestCase):
 
     def test_a_killed_worker_and_a_restart(self):
         # With statistics of its own for each worker.
-        cluster = faults_bench.Cluster(self.folder, 2, 3)
-        whole, harmed = cluster.job("whole_own"), cluster.job("harmed_own")
-        lost = cluster.kill_worker(harmed)
+        bench = faults_bench.WorkersBench(self.folder, 2, 3)
+        whole, faulty = bench.job("whole_own"), bench.job("faulty_own")
+        lost = bench.kill_worker(faulty)
         self.assertBetween(lost, 0, 3 * faults_bench.CHECKPOINT_STEPS)
-        self.assertLess(cluster.seconds_to_notice, 120)
-        self.assertGreater(harmed.run.newest_step(), 0)
-        self.assertEqual(cluster.terminate_worker(harmed), 0)
-        cluster.finish(harmed)
-        cluster.finish(whole)
-        self.assertEqual(harness.differences(whole.run, harmed.run), [])
+        self.assertLess(bench.seconds_to_notice, 120)
+        self.assertGreater(faulty.run.newest_step(), 0)
+        self.assertEqual(bench.terminate_worker(faulty), 0)
+        bench.finish(faulty)
+        bench.finish(whole)
+        self.assertEqual(harness.differences(whole.run, faulty.run), [])
 
 
 def _steps(paths):

@@ -1,4 +1,4 @@
-"""The faults: each strikes a run once, and says how many steps were lost."""
+"""The faults: each is injected once, and says how many steps were lost."""
 
 import errno
 import os
@@ -15,7 +15,7 @@ from tests.system.faults import faults_harness as harness
 CHECKPOINT_STEPS = 5
 STEPS_PER_EPOCH = 12
 _BATCH = 4
-_CLUSTER_BATCH = 128
+_WORKERS_BATCH = 128
 _COMMON = (
     "--image_size=32",
     "--min_crop_area=0.5",
@@ -42,12 +42,12 @@ STRATEGIES = {
 }
 
 
-class BrokenPromiseError(AssertionError):
-    """The trainer did not do what it promises."""
+class BrokenInvariantError(AssertionError):
+    """An invariant of fault tolerance does not hold."""
 
 
 class Bench:
-    """A folder with a data set and a network, in which runs are harmed."""
+    """A folder with a data set and a network, for runs with faults."""
 
     def __init__(
         self,
@@ -93,15 +93,15 @@ class Bench:
         return _lost(process, run)
 
     def kill_in_write(self, run):
-        """SIGKILL when a checkpoint is half written."""
+        """Killed by the system when a checkpoint is half written."""
         before = run.newest_step()
-        harm = harness.Harm(kill_in_write=self.rng.randint(1, 2))
-        process = run.start(harm)
-        _expect(process, process.wait(), -signal.SIGKILL)
-        if not list((run.folder / "checkpoints").glob("*.partial")):
-            raise BrokenPromiseError("it was not killed within a write")
-        if harm.kill_in_write == 1 and run.newest_step() != before:
-            raise BrokenPromiseError(
+        injection = harness.Injection(kill_in_write=self.rng.randint(1, 2))
+        process = run.start(injection)
+        _expect(process, process.wait(), -signal.SIGXFSZ)
+        if not list(run.folder.glob("checkpoints/.*")):
+            raise BrokenInvariantError("it was not killed within a write")
+        if injection.kill_in_write == 1 and run.newest_step() != before:
+            raise BrokenInvariantError(
                 "half a checkpoint was taken for a whole one"
             )
         return _lost(process, run)
@@ -120,19 +120,19 @@ class Bench:
 
     def forbid_growth(self, run):
         """No file may grow (RLIMIT_FSIZE) when a checkpoint is written."""
-        process = run.start(harness.Harm(full_at_write=1))
+        process = run.start(harness.Injection(full_at_write=1))
         _expect(process, process.wait(), 1, "error: .*last good checkpoint is")
         return self._lost_on_disk(process, run)
 
     def _lost_on_disk(self, process, run):
-        if list(run.folder.rglob("*.partial")):
-            raise BrokenPromiseError("half a file was left")
+        if list(run.folder.rglob(".*")):
+            raise BrokenInvariantError("half a file was left")
         return _lost(process, run)
 
     def spoil(self, run):
         """A weight is no number any more, from some step on."""
         step = self._some_steps_on(run)
-        process = run.start(harness.Harm(spoil_at_step=step))
+        process = run.start(harness.Injection(spoil_at_step=step))
         code = process.wait()
         last = run.checkpoints()[-1:]
         name = re.escape(str(last[0])) if last else "none"
@@ -145,7 +145,7 @@ class Bench:
         )
         return _lost(process, run)
 
-    def tear(self, run):
+    def truncate(self, run):
         """SIGKILL, and then the newest checkpoint loses its second half."""
         process = run.start()
         _expect(
@@ -153,26 +153,26 @@ class Bench:
             process.send_at(run.newest_step() + 2 * CHECKPOINT_STEPS + 1),
             -signal.SIGKILL,
         )
-        *_, torn = run.checkpoints()
-        os.truncate(torn, torn.stat().st_size // 2)
+        *_, newest = run.checkpoints()
+        os.truncate(newest, newest.stat().st_size // 2)
         again = run.start()
         code = again.send_at(1, signal.SIGKILL)
         _expect(
             again,
             code,
             -signal.SIGKILL,
-            f"warning: .*{torn.name} cannot be read",
+            f"warning: .*{newest.name} cannot be read",
         )
         resumed = int(re.search(r"from step (\d+) ", again.text()).group(1))
         return process.step() - resumed
 
     def terminate(self, run):
-        """SIGTERM, as a cluster gives notice."""
+        """SIGTERM, as a scheduler gives notice."""
         process = run.start()
         process.send_at(self._some_steps_on(run), signal.SIGTERM)
         _expect(process, process.wait(), 0, "SIGTERM: stopped after step")
         if process.seconds_to_end > 30:
-            raise BrokenPromiseError("SIGTERM took longer than seconds")
+            raise BrokenInvariantError("SIGTERM took longer than seconds")
         return _lost(process, run)
 
     def remove_images(self, run):
@@ -192,7 +192,7 @@ class Bench:
         _expect(process, process.wait(), 0, r"epoch (\d+)/\1 .*validation")
 
 
-class Cluster:
+class WorkersBench:
     """A run of several workers, on the digits."""
 
     def __init__(self, folder, num_workers=2, epochs=1, *fields):
@@ -204,7 +204,7 @@ class Cluster:
         self.arguments = [
             f"--variant={harness.write_network(folder)}",
             "--image_size=32",
-            f"--global_batch_size={_CLUSTER_BATCH}",
+            f"--global_batch_size={_WORKERS_BATCH}",
             "--base_learning_rate=0.05",
             "--warmup_epochs=0",
             f"--epochs={epochs}",
@@ -272,25 +272,27 @@ class Cluster:
         shutil.rmtree(job.run.folder, ignore_errors=True)
         for path in (*paths, *self.inputs(name, workers)):
             path.unlink(missing_ok=True)
-        harms = [
-            harness.Harm(losses=str(path), inputs=str(inputs), float64=float64)
+        injections = [
+            harness.Injection(
+                losses=str(path), inputs=str(inputs), float64=float64
+            )
             for path, inputs in zip(
                 paths, self.inputs(name, workers), strict=True
             )
         ]
         if workers == 1:
             job.run.arguments.append("--strategy=one_device")
-            started = [job.run.start(*harms)]
+            started = [job.run.start(*injections)]
             _expect(started[0], started[0].wait(), 0, "validation")
         else:
-            started = self.finish(job, harms)
+            started = self.finish(job, injections)
         return [
-            harness.losses(path) / _CLUSTER_BATCH for path in paths
+            harness.losses(path) / _WORKERS_BATCH for path in paths
         ], started
 
-    def finish(self, job, harms=None):
+    def finish(self, job, injections=None):
         """Starts all workers, to the end."""
-        workers = job.start(harms)
+        workers = job.start(injections)
         for worker in workers:
             _expect(worker, worker.wait(), 0, "validation")
         return workers
@@ -300,24 +302,24 @@ def _lost(process, run):
     """Returns the steps that have to be done again."""
     step = process.step()
     if step is None:
-        raise BrokenPromiseError(f"not a step was done: {process.text()}")
+        raise BrokenInvariantError(f"not a step was done: {process.text()}")
     return step - run.newest_step()
 
 
-def _expect(process, code, wanted, text=""):
+def _expect(process, code, expected, text=""):
     said = process.text()
-    if code != wanted or not re.search(text, said):
-        raise BrokenPromiseError(
-            f"ended with {code}, not {wanted}, and should say {text!r}: "
+    if code != expected or not re.search(text, said):
+        raise BrokenInvariantError(
+            f"ended with {code}, not {expected}, and should say {text!r}: "
             f"{said[-3000:]}"
         )
 
 
 FAULTS: dict[str, Callable[[Bench, harness.Run], int]] = {
     "SIGKILL at a random moment": Bench.kill,
-    "SIGKILL within the write of a checkpoint": Bench.kill_in_write,
+    "killed within the write of a checkpoint": Bench.kill_in_write,
     "files may not grow (`ulimit -f`)": Bench.forbid_growth,
-    "newest checkpoint torn": Bench.tear,
+    "newest checkpoint truncated": Bench.truncate,
     "SIGTERM": Bench.terminate,
     "data set removed, and put back": Bench.remove_images,
     "a weight becomes NaN": Bench.spoil,

@@ -1,4 +1,4 @@
-"""Starts the trainer as processes of its own, harms them, compares ends."""
+"""Starts the trainer as its own processes, with faults, and compares ends."""
 
 import csv
 import dataclasses
@@ -17,8 +17,8 @@ from PIL import Image
 import keras_regnet
 from tests.system.faults import faults_child
 
-Harm = faults_child.Harm
-UNHARMED = Harm()
+Injection = faults_child.Injection
+NO_FAULT = Injection()
 
 # Columns of metrics.csv that say how fast a run was.
 _TIMED = ("images_per_second", "data_wait", "train_seconds", "eval_seconds")
@@ -33,13 +33,13 @@ _context.set_forkserver_preload(["tensorflow", "keras", "h5py"])
 class Process:
     """One process of a run."""
 
-    def __init__(self, arguments, log, harm=UNHARMED, **environment):
+    def __init__(self, arguments, log, injection=NO_FAULT, **environment):
         self.log = pathlib.Path(log)
         self.begin = self.log.stat().st_size if self.log.exists() else 0
         environment = {"TF_CPP_MIN_LOG_LEVEL": "2", **environment}
         self._process = _context.Process(
             target=faults_child.main,
-            args=(arguments, str(log), environment, harm),
+            args=(arguments, str(log), environment, injection),
         )
         self._process.start()
 
@@ -100,10 +100,10 @@ class Run:
     folder: pathlib.Path
     arguments: list[str]
 
-    def start(self, harm=UNHARMED, **environment):
+    def start(self, injection=NO_FAULT, **environment):
         arguments = [*self.arguments, f"--workdir={self.folder}"]
         log = self.folder.with_suffix(".log")
-        return Process(arguments, log, harm, **environment)
+        return Process(arguments, log, injection, **environment)
 
     def checkpoints(self):
         return sorted((self.folder / "checkpoints").glob("*.npz"))
@@ -190,7 +190,7 @@ class Job:
     run: Run
     num_workers: int
 
-    def start(self, harms=None):
+    def start(self, injections=None):
         hosts = [f"127.0.0.1:{port}" for port in free_ports(self.num_workers)]
         workers = []
         for index in range(self.num_workers):
@@ -219,7 +219,7 @@ class Job:
                 Process(
                     arguments,
                     folder.with_suffix(f".{index}.log"),
-                    harms[index] if harms else UNHARMED,
+                    injections[index] if injections else NO_FAULT,
                     **environment,
                 )
             )

@@ -1,4 +1,4 @@
-"""Strikes runs many times with every fault; prints the table of docs/faults.md.
+"""Injects every fault many times; prints the tables of docs/faults.md.
 
     python tests/system/faults/faults_suite.py --folder=/tmp/faults
 
@@ -27,7 +27,7 @@ _MEGABYTES = 8
 
 
 class Journal:
-    """What was tried so far, a line for each strike, in a file."""
+    """What was tried so far, a line for each fault, in a file."""
 
     def __init__(self, folder):
         folder.mkdir(parents=True, exist_ok=True)
@@ -44,17 +44,17 @@ class Journal:
             self._ends[row] = end
 
     def add(self, row, **entry):
-        """Notes the `lost` steps of a strike, or the `end` of a row."""
+        """Records the `lost` steps of a fault, or the `end` of a row."""
         with open(self._path, "a", encoding="utf-8") as file:
             file.write(json.dumps({"row": row, **entry}) + "\n")
         self._take(row, **entry)
 
     def lost(self, row):
-        """Returns the steps lost by each strike so far."""
+        """Returns the steps lost by each fault so far."""
         return self._lost.get(row, [])
 
     def end(self, row):
-        """Returns what was noted at a row's end, None before."""
+        """Returns what was recorded at a row's end, None before."""
         return self._ends.get(row)
 
 
@@ -64,19 +64,19 @@ class Table:
 
     journal: Journal
 
-    def strike(self, key, strikes, finish):
+    def fill(self, key, faults, finish):
         """Does what is missing of a row, and prints it.
 
         Args:
           key: (fault, strategy, recipe).
-          strikes: functions that strike, and return the steps lost.
+          faults: functions that inject one, and return the steps lost.
           finish: brings the run to its end; returns what differs from the
             run that nothing happened to.
         """
         row = " | ".join(key)
         if self.journal.end(row) is None:
-            for number in range(len(self.journal.lost(row)), len(strikes)):
-                self.journal.add(row, lost=strikes[number](number))
+            for number in range(len(self.journal.lost(row)), len(faults)):
+                self.journal.add(row, lost=faults[number](number))
             self.journal.add(row, end=finish())
         lost, found = self.journal.lost(row), self.journal.end(row)
         mean = f"{sum(lost) / len(lost):.1f}"
@@ -101,7 +101,7 @@ def _print_head(cells):
     _print_row(*["---"] * len(cells))
 
 
-def strike_runs(table, folder, strategy, recipe, faults, times):
+def try_runs(table, folder, strategy, recipe, faults, times):
     """Fills the rows of the runs of one process.
 
     Args:
@@ -110,7 +110,7 @@ def strike_runs(table, folder, strategy, recipe, faults, times):
       strategy: of `faults_bench.STRATEGIES`.
       recipe: of `faults_bench.RECIPES`.
       faults: names of faults.
-      times: how often each strikes.
+      times: how often each is injected.
     """
     steps = _EPOCHS * faults_bench.STEPS_PER_EPOCH
     bench = faults_bench.Bench(
@@ -128,7 +128,7 @@ def strike_runs(table, folder, strategy, recipe, faults, times):
         run = bench.run(re.sub(r"\W+", "_", name))
         fault = {**faults_bench.FAULTS, **faults_bench.DISK_FULL}[name]
 
-        def strike(number, fault=fault, run=run, key=key):
+        def inject(number, fault=fault, run=run, key=key):
             bench.rng.seed(f"{key} {number}")
             return fault(bench, run)
 
@@ -142,7 +142,7 @@ def strike_runs(table, folder, strategy, recipe, faults, times):
             ):
                 _print_row(*key, 0, "-", "not tried: no right to mount")
                 continue
-            table.strike(key, [strike] * times, finish)
+            table.fill(key, [inject] * times, finish)
 
 
 @contextlib.contextmanager
@@ -166,30 +166,30 @@ def _small_disk(folder):
         subprocess.run(["umount", str(folder)], check=True)
 
 
-def strike_clusters(table, folder, workers, times):
+def try_workers(table, folder, workers, times):
     """Fills the rows of a run of several processes."""
     folder = folder / f"{workers}_workers"
-    cluster = faults_bench.Cluster(folder, workers, _CLUSTER_EPOCHS)
-    whole = cluster.job("whole")
+    bench = faults_bench.WorkersBench(folder, workers, _CLUSTER_EPOCHS)
+    whole = bench.job("whole")
     strategy, recipe = f"multi_worker, {workers}", "quickstart"
-    table.whole(("whole", strategy, recipe), lambda: cluster.finish(whole))
+    table.whole(("whole", strategy, recipe), lambda: bench.finish(whole))
     for name, fault in (
-        ("SIGKILL for one worker", cluster.kill_worker),
-        ("SIGKILL for the chief", cluster.kill_chief),
-        ("SIGTERM for one worker", cluster.terminate_worker),
+        ("SIGKILL for one worker", bench.kill_worker),
+        ("SIGKILL for the chief", bench.kill_chief),
+        ("SIGTERM for one worker", bench.terminate_worker),
     ):
         key = (name, strategy, recipe)
-        job = cluster.job(name.replace(" ", "_"))
+        job = bench.job(name.replace(" ", "_"))
 
-        def strike(number, fault=fault, job=job, key=key):
-            cluster.rng.seed(f"{key} {number}")
+        def inject(number, fault=fault, job=job, key=key):
+            bench.rng.seed(f"{key} {number}")
             return fault(job)
 
         def finish(job=job):
-            cluster.finish(job)
+            bench.finish(job)
             return harness.differences(whole.run, job.run)
 
-        table.strike(key, [strike] * times, finish)
+        table.fill(key, [inject] * times, finish)
 
 
 def compare_curves(table, folder, workers, name):
@@ -198,11 +198,11 @@ def compare_curves(table, folder, workers, name):
     if table.journal.end(row) is None:
         fields, of_one, float64 = faults_bench.CURVES[name]
         of_one = [field.format(workers) for field in of_one]
-        cluster = faults_bench.Cluster(
+        bench = faults_bench.WorkersBench(
             folder / re.sub(r"\W+", "_", row), workers, 4, *fields
         )
-        (one,), _ = cluster.losses("one", *of_one, workers=1, float64=float64)
-        many, _ = cluster.losses("many", workers=workers, float64=float64)
+        (one,), _ = bench.losses("one", *of_one, workers=1, float64=float64)
+        many, _ = bench.losses("many", workers=workers, float64=float64)
         one, *many = (losses[:_CURVE_STEPS] for losses in (one, *many))
         table.journal.add(
             row,
@@ -247,13 +247,13 @@ def main(given):
     for strategy in given.strategies:
         for recipe in given.recipes:
             bench = (table, folder, strategy, recipe)
-            strike_runs(*bench, [kill], given.kills)
+            try_runs(*bench, [kill], given.kills)
     for strategy, recipe in zip(
         given.strategies, reversed(given.recipes), strict=False
     ):
-        strike_runs(table, folder, strategy, recipe, others, given.times)
+        try_runs(table, folder, strategy, recipe, others, given.times)
     for workers in given.clusters:
-        strike_clusters(table, folder, workers, given.times)
+        try_workers(table, folder, workers, given.times)
     _print_head(
         ["workers", "settings", "steps", "from one process", "all workers"]
     )
@@ -268,7 +268,7 @@ if __name__ == "__main__":
     add = parser.add_argument
     add("--folder", type=pathlib.Path, required=True, help="keeps the runs")
     add("--kills", type=int, default=20, help="SIGKILLs over a run")
-    add("--times", type=int, default=3, help="strikes with every other fault")
+    add("--times", type=int, default=3, help="injections of every other fault")
     add("--strategies", nargs="*", default=list(faults_bench.STRATEGIES))
     add("--recipes", nargs="*", default=list(faults_bench.RECIPES))
     add("--clusters", nargs="*", type=int, default=[4], help="of workers")

@@ -1,4 +1,4 @@
-"""Every fault once, with real processes; faults_suite.py strikes more often."""
+"""Every fault once, with real processes; faults_suite.py injects more."""
 
 import pathlib
 import tempfile
@@ -15,25 +15,25 @@ class FaultsTest(absltest.TestCase):
         folder = self.enterContext(tempfile.TemporaryDirectory())
         self.folder = pathlib.Path(folder)
 
-    def test_one_run_survives_every_fault(self):
+    def test_one_run_tolerates_every_fault(self):
         bench = faults_bench.Bench(self.folder)
-        whole, harmed = bench.run("whole"), bench.run("harmed")
+        whole, faulty = bench.run("whole"), bench.run("faulty")
         reference = whole.start()
         for name, fault in faults_bench.FAULTS.items():
             if fault is faults_bench.Bench.kill:
-                # Torn checkpoints come with two such kills.
+                # Truncated checkpoints come with two such kills.
                 continue
-            lost = fault(bench, harmed)
+            lost = fault(bench, faulty)
             most = 3 * faults_bench.CHECKPOINT_STEPS
             if fault is faults_bench.Bench.terminate:
                 most = 0
             self.assertBetween(lost, 0, most, name)
-        bench.finish(harmed)
+        bench.finish(faulty)
         self.assertEqual(reference.wait(), 0, reference.text())
-        self.assertEqual(harness.differences(whole, harmed), [])
+        self.assertEqual(harness.differences(whole, faulty), [])
         # The comparison can fail: another run ends elsewhere.
-        self.assertLen(harmed.rows(), 6)
-        self.assertEqual(harmed.newest_step(), 72)
+        self.assertLen(faulty.rows(), 6)
+        self.assertEqual(faulty.newest_step(), 72)
 
 
 if __name__ == "__main__":

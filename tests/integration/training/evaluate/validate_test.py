@@ -19,12 +19,12 @@ from keras_regnet.export import saved_model
 from tests.support import paths
 from tests.support import training_testing
 from training.config import config as train_config
-from training.config import networks
+from training.config import network as network_lib
 from training.data import load
 from training.data import pipeline as train_data
-from training.evaluate import evaluation
+from training.evaluate import evaluate
+from training.evaluate import metrics
 from training.evaluate import predictors
-from training.evaluate import scores
 
 
 class ScoresTest(parameterized.TestCase):
@@ -37,7 +37,7 @@ class ScoresTest(parameterized.TestCase):
                 [0.25, 0.2, 0.2, 0.2, 0.1, 0.05],
             ]
         )
-        found = scores.score(probabilities, np.array([0, 0, 4, 5]))
+        found = metrics.compute(probabilities, np.array([0, 0, 4, 5]))
         self.assertEqual((found.images, found.top1, found.top5), (4, 50, 75))
         self.assertAlmostEqual(
             found.loss, -np.log([0.7, 0.3, 0.3, 0.05]).mean()
@@ -59,9 +59,9 @@ class ScoresTest(parameterized.TestCase):
         rng = np.random.default_rng(0)
         confidence = rng.uniform(0.1, 1, 100_000)
         correct = rng.uniform(size=100_000) < confidence
-        self.assertLess(scores.calibration_error(confidence, correct), 0.01)
+        self.assertLess(metrics.calibration_error(confidence, correct), 0.01)
         self.assertAlmostEqual(
-            scores.calibration_error(np.full(10, 0.9), np.zeros(10, bool)), 0.9
+            metrics.calibration_error(np.full(10, 0.9), np.zeros(10, bool)), 0.9
         )
 
 
@@ -76,10 +76,10 @@ class ModelsTest(parameterized.TestCase):
         config = training_testing.tiny_config(folder)
         cls.variant = config.variant
         keras.utils.set_random_seed(0)
-        network = networks.network_config(config)
-        model = networks.build(config, network, 10)
+        network = network_lib.network_config(config)
+        model = network_lib.build(config, network, 10)
         # Something else than one probability for all.
-        head = model.get_layer(networks.HEAD)
+        head = model.get_layer(network_lib.HEAD)
         head.kernel.assign(head.kernel * 300)
         cls.run_folder = cls.folder / "run"
         cls.run_folder.mkdir()
@@ -120,13 +120,13 @@ class ModelsTest(parameterized.TestCase):
     def test_every_kind(self, kind):
         weights = str(self.run_folder) if kind == "variant" else ""
         predictor = predictors.load(self.path_of(kind), weights)
-        found = evaluation.evaluate(predictor, self.data, self.config)
+        found = evaluate.evaluate(predictor, self.data, self.config)
         expected = self.model.predict(self.images, verbose=0)
         hits = expected.argmax(1) == self.labels
-        self.assertEqual(found.scores.images, 360)
-        self.assertAlmostEqual(found.scores.top1, 100 * hits.mean(), places=5)
+        self.assertEqual(found.metrics.images, 360)
+        self.assertAlmostEqual(found.metrics.top1, 100 * hits.mean(), places=5)
         self.assertAlmostEqual(
-            found.scores.loss,
+            found.metrics.loss,
             -np.log(expected[np.arange(360), self.labels]).mean(),
             places=3,
         )
@@ -137,18 +137,18 @@ class ModelsTest(parameterized.TestCase):
     def test_one_batch_is_not_timed(self):
         predictor = predictors.load(self.path_of("keras"))
         config = dataclasses.replace(self.config, global_batch_size=360)
-        found = evaluation.evaluate(predictor, self.data, config)
+        found = evaluate.evaluate(predictor, self.data, config)
         self.assertIsNone(found.row["images_per_second"])
 
     def test_flip_tta(self):
         predictor = predictors.load(self.path_of("keras"))
-        found = evaluation.evaluate(
+        found = evaluate.evaluate(
             predictor, self.data, self.config, flip_tta=True
         )
         expected = self.model.predict(self.images, verbose=0)
         expected += self.model.predict(self.images[:, :, ::-1], verbose=0)
         self.assertAlmostEqual(
-            found.scores.loss,
+            found.metrics.loss,
             -np.log(expected[np.arange(360), self.labels] / 2).mean(),
             places=3,
         )
@@ -174,7 +174,7 @@ class ModelsTest(parameterized.TestCase):
             with self.assertRaisesRegex(ValueError, message):
                 predictors.load(str(broken))
         with self.assertRaisesRegex(ValueError, "must be 32 for this model"):
-            evaluation.evaluate(
+            evaluate.evaluate(
                 predictors.load(self.path_of("tflite")),
                 self.data,
                 dataclasses.replace(self.config, eval_image_size=48),
@@ -186,7 +186,7 @@ class ModelsTest(parameterized.TestCase):
             (self.variant, self.path_of("run")),
         ):
             with self.assertRaisesRegex(ValueError, "10 classes .* for 2"):
-                evaluation.evaluate(
+                evaluate.evaluate(
                     predictors.load(*arguments), other, self.config
                 )
 

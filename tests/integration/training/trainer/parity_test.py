@@ -18,6 +18,7 @@ from tests.support import training_parity
 from tests.support import training_testing
 from training.config import recipes
 from training.trainer import optimizer as train_optimizer
+from training.trainer import state as state_lib
 from training.trainer import step as train_step
 
 _LOSSES = dict(np.load(paths.DATA / "torch_training.npz"))
@@ -63,21 +64,17 @@ class TrainingParityTest(parameterized.TestCase):
                 training_parity.weight(variable.path, tuple(variable.shape))
             )
         config = self._config(run)
-        steps = train_step.Steps(
-            tf.distribute.get_strategy(),
-            model,
-            train_optimizer.make(
-                config,
-                training_parity.STEPS_PER_EPOCH,
-                model.trainable_variables,
-            ),
-            config,
+        strategy = tf.distribute.get_strategy()
+        optimizer = train_optimizer.make(
+            config, training_parity.STEPS_PER_EPOCH, model.trainable_variables
         )
+        state = state_lib.TrainState(strategy, model, optimizer)
+        step = train_step.TrainStep(strategy, state, config)
         batches = iter(self._batches(run))
         losses = []
         for _ in range(run.steps):
             start = tf.zeros([len(train_step.TRAIN_SUMS)], tf.float64)
-            sums, _ = steps.train(batches, tf.constant(1), start)
+            sums, _ = step.run(batches, tf.constant(1), start)
             losses.append(float(sums[0]) / training_parity.BATCH_SIZE)
         return losses
 
@@ -87,7 +84,7 @@ class TrainingParityTest(parameterized.TestCase):
         return training_testing.tiny_config(
             self.enterContext(tempfile.TemporaryDirectory()),
             optimizer=paper.optimizer,
-            rate_in_velocity=paper.rate_in_velocity,
+            lr_in_velocity=paper.lr_in_velocity,
             schedule=paper.schedule,
             per_epoch_schedule=paper.per_epoch_schedule,
             warmup_factor=paper.warmup_factor,

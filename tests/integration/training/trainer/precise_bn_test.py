@@ -15,10 +15,9 @@ from absl.testing import parameterized
 from tests.support import training_testing
 from training.config import config as train_config
 from training.data import pipeline as train_data
-from training.trainer import loop
 from training.trainer import precise_bn
-from training.trainer import run
 from training.trainer import strategy as train_strategy
+from training.trainer import train
 from training.workdir import checkpoint
 
 
@@ -78,7 +77,6 @@ class PreciseTest(parameterized.TestCase):
 
     def test_a_run_with_it_resumes_exactly(self):
         folder = self.enterContext(tempfile.TemporaryDirectory())
-        self.enterContext(mock.patch.object(run.final_export, "write"))
         measured = self.enterContext(
             mock.patch.object(
                 precise_bn.PreciseStatistics,
@@ -91,16 +89,17 @@ class PreciseTest(parameterized.TestCase):
             folder, precise_bn_images=512, checkpoint_steps=2, log_seconds=0.0
         )
         stopped = dataclasses.replace(config, workdir=f"{folder}/stopped")
-        loop.train_and_evaluate(config)
+        no_export = training_testing.NoExport()
+        train.train_and_evaluate(config, no_export)
         self.assertEqual([call.args[3] for call in measured.mock_calls], [0, 1])
         # Killed when it is measured, and not yet saved; told to stop when it
         # is: the first evaluation begins anew both times.
-        training_testing.killed_in(
-            "_eval_sums", 1, lambda: loop.train_and_evaluate(stopped)
+        training_testing.train_until_killed(stopped, "before_evaluation", 1)
+        train.train_and_evaluate(
+            stopped,
+            training_testing.StopAt("before_evaluation", 1, signal.SIGTERM),
         )
-        with training_testing.stopped_in("_eval_sums", 1, signal.SIGTERM):
-            loop.train_and_evaluate(stopped)
-        loop.train_and_evaluate(stopped)
+        train.train_and_evaluate(stopped, no_export)
         epochs = [call.args[3] for call in measured.mock_calls]
         self.assertEqual(epochs, [0, 1, 0, 0, 1])
         ends = [
@@ -109,7 +108,9 @@ class PreciseTest(parameterized.TestCase):
         ]
         for name, expected in ends[0].arrays.items():
             np.testing.assert_array_equal(expected, ends[1].arrays[name], name)
-        for whole, row in zip(*(end.state.rows for end in ends), strict=True):
+        for whole, row in zip(
+            *(end.position.rows for end in ends), strict=True
+        ):
             for name in ("train_loss", "val_loss", "val_top5"):
                 self.assertEqual(whole[name], row[name])
 

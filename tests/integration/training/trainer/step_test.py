@@ -9,11 +9,11 @@ from absl.testing import absltest
 from absl.testing import parameterized
 
 from tests.support import training_testing
-from training.config import networks
+from training.config import network as network_lib
 from training.data import pipeline as data
+from training.trainer import state
 from training.trainer import step
 from training.trainer import strategy
-from training.trainer import trainable
 
 _STEPS = 12
 
@@ -33,15 +33,17 @@ class Trained:
         )
         self.noise = training_testing.noise_set(32, num_val)
         self.strategy = strategy.make(self.config)
-        self.model, optimizer = trainable.make(
+        self.model, optimizer = state.build(
             self.config,
-            networks.network_config(self.config),
+            network_lib.network_config(self.config),
             self.noise,
             self.strategy,
         )
-        self.steps = step.Steps(
-            self.strategy, self.model, optimizer, self.config
+        self.state = state.TrainState(
+            self.strategy, self.model, optimizer, self.config.ema_decay
         )
+        self.replicas = self.state.replicas
+        self.step = step.TrainStep(self.strategy, self.state, self.config)
         self.batches = iter(
             data.distribute(
                 self.strategy,
@@ -56,8 +58,7 @@ class Trained:
         """Returns the loss of each of the next steps."""
         zero = tf.zeros([4], tf.float64)
         return [
-            float(self.steps.train(self.batches, tf.constant(1), zero)[0][0])
-            / 16
+            float(self.step.run(self.batches, tf.constant(1), zero)[0][0]) / 16
             for _ in range(count)
         ]
 
@@ -69,9 +70,8 @@ class Trained:
         )
         count = data.eval_steps(self.noise.val, self.config)
         zero = tf.zeros([4], tf.float64)
-        return self.steps.evaluate(
-            iter(batches), tf.constant(count), zero
-        ).numpy()
+        evaluation = step.EvalStep(self.strategy, self.state)
+        return evaluation.run(iter(batches), tf.constant(count), zero).numpy()
 
     def replica_values(self, variable):
         return [
@@ -108,7 +108,7 @@ class StepTest(parameterized.TestCase):
         np.testing.assert_allclose(one, two, atol=1e-4)
 
     def test_parts_of_a_batch_are_like_replicas(self):
-        """Both normalise each half of the batch by itself."""
+        """Both normalize each half of the batch by itself."""
         fields = {"weight_decay": 1e-2, "clip_norm": 0.5}
         two = self.trained(**fields, **ON_TWO).losses(_STEPS)
         parts = self.trained(accumulation_steps=2, **fields)
@@ -140,42 +140,42 @@ class StepTest(parameterized.TestCase):
         expected = [np.array(variable) for variable in variables]
         for step_number in (1, 2, 3, 4):
             trained.losses(1)
-            share = min(decay, (1 + step_number) / (10 + step_number))
+            kept = min(decay, (1 + step_number) / (10 + step_number))
             expected = [
-                share * old + (1 - share) * np.array(variable)
+                kept * old + (1 - kept) * np.array(variable)
                 for old, variable in zip(expected, variables, strict=True)
             ]
         kept = [np.array(variable) for variable in variables]
-        trained.steps.swap_averages()
+        trained.state.averages.swap()
         for variable, value in zip(variables, expected, strict=True):
             for replica in trained.replica_values(variable):
                 np.testing.assert_allclose(replica, value, atol=1e-6)
-        trained.steps.swap_averages()
+        trained.state.averages.swap()
         for variable, value in zip(variables, kept, strict=True):
             np.testing.assert_array_equal(variable, value)
 
     def test_replicas_are_gathered_and_set_again(self):
         two = self.trained(ema_decay=0.9, **ON_TWO)
         two.losses(2)
-        variables = two.steps.of_replicas
-        stacks = two.steps.gather_replicas(variables)
+        variables = two.replicas.variables
+        stacks = two.replicas.gather()
         self.assertGreater(np.ptp(stacks[0], axis=0).max(), 1e-5)
         for variable, stack in zip(variables, stacks, strict=True):
             np.testing.assert_array_equal(two.replica_values(variable), stack)
         changed = [stack[::-1] + 1 for stack in stacks]
-        two.steps.scatter_replicas(variables, changed)
+        two.replicas.scatter(changed)
         for variable, stack in zip(variables, changed, strict=True):
             np.testing.assert_array_equal(two.replica_values(variable), stack)
 
     def test_replicas_draw_random_numbers_of_their_own(self):
         two = self.trained(dropout_rate=0.5, **ON_TWO)
-        two.steps.spread_seeds()
+        two.replicas.offset_seeds()
         two.losses(3)
-        (stack,) = two.steps.gather_replicas(two.steps.of_replicas[-1:])
+        *_, stack = two.replicas.gather()
         one = self.trained(dropout_rate=0.5)
-        one.steps.spread_seeds()
+        one.replicas.offset_seeds()
         one.losses(3)
-        (alone,) = one.steps.gather_replicas(one.steps.of_replicas[-1:])
+        *_, alone = one.replicas.gather()
         np.testing.assert_array_equal(stack[0], alone[0])
         self.assertNotEqual(stack[0, 0], stack[1, 0])
         self.assertEqual(stack[0, 1], stack[1, 1])
@@ -191,7 +191,7 @@ class StepTest(parameterized.TestCase):
         trained.losses(1)
         bias = trained.model.get_layer("head_fc").bias
         bias.assign(np.full(bias.shape, np.inf))
-        sums, done = trained.steps.train(
+        sums, done = trained.step.run(
             trained.batches, tf.constant(3), tf.zeros([4], tf.float64)
         )
         self.assertEqual(done, 1)
@@ -203,7 +203,7 @@ class StepTest(parameterized.TestCase):
         variable = two.model.get_layer("stem_conv_bn").moving_mean
         before = two.replica_values(variable)
         self.assertGreater(np.abs(before[0] - before[1]).max(), 1e-4)
-        two.steps.average_moving_statistics()
+        two.replicas.average_statistics()
         after = two.replica_values(variable)
         np.testing.assert_allclose(after[0], np.mean(before, axis=0), 1e-6)
         np.testing.assert_array_equal(after[0], after[1])
@@ -213,7 +213,7 @@ class StepTest(parameterized.TestCase):
         # 21 images in batches of 16: the second replica ends on padding.
         trained = self.trained(**fields)
         trained.losses(2)
-        trained.steps.average_moving_statistics()
+        trained.replicas.average_statistics()
         loss, top1, top5, images = trained.evaluate()
         batches = data.eval_pipeline(trained.noise, trained.config)
         pixels = np.concatenate([batch[0] for batch in batches])[:21]

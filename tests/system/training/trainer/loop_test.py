@@ -17,15 +17,21 @@ from absl.testing import absltest
 from absl.testing import parameterized
 
 from tests.support import training_testing
+from training.config import config as train_config
+from training.config import network as network_lib
+from training.data import load
 from training.data import pipeline as train_data
-from training.trainer import loop
-from training.trainer import run
+from training.trainer import train as train_lib
 from training.workdir import checkpoint
-from training.workdir import run_folder
+from training.workdir import files
 
 
-def train(config):
-    return pathlib.Path(loop.train_and_evaluate(config))
+def train(config, hooks=None):
+    return train_lib.train_and_evaluate(config, hooks).folder
+
+
+def train_without_export(config):
+    return train(config, training_testing.NoExport())
 
 
 def newest(folder):
@@ -60,7 +66,7 @@ class RunTest(parameterized.TestCase):
 
     def test_metrics(self):
         found = rows(self.folder)
-        self.assertEqual(tuple(found[0]), run_folder.COLUMNS)
+        self.assertEqual(tuple(found[0]), files.COLUMNS)
         self.assertEqual([row["epoch"] for row in found], ["1", "2"])
         self.assertEqual([row["step"] for row in found], ["5", "10"])
         for row in found:
@@ -80,23 +86,21 @@ class RunTest(parameterized.TestCase):
         values = {
             value.tag: value for event in found for value in event.summary.value
         }
-        self.assertEqual(
-            set(values), {*run_folder.COLUMNS[2:], "training images"}
-        )
+        self.assertEqual(set(values), {*files.COLUMNS[2:], "training images"})
         (graph,) = [event.graph_def for event in found if event.graph_def]
         graph = tf.compat.v1.GraphDef.FromString(graph)
         self.assertIn("images", {node.name for node in graph.node})
         self.assertIn("Conv2D", str({node.op for node in graph.node}))
         images = values["training images"]
         self.assertEqual(images.metadata.plugin_data.plugin_name, "images")
-        width, height, *files = images.tensor.string_val
+        width, height, *pictures = images.tensor.string_val
         self.assertEqual((width, height), (b"32", b"32"))
         # What the first step trains on, in its order.
         (batch, labels), *_ = train_data.train_pipeline(
-            run.load.load_dataset(self.config), self.config
+            load.load_dataset(self.config), self.config
         ).take(1)
-        self.assertLen(files, 16)
-        for file, expected in zip(files, batch, strict=False):
+        self.assertLen(pictures, 16)
+        for file, expected in zip(pictures, batch, strict=False):
             np.testing.assert_array_equal(
                 tf.io.decode_png(file), np.round(expected)
             )
@@ -146,7 +150,7 @@ class RunTest(parameterized.TestCase):
     def test_another_configuration(self):
         with self.assertRaisesRegex(
             ValueError,
-            "seed: 0 in the folder, 1 asked for; flip: False in the folder",
+            "seed: 0 in the folder, 1 requested; flip: False in the folder",
         ):
             self.again(seed=1, flip=True)
 
@@ -157,9 +161,7 @@ class RunTest(parameterized.TestCase):
     def test_another_network_under_the_same_name(self):
         other = os.path.join(self.temp, "other.json")
         config = dataclasses.replace(self.config, variant=other)
-        with mock.patch.object(
-            loop.train_config, "differences", return_value=[]
-        ):
+        with mock.patch.object(train_config, "differences", return_value=[]):
             wider = dataclasses.replace(training_testing.TINY, stem_width=16)
             pathlib.Path(other).write_text(wider.to_json())
             with self.assertRaisesRegex(ValueError, "variant: what"):
@@ -167,8 +169,8 @@ class RunTest(parameterized.TestCase):
 
     def start(self, weights, network=training_testing.TINY, classes=10):
         """Returns the model that a run from some weights begins with."""
-        resolved = loop.networks.resolve(str(weights), network, classes)
-        return loop.networks.build(
+        resolved = network_lib.resolve(str(weights), network, classes)
+        return network_lib.build(
             self.config, resolved.config, classes, resolved
         )
 
@@ -208,7 +210,6 @@ class ResumeTest(parameterized.TestCase):
     def setUp(self):
         super().setUp()
         self.temp = self.enterContext(tempfile.TemporaryDirectory())
-        self.enterContext(mock.patch.object(run.final_export, "write"))
 
     def config(self, name, **fields):
         fields = {"augmentation": "pad_crop", "epochs": 3, **fields}
@@ -244,23 +245,23 @@ class ResumeTest(parameterized.TestCase):
     def test_killed_and_restarted_equals_uninterrupted(self, fields):
         # One step per call; five in an epoch.
         fields = {"ema_decay": 0.9, "log_seconds": 0.0, **fields}
-        whole = train(self.config("whole", **fields))
+        whole = train_without_export(self.config("whole", **fields))
         config = self.config("killed", checkpoint_steps=2, **fields)
         folder = pathlib.Path(config.workdir)
         # Before a step of the second epoch, and in its evaluation.
-        for method, calls, step in (
-            ("train_steps", 8, 6),
-            ("_eval_sums", 1, 8),
+        for hook, call, step in (
+            ("before_steps", 8, 6),
+            ("before_evaluation", 1, 8),
         ):
-            training_testing.killed_in(method, calls, lambda: train(config))
-            self.assertEqual(newest(folder).state.step, step)
+            training_testing.train_until_killed(config, hook, call)
+            self.assertEqual(newest(folder).position.step, step)
         with self.assertLogs("absl", "INFO") as logs:
-            train(config)
+            train_without_export(config)
         self.assertIn("from step 8 ", "\n".join(logs.output))
         self.assert_equal_runs(whole, folder)
 
-    @parameterized.parameters("train_steps", "_eval_sums")
-    def test_sigterm_saves_and_returns(self, method):
+    @parameterized.parameters("before_steps", "before_evaluation")
+    def test_sigterm_saves_and_returns(self, hook):
         fields = {
             "strategy": "mirrored",
             "num_cpu_devices": 2,
@@ -268,37 +269,35 @@ class ResumeTest(parameterized.TestCase):
             "log_seconds": 0.0,
             "epochs": 2,
         }
-        whole = train(self.config("whole", **fields))
+        whole = train_without_export(self.config("whole", **fields))
         config = self.config("stopped", **fields)
-        with (
-            training_testing.stopped_in(method, 2, signal.SIGTERM),
-            self.assertLogs("absl", "INFO") as logs,
-        ):
-            train(config)
+        stop = training_testing.StopAt(hook, 2, signal.SIGTERM)
+        with self.assertLogs("absl", "INFO") as logs:
+            train(config, stop)
         folder = pathlib.Path(config.workdir)
-        step = 2 if method == "train_steps" else 10
-        self.assertEqual(newest(folder).state.step, step)
+        step = 2 if hook == "before_steps" else 10
+        self.assertEqual(newest(folder).position.step, step)
         self.assertIn(f"stopped after step {step};", logs.output[-1])
         self.assertFalse((folder / "exported_step.txt").exists())
-        train(config)
+        train_without_export(config)
         self.assert_equal_runs(whole, folder)
 
     def test_sigterm_with_nothing_to_save(self):
         config = self.config("early")
         with (
             mock.patch.object(
-                run.load,
+                load,
                 "load_dataset",
                 side_effect=lambda _: os.kill(os.getpid(), signal.SIGTERM),
             ),
             self.assertRaisesRegex(SystemExit, "^0$"),
         ):
-            train(config)
+            train_without_export(config)
 
     def test_more_epochs_go_on(self):
         config = self.config("longer", epochs=1)
-        train(config)
-        folder = train(dataclasses.replace(config, epochs=2))
+        train_without_export(config)
+        folder = train_without_export(dataclasses.replace(config, epochs=2))
         self.assertEqual([row["epoch"] for row in rows(folder)], ["1", "2"])
         stored = json.loads((folder / "config.json").read_text())
         self.assertEqual(stored["config"]["epochs"], 2)
@@ -310,7 +309,7 @@ class ResumeTest(parameterized.TestCase):
             r"step \d+.* is not finite; the last good checkpoint is "
             r"(none|.*npz)",
         ) as raised:
-            train(config)
+            train_without_export(config)
         # What it names holds no such number.
         folder = pathlib.Path(config.workdir)
         if found := newest(folder):
@@ -338,9 +337,9 @@ class ResumeTest(parameterized.TestCase):
                 "step-000000004",
             ),
         ):
-            train(config)
+            train_without_export(config)
         found = newest(pathlib.Path(config.workdir))
-        self.assertEqual(found.state.step, 2)
+        self.assertEqual(found.position.step, 2)
 
     def test_a_corrupt_image_is_named(self):
         root = pathlib.Path(self.temp) / "set"
@@ -354,7 +353,7 @@ class ResumeTest(parameterized.TestCase):
             global_batch_size=4,
         )
         with self.assertRaisesRegex(ValueError, r"Corrupt.*train/dog/3\.jpg"):
-            train(config)
+            train_without_export(config)
 
     def test_a_corrupt_validation_image_is_named(self):
         root = pathlib.Path(self.temp) / "set"
@@ -364,7 +363,7 @@ class ResumeTest(parameterized.TestCase):
             "corrupt_val", dataset=f"folder:{root}", global_batch_size=4
         )
         with self.assertRaisesRegex(ValueError, r"Corrupt.*val/cat/0\.jpg"):
-            train(config)
+            train_without_export(config)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ import os
 import pathlib
 import tempfile
 from typing import Any
-from unittest import mock
 
 import keras
 import numpy as np
@@ -15,10 +14,9 @@ from absl.testing import absltest
 from absl.testing import parameterized
 
 from tests.support import training_testing
-from training.config import networks
+from training.config import network as network_lib
 from training.config import recipes
-from training.trainer import loop
-from training.trainer import run
+from training.trainer import train
 from training.workdir import checkpoint
 
 # What makes a recipe small; all else is as it comes.
@@ -30,16 +28,14 @@ _SMALL = {
     "global_batch_size": 256,
     "warmup_epochs": 0.5,
 }
-_HEAD = networks.HEAD
+_HEAD = network_lib.HEAD
 
 
 class RecipeRunsTest(parameterized.TestCase):
     def setUp(self):
         super().setUp()
         self.temp = self.enterContext(tempfile.TemporaryDirectory())
-        self.write = self.enterContext(
-            mock.patch.object(run.final_export, "write")
-        )
+        self.hooks = training_testing.NoExport()
 
     def train(self, recipe: str, **fields: Any) -> pathlib.Path:
         config = dataclasses.replace(
@@ -48,7 +44,7 @@ class RecipeRunsTest(parameterized.TestCase):
             workdir=os.path.join(self.temp, recipe),
             **{**_SMALL, **fields},
         )
-        return pathlib.Path(loop.train_and_evaluate(config))
+        return train.train_and_evaluate(config, self.hooks).folder
 
     def arrays(self, folder, step):
         return checkpoint.of_step(folder / "checkpoints", step).arrays
@@ -67,14 +63,14 @@ class RecipeRunsTest(parameterized.TestCase):
         arrays = self.arrays(folder, 5)
         self.assertTrue(any(name.startswith("ema/") for name in arrays))
         # What is exported is the average, not the last weights.
-        *_, weights = self.write.call_args.args
+        (weights,) = self.hooks.exports
         kernel = arrays[f"model/{_HEAD}/0_kernel"]
         self.assertTrue((weights[_HEAD][0] != kernel).any())
 
     def test_finetune(self):
         """First the head, then what is not frozen; from other classes."""
         config = training_testing.tiny_config(self.temp)
-        donor = networks.build(config, training_testing.TINY, 7)
+        donor = network_lib.build(config, training_testing.TINY, 7)
         path = os.path.join(self.temp, "donor.keras")
         donor.save(path)
         folder = self.train("finetune", weights=path, epochs=2, frozen_stages=1)

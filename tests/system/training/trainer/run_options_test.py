@@ -15,8 +15,7 @@ from tensorflow.tsl.profiler.protobuf import xplane_pb2
 
 from tests.support import training_testing
 from training.config import config as train_config
-from training.trainer import loop
-from training.trainer import run
+from training.trainer import train
 from training.workdir import checkpoint
 
 
@@ -26,15 +25,13 @@ class RunOptionsTest(parameterized.TestCase):
     def setUp(self):
         super().setUp()
         self.temp = self.enterContext(tempfile.TemporaryDirectory())
-        self.write = self.enterContext(
-            mock.patch.object(run.final_export, "write")
-        )
+        self.hooks = training_testing.NoExport()
 
     def train(self, **fields):
         self.config = training_testing.tiny_config(
             self.temp, warmup_epochs=0.0, **fields
         )
-        return pathlib.Path(loop.train_and_evaluate(self.config))
+        return train.train_and_evaluate(self.config, self.hooks).folder
 
     def rows(self, folder):
         with open(folder / "metrics.csv", encoding="utf-8") as file:
@@ -54,8 +51,8 @@ class RunOptionsTest(parameterized.TestCase):
         rate = 0.05 * 256 / 128 * (1 + math.cos(math.pi * 6 / 7)) / 2
         self.assertAlmostEqual(float(found[-1]["learning_rate"]), rate, 6)
         # Two of the five batches.
-        state = checkpoint.newest(folder / "checkpoints").state
-        self.assertEqual((state.step, state.epoch), (7, 2))
+        position = checkpoint.newest(folder / "checkpoints").position
+        self.assertEqual((position.step, position.epoch), (7, 2))
         self.assertEqual((folder / "exported_step.txt").read_text(), "7\n")
         with self.assertLogs("absl", "INFO") as logs:
             self.train(**length)
@@ -74,9 +71,12 @@ class RunOptionsTest(parameterized.TestCase):
         found = self.rows(folder)
         self.assertEqual([row["step"] for row in found], ["5", "10", "12"])
         self.assertEqual([row["epoch"] for row in found], ["1", "2", "3"])
-        self.assertEqual(self.write.call_count, 2)
+        self.assertLen(self.hooks.exports, 2)
         for fields, message in (
-            ({"total_steps": 11}, "total_steps: 12 in the folder, 11 asked"),
+            (
+                {"total_steps": 11},
+                "total_steps: 12 in the folder, 11 requested",
+            ),
             (
                 {"total_examples": 9999},
                 "length: total_steps=12 in the folder, total_examples=9999",
@@ -111,7 +111,7 @@ class RunOptionsTest(parameterized.TestCase):
 
     def test_export_of_the_best_epoch(self):
         with mock.patch.object(
-            checkpoint.State, "best_steps", return_value=[5]
+            checkpoint.Position, "best_steps", return_value=[5]
         ):
             folder = self.train(export_best=True, ema_decay=0.9)
         stored = checkpoint.of_step(folder / "checkpoints", 5).arrays
@@ -121,10 +121,10 @@ class RunOptionsTest(parameterized.TestCase):
             for name, array in stored.items()
             if name.startswith("ema/") and array.shape == shape
         ]
-        *_, weights = self.write.call_args.args
+        (weights,) = self.hooks.exports
         np.testing.assert_array_equal(weights["head_fc"][0], stored[name])
         last = checkpoint.newest(folder / "checkpoints")
-        self.assertEqual(last.state.step, 10)
+        self.assertEqual(last.position.step, 10)
         self.assertTrue((last.arrays[name] != stored[name]).any())
 
     def test_what_does_not_fit_together(self):

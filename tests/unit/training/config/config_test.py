@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 
 from absl.testing import absltest
 from absl.testing import parameterized
@@ -42,14 +43,34 @@ class TrainConfigTest(parameterized.TestCase):
         for field in dataclasses.fields(TrainConfig):
             self.assertNotEmpty(field.metadata["help"], field.name)
 
+    def test_a_field_has_bounds_or_choices_that_hold(self):
+        """The defaults are among them, and what is beyond them is not."""
+        for field in dataclasses.fields(TrainConfig):
+            low, high = field.metadata["low"], field.metadata["high"]
+            for wrong in (low is not None and low - 1, high + 1):
+                if wrong is not False and wrong < math.inf:
+                    with self.assertRaisesRegex(ValueError, field.name):
+                        TrainConfig(**{field.name: field.type(wrong)})
+            for choice in field.metadata["choices"]:
+                self.assertIsInstance(choice, str)
+
+    def test_older_names_of_fields(self):
+        fields = json.loads(TrainConfig(val_fraction=0.2).to_json())
+        older = {
+            {"val_fraction": "val_share"}.get(name, name): value
+            for name, value in fields.items()
+        }
+        self.assertNotEqual(older, fields)
+        self.assertEqual(train_config.stored_fields({"config": older}), fields)
+
     def test_differences_name_the_fields(self):
         stored = json.loads(TrainConfig(seed=1, epochs=3).to_json())
         ours = TrainConfig(seed=2, epochs=5, flip=False, workdir="elsewhere")
         self.assertEqual(
             train_config.differences(ours, stored),
             [
-                "seed: 1 in the folder, 2 asked for",
-                "flip: True in the folder, False asked for",
+                "seed: 1 in the folder, 2 requested",
+                "flip: True in the folder, False requested",
             ],
         )
 

@@ -8,7 +8,7 @@ from absl.testing import parameterized
 
 import keras_regnet
 from tests.support import training_testing
-from training.config import networks
+from training.config import network as network_lib
 from training.config import recipes
 from training.data import augment
 from training.trainer import optimizer
@@ -62,10 +62,10 @@ class PaperTest(parameterized.TestCase):
             "optimizer": "sgd", "optimizer_arguments": "", "warmup": "",
             "base_learning_rate": 0.1, "base_batch_size": 128,
             "ema_decay": 0.0, "head_epochs": 0.0, "total_steps": 0,
-            "epochs": 100, "momentum": 0.9, "rate_in_velocity": False,
+            "epochs": 100, "momentum": 0.9, "lr_in_velocity": False,
             "weight_decay": 5e-5, "decay_norm_and_bias": True,
             "schedule": "cosine", "per_epoch_schedule": True,
-            "final_rate_share": 0.0, "warmup_factor": 0.1, "clip_norm": 0.0,
+            "final_lr_fraction": 0.0, "warmup_factor": 0.1, "clip_norm": 0.0,
             "precision": "float32", "loss": "cross_entropy",
             "label_smoothing": 0.0, "mixup_alpha": 0.0, "cutmix_alpha": 0.0,
             "auto_augment": "none", "random_erasing": 0.0,
@@ -75,7 +75,7 @@ class PaperTest(parameterized.TestCase):
             "image_size": 224, "min_crop_area": 0.08, "flip": True,
             "crop_aspect": "uniform_swapped", "pca_lighting_std": 0.1,
             "interpolation": "bilinear", "antialias": False,
-            "eval_image_size": 0, "eval_crop_share": 224 / 256,
+            "eval_image_size": 0, "eval_crop_fraction": 224 / 256,
         }  # fmt: skip
         fields = dataclasses.asdict(config)
         self.assertEqual({name: fields[name] for name in expected}, expected)
@@ -89,9 +89,9 @@ class PaperTest(parameterized.TestCase):
         config = dataclasses.replace(
             recipes.get("paper", "RegNetY-200MF"), variant="RegNetY-200MF"
         )
-        network = networks.network_config(config)
+        network = network_lib.network_config(config)
         keras.utils.set_random_seed(0)
-        model = networks.build(config, network, 10)
+        model = network_lib.build(config, network, 10)
         norms = [
             layer
             for layer in model.layers
@@ -131,7 +131,7 @@ class RecipesTest(parameterized.TestCase):
 class FreezingTest(parameterized.TestCase):
     def build(self, **fields):
         config = dataclasses.replace(recipes.get("finetune"), **fields)
-        return networks.build(config, training_testing.TINY, 10)
+        return network_lib.build(config, training_testing.TINY, 10)
 
     def test_stages(self):
         model = self.build(frozen_stages=1)

@@ -264,7 +264,7 @@ class TfdsTest(parameterized.TestCase):
             load.load_dataset(config_for(**fields, **balanced))
             return
         # Labels are in the records alone.
-        for needs in ({"val_share": 0.5}, balanced):
+        for needs in ({"val_fraction": 0.5}, balanced):
             with self.assertRaisesRegex(ValueError, "--cache asks for.*record"):
                 load.load_dataset(config_for(**fields, **needs))
 

@@ -261,7 +261,7 @@ class SubsetsTest(InFolder):
             self.used(num_train_examples=101)
 
     def test_held_out(self):
-        found = self.used(val_share=0.2)
+        found = self.used(val_fraction=0.2)
         self.assertEqual(found.train.num_examples, 80)
         np.testing.assert_array_equal(np.bincount(found.val.labels), [2] * 10)
         both = [
@@ -271,12 +271,12 @@ class SubsetsTest(InFolder):
         ]
         self.assertEqual(sorted(both), list(range(100)))
         # For every seed the same.
-        other = self.used(val_share=0.2, seed=5)
+        other = self.used(val_fraction=0.2, seed=5)
         np.testing.assert_array_equal(sources(found.val), sources(other.val))
 
     def test_folders_without_train_and_val(self):
         config = config_for(
-            dataset=f"folder:{self.photos / 'train'}", val_share=0.34
+            dataset=f"folder:{self.photos / 'train'}", val_fraction=0.34
         )
         found = load.load_dataset(config)
         self.assertEqual(found.train.num_examples, 8)
@@ -305,7 +305,7 @@ class SubsetsTest(InFolder):
         balanced = loaded(num_train_examples=6, balanced_subset=True).train
         np.testing.assert_array_equal(np.bincount(balanced.labels), [3, 3])
         self.assertIsInstance(loaded(cache=True).train, dataset.Split)
-        for fields in ({"val_share": 0.5}, {"skip_bad_images": True}):
+        for fields in ({"val_fraction": 0.5}, {"skip_bad_images": True}):
             with self.assertRaisesRegex(ValueError, next(iter(fields))):
                 loaded(**fields)
 

@@ -13,10 +13,10 @@ from absl.testing import parameterized
 
 import keras_regnet
 from tests.support import training_testing
-from training.config import networks
+from training.config import network as network_lib
 from training.trainer import dry_run
 from training.trainer import memory
-from training.workdir import run_folder
+from training.workdir import files
 
 
 class DryRunTest(parameterized.TestCase):
@@ -42,7 +42,7 @@ class DryRunTest(parameterized.TestCase):
         )
         self.assertIn(f"{complexity.flops / 1e6:.3g} M multiply", found)
         # Weights, velocities, averages; and the statistics twice.
-        model = networks.build(
+        model = network_lib.build(
             training_testing.tiny_config(self.temp), training_testing.TINY, 10
         )
         trainable = sum(v.value.numpy().size for v in model.trainable_variables)
@@ -56,16 +56,16 @@ class DryRunTest(parameterized.TestCase):
     def test_a_run_that_is_there(self):
         config = training_testing.tiny_config(self.temp)
         folder = pathlib.Path(config.workdir)
-        run_folder.write_config(
+        files.write_config(
             folder,
             config,
             keras_regnet.weights.resolve(None, training_testing.TINY),
         )
         found = mock.Mock()
-        found.state.step, found.state.epoch = 7, 1
+        found.position.step, found.position.epoch = 7, 1
         with mock.patch.object(dry_run.checkpoint, "newest") as newest:
             newest.return_value = found
-            self.assertIn("would go on from step 7", self.report())
+            self.assertIn("would resume from step 7", self.report())
         with self.assertRaisesRegex(ValueError, "seed: 0 in the folder, 1"):
             self.report(seed=1)
 
@@ -135,7 +135,7 @@ class MemoryTest(absltest.TestCase):
     def test_parts_and_replicas(self):
         with tempfile.TemporaryDirectory() as folder:
             config = training_testing.tiny_config(folder)
-        model = networks.build(config, training_testing.TINY, 10)
+        model = network_lib.build(config, training_testing.TINY, 10)
         optimizer = keras.optimizers.SGD(0.1)
         optimizer.build(model.trainable_variables)
 

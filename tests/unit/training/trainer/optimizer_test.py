@@ -12,10 +12,10 @@ from absl.testing import parameterized
 
 from tests.support import training_testing
 from training.config import config as train_config
-from training.config import config_checks
 from training.config import recipes
 from training.trainer import optimizer
 from training.trainer import schedules
+from training.trainer import state as state_lib
 from training.trainer import step
 from training.trainer import strategy as train_strategy
 
@@ -36,14 +36,14 @@ class ScheduleTest(parameterized.TestCase):
         (99, 0.000197),
     )  # fmt: skip
     def test_paper_holds_the_rate_for_an_epoch(self, epoch, expected):
-        schedule = optimizer.schedule(recipes.get("paper"), 1251)
+        schedule = schedules.make(recipes.get("paper"), 1251)
         for step_in_epoch in (0, 1250):
             rate = schedule(epoch * 1251 + step_in_epoch)
             self.assertAlmostEqual(float(rate), expected, places=6)
 
     @parameterized.parameters(0, 1, 7, 13, 26, 100, 129, 130)
     def test_per_step(self, step_number):
-        schedule = optimizer.EpochSchedule(0.3, "cosine", 10, 13, 2.0, 0.1)
+        schedule = schedules.EpochSchedule(0.3, "cosine", 10, 13, 2.0, 0.1)
         self.assertAlmostEqual(
             float(schedule(step_number)),
             closed_form(step_number / 13, 10, 0.3, 2.0),
@@ -51,15 +51,15 @@ class ScheduleTest(parameterized.TestCase):
         )
 
     def test_counts_more_steps_than_float32_can(self):
-        schedule = optimizer.EpochSchedule(
+        schedule = schedules.EpochSchedule(
             1.0, "cosine", 2, 2**25, per_epoch=True
         )
         self.assertAlmostEqual(float(schedule(2**25 - 1)), 1.0)
         self.assertAlmostEqual(float(schedule(2**25)), 0.5)
 
     def test_survives_serialisation(self):
-        schedule = optimizer.EpochSchedule(0.3, "constant", 10, 13, 2.0, 0.5)
-        copy = optimizer.EpochSchedule.from_config(schedule.get_config())
+        schedule = schedules.EpochSchedule(0.3, "constant", 10, 13, 2.0, 0.5)
+        copy = schedules.EpochSchedule.from_config(schedule.get_config())
         self.assertEqual(float(copy(13)), float(schedule(13)))
         self.assertAlmostEqual(float(copy(13)), 0.225)
 
@@ -77,7 +77,7 @@ class ScheduleTest(parameterized.TestCase):
                 ("step", 0.5 ** ((epoch >= 3.5) + (epoch >= 6)),
                  {"milestones": (3.5, 6.0), "factor": 0.5}),
             ):  # fmt: skip
-                schedule = optimizer.EpochSchedule(
+                schedule = schedules.EpochSchedule(
                     2.0, kind, **shared, **fields
                 )
                 self.assertAlmostEqual(
@@ -106,14 +106,14 @@ class ScheduleTest(parameterized.TestCase):
             base_learning_rate=1.0,
             base_batch_size=64,
         )
-        schedule = optimizer.schedule(config, 100)
+        schedule = schedules.make(config, 100)
         for step_number, expected in (
             (0, 0), (50, 0.5), (100, 1), (999, 1), (1000, 0.1), (1499, 0.1),
             (1500, 0.01),
         ):  # fmt: skip
             self.assertAlmostEqual(float(schedule(step_number)), expected)
         with self.assertRaisesRegex(ValueError, "must rise"):
-            optimizer.schedule(
+            schedules.make(
                 dataclasses.replace(config, milestones="3epochs,2epochs"), 100
             )
 
@@ -134,7 +134,7 @@ class SGDTest(parameterized.TestCase):
 
     @parameterized.product(nesterov=(True, False), momentum=(0.0, 0.9))
     def test_is_keras_sgd(self, nesterov, momentum):
-        rate = optimizer.EpochSchedule(0.3, "cosine", 5, 1)
+        rate = schedules.EpochSchedule(0.3, "cosine", 5, 1)
         ours, stock = (
             self._end(cls(rate, momentum=momentum, nesterov=nesterov))
             for cls in (optimizer.SGD, keras.optimizers.SGD)
@@ -144,7 +144,7 @@ class SGDTest(parameterized.TestCase):
     @parameterized.parameters(True, False)
     def test_velocity_holds_gradients_where_the_rate_changes(self, nesterov):
         """As in `torch.optim.SGD`, which the paper's code uses."""
-        schedule = optimizer.EpochSchedule(0.3, "cosine", 5, 1)
+        schedule = schedules.EpochSchedule(0.3, "cosine", 5, 1)
         expected, velocity = self.start.astype("float64"), 0.0
         for step_number, gradient in enumerate(self.gradients):
             velocity = 0.9 * velocity + gradient
@@ -154,7 +154,7 @@ class SGDTest(parameterized.TestCase):
             schedule,
             momentum=0.9,
             nesterov=nesterov,
-            rate_in_velocity=False,
+            lr_in_velocity=False,
         )
         np.testing.assert_allclose(self._end(sgd), expected, rtol=1e-5)
 
@@ -164,9 +164,9 @@ class SGDTest(parameterized.TestCase):
         rng = np.random.default_rng(0)
         expected = rng.normal(size=(4, 3))
         gradients = rng.normal(size=(5, 4, 3))
-        rate = optimizer.EpochSchedule(0.3, "cosine", 5, 1)
+        rate = schedules.EpochSchedule(0.3, "cosine", 5, 1)
         sgd = optimizer.SGD(
-            rate, momentum=0.9, nesterov=nesterov, rate_in_velocity=False
+            rate, momentum=0.9, nesterov=nesterov, lr_in_velocity=False
         )
         variable = keras.Variable(expected.astype("float32"))
         sgd.build([variable])
@@ -182,7 +182,7 @@ class SGDTest(parameterized.TestCase):
         sgd = optimizer.make(
             recipes.get("paper"), 10, [keras.Variable([1.0], name="kernel")]
         )
-        self.assertFalse(sgd.rate_in_velocity)
+        self.assertFalse(sgd.lr_in_velocity)
         self.assertTrue(sgd.nesterov)
 
 
@@ -247,7 +247,7 @@ class AnyOptimizerTest(parameterized.TestCase):
             if isinstance(getattr(keras.optimizers, name), type)
             and name not in not_by_name
         }
-        self.assertEqual(set(config_checks.OPTIMIZERS), known)
+        self.assertEqual(set(train_config.OPTIMIZERS), known)
 
     def test_arguments(self):
         config = self.config(
@@ -347,7 +347,8 @@ class DecayTest(parameterized.TestCase):
         model = keras.Model(inputs, keras.layers.Softmax()(x))
         sgd = optimizer.make(config, 10, model.trainable_variables)
         strategy = tf.distribute.get_strategy()
-        steps = step.Steps(strategy, model, sgd, config)
+        state = state_lib.TrainState(strategy, model, sgd)
+        train_step = step.TrainStep(strategy, state, config)
         rng = np.random.default_rng(0)
         images = rng.normal(size=[128, 4]).astype("float32")
         labels = rng.integers(0, 3, 128).astype("int32")
@@ -355,7 +356,7 @@ class DecayTest(parameterized.TestCase):
         kernel, bias = (v.numpy() for v in model.trainable_variables)
         velocities = [0.0, 0.0]
         for _ in range(2):
-            steps.train(batches, tf.constant(1), tf.zeros([4], tf.float64))
+            train_step.run(batches, tf.constant(1), tf.zeros([4], tf.float64))
             odds = np.exp(images @ kernel + bias)
             error = odds / odds.sum(1, keepdims=True) - np.eye(3)[labels]
             gradients = [

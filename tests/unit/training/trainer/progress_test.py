@@ -4,6 +4,7 @@ from absl.testing import absltest
 
 from training.config import config as train_config
 from training.trainer import progress
+from training.workdir import checkpoint
 
 
 class ProgressTest(absltest.TestCase):
@@ -12,12 +13,15 @@ class ProgressTest(absltest.TestCase):
             epochs=2, global_batch_size=8, log_seconds=0.0
         )
         state = progress.Progress(config, steps_per_epoch=10, num_replicas=2)
-        sums = (16.0, 4.0, 8.0, 0.0)
+
+        def position(step):
+            return checkpoint.Position(0, step, sums=(16.0, 4.0, 8.0, 0.0))
+
         with self.assertNoLogs("absl", level="INFO"):
             # Mostly tracing.
-            state.called(1, 60.0, 1, 0, sums, 0.1)
+            state.called(1, 60.0, position(1), 0.1)
         with self.assertLogs("absl", level="INFO") as logged:
-            state.called(2, 1.0, 3, 0, sums, 0.1)
+            state.called(2, 1.0, position(3), 0.1)
         (line,) = logged.output
         for words in (
             "epoch 1/2  step 3/10  loss 2.0000  top-1 50.00",

@@ -2,6 +2,7 @@
 
 import dataclasses
 import errno
+import os
 import pathlib
 import tempfile
 from unittest import mock
@@ -10,6 +11,7 @@ import numpy as np
 from absl.testing import absltest
 from absl.testing import parameterized
 
+from keras_regnet import atomic
 from tests.support import training_testing  # noqa: F401, puts training/ on the path
 from training.workdir import checkpoint
 
@@ -27,7 +29,7 @@ def state(epoch, best_epoch=1):
         {"step": 10 * e, "val_top1": 90.0 if e == best_epoch else 10.0 + e / 3}
         for e in range(1, epoch + 1)
     )
-    return checkpoint.State(epoch, 10 * epoch, rows)
+    return checkpoint.Position(epoch, 10 * epoch, rows)
 
 
 def _name(step):
@@ -48,12 +50,12 @@ class CheckpointTest(parameterized.TestCase):
         return sorted(path.name for path in self.folder.iterdir())
 
     def test_everything_comes_back(self):
-        where = checkpoint.State(
+        where = checkpoint.Position(
             1, 13, state(1).rows, (0.1, 1 / 3, 1e300, 5e-324), 0.7, True
         )
         checkpoint.save(self.folder, arrays(1), where, keep=1)
         found = checkpoint.newest(self.folder)
-        self.assertEqual(found.state, where)
+        self.assertEqual(found.position, where)
         self.assertCountEqual(found.arrays, arrays(1))
         for name, expected in arrays(1).items():
             self.assertEqual(found.arrays[name].dtype, expected.dtype)
@@ -81,12 +83,19 @@ class CheckpointTest(parameterized.TestCase):
         for step in (12, 14, 16):
             self.save(1, step=step)
         self.assertEqual(self.names(), [_name(10), _name(14), _name(16)])
-        self.assertEqual(checkpoint.newest(self.folder).state.step, 16)
+        self.assertEqual(checkpoint.newest(self.folder).position.step, 16)
 
     def test_what_a_killed_process_began_is_removed(self):
         self.save(1)
-        (self.folder / f"{_name(15)}.partial").write_bytes(b"half of")
-        self.assertEqual(checkpoint.newest(self.folder).state.step, 10)
+        with (
+            self.assertRaises(KeyboardInterrupt),
+            mock.patch.object(atomic.shutil, "rmtree"),
+            atomic.replacing(self.folder / _name(15)) as partial,
+        ):
+            partial.write_bytes(b"half of")
+            raise KeyboardInterrupt
+        self.assertLen(self.names(), 2)
+        self.assertEqual(checkpoint.newest(self.folder).position.step, 10)
         self.save(2)
         self.assertEqual(self.names(), [_name(10), _name(20)])
 
@@ -97,11 +106,11 @@ class CheckpointTest(parameterized.TestCase):
         rng = np.random.default_rng(0)
         noticed = 0
         for place in rng.integers(0, len(whole), 200):
-            torn = bytearray(whole)
-            torn[place] ^= 1 << int(rng.integers(0, 8))
-            path.write_bytes(torn)
+            damaged = bytearray(whole)
+            damaged[place] ^= 1 << int(rng.integers(0, 8))
+            path.write_bytes(damaged)
             found = checkpoint.newest(self.folder)
-            noticed += found.state.epoch == 1
+            noticed += found.position.epoch == 1
             for name, expected in arrays().items():
                 np.testing.assert_array_equal(found.arrays[name], expected)
         # Nearly all that is left over is dates and names in the archive.
@@ -118,13 +127,13 @@ class CheckpointTest(parameterized.TestCase):
         whole = path.read_bytes()
         begin = 8 * whole.index(b"\x93NUMPY")
         for bit in range(begin, begin + 8 * 128):
-            torn = bytearray(whole)
-            torn[bit // 8] ^= 1 << bit % 8
-            path.write_bytes(torn)
-            self.assertEqual(checkpoint.newest(self.folder).state.epoch, 1)
+            damaged = bytearray(whole)
+            damaged[bit // 8] ^= 1 << bit % 8
+            path.write_bytes(damaged)
+            self.assertEqual(checkpoint.newest(self.folder).position.epoch, 1)
 
     @parameterized.parameters("cut", "flipped", "empty")
-    def test_falls_back_from_a_torn_one(self, fault):
+    def test_falls_back_from_a_corrupt_one(self, fault):
         self.save(1)
         path = self.save(2)
         contents = bytearray(path.read_bytes())
@@ -137,16 +146,16 @@ class CheckpointTest(parameterized.TestCase):
         path.write_bytes(contents)
         with self.assertLogs("absl", "WARNING") as logs:
             found = checkpoint.newest(self.folder)
-        self.assertEqual(found.state.epoch, 1)
+        self.assertEqual(found.position.epoch, 1)
         self.assertIn(_name(20), logs.output[0])
 
-    def test_a_torn_one_does_not_outlive_its_place(self):
+    def test_a_corrupt_one_is_replaced(self):
         self.save(1)
         self.save(2).write_bytes(b"")
         self.save(1, step=12, keep=1)
         self.assertEqual(self.names(), [_name(10), _name(12)])
 
-    def test_refuses_to_begin_again_over_torn_checkpoints(self):
+    def test_refuses_to_begin_again_over_corrupt_checkpoints(self):
         self.save(1).write_bytes(b"")
         with self.assertRaisesRegex(ValueError, "No checkpoint .* can be read"):
             checkpoint.newest(self.folder)
@@ -155,12 +164,12 @@ class CheckpointTest(parameterized.TestCase):
         self.save(1)
         full = OSError(errno.ENOSPC, "No space left on device")
         with (
-            mock.patch.object(checkpoint.os, "fsync", side_effect=full),
+            mock.patch.object(os, "fsync", side_effect=full),
             self.assertRaisesRegex(OSError, f"No space.*{_name(20)}"),
         ):
             self.save(2)
         self.assertEqual(self.names(), [_name(10)])
-        self.assertEqual(checkpoint.newest(self.folder).state.epoch, 1)
+        self.assertEqual(checkpoint.newest(self.folder).position.epoch, 1)
 
 
 if __name__ == "__main__":

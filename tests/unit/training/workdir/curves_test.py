@@ -11,14 +11,14 @@ from PIL import Image
 
 from tests.support import training_testing  # noqa: F401, finds the checkout
 from training.workdir import curves
-from training.workdir import run_folder
+from training.workdir import files
 
 
 def rows(count):
     """Metrics whose validation loss alone is a dip."""
     return [
         {
-            **dict.fromkeys(run_folder.COLUMNS, 1.0),
+            **dict.fromkeys(files.COLUMNS, 1.0),
             "epoch": epoch,
             "val_loss": 1.0 + (epoch - 5) ** 2,
             "val_top1": 10.0 * epoch,

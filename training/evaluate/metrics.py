@@ -9,8 +9,8 @@ _SMALLEST = 1e-12
 
 
 @dataclasses.dataclass(frozen=True)
-class Scores:
-    """Scores of predictions; shares in percent.
+class Metrics:
+    """Metrics of predictions; accuracies in percent.
 
     Args:
       images: how many.
@@ -33,18 +33,15 @@ class Scores:
     confusion: np.ndarray
 
 
-def score(probabilities: np.ndarray, labels: np.ndarray) -> Scores:
-    """Returns the scores of predictions.
+def compute(probabilities: np.ndarray, labels: np.ndarray) -> Metrics:
+    """Returns the metrics of predictions.
 
-    Of equal probabilities the label's counts as the larger: what a network
-    without any idea gets is not to depend on the order of the classes.
+    Of equal probabilities the label's counts as the larger: the
+    metrics of an untrained network do not depend on the order of the classes.
 
     Args:
       probabilities: float array (images, classes).
       labels: int array (images,).
-
-    Returns:
-      Their `Scores`.
     """
     count, classes = probabilities.shape
     own = probabilities[np.arange(count), labels]
@@ -58,7 +55,7 @@ def score(probabilities: np.ndarray, labels: np.ndarray) -> Scores:
     np.divide(
         100.0 * hits, class_images, out=class_top1, where=class_images > 0
     )
-    return Scores(
+    return Metrics(
         images=count,
         top1=100 * float((rank < 1).mean()),
         top5=100 * float((rank < 5).mean()),

@@ -1,4 +1,4 @@
-"""The network of a run, and the weights it starts from."""
+"""The network of a run: variant, .json file, small networks, freezing."""
 
 import contextlib
 import dataclasses
@@ -51,12 +51,6 @@ _SMALL_NETWORKS = {
 def network_config(config: train_config.TrainConfig) -> Network:
     """Returns the network that `variant` and `stem` name.
 
-    Args:
-      config: the run's configuration.
-
-    Returns:
-      A RegNetConfig or AnyNetConfig.
-
     Raises:
       ValueError: if there is no such variant, file or stem.
     """
@@ -79,7 +73,7 @@ def _read_network(path):
         text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise ValueError(
-            f"`variant` names a file that is no text. Received: {path}"
+            f"`variant` names a file that is not text. Received: {path}"
         ) from error
     return keras_regnet.config.from_json(text)
 

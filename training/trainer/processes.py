@@ -2,7 +2,7 @@
 
 Only the chief reads and writes the run folder. What the others must know, it
 tells them through the strategy's own all-reduce, so that no folder need be
-shared and no two processes can take up different checkpoints. With a single
+shared and no two processes can restore different checkpoints. With a single
 process nothing is sent.
 """
 
@@ -30,57 +30,55 @@ _LOST = (
 )
 
 
-class Cluster:
+class Processes:
     """The processes that train together."""
 
     def __init__(self, strategy: tf.distribute.Strategy):
-        """Looks who takes part.
-
-        Args:
-          strategy: devices, of this process and of the others.
-        """
+        """Counts them, and finds out whether this one is the chief."""
         self._strategy = strategy
         self._local_replicas = len(strategy.extended.worker_devices)
         self.num_workers = strategy.num_replicas_in_sync // self._local_replicas
         self.is_chief = _is_chief(strategy)
 
     def total(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """Returns sums over processes; every process must call.
+        """Returns sums over processes, in the dtypes given.
 
-        Args:
-          arrays: numbers, as many and of the same shapes in every process.
-
-        Returns:
-          Their sums, in the dtypes given.
+        Every process must call, with as many arrays of the same shapes.
         """
         if self.num_workers == 1:
             return list(arrays)
         return [self._total(np.asarray(array)) for array in arrays]
 
-    def of_chief(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """Returns the chief's arrays; every process must call.
-
-        Args:
-          arrays: as in `total`; only the chief's values count.
-
-        Returns:
-          The chief's values, to the bit.
-        """
+    def from_chief(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Returns the chief's arrays, to the bit; see `total`."""
         if self.is_chief:
             return self.total(arrays)
         return self.total([np.zeros_like(array) for array in arrays])
 
-    def json_of_chief(self, value: Any) -> Any:
-        """Returns the chief's value; every process must call.
-
-        Args:
-          value: what JSON can hold; only the chief's counts.
-        """
+    def json_from_chief(self, value: Any) -> Any:
+        """Returns the chief's value, one of JSON's; every process must call."""
         text = json.dumps(value).encode() if self.is_chief else b""
         (length,) = self.total([np.array([len(text)], np.int64)])
         padded = text.ljust(int(length[0]))
-        (sent,) = self.of_chief([np.frombuffer(padded, np.uint8)])
+        (sent,) = self.from_chief([np.frombuffer(padded, np.uint8)])
         return json.loads(sent.tobytes())
+
+    def agree(
+        self, count: int, save: bool, stop: bool
+    ) -> tuple[int, bool, bool]:
+        """Returns what all processes do: the chief decides, any may stop.
+
+        Args:
+          count: steps to run next.
+          save: whether to write a checkpoint before them.
+          stop: whether to stop instead.
+        """
+        if self.num_workers == 1:
+            return count, save, stop
+        chief = int(self.is_chief)
+        mine = [chief * count, chief * save, stop]
+        (agreed,) = self.total([np.array(mine, np.int64)])
+        return int(agreed[0]), bool(agreed[1]), bool(agreed[2])
 
     def leave(self) -> None:
         """Waits for the others, at the end; every process must call.
@@ -94,7 +92,7 @@ class Cluster:
             self.total([np.zeros([1])])
 
     def _total(self, array):
-        # Few kinds of numbers can be reduced everywhere.
+        # Few dtypes can be reduced everywhere.
         exact = np.int64 if array.dtype.kind in "iub" else array.dtype
         summed = self._sum_over_workers(tf.constant(array.astype(exact)))
         return summed.numpy().astype(array.dtype)
@@ -104,8 +102,8 @@ class Cluster:
         def of_replica():
             context = tf.distribute.get_replica_context()
             # One replica speaks for its process.
-            place = context.replica_id_in_sync_group % self._local_replicas
-            mine = tf.where(tf.equal(place, 0), value, tf.zeros_like(value))
+            index = context.replica_id_in_sync_group % self._local_replicas
+            mine = tf.where(tf.equal(index, 0), value, tf.zeros_like(value))
             return context.all_reduce("SUM", mine)
 
         summed = self._strategy.run(of_replica)
@@ -113,12 +111,10 @@ class Cluster:
 
 
 @contextlib.contextmanager
-def lost_workers(cluster: Cluster, checkpoints: pathlib.Path) -> Iterator[None]:
+def lost_workers(
+    processes: Processes, checkpoints: pathlib.Path
+) -> Iterator[None]:
     """Says what to do when another process of the run is gone.
-
-    Args:
-      cluster: the processes.
-      checkpoints: where the run's are, to be named.
 
     Raises:
       ConnectionError: in place of TensorFlow's error.
@@ -126,12 +122,12 @@ def lost_workers(cluster: Cluster, checkpoints: pathlib.Path) -> Iterator[None]:
     try:
         yield
     except _LOST as error:
-        if cluster.num_workers == 1:
+        if processes.num_workers == 1:
             raise
         reason = (error.message or "").splitlines() or [""]
         raise ConnectionError(
-            f"Another of the {cluster.num_workers} workers is gone. Start all "
-            "of them again, and the run goes on from its last checkpoint, "
+            f"Another of the {processes.num_workers} workers is gone. Start "
+            "all of them again, and the run goes on from its last checkpoint, "
             f"{checkpoint.newest_name(checkpoints)}. "
             f"Received: {type(error).__name__}: {reason[0]}"
         ) from error

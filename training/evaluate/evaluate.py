@@ -14,16 +14,16 @@ from keras_regnet.open_model import OpenedModel
 from training.config import config as train_config
 from training.data import dataset
 from training.data import pipeline as train_data
-from training.evaluate import scores as train_scores
+from training.evaluate import metrics as metrics_lib
 
 # What a run, or the record of published weights, decides about an evaluation.
 _OF_MODEL = (
     "dataset",
     "data_dir",
-    "val_share",
+    "val_fraction",
     "image_size",
     "eval_image_size",
-    "eval_crop_share",
+    "eval_crop_fraction",
     "interpolation",
     "antialias",
 )
@@ -31,15 +31,15 @@ _OF_MODEL = (
 
 @dataclasses.dataclass(frozen=True)
 class Result:
-    """Scores, how they came about, and how fast.
+    """Metrics, how they were measured, and how fast.
 
     Args:
-      scores: of the predictions.
+      metrics: of the predictions.
       row: values of `results.COLUMNS`.
       class_names: name of each label.
     """
 
-    scores: train_scores.Scores
+    metrics: metrics_lib.Metrics
     row: dict[str, object]
     class_names: tuple[str, ...]
 
@@ -68,7 +68,7 @@ def _of_record(record):
         return {}
     return {
         "eval_image_size": record.test_size,
-        "eval_crop_share": record.crop,
+        "eval_crop_fraction": record.crop,
         "interpolation": record.interpolation,
         "antialias": record.antialias,
     }
@@ -106,25 +106,25 @@ def evaluate(
         _check_classes(predictor, predictor.classes, data, config)
     probabilities, labels, rate = _predict(predictor, data, config, flip_tta)
     _check_classes(predictor, probabilities.shape[1], data, config)
-    scores = train_scores.score(probabilities, labels)
+    metrics = metrics_lib.compute(probabilities, labels)
     row = {
         "source": "validate",
         "model": predictor.name,
         "weights": predictor.weights,
         "dataset": config.dataset,
-        "images": scores.images,
+        "images": metrics.images,
         "image_size": size,
-        "crop_share": 1.0 if data.small_images else config.eval_crop_share,
+        "crop_share": 1.0 if data.small_images else config.eval_crop_fraction,
         "interpolation": config.interpolation,
         "antialias": config.antialias,
         "flip_tta": flip_tta,
-        "top1": scores.top1,
-        "top5": scores.top5,
-        "loss": scores.loss,
-        "calibration_error": scores.calibration_error,
+        "top1": metrics.top1,
+        "top5": metrics.top5,
+        "loss": metrics.loss,
+        "calibration_error": metrics.calibration_error,
         "images_per_second": rate,
     }
-    return Result(scores, row, data.class_names)
+    return Result(metrics, row, data.class_names)
 
 
 def _check_classes(predictor, classes, data, config):
@@ -166,24 +166,19 @@ def _predict(predictor, data, config, flip_tta):
 
 
 def write_details(folder: pathlib.Path, result: Result) -> None:
-    """Writes per_class.csv and confusion.csv.
-
-    Args:
-      folder: where; it is made.
-      result: what `evaluate` returned.
-    """
+    """Writes per_class.csv and confusion.csv."""
     folder.mkdir(parents=True, exist_ok=True)
-    scores, names = result.scores, result.class_names
+    metrics, names = result.metrics, result.class_names
     with (folder / "per_class.csv").open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(("label", "class", "images", "top1"))
         for label, name in enumerate(names):
-            top1 = _short(float(scores.class_top1[label]))
-            writer.writerow((label, name, scores.class_images[label], top1))
+            top1 = _short(float(metrics.class_top1[label]))
+            writer.writerow((label, name, metrics.class_images[label], top1))
     with (folder / "confusion.csv").open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(("label \\ prediction", *names))
-        for name, counts in zip(names, scores.confusion, strict=True):
+        for name, counts in zip(names, metrics.confusion, strict=True):
             writer.writerow((name, *counts))
     logging.info("wrote per_class.csv and confusion.csv in %s", folder)
 

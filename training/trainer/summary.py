@@ -1,36 +1,38 @@
-"""What a run is, in words: shown before it begins."""
+"""Summary of a run in a few lines: logged before it begins."""
 
 import dataclasses
 import json
 from collections.abc import Iterator
 
+from absl import logging
+
 import keras_regnet
 from training.config import config as train_config
-from training.config import networks
+from training.config import network as network_lib
 from training.data import dataset
+from training.data import pipeline as train_data
+from training.trainer import run as run_lib
 
 
-def resolved(config: train_config.TrainConfig) -> str:
-    """Returns all fields on one line, as JSON."""
-    return json.dumps(dataclasses.asdict(config))
+def log(run: run_lib.Run) -> None:
+    """Logs all fields of the configuration, and the lines of `lines`."""
+    logging.info("config %s", json.dumps(dataclasses.asdict(run.config)))
+    for line in lines(
+        run.config,
+        run.architecture.config,
+        run.data,
+        run.strategy.num_replicas_in_sync,
+    ):
+        logging.info("%s", line)
 
 
 def lines(
     config: train_config.TrainConfig,
-    network: networks.Network,
+    network: network_lib.Network,
     data: dataset.DataSet,
     num_replicas: int,
-    steps_per_epoch: int,
 ) -> Iterator[str]:
-    """Yields what is trained, on what, how long and how fast.
-
-    Args:
-      config: the run.
-      network: what is trained.
-      data: what it is trained on.
-      num_replicas: over all processes.
-      steps_per_epoch: steps.
-    """
+    """Yields lines on network, data set, length and learning rate."""
     complexity = keras_regnet.complexity(
         network,
         (config.image_size, config.image_size, 3),
@@ -43,6 +45,7 @@ def lines(
         f"parameters, {complexity.flops / 1e6:.3g} M multiply-adds at "
         f"{config.image_size} pixels"
     )
+    steps_per_epoch = train_data.steps_per_epoch(data.train, config)
     steps = config.num_steps(steps_per_epoch)
     yield (
         f"strategy {config.strategy}, {num_replicas} replicas; {steps} steps "

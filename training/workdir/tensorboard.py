@@ -1,4 +1,4 @@
-"""What TensorBoard shows of a run: scalars, images and the graph.
+"""TensorBoard events of a run: scalars, images and the graph.
 
 Written without TensorBoard, in its formats; tf.summary.scalar and
 tf.summary.image would need it.
@@ -13,7 +13,7 @@ import tensorflow as tf
 from training.config import config as train_config
 from training.data import dataset
 from training.data import pipeline as train_data
-from training.workdir import run_folder
+from training.workdir import files
 
 FOLDER = "events"
 
@@ -26,39 +26,31 @@ class Events:
     """A file that TensorBoard reads."""
 
     def __init__(self, folder: pathlib.Path):
-        """Begins a file.
-
-        Args:
-          folder: the run folder.
-        """
+        """Begins a file in the run folder."""
         self._folder = folder / FOLDER
         with self._named_faults():
             self._writer = tf.summary.create_file_writer(str(self._folder))
 
     def write(self, row: dict[str, float]) -> None:
-        """Writes an epoch; tf.summary.scalar would need TensorBoard.
-
-        Args:
-          row: the epoch's metrics, by the names of
-            `run_folder.COLUMNS`.
+        """Writes the metrics of an epoch, by the names of `files.COLUMNS`.
 
         Raises:
           OSError: with the folder's name, if they cannot be written.
         """
         metadata = _metadata("scalars", _SCALAR)
         with self._named_faults(), self._writer.as_default(int(row["step"])):
-            for name in run_folder.COLUMNS[2:]:
+            for name in files.COLUMNS[2:]:
                 value = tf.constant(row[name], tf.float32)
                 tf.summary.write(name, value, metadata=metadata)
             self._writer.flush()
 
     def write_images(self, name: str, images: tf.Tensor, text: str) -> None:
-        """Writes pictures.
+        """Writes images.
 
         Args:
-          name: what they are.
+          name: title.
           images: (count, height, width, 3), in 0..255.
-          text: what TensorBoard says of them.
+          text: description.
         """
         pixels = tf.cast(tf.round(tf.clip_by_value(images, 0, 255)), tf.uint8)
         _, height, width, _ = pixels.shape
@@ -71,11 +63,7 @@ class Events:
             self._writer.flush()
 
     def write_graph(self, graph: tf.Graph) -> None:
-        """Writes the operations of a function.
-
-        Args:
-          graph: that of a concrete function.
-        """
+        """Writes the operations of a function."""
         with self._named_faults(), self._writer.as_default(0):
             tf.summary.graph(graph.as_graph_def())
             self._writer.flush()
@@ -110,13 +98,9 @@ def first_images(
     They are augmented as in training. Where batches are mixed these are mixed
     among themselves, as by a replica that has so many.
 
-    Args:
-      data: the set.
-      config: the run.
-
     Returns:
       Images (count, size, size, 3) in 0..255, and the names of their classes
-      with the shares of those that are mixed.
+      with the weights of those that are mixed.
     """
     count = min(_IMAGES, config.global_batch_size)
     shard = train_data.Shard(batch_size=count)
@@ -127,9 +111,9 @@ def first_images(
     names = []
     for target in labels.numpy():
         parts = [
-            name if share == 1 else f"{share:.2f} {name}"
-            for name, share in zip(data.class_names, target, strict=True)
-            if share > 0
+            name if weight == 1 else f"{weight:.2f} {name}"
+            for name, weight in zip(data.class_names, target, strict=True)
+            if weight > 0
         ]
         names.append(" + ".join(parts))
     return images, ", ".join(names)

@@ -1,4 +1,4 @@
-"""What a finished run leaves: model.keras and saved_model/."""
+"""Exports of a finished run: model.keras and saved_model/."""
 
 import dataclasses
 import pathlib
@@ -12,7 +12,7 @@ from keras_regnet import atomic
 from keras_regnet import weights as weights_lib
 from keras_regnet.export import saved_model
 from training.config import config as train_config
-from training.config import networks
+from training.config import network as network_lib
 from training.data import dataset
 
 # The export is checked on this many images, and at a larger size too.
@@ -25,16 +25,9 @@ def write(
     config: train_config.TrainConfig,
     architecture: weights_lib.ResolvedWeights,
     data: dataset.DataSet,
-    weights: networks.LayerWeights,
+    weights: network_lib.LayerWeights,
 ) -> None:
     """Writes model.keras and saved_model/, and checks the latter.
-
-    Args:
-      folder: the run folder.
-      config: the run.
-      architecture: the network that was trained, and its normalization.
-      data: names of the classes, and images for the check.
-      weights: of every layer.
 
     Raises:
       OSError: with the folder's name, if it cannot be written.
@@ -42,10 +35,10 @@ def write(
     # Plain float32 variables on one device, whatever trained them.
     keras.config.set_dtype_policy("float32")
     config = dataclasses.replace(config, sync_bn=False)
-    model = networks.build(
+    model = network_lib.build(
         config, architecture.config, len(data.class_names), architecture
     )
-    networks.set_layer_weights(model, weights)
+    network_lib.set_layer_weights(model, weights)
     try:
         with atomic.replacing(folder / "model.keras") as partial:
             model.save(partial)
@@ -73,7 +66,7 @@ def write(
 def _check_images(config, data) -> list[np.ndarray]:
     """Returns validation images as uint8, at two sizes."""
     size = config.image_size
-    images = dataset.sample_images(data.val, _CHECK_IMAGES)
+    images = dataset.samples(data.val, _CHECK_IMAGES)
     return [
         np.stack(
             [

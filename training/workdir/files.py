@@ -19,14 +19,24 @@ import numpy as np
 import tensorflow as tf
 
 import keras_regnet
+from keras_regnet import atomic
 from keras_regnet import weights as weights_lib
 from keras_regnet.weights import resolving
 from training.config import config as train_config
-from training.config import networks
+from training.config import network as network_lib
 from training.workdir import checkpoint
 
 # Holds the number of steps after which the models were exported.
 _EXPORTED = "exported_step.txt"
+
+# What a killed process may have begun to write.
+_WRITTEN = (
+    "config.json",
+    "metrics.csv",
+    "curves.png",
+    "model.keras",
+    _EXPORTED,
+)
 
 COLUMNS = (
     "epoch",
@@ -44,53 +54,48 @@ COLUMNS = (
 )
 
 
+def run_folder(config: train_config.TrainConfig) -> pathlib.Path:
+    """Returns the folder of a run."""
+    return pathlib.Path(config.workdir or f"runs/{config.recipe}")
+
+
 def is_finished(
     folder: pathlib.Path,
     config: train_config.TrainConfig,
-    state: checkpoint.State,
+    position: checkpoint.Position,
 ) -> bool:
     """Returns whether the folder holds all that the run would make.
 
     The marker is written last: models of fewer steps do not count.
     """
     if train_config.length(dataclasses.asdict(config))[0] == "epochs":
-        done = state.epoch >= config.epochs
+        done = position.epoch >= config.epochs
     else:
         # An epoch's steps are of no account here, and not known yet.
-        done = state.step >= config.num_steps(steps_per_epoch=1)
+        done = position.step >= config.num_steps(steps_per_epoch=1)
     marker = folder / _EXPORTED
     if not done or not marker.is_file():
         return False
-    return marker.read_text().strip() == str(state.step)
+    return marker.read_text().strip() == str(position.step)
 
 
 def mark_exported(folder: pathlib.Path, step: int) -> None:
-    """Records that the exported models are those of a run up to a step.
-
-    Args:
-      folder: the run folder.
-      step: finished steps.
-    """
-    checkpoint.write_atomically(folder / _EXPORTED, f"{step}\n".encode())
+    """Records that the exported models are those of a run up to a step."""
+    atomic.write(folder / _EXPORTED, f"{step}\n".encode())
 
 
 def check(
     folder: pathlib.Path,
     config: train_config.TrainConfig,
-    network: networks.Network,
+    network: network_lib.Network,
 ) -> None:
-    """Raises if the folder holds another run.
-
-    Args:
-      folder: the run folder; it need not exist.
-      config: the run asked for.
-      network: the network asked for.
+    """Raises if the folder holds another run; it need not exist.
 
     Raises:
       ValueError: naming what differs.
     """
     path = folder / "config.json"
-    _check_place(folder)
+    _check_writable(folder)
     if not path.is_file():
         if (folder / "checkpoints").is_dir():
             raise ValueError(
@@ -100,32 +105,32 @@ def check(
         return
     try:
         stored = json.loads(path.read_text())
-        fields = dict(stored["config"])
+        fields = train_config.stored_fields(stored)
         unit, number = train_config.length(fields)
         # Weights decide about padding, rounding and normalization.
         of_weights = architecture_of(stored) if config.weights else None
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"Not a config.json of a run: {path}") from error
-    found = train_config.differences(config, fields)
+    different = train_config.differences(config, fields)
     if of_weights:
         network = resolving.with_rules_of(of_weights.config, network)
-    if not found and stored["network"] != json.loads(network.to_json()):
-        found = [f"variant: what {config.variant!r} means"]
-    asked_unit, asked = train_config.length(dataclasses.asdict(config))
-    if unit != asked_unit:
-        found.append(
-            f"length: {unit}={number} in the folder, {asked_unit}={asked} "
-            "asked for, and the unit must stay"
+    if not different and stored["network"] != json.loads(network.to_json()):
+        different = [f"variant: what {config.variant!r} means"]
+    own_unit, own_number = train_config.length(dataclasses.asdict(config))
+    if unit != own_unit:
+        different.append(
+            f"length: {unit}={number} in the folder, {own_unit}={own_number} "
+            "requested, and the unit must stay"
         )
-    elif number > asked:
-        found.append(
-            f"{unit}: {number} in the folder, {asked} asked "
-            "for, and only more is possible"
+    elif number > own_number:
+        different.append(
+            f"{unit}: {number} in the folder, {own_number} requested, and "
+            "only more is possible"
         )
-    if found:
+    if different:
         raise ValueError(
             f"The folder {folder} holds a run with another configuration; "
-            f"give another --workdir. Different: {'; '.join(found)}"
+            f"give another --workdir. Different: {'; '.join(different)}"
         )
 
 
@@ -161,7 +166,7 @@ def architecture_of(stored: Mapping[str, Any]) -> weights_lib.ResolvedWeights:
     )
 
 
-def _check_place(folder):
+def _check_writable(folder):
     """Raises if the folder cannot be made, before there is work to lose."""
     there = next(p for p in (folder, *folder.absolute().parents) if p.exists())
     if not there.is_dir():
@@ -172,7 +177,7 @@ def _check_place(folder):
     if not os.access(there, os.W_OK):
         raise ValueError(
             f"`workdir` must be in a folder that can be written to, and "
-            f"{there} is none. Received: workdir={folder}"
+            f"{there} is not one. Received: workdir={folder}"
         )
 
 
@@ -181,14 +186,9 @@ def write_config(
     config: train_config.TrainConfig,
     architecture: weights_lib.ResolvedWeights,
 ) -> None:
-    """Writes config.json: all that is needed to repeat the run.
-
-    Args:
-      folder: the run folder; it is made.
-      config: the run.
-      architecture: the network that is trained, and its normalization.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
+    """Writes config.json: all that is needed to repeat the run."""
+    for name in _WRITTEN:
+        atomic.remove_abandoned(folder, name)
     record = {
         "config": dataclasses.asdict(config),
         "network": json.loads(architecture.config.to_json()),
@@ -207,7 +207,7 @@ def write_config(
         },
     }
     text = json.dumps(record, indent=2) + "\n"
-    checkpoint.write_atomically(folder / "config.json", text.encode())
+    atomic.write(folder / "config.json", text.encode())
 
 
 def _git_revision():
@@ -237,12 +237,7 @@ def _git_revision():
 def write_metrics(
     folder: pathlib.Path, rows: Sequence[dict[str, float]]
 ) -> None:
-    """Writes metrics.csv, one row per finished epoch.
-
-    Args:
-      folder: the run folder.
-      rows: metrics by the names of `COLUMNS`.
-    """
+    """Writes metrics.csv, one row (see `COLUMNS`) per finished epoch."""
     text = io.StringIO()
     writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
     writer.writeheader()
@@ -253,6 +248,4 @@ def write_metrics(
                 for name, value in row.items()
             }
         )
-    checkpoint.write_atomically(
-        folder / "metrics.csv", text.getvalue().encode()
-    )
+    atomic.write(folder / "metrics.csv", text.getvalue().encode())

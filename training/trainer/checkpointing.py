@@ -1,0 +1,197 @@
+"""When a run is saved, and what it resumes from."""
+
+import dataclasses
+import math
+import pathlib
+import time
+from typing import NoReturn
+
+import numpy as np
+from absl import logging
+
+from keras_regnet import weights as weights_lib
+from training.config import config as train_config
+from training.config import network as network_lib
+from training.trainer import processes as processes_lib
+from training.trainer import run as run_lib
+from training.trainer import state as state_lib
+from training.workdir import checkpoint
+from training.workdir import files
+
+
+@dataclasses.dataclass(frozen=True)
+class Stored:
+    """What a run folder holds of a run.
+
+    Args:
+      checkpoint: the newest; only the chief has it.
+      architecture: network and normalization of a run with a checkpoint.
+      finished: whether nothing is left to do.
+    """
+
+    checkpoint: checkpoint.Checkpoint | None
+    architecture: weights_lib.ResolvedWeights | None
+    finished: bool
+
+
+def look(
+    folder: pathlib.Path,
+    config: train_config.TrainConfig,
+    network: network_lib.Network,
+    processes: processes_lib.Processes,
+) -> Stored:
+    """Returns what the chief finds in the run folder.
+
+    Raises:
+      ValueError: in every process, if the chief finds that the folder does
+        not fit.
+    """
+    stored, architecture, finished, wrong = None, None, False, None
+    if processes.is_chief:
+        try:
+            files.check(folder, config, network)
+            stored = checkpoint.newest(folder / "checkpoints")
+            if stored:
+                architecture = files.stored_architecture(folder)
+                finished = files.is_finished(folder, config, stored.position)
+        except ValueError as error:
+            wrong = error
+    reason, architecture, finished = processes.json_from_chief(
+        [wrong and str(wrong), architecture, finished]
+    )
+    if reason:
+        processes.leave()
+        raise wrong or ValueError(reason)
+    if stored and finished:
+        logging.info(
+            "%s is finished: %d epochs, top-1 %.2f; a larger --%s goes on",
+            folder,
+            stored.position.epoch,
+            stored.position.rows[-1]["val_top1"],
+            train_config.length(dataclasses.asdict(config))[0],
+        )
+    if architecture:
+        architecture = files.architecture_of(architecture)
+    return Stored(stored, architecture, finished)
+
+
+class Checkpointer:
+    """Saves and restores a run."""
+
+    def __init__(self, run: run_lib.Run, state: state_lib.TrainState):
+        self._run = run
+        self._state = state
+        self._saved = state.position
+        self._saved_at = time.monotonic()
+
+    def resume(self, stored: checkpoint.Checkpoint | None) -> None:
+        """Restores a checkpoint, or prepares a new run.
+
+        Args:
+          stored: the chief's checkpoint; of no account on other workers.
+        """
+        run, new = self._run, checkpoint.Position()
+        position = stored.position if stored else new
+        position = checkpoint.Position.from_json(
+            run.processes.json_from_chief(position.to_json())
+        )
+        if position == new:
+            self._state.replicas.offset_seeds()
+            start = f"random weights, seed {run.config.seed}"
+            if run.config.weights:
+                start = f"weights of {run.config.weights}"
+            logging.info("a new run in %s, from %s", run.folder, start)
+            return
+        self._state.restore(stored, run.processes)
+        position = self._with_epoch_reopened(position)
+        self._state.position = self._saved = position
+        logging.info(
+            "resuming %s from step %d (epoch %d of %d), read from %s",
+            run.folder,
+            position.step,
+            position.epoch,
+            run.num_epochs,
+            stored.path.name if stored else "the chief",
+        )
+
+    def _with_epoch_reopened(self, position):
+        """Returns the position within an epoch that has become longer.
+
+        A run may have ended within an epoch; the epoch's row gives way to
+        that of the whole epoch.
+        """
+        steps = self._run.steps_per_epoch
+        if position.step >= min(position.epoch * steps, self._run.num_steps):
+            return position
+        return dataclasses.replace(
+            position, epoch=position.step // steps, rows=position.rows[:-1]
+        )
+
+    def is_due(self) -> bool:
+        """Returns whether it is time for a checkpoint."""
+        config, step = self._run.config, self._state.position.step
+        if step == self._saved.step:
+            return False
+        if config.checkpoint_steps:
+            return step % config.checkpoint_steps == 0
+        age = time.monotonic() - self._saved_at
+        return 0 < config.checkpoint_seconds <= age
+
+    def steps_to_next(self) -> float:
+        """Returns the steps to the next checkpoint that is due by steps."""
+        every = self._run.config.checkpoint_steps
+        return every - self._state.position.step % every if every else math.inf
+
+    def save(self) -> None:
+        """Writes a checkpoint of where the run stands, if there is none."""
+        self._saved_at = time.monotonic()
+        position = self._state.position
+        if position == self._saved:
+            return
+        arrays = self._state.arrays()
+        for name, array in arrays.items():
+            if array.dtype.kind == "f" and not np.isfinite(array).all():
+                self.raise_not_finite(f"After step {position.step}, {name}")
+        if self._run.processes.is_chief:
+            self._write(arrays)
+        self._saved = position
+
+    def _write(self, arrays):
+        run = self._run
+        run.hooks.before_save(self._state)
+        try:
+            checkpoint.save(
+                run.checkpoints,
+                arrays,
+                self._state.position,
+                run.config.checkpoints_to_keep,
+                run.config.best_checkpoints_to_keep,
+            )
+        except OSError as error:
+            raise OSError(
+                error.errno,
+                f"{error.strerror}; the last good checkpoint is "
+                f"{checkpoint.newest_name(run.checkpoints)}; failed",
+                error.filename,
+            ) from error
+        finally:
+            run.hooks.after_save(self._state)
+
+    def restore_best(self) -> None:
+        """Restores the variables of the best epoch; all processes do."""
+        (step,) = self._state.position.best_steps(1)
+        stored, processes = None, self._run.processes
+        if processes.is_chief and step != self._state.position.step:
+            stored = checkpoint.of_step(self._run.checkpoints, step)
+        if not processes.json_from_chief(bool(stored)):
+            return
+        self._state.restore(stored, processes)
+        logging.info("exporting the best epoch's weights, of step %d", step)
+
+    def raise_not_finite(self, what: str) -> NoReturn:
+        """Raises ValueError: a loss or a variable is not finite."""
+        last = checkpoint.newest_name(self._run.checkpoints)
+        raise ValueError(
+            f"{what} is not finite; the last good checkpoint is {last}. A "
+            "lower --base_learning_rate or a --clip_norm may help"
+        )

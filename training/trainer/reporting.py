@@ -1,0 +1,123 @@
+"""What a run reports of its epochs: log, metrics.csv, TensorBoard, results."""
+
+import tensorflow as tf
+from absl import logging
+
+from training.data import decode_errors
+from training.trainer import progress as progress_lib
+from training.trainer import run as run_lib
+from training.trainer import state as state_lib
+from training.workdir import checkpoint
+from training.workdir import files
+from training.workdir import tensorboard
+
+
+class Reporter:
+    """Reports finished epochs; only the chief writes files."""
+
+    def __init__(
+        self,
+        run: run_lib.Run,
+        state: state_lib.TrainState,
+        progress: progress_lib.Progress,
+    ):
+        """Begins a TensorBoard file; that of a new run shows its inputs."""
+        self._run = run
+        self._state = state
+        self._progress = progress
+        self._events = None
+        if run.processes.is_chief:
+            self._events = tensorboard.Events(run.folder)
+            if not state.position.step:
+                self._show_inputs()
+
+    def _show_inputs(self):
+        """Shows TensorBoard the network, and the first training images."""
+        data, config = self._run.data, self._run.config
+        with decode_errors.named_faults(data.train, config, 0, 1):
+            images, names = tensorboard.first_images(data, config)
+        self._events.write_images("training images", images, names)
+        side, logits = config.image_size, self._state.logits
+        # As in evaluation: training updates statistics, in a replica alone.
+        forward = tf.function(lambda x: logits(x, training=False))
+        concrete = forward.get_concrete_function(
+            tf.TensorSpec([None, side, side, 3], tf.float32, "images")
+        )
+        self._events.write_graph(concrete.graph)
+
+    def report_epoch(self) -> None:
+        """Reports the epoch that has ended last."""
+        position = self._state.position
+        *_, row = position.rows
+        if self._events:
+            files.write_metrics(self._run.folder, position.rows)
+            self._events.write(row)
+        logging.info(
+            "epoch %d/%d  loss %.4f  top-1 %.2f | validation loss %.4f  "
+            "top-1 %.2f  top-5 %.2f | %.0f images/s  data wait %.0f %%  "
+            "left %s",
+            row["epoch"],
+            self._run.num_epochs,
+            row["train_loss"],
+            row["train_top1"],
+            row["val_loss"],
+            row["val_top1"],
+            row["val_top5"],
+            row["images_per_second"],
+            row["data_wait"],
+            self._progress.time_left(position.epoch, row["eval_seconds"]),
+        )
+
+    def close(self) -> None:
+        """Ends the TensorBoard file."""
+        if self._events:
+            self._events.close()
+
+
+def epoch_row(
+    position: checkpoint.Position,
+    evaluation: dict[str, float],
+    images_per_second: float,
+    learning_rate: float,
+    eval_seconds: float,
+) -> dict[str, float]:
+    """Returns the metrics of the epoch under way, as `files.COLUMNS`."""
+    loss, top1, images, wait = position.sums
+    seconds = position.train_seconds
+    return {
+        "epoch": position.epoch + 1,
+        "step": position.step,
+        "train_loss": loss / images,
+        "train_top1": 100 * top1 / images,
+        **evaluation,
+        "images_per_second": images_per_second,
+        "learning_rate": learning_rate,
+        "data_wait": 100 * wait / seconds,
+        "train_seconds": seconds,
+        "eval_seconds": eval_seconds,
+    }
+
+
+def result_row(
+    run: run_lib.Run, position: checkpoint.Position
+) -> dict[str, object]:
+    """Returns the exported weights' row of `results.COLUMNS`."""
+    config, (*_, row) = run.config, position.rows
+    if config.export_best:
+        row = max(position.rows, key=lambda row: row["val_top1"])
+    whole = run.data.small_images
+    return {
+        "source": "train",
+        "model": run.folder,
+        "weights": f"epoch {row['epoch']}",
+        "dataset": config.dataset,
+        "images": run.data.val.num_examples,
+        "image_size": config.evaluation_size(),
+        "crop_share": 1.0 if whole else config.eval_crop_fraction,
+        "interpolation": config.interpolation,
+        "antialias": config.antialias,
+        "flip_tta": False,
+        "top1": row["val_top1"],
+        "top5": row["val_top5"],
+        "loss": row["val_loss"],
+    }

@@ -1,0 +1,163 @@
+"""train_and_evaluate(config): a run from its first step to its SavedModel."""
+
+import dataclasses
+import pathlib
+
+from keras_regnet import results
+from keras_regnet import weights as weights_lib
+from training.config import config as train_config
+from training.config import config_checks
+from training.config import network as network_lib
+from training.data import load
+from training.trainer import checkpointing
+from training.trainer import hooks as hooks_lib
+from training.trainer import loop as loop_lib
+from training.trainer import preemption
+from training.trainer import processes as processes_lib
+from training.trainer import reporting
+from training.trainer import run as run_lib
+from training.trainer import state as state_lib
+from training.trainer import strategy as train_strategy
+from training.trainer import summary
+from training.workdir import checkpoint
+from training.workdir import curves
+from training.workdir import export
+from training.workdir import files
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """A run that has ended.
+
+    Args:
+      folder: the run folder.
+      loop: its loop, None where nothing was left to train. To let go of it
+        can take a minute, in which tf.data's threads sleep; a process that is
+        about to end need not.
+    """
+
+    folder: pathlib.Path
+    loop: loop_lib.Loop | None = None
+
+
+def train_and_evaluate(
+    config: train_config.TrainConfig, hooks: hooks_lib.Hooks | None = None
+) -> Result:
+    """Trains, evaluates after every epoch, and exports.
+
+    Called again on the same folder it resumes from the last checkpoint, as if
+    it had never stopped. SIGTERM makes it save and return.
+
+    Args:
+      config: the run.
+      hooks: called at fixed points of it.
+
+    Returns:
+      A `Result` with the run folder.
+
+    Raises:
+      ValueError: if the configuration cannot be run, or the folder holds
+        another run.
+      OSError: if something cannot be written, or another worker is gone.
+    """
+    config_checks.check_start(config)
+    network = network_lib.network_config(config)
+    folder = files.run_folder(config)
+    if config.results:
+        # Now, and not after a week.
+        results.check(config.results)
+    loop = None
+    with preemption.Preemption() as stop:
+        strategy = train_strategy.make(config)
+        processes = processes_lib.Processes(strategy)
+        with processes_lib.lost_workers(processes, folder / "checkpoints"):
+            stored = checkpointing.look(folder, config, network, processes)
+            if not stored.finished:
+                data = load.load_dataset(config)
+                # A run that resumes keeps the padding of its weights.
+                weights = stored.architecture or network_lib.resolve(
+                    config.weights, network, len(data.class_names)
+                )
+                run = run_lib.Run(
+                    config=config,
+                    architecture=weights.without_weights(),
+                    folder=folder,
+                    strategy=strategy,
+                    processes=processes,
+                    data=data,
+                    hooks=hooks or hooks_lib.Hooks(),
+                )
+                loop = _train(run, weights, stored.checkpoint, stop)
+            processes.leave()
+    return Result(folder, loop)
+
+
+def _train(run, weights, stored, stop):
+    """Returns the loop, None where nothing was left to train."""
+    state, checkpointer = start(run, weights, stored)
+    loop, finished = None, True
+    if not state.is_complete(run.num_steps):
+        loop = loop_lib.Loop(run, state, checkpointer, stop)
+        finished = loop.run()
+    if finished:
+        _export(run, state, checkpointer)
+    return loop
+
+
+def start(
+    run: run_lib.Run,
+    weights: weights_lib.ResolvedWeights,
+    stored: checkpoint.Checkpoint | None,
+) -> tuple[state_lib.TrainState, checkpointing.Checkpointer]:
+    """Builds, restores and describes a run; writes its config.json.
+
+    Args:
+      run: its parts.
+      weights: the network, and what it starts from.
+      stored: the chief's checkpoint, None for a new run.
+
+    Returns:
+      State and checkpointer, for a `loop.Loop`.
+    """
+    model, optimizer = state_lib.build(
+        run.config, weights, run.data, run.strategy
+    )
+    state = state_lib.TrainState(
+        run.strategy, model, optimizer, run.config.ema_decay
+    )
+    summary.log(run)
+    checkpointer = checkpointing.Checkpointer(run, state)
+    checkpointer.resume(stored)
+    if run.processes.is_chief:
+        files.write_config(run.folder, run.config, run.architecture)
+        # It may have the row of an epoch whose checkpoint was lost.
+        files.write_metrics(run.folder, state.position.rows)
+    return state, checkpointer
+
+
+def _export(run, state, checkpointer):
+    """Writes model.keras, saved_model/ and all else that ends a run."""
+    config = run.config
+    if config.export_best:
+        checkpointer.restore_best()
+    state.averages.swap()
+    if not run.processes.is_chief:
+        return
+    if run.hooks.before_export(state):
+        export.write(
+            run.folder,
+            config,
+            run.architecture,
+            run.data,
+            network_lib.layer_weights(state.model),
+        )
+    curves.write(
+        run.folder,
+        f"{config.variant} on {config.dataset}, recipe {config.recipe}",
+        state.position.rows,
+    )
+    if config.results:
+        results.append(
+            config.results, reporting.result_row(run, state.position)
+        )
+    files.mark_exported(run.folder, state.position.step)
