@@ -33,7 +33,7 @@ _DOC = """Builds {variant} as `tf_keras.applications.{name}` did.
       include_preprocessing: whether the model takes images in 0..255 and
         divides them by 255; if not, feed 0..1.
       weights: "imagenet" for those of keras.applications, None for random
-        ones, a file that Keras 2 or 3 saved, or whatever else
+        ones, a file that Keras 2 or 3 saved, or any other value that
         `keras_regnet.build` takes.
       input_tensor: a Keras tensor to start from; None for a new input.
       input_shape: shape of one image; (224, 224, 3) by default,
@@ -47,7 +47,7 @@ _DOC = """Builds {variant} as `tf_keras.applications.{name}` did.
 
     Raises:
       OSError: if the weights cannot be fetched.
-      ValueError: if an argument is none of those allowed.
+      ValueError: if an argument is not allowed.
     """
 
 
@@ -87,7 +87,7 @@ def _application(name):
 
 
 def _request(variant, weights, classes):
-    """Returns the weights asked for, resolved for a network of Keras 2."""
+    """Returns the requested weights, resolved for a network of Keras 2."""
     if weights == "imagenet":
         if classes not in (None, _CLASSES):
             raise ValueError(
@@ -98,7 +98,7 @@ def _request(variant, weights, classes):
     config = dataclasses.replace(variants.get_config(variant), padding="same")
     request = weights_lib.resolve(weights, config, classes=classes)
     # A file of ours brings its own rules, unless it is one of weights alone or
-    # of a model that did not normalise.
+    # of a model that did not normalize.
     rules = files.saved_rules(request.path) if request.path else None
     tells = request.record or request.found or (rules and rules.mean)
     if not tells:

@@ -79,12 +79,12 @@ class FileTest(absltest.TestCase):
             log.close()
         self.assertEqual(records.read(self.path), [testing.RECORD] * 2)
 
-    def test_torn_line_is_removed_and_told(self):
+    def test_truncated_line_is_removed_and_reported(self):
         line = testing.RECORD.to_json() + "\n"
         self.path.write_text(line + line[:100])
         self.assertEqual(records.read(self.path), [testing.RECORD])
         log = records.Log(self.path)
-        self.assertEqual(log.torn.decode(), line[:100])
+        self.assertEqual(log.truncated.decode(), line[:100])
         log.append(testing.FAILED)
         log.close()
         expected = [testing.RECORD, testing.FAILED]
@@ -98,7 +98,7 @@ class FileTest(absltest.TestCase):
 
     def test_nested_beyond_measure(self):
         self.path.write_text("[" * 100_000 + "\n")
-        with self.assertRaisesRegex(ValueError, "line 1 is no JSON"):
+        with self.assertRaisesRegex(ValueError, "line 1 is not JSON"):
             records.read(self.path)
 
     def test_other_schema_names_the_line(self):
@@ -119,7 +119,7 @@ class FileTest(absltest.TestCase):
         self.assertLen(gzip.decompress(first).splitlines(), 2)
         for damaged in (first[:-9], b"\x00" + first[1:], first[:30] + b"x"):
             packed.write_bytes(damaged)
-            with self.assertRaisesRegex(ValueError, "gz is no whole gzip"):
+            with self.assertRaisesRegex(ValueError, "gz is not a whole gzip"):
                 records.read(packed)
 
     def test_full_disk_leaves_whole_lines(self):

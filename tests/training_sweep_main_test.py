@@ -101,7 +101,10 @@ class MainTest(absltest.TestCase):
             (["report", new], "no such folder: .*/new'"),
             (["train", new], "no such folder: .*/new'"),
             (["analyze", f"--out={schema}"], "line 1 has another `schema`"),
-            (["report", f"--out={torn}"], "records.jsonl.gz is no whole gzip"),
+            (
+                ["report", f"--out={torn}"],
+                "gz is not a whole gzip",
+            ),
             (["sample", f"--out={sampled}", "--n=1"], "n or trials .fewer"),
             (["sample", f"--out={sampled}", "--seed=1"], "seed differ"),
             (

@@ -10,12 +10,6 @@ from keras_regnet.config import RegNetConfig
 def max_params(flops: np.ndarray) -> np.ndarray:
     """Returns the parameters of good networks, 3.0 + 5.5 F millions.
 
-    Args:
-      flops: multiply-adds, any shape.
-
-    Returns:
-      Numbers of parameters of that shape.
-
     Source:
       Paper, figure 12; F in units of 1e9.
 
@@ -28,12 +22,6 @@ def max_params(flops: np.ndarray) -> np.ndarray:
 
 def max_activations(flops: np.ndarray) -> np.ndarray:
     """Returns the activations of good networks, 6.5 sqrt(F) millions.
-
-    Args:
-      flops: multiply-adds, any shape.
-
-    Returns:
-      Numbers of activations of that shape.
 
     Source:
       Paper, figure 12; F in units of 1e9.
@@ -48,16 +36,7 @@ def max_activations(flops: np.ndarray) -> np.ndarray:
 def are_lean(
     flops: np.ndarray, params: np.ndarray, activations: np.ndarray
 ) -> np.ndarray:
-    """Returns which networks stay under both fits.
-
-    Args:
-      flops: multiply-adds, [n].
-      params: parameters, [n].
-      activations: activations, [n].
-
-    Returns:
-      Booleans, [n].
-    """
+    """Returns whether each of [n] networks stays under both fits."""
     under = params <= max_params(flops)
     return under & (activations <= max_activations(flops))
 
@@ -65,14 +44,6 @@ def are_lean(
 def is_lean(
     config: RegNetConfig | AnyNetConfig, input_shape: tuple[int, int, int]
 ) -> bool:
-    """Returns whether a network stays under both fits.
-
-    Args:
-      config: the network.
-      input_shape: (height, width, channels) at which it is counted.
-
-    Returns:
-      Whether it does.
-    """
+    """Returns whether a network stays under both fits at an input shape."""
     count = complexity(config, input_shape)
     return bool(are_lean(count.flops, count.params, count.activations))

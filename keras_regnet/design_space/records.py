@@ -1,8 +1,8 @@
 """Records of trained networks: one flat line of JSON each.
 
 A trial is a configuration, a seed and a regime; each attempt to train it
-leaves one record. A file grows by appended, flushed and synchronised lines; a
-last line without its end was cut by a crash and is recognised as such.
+leaves one record. A file grows by appended, flushed and synchronized lines; a
+last line without its end was truncated by a crash and is detected.
 """
 
 import collections
@@ -29,7 +29,7 @@ from keras_regnet.config import RegNetConfig
 
 SCHEMA = 1
 STATUSES = ("done", "failed")
-# What arrays hold.
+# The largest integer that arrays hold.
 _MAX_INT = 2**63 - 1
 # A page asks each of up to some ten thousand records several times.
 _parse_config = functools.lru_cache(16_384)(config_lib.from_json)
@@ -37,14 +37,14 @@ _parse_config = functools.lru_cache(16_384)(config_lib.from_json)
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Record:
-    """What came of one attempt at a trial.
+    """The outcome of one attempt at a trial.
 
     Errors are top-1 errors in percent; lists have one entry per epoch.
 
     Args:
       schema: version of this list of fields.
       trial: identifies configuration, seed and regime.
-      space: name of the space that the network was drawn from.
+      space: name of the space that the network was sampled from.
       index: its number in the sample.
       seed: of weights, shuffling and augmentation.
       regime: name of the regime.
@@ -143,15 +143,7 @@ def _has_type(value, expected):
 
 
 def check_fields(values: Mapping[str, Any], where: str) -> None:
-    """Raises unless fields of a record are of their types.
-
-    Args:
-      values: fields by their names, `config` among them.
-      where: names the line in errors.
-
-    Raises:
-      ValueError: if one is of another type, or the configuration is none.
-    """
+    """Raises unless fields of a record are of their types."""
     for name, value in values.items():
         expected = _types()[name]
         if not _has_type(value, expected):
@@ -166,24 +158,11 @@ def check_fields(values: Mapping[str, Any], where: str) -> None:
 
 
 def from_dict(values: Mapping[str, Any], where: str = "record") -> Record:
-    """Returns the record that a parsed line describes.
-
-    Args:
-      values: the fields.
-      where: names the line in errors.
-
-    Returns:
-      A `Record`.
-
-    Raises:
-      ValueError: if the schema is another version, a field is missing,
-        unknown or of another type, a status is unknown, the configuration is
-        none, or the error no percentage.
-    """
+    """Returns the record of a parsed line, which `where` names in errors."""
     if not isinstance(values, dict) or "schema" not in values:
         raise ValueError(
-            f"{where} is no record of a trial: it must be a JSON object with "
-            f"a `schema`. Received: {str(values)[:80]!r}"
+            f"{where} is not a record of a trial: it must be a JSON object "
+            f"with a `schema`. Received: {str(values)[:80]!r}"
         )
     if values["schema"] != SCHEMA:
         raise ValueError(
@@ -232,7 +211,7 @@ def from_networks(
     Args:
       networks: the configurations, [n].
       errors: top-1 test errors in percent, [n].
-      space: name of the space that the networks were drawn from.
+      space: name of the space that the networks were sampled from.
       regime: says how they were trained; only records of the same regime are
         compared.
       input_shape: of an image, for the complexity.
@@ -242,7 +221,7 @@ def from_networks(
       One record for each network, in their order.
 
     Raises:
-      ValueError: if there are not as many errors as networks, or one is no
+      ValueError: if there are not as many errors as networks, or one is not a
         percentage.
 
     Example:
@@ -291,10 +270,10 @@ def read(path: str | os.PathLike) -> list[Record]:
       path: lines of JSON, packed by gzip if the name ends in ".gz".
 
     Returns:
-      The records, failed attempts too; without a last line that was cut.
+      The records, failed attempts too; without a truncated last line.
 
     Raises:
-      ValueError: if a line is no record, naming the file and the line.
+      ValueError: if a line is not a record, naming the file and the line.
       FileNotFoundError: if there is no such file.
     """
     path = pathlib.Path(path)
@@ -303,10 +282,10 @@ def read(path: str | os.PathLike) -> list[Record]:
         try:
             content = gzip.decompress(content)
         except (OSError, EOFError, zlib.error) as error:
-            raise ValueError(f"{path} is no whole gzip file: {error}") from (
+            raise ValueError(f"{path} is not a whole gzip file: {error}") from (
                 error
             )
-    whole, _ = split_torn(content)
+    whole, _ = split_truncated(content)
     return [
         _parse(line, f"{path}, line {number}")
         for number, line in enumerate(whole.splitlines(), start=1)
@@ -317,22 +296,15 @@ def _parse(line, where):
     try:
         values = json.loads(line)
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{where} is no JSON: {error}") from error
+        raise ValueError(f"{where} is not JSON: {error}") from error
     return from_dict(values, where)
 
 
-def split_torn(content: bytes) -> tuple[bytes, bytes]:
-    r"""Returns the whole lines of a file, and a last line that was cut.
-
-    Args:
-      content: the file's bytes.
-
-    Returns:
-      What ends in a line's end, and the rest, which is empty if nothing was
-      cut.
+def split_truncated(content: bytes) -> tuple[bytes, bytes]:
+    r"""Returns the whole lines of a file, and a truncated last line.
 
     Example:
-    >>> split_torn(b"one\ntwo\nthr")
+    >>> split_truncated(b"one\ntwo\nthr")
     (b'one\ntwo\n', b'thr')
     """
     end = content.rfind(b"\n") + 1
@@ -357,8 +329,8 @@ class Log:
     """A file to which records are appended so that none is lost.
 
     Args:
-      path: of the file; it is made if it is not there. A last line that was
-        cut by a crash is removed, and `torn` says what it held.
+      path: of the file; it is made if it is not there. A last line that
+        a crash truncated is removed, and `truncated` holds its bytes.
     """
 
     def __init__(self, path: str | os.PathLike):
@@ -367,20 +339,13 @@ class Log:
         # written later.
         self._file = open(self._path, "ab+", buffering=0)  # noqa: SIM115
         self._file.seek(0)
-        whole, self.torn = split_torn(self._file.read())
-        if self.torn:
+        whole, self.truncated = split_truncated(self._file.read())
+        if self.truncated:
             self._file.truncate(len(whole))
             os.fsync(self._file.fileno())
 
     def append(self, record: Record) -> None:
-        """Writes a record to the disk.
-
-        Args:
-          record: what to write.
-
-        Raises:
-          OSError: if the disk is full or fails; the file is as before then.
-        """
+        """Writes a record to the disk; a failed write changes nothing."""
         size = os.fstat(self._file.fileno()).st_size
         left = record.to_json().encode() + b"\n"
         try:
@@ -399,14 +364,7 @@ class Log:
 
 
 def last_of_each_trial(records: Iterable[Record]) -> list[Record]:
-    """Returns one record per trial: the one that finished, or the last.
-
-    Args:
-      records: in the order in which they were written.
-
-    Returns:
-      The records in the order of each trial's first.
-    """
+    """Returns one record per trial: the one that finished, or the last."""
     kept = {}
     for record in records:
         if record.trial not in kept or not kept[record.trial].done:
@@ -415,14 +373,7 @@ def last_of_each_trial(records: Iterable[Record]) -> list[Record]:
 
 
 def by_space(records: Iterable[Record]) -> dict[str, list[Record]]:
-    """Returns the records of each space.
-
-    Args:
-      records: of any spaces.
-
-    Returns:
-      Lists of records by the spaces' names, in the order of appearance.
-    """
+    """Returns the records of each space, in the order of appearance."""
     groups = collections.defaultdict(list)
     for record in records:
         groups[record.space].append(record)

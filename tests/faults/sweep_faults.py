@@ -60,7 +60,7 @@ class Witness:
           SystemExit: if a record is lost, or a trial was done twice.
         """
         content = self.path.read_bytes() if self.path.exists() else b""
-        whole, _ = records.split_torn(content)
+        whole, _ = records.split_truncated(content)
         if not whole.startswith(self._seen):
             sys.exit(f"{self.path}: a record was lost")
         self._seen = whole

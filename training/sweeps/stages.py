@@ -93,10 +93,10 @@ def train(
 def _open_log(out):
     _unpack(out)
     log = records.Log(out / RECORDS_FILE)
-    if log.torn:
+    if log.truncated:
         _say(
             f"{RECORDS_FILE}: its last line was cut by a crash, and is "
-            f"removed ({len(log.torn)} bytes); its trial runs again"
+            f"removed ({len(log.truncated)} bytes); its trial runs again"
         )
     return log
 
@@ -380,7 +380,7 @@ def analyze(out: str | os.PathLike) -> None:
     result = summary.summarize(found, _missing(out, found))
     with atomic.replacing(pathlib.Path(out) / SUMMARY_FILE) as partial:
         partial.write_text(json.dumps(result, indent=1) + "\n")
-    for line in summary.in_words(result):
+    for line in summary.sentences(result):
         print(line)
 
 
