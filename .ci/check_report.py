@@ -17,13 +17,13 @@ import time
 
 if __name__ == "__main__":
     _root = pathlib.Path(__file__).resolve().parents[1]
-    sys.path[:0] = [str(_root), str(_root / "tests")]
+    sys.path.insert(0, str(_root))
 
-import design_space_testing as testing
 import numpy as np
 
 from keras_regnet import design_space
 from keras_regnet.design_space import report
+from tests.support import design_space_testing as testing
 
 _PROBE = """
 <script>

@@ -27,10 +27,10 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 import tensorflow as tf
 
 from benchmarks import timing
-from training.config.config import config as train_config
-from training.config.config import recipes
-from training.data.pipeline import datasets
-from training.data.pipeline import pipeline as train_data
+from training.config import config as train_config
+from training.config import recipes
+from training.data import datasets
+from training.data import pipeline as train_data
 
 _MIN_AREA = 0.08
 _BUFFER = 1024

@@ -27,8 +27,8 @@ from absl import app
 from absl import flags
 
 from benchmarks import timing
-from training.config.config import config as train_config
-from training.config.config import networks
+from training.config import config as train_config
+from training.config import networks
 from training.trainer import cluster as train_cluster
 from training.trainer import preemption
 from training.trainer import progress

@@ -20,6 +20,7 @@ from keras_regnet import weights as weights_lib
 from keras_regnet.keras2_models import load_model
 from keras_regnet.weights import fetch
 from keras_regnet.weights import files
+from keras_regnet.weights import recognition
 
 _TAG = "keras_in1k"
 _CLASSES = 1000
@@ -68,7 +69,7 @@ def _application(name):
     ) -> regnet_model.RegNetModel:
         return models.build(
             variants.get_config(variant),
-            _request(variant, weights, classes if include_top else None),
+            _resolve(variant, weights, classes, include_top),
             include_top=include_top,
             input_tensor=input_tensor,
             input_shape=input_shape,
@@ -86,24 +87,36 @@ def _application(name):
     return application
 
 
-def _request(variant, weights, classes):
+def _resolve(variant, weights, classes, include_top):
     """Returns the requested weights, resolved for a network of Keras 2."""
     if weights == "imagenet":
-        if classes not in (None, _CLASSES):
+        if include_top and classes != _CLASSES:
             raise ValueError(
                 f"`classes` must be {_CLASSES} with weights='imagenet' and "
                 f"include_top=True. Received: classes={classes!r}"
             )
         weights = _TAG
     config = dataclasses.replace(variants.get_config(variant), padding="same")
-    request = weights_lib.resolve(weights, config, classes=classes)
-    # A file of ours brings its own rules, unless it is one of weights alone or
-    # of a model that did not normalize.
-    rules = files.saved_rules(request.path) if request.path else None
-    tells = request.record or request.found or (rules and rules.mean)
-    if not tells:
-        request = dataclasses.replace(request, mean=_MEAN, std=_STD)
-    return request
+    resolved = weights_lib.resolve(
+        weights, config, classes=classes, include_top=include_top
+    )
+    if _tells_normalization(resolved):
+        return resolved
+    return dataclasses.replace(resolved, mean=_MEAN, std=_STD)
+
+
+def _tells_normalization(resolved):
+    """Returns whether the weights bring a normalization of their own.
+
+    A file of ours does, unless it holds weights alone or a model that does
+    not normalize.
+    """
+    if resolved.record or not resolved.found:
+        return bool(resolved.record)
+    if resolved.found.family != recognition.OUR_FAMILY:
+        return True
+    rules = files.saved_rules(resolved.path)
+    return bool(rules and rules.mean)
 
 
 RegNetX002 = _application("RegNetX002")

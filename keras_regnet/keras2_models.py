@@ -19,7 +19,7 @@ from keras_regnet.weights import keras_h5
 from keras_regnet.weights import loading
 from keras_regnet.weights import names
 from keras_regnet.weights import recognition
-from keras_regnet.weights import Request
+from keras_regnet.weights import ResolvedWeights
 from keras_regnet.weights.tensors import Tensors
 
 _FAMILY = "keras_applications"
@@ -57,7 +57,7 @@ def load_model(
     x = _apply(chain.before, inputs, custom_objects)
     body = models.build(
         config,
-        Request(config, mean=(0.0,) * 3, std=(255.0,) * 3),
+        ResolvedWeights(config, mean=(0.0,) * 3, std=(255.0,) * 3),
         include_top=False,
         input_tensor=x,
         include_preprocessing=chain.rescales,
@@ -158,6 +158,6 @@ def _fill(model, saved, config):
         ),
     )
     try:
-        loading.fill(model, tensors, mapping)
+        loading.assign(model, tensors, mapping)
     except ValueError as error:
         raise ValueError(f"{saved.path!r} cannot be loaded: {error}") from error

@@ -27,7 +27,7 @@ _POOLINGS = ("avg", "max")
 
 def build(
     config: RegNetConfig | AnyNetConfig | str,
-    weights: str | os.PathLike | None = None,
+    weights: str | os.PathLike | weights_lib.ResolvedWeights | None = None,
     include_top: bool = True,
     input_tensor: Any = None,
     input_shape: tuple[int | None, ...] | None = None,
@@ -53,9 +53,11 @@ def build(
       config: a configuration, or the name of a variant.
       weights: None for random weights; "imagenet" for the paper's; the tag of
         another set of `list_weights`; "hf:owner/name" for a repository of the
-        Hugging Face hub; or the path of a file: `.safetensors`, `.keras`,
+        Hugging Face hub; the path of a file: `.safetensors`, `.keras`,
         `.weights.h5`, `.h5`, or with PyTorch `.pth`, `.pt`, `.pyth`, `.bin`,
-        `.torch`. The model gets their padding and normalization.
+        `.torch`; a run folder of the trainer; or what
+        `keras_regnet.weights.resolve` returned. The model gets their padding,
+        widths and normalization.
       include_top: whether the pool and the classifier are part of it.
       input_tensor: a Keras tensor to start from; None for a new input.
       input_shape: shape of one image, from 32 pixels up, None for any size;
@@ -103,10 +105,10 @@ def build(
     _check_rate("drop_path_rate", drop_path_rate)
     blocks.check_activation("classifier_activation", classifier_activation)
     _check_output_stride(output_stride, config)
-    request = weights_lib.resolve(
-        weights, config, tag=tag, classes=classes if include_top else None
+    resolved = weights_lib.resolve(
+        weights, config, tag=tag, classes=classes, include_top=include_top
     )
-    config = request.config
+    config = resolved.config
     inputs, x = inputs_lib.network_input(input_tensor, input_shape, include_top)
     stages = _stages(config, output_stride)
     maker = blocks.LayerMaker(
@@ -117,7 +119,7 @@ def build(
         zero_init_last_gamma,
     )
     if include_preprocessing:
-        x = _normalize(maker, x, request.mean, request.std)
+        x = _normalize(maker, x, resolved.mean, resolved.std)
     x, pyramid = _features(maker, x, stages, drop_path_rate)
     if include_top:
         x = _pool(maker, x, "avg")
@@ -126,7 +128,7 @@ def build(
         x = _pool(maker, x, pooling)
     model = RegNetModel(inputs, x, name=name or _default_name(config))
     model.set_network(config, pyramid)
-    request.fill(model)
+    resolved.assign(model)
     return model
 
 

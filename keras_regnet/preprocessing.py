@@ -12,9 +12,6 @@ from keras_regnet.weights import records
 from keras_regnet.weights.records import WeightRecord
 
 _DATA_FORMATS = ("channels_last", "channels_first")
-# Who evaluates with OpenCV, and not with Pillow: on floating-point numbers,
-# and without smoothing where an image shrinks.
-_OPENCV_SOURCES = ("pycls",)
 # Who crops from which pixel where the middle lies between two.
 _CROPS_FROM_THE_UPPER = ("pycls",)
 _CROPS_FROM_THE_LOWER = ("transformers",)
@@ -131,18 +128,17 @@ def _resize_and_crop(images, record, data_format):
     short = min(size) if known else ops.minimum(*size)
     # The longer side is truncated, as PyTorch's transforms do it.
     resized = tuple(record.resize * side // short for side in size)
-    by_opencv = record.source in _OPENCV_SOURCES
     if not known or resized != size:
         resize = ops.image.resize if known else _resize_in_pipeline
         images = resize(
             images,
             resized,
             interpolation=record.interpolation,
-            antialias=not by_opencv,
+            antialias=record.antialias,
             data_format=data_format,
         )
-        if not by_opencv:
-            # The others resize images of 8 bits, which stay of 8 bits.
+        if record.antialias:
+            # All but OpenCV resize images of 8 bits, which stay of 8 bits.
             images = ops.clip(ops.round(images), 0.0, 255.0)
     starts, shape = [0] * len(images.shape), list(ops.shape(images))
     for axis, side in zip(axes, resized, strict=True):

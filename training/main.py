@@ -61,8 +61,8 @@ with _without_start_up_noise():
     import tensorflow as tf
 
     import keras_regnet
-    from training.config.config import config as train_config
-    from training.config.config import recipes
+    from training.config import config as train_config
+    from training.config import recipes
     from training.trainer import dry_run
     from training.trainer import loop
 
@@ -157,9 +157,10 @@ def _is_the_users(error: Exception) -> bool:
     Our own code raises ValueError for what it is given; one from within
     TensorFlow or Keras is unexpected and keeps its traceback.
     """
-    if isinstance(error, OSError):
-        named = error.filename is not None
-        return named or isinstance(error, ConnectionError)
+    if isinstance(error, OSError) and (
+        error.filename is not None or isinstance(error, ConnectionError)
+    ):
+        return True
     *_, last = traceback.walk_tb(error.__traceback__)
     path = pathlib.Path(last[0].f_code.co_filename).resolve()
     package = pathlib.Path(keras_regnet.__file__).resolve().parent

@@ -19,7 +19,7 @@ if str(_CHECKOUT) not in sys.path:
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
-from training.data.pipeline import shards  # noqa: E402, found by the lines above
+from training.data import shards  # noqa: E402, found by the lines above
 
 _IMAGES_PER_SHARD = flags.DEFINE_integer(
     "images_per_shard", 1024, "Most images in one file.", lower_bound=1

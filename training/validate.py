@@ -1,8 +1,11 @@
 """Evaluates a classifier: `python training/validate.py --model=RUN_FOLDER`.
 
---model is a run folder, a .keras file, a SavedModel, a LiteRT file, or a
-variant's name with --weights. What is not given comes from the run, or is the
-paper's: 224 pixels, the central 224 of 256, bilinear.
+--model is a run folder, a .keras file, a SavedModel, a LiteRT file, a file of
+weights that tells its published network, or a variant's name with --weights:
+a tag, a file, a run folder or hf:owner/name, as `keras_regnet.build` takes.
+What is not given comes from the run, or for published weights from their
+record (size, crop, interpolation), or is the paper's: 224 pixels, the central
+224 of 256, bilinear.
 """
 
 import os
@@ -22,16 +25,20 @@ os.environ["KERAS_BACKEND"] = "tensorflow"
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 from keras_regnet import results  # noqa: E402, as above
-from training.config.config import config as train_config  # noqa: E402
-from training.config.config import config_checks  # noqa: E402
-from training.data.pipeline import datasets  # noqa: E402
+from training.config import config as train_config  # noqa: E402
+from training.config import config_checks  # noqa: E402
+from training.data import datasets  # noqa: E402
 from training.evaluate import evaluation  # noqa: E402
 from training.evaluate import predictors  # noqa: E402
 
 _MODEL = flags.DEFINE_string(
     "model", None, "What is evaluated; see above.", required=True
 )
-_WEIGHTS = flags.DEFINE_string("weights", "", "Weights of a variant.")
+_WEIGHTS = flags.DEFINE_string(
+    "weights",
+    "",
+    "Weights of a variant: a tag, a file, a run folder or hf:owner/name.",
+)
 _DATASET = flags.DEFINE_string(
     "dataset", None, "As for main.py; default that of the run, or digits."
 )
@@ -40,7 +47,10 @@ _DATA_DIR = flags.DEFINE_string(
 )
 _VAL_SHARE = flags.DEFINE_float("val_share", None, "As for main.py.")
 _IMAGE_SIZE = flags.DEFINE_integer(
-    "image_size", None, "Side of the images; default that of the run or 224."
+    "image_size",
+    None,
+    "Side of the images; default that of the run, of the weights' record, or "
+    "224.",
 )
 _CROP_SHARE = flags.DEFINE_float(
     "crop_share", None, "Share of the shorter side that is seen."
@@ -65,23 +75,9 @@ _DETAILS = flags.DEFINE_string(
     "details", "", "Folder for per_class.csv and confusion.csv."
 )
 
-# What a run's configuration decides where no flag does.
-_OF_THE_RUN = (
-    "dataset",
-    "data_dir",
-    "val_share",
-    "image_size",
-    "eval_image_size",
-    "eval_crop_share",
-    "interpolation",
-    "antialias",
-)
 
-
-def _settings(predictor: predictors.Predictor | None) -> dict[str, object]:
-    """Returns the configuration's fields: flags, then the run's."""
-    of_run = predictor.settings if predictor else {}
-    fields = {name: of_run[name] for name in _OF_THE_RUN if name in of_run}
+def _evaluate() -> evaluation.Result:
+    predictor = predictors.load(_MODEL.value, _WEIGHTS.value)
     given = {
         "dataset": _DATASET.value,
         "data_dir": _DATA_DIR.value,
@@ -91,24 +87,11 @@ def _settings(predictor: predictors.Predictor | None) -> dict[str, object]:
         "interpolation": _INTERPOLATION.value,
         "antialias": _ANTIALIAS.value,
     }
-    fields.update({k: v for k, v in given.items() if v is not None})
-    if predictor and predictor.image_size and _IMAGE_SIZE.value is None:
-        fields["eval_image_size"] = predictor.image_size
-    return fields
-
-
-def _evaluate() -> evaluation.Result:
-    # A variant is built for the data set's classes; a run names its data set.
-    predictor = None
-    if not _WEIGHTS.value:
-        predictor = predictors.load(_MODEL.value)
     config = train_config.TrainConfig(
-        global_batch_size=_BATCH_SIZE.value, **_settings(predictor)
+        global_batch_size=_BATCH_SIZE.value,
+        **evaluation.settings(predictor, given),
     )
     data = datasets.load(config)
-    if not predictor:
-        classes = len(data.class_names)
-        predictor = predictors.load(_MODEL.value, _WEIGHTS.value, classes)
     return evaluation.evaluate(predictor, data, config, _FLIP_TTA.value)
 
 

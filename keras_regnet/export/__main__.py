@@ -1,8 +1,9 @@
 """Exports a network: python -m keras_regnet.export MODEL --format=litert ...
 
-MODEL is a variant such as RegNetY-400MF (with --weights), a .keras file, or a
-run folder of the trainer. What was written is compared with the model; the
-exit status is 1 if it is beyond the tolerance, or if anything went wrong.
+MODEL is a variant such as RegNetY-400MF (with --weights), a .keras file, a run
+folder of the trainer, or a file of weights that tells its published network.
+What was written is compared with the model; the exit status is 1 if it is
+beyond the tolerance, or if anything went wrong.
 """
 
 import sys
@@ -68,7 +69,13 @@ _define(
     lower_bound=1,
 )
 _define("string", "labels", None, "File with one class name per line.")
-_define("string", "weights", "none", "Of a variant: 'none', a tag, or a file.")
+_define(
+    "string",
+    "weights",
+    "none",
+    "Of a variant: 'none', or what `weights=` takes: a tag, a file, a run "
+    "folder or hf:owner/name.",
+)
 _define(
     "bool",
     "fold_batch_norm",

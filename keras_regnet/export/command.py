@@ -10,12 +10,17 @@ import numpy as np
 import keras_regnet
 from keras_regnet import atomic
 from keras_regnet import results
+from keras_regnet import variants
+from keras_regnet import weights as weights_lib
 from keras_regnet.export import images as images_lib
 from keras_regnet.export import litert
 from keras_regnet.export import onnx
 from keras_regnet.export import preparation
 from keras_regnet.export import saved_model
 from keras_regnet.export import verification
+from keras_regnet.weights import fetch
+from keras_regnet.weights import readers
+from keras_regnet.weights import resolving
 
 _SUFFIXES = {"litert": ".tflite", "onnx": ".onnx", "saved_model": ""}
 # What other formats would ignore. (All but SavedModel fold batch norm anyway.)
@@ -135,7 +140,7 @@ def _check(request):
 def _load(name, weights):
     """Returns the model, and its run's image size and class names."""
     path = pathlib.Path(name)
-    if weights != "none" and (path.is_dir() or path.suffix == ".keras"):
+    if weights != "none" and (path.is_dir() or resolving.names_a_file(name)):
         raise ValueError(
             "`weights` is for a variant; a file or a run has its own. "
             f"Received: weights={weights!r} for {name!r}"
@@ -151,16 +156,28 @@ def _load(name, weights):
         labels = path / "saved_model" / saved_model.LABELS
         names = _class_names(labels) if labels.is_file() else None
         return _load_keras(file), size, names
-    if path.suffix == ".keras":
-        if not path.is_file():
-            raise FileNotFoundError(2, "No such file", name)
+    is_file = resolving.names_a_file(name)
+    on_hub = fetch.is_hub_source(name)
+    if is_file and not on_hub and not path.is_file():
+        raise FileNotFoundError(2, "No such file", name)
+    if path.suffix == ".keras" and readers.is_ours(path):
         return _load_keras(path), None, None
-    model = keras_regnet.build(
-        name,
-        weights=None if weights == "none" else weights,
+    return _of_weights(name, weights, is_file), None, None
+
+
+def _of_weights(name, weights, is_file):
+    """Returns a variant with weights, or the network of a weights' file."""
+    config = None if is_file else keras_regnet.get_config(name)
+    if weights == "none" and not is_file:
+        return keras_regnet.build(name, input_shape=(None, None, 3))
+    resolved = weights_lib.resolve(name if is_file else weights, config)
+    return keras_regnet.build(
+        resolved.config,
+        resolved,
         input_shape=(None, None, 3),
+        classes=resolved.classes,
+        name=variants.find_name(resolved.config),
     )
-    return model, None, None
 
 
 def _load_keras(path):

@@ -1,14 +1,14 @@
-"""Weights: what was published, and filling a built model with it."""
+"""Weights: what was published, and how a model gets it."""
 
 from keras_regnet.weights.exporting import export
 from keras_regnet.weights.records import find
 from keras_regnet.weights.records import list_weights
 from keras_regnet.weights.records import WeightRecord
-from keras_regnet.weights.request import Request
-from keras_regnet.weights.request import resolve
+from keras_regnet.weights.resolving import resolve
+from keras_regnet.weights.resolving import ResolvedWeights
 
 __all__ = [
-    "Request",
+    "ResolvedWeights",
     "WeightRecord",
     "export",
     "find",

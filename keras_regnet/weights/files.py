@@ -14,22 +14,17 @@ from pathlib import Path
 from typing import NamedTuple
 
 import h5py
-import keras
 import numpy as np
 
 from keras_regnet import config as config_lib
 from keras_regnet.config import AnyNetConfig
 from keras_regnet.config import RegNetConfig
 from keras_regnet.weights import damage
-from keras_regnet.weights import loading
-from keras_regnet.weights import names
-from keras_regnet.weights.names import Source
 from keras_regnet.weights.tensors import Tensors
 
 SUFFIXES = (".keras", ".weights.h5")
 # The group of a layer's variables; layers may lie in models in models.
 _LAYER = re.compile(r"(layers/[^/]+/)+vars")
-_HEAD = "head_fc"
 
 
 class SavedRules(NamedTuple):
@@ -54,7 +49,7 @@ def saved_rules(path: str | os.PathLike) -> SavedRules | None:
 
     Returns:
       The rules; None if the file tells none, or is none of one of our models
-      (which `fill` then says).
+      (which `ResolvedWeights.assign` then says).
     """
     if Path(path).suffix != ".keras":
         return None
@@ -142,46 +137,3 @@ def _array(file, path, place):
         return array
     except damage.ERRORS as error:
         raise ValueError(f"{str(path)!r} is damaged at {place!r}.") from error
-
-
-def classes(tensors: Tensors) -> int:
-    """Returns how many classes the classifier in a file has.
-
-    Args:
-      tensors: what `read` returned.
-
-    Returns:
-      The number, 0 if there is no classifier.
-    """
-    return (0, *tensors.shapes.get(f"{_HEAD}/0", ()))[-1]
-
-
-def fill(model: keras.Model, tensors: Tensors) -> None:
-    """Fills a model that our builders made, or leaves it as it is.
-
-    Args:
-      model: the model; a classifier of another number of classes than the
-        file's keeps its values, and its stem may have other channels.
-      tensors: what `read` returned.
-
-    Raises:
-      ValueError: if they do not fit.
-    """
-    paths = {
-        f"{layer.name}/{number}": variable.path
-        for layer in model.layers
-        for number, variable in enumerate(layer.weights)
-    }
-    named = tensors.renamed(lambda name: paths.get(name, name))
-    head = {path for path in paths.values() if path.startswith(f"{_HEAD}/")}
-    kernel = model.get_layer(_HEAD).kernel.shape[-1] if head else 0
-    takes_head = bool(head) and kernel == classes(tensors)
-    in_file = {name for name in named if name.startswith(f"{_HEAD}/")}
-    loading.fill(
-        model,
-        named,
-        {path: Source(path, "same") for path in paths.values()},
-        unfilled=() if takes_head else head,
-        unused=() if takes_head else in_file,
-        stem=names.first_kernel(model.network),
-    )

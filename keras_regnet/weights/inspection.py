@@ -128,8 +128,7 @@ def network(
     variant = found.variant()
     if variant is None:
         raise ValueError(
-            f"It holds {found.describe()}, which is none of the published "
-            "networks."
+            f"It holds {found.describe()}, which is not a published network."
         )
     roundings = recognition.with_each_rounding(variants.get_config(variant))
     return variant, next(filter(found.fits, roundings))

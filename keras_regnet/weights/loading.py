@@ -1,4 +1,4 @@
-"""Filling a model from tensors: everything fits, or nothing is touched."""
+"""Assigning tensors to a model: everything fits, or nothing is touched."""
 
 import re
 from collections.abc import Collection
@@ -15,7 +15,7 @@ _RGB = 3
 _FLOAT16_MAX = float(np.finfo("float16").max)
 
 
-def fill(
+def assign(
     model: keras.Model,
     tensors: Mapping[str, np.ndarray],
     mapping: Mapping[str, Source],

@@ -102,6 +102,12 @@ class Recognised:
 
     def describe(self) -> str:
         """What the file holds, in words for an error."""
+        if not self.stages:
+            first = ", ".join(map(repr, sorted(self.tensors)[:3]))
+            return (
+                "layers that are not named as those of our bottleneck blocks, "
+                f"the first of them {first}"
+            )
         network = self.variant() or describe_stages(self.stages)
         return f"{network} in the names of {self.family!r}"
 
@@ -172,20 +178,14 @@ def recognise_ours(
       config: the network, if the file tells it.
 
     Returns:
-      What is known of the network.
-
-    Raises:
-      ValueError: if nothing is told and the names are of another model.
+      What is known of the network; without stages if the file does not tell
+      it and the layers are not named as those of our bottleneck blocks.
     """
     found = _recognised(OUR_FAMILY, (OURS,), tensors)
     if config is not None:
         return dataclasses.replace(found, stages=stage_shapes(config))
     if not _is_named_so(OURS, tensors):
-        shown = ", ".join(map(repr, sorted(tensors)[:3]))
-        raise ValueError(
-            "its layers are not named as those of our bottleneck blocks; the "
-            f"first are {shown}."
-        )
+        return dataclasses.replace(found, stages=())
     return found
 
 

@@ -13,6 +13,9 @@ import importlib.resources
 from keras_regnet import errors
 from keras_regnet import variants
 
+# Who evaluates with OpenCV, and not with Pillow: on floating-point numbers,
+# and without smoothing where an image shrinks.
+_OPENCV_SOURCES = ("pycls",)
 NON_COMMERCIAL_LICENCES = ("cc-by-nc-4.0", "seer-license")
 
 # Of RGB images in 0..255, over the training set of ImageNet-1k.
@@ -106,6 +109,11 @@ class WeightRecord:
         if digits == _MD5_DIGITS:
             return (self.md5,)
         return (self.sha256, self.notop_sha256)
+
+    @property
+    def antialias(self) -> bool:
+        """Whether evaluation averages over pixels where images shrink."""
+        return self.source not in _OPENCV_SOURCES
 
     @property
     def crop(self) -> float:

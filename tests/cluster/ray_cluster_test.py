@@ -12,11 +12,11 @@ import signal
 import tempfile
 from unittest import mock
 
-import sweep_testing as sweeps
 from absl.testing import absltest
 from ray import cluster_utils
 
 from keras_regnet.design_space import records
+from tests.support import sweep_testing as sweeps
 from training.sweeps import populations
 from training.sweeps import stages
 

@@ -13,7 +13,7 @@ import sys
 import numpy as np
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+sys.path.insert(0, str(ROOT))
 
 # Our variant, its rounding, the family and that project's name.
 NETWORKS = [
@@ -39,9 +39,8 @@ def write(folder):
     """Exports every network, and its logits as ours computes them."""
     import dataclasses
 
-    import oracle_weights
-
     import keras_regnet
+    from tests.support import oracle_weights
 
     for variant, rounding, family, name in NETWORKS:
         config = dataclasses.replace(
@@ -63,11 +62,12 @@ def write(folder):
 
 def check(folder):
     """Loads every file strictly, and prints how far the logits differ."""
-    import oracle_weights
     import safetensors.torch
     import timm
     import torch
     import torchvision
+
+    from tests.support import oracle_weights
 
     images = (oracle_weights.images() - MEAN) / STD
     images = torch.from_numpy(images.transpose(0, 3, 1, 2).copy())

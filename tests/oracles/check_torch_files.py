@@ -14,12 +14,11 @@ import numpy as np
 import torch
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
-
-import oracle_weights  # noqa: E402
+sys.path.insert(0, str(ROOT))
 
 import keras_regnet  # noqa: E402
 from keras_regnet.weights import exporting  # noqa: E402
+from tests.support import oracle_weights  # noqa: E402
 
 CONFIG = keras_regnet.RegNetConfig(3, 16, 16, 2, 8, block="y", stem_width=8)
 OPTIONS = {"input_shape": (32, 32, 3), "classes": 4}

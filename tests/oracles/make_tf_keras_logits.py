@@ -16,9 +16,9 @@ import numpy as np
 import tf_keras
 
 TESTS = pathlib.Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(TESTS))
+sys.path.insert(0, str(TESTS.parent))
 
-import oracle_weights  # noqa: E402
+from tests.support import oracle_weights  # noqa: E402
 
 PARTS = {
     "conv_1x1_1": "conv1",

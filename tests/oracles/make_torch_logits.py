@@ -16,11 +16,12 @@ import numpy as np
 import torch
 
 TESTS = pathlib.Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(TESTS))
+sys.path.insert(0, str(TESTS.parent))
 
-import oracle_weights  # noqa: E402
 import timm  # noqa: E402
 import torchvision  # noqa: E402
+
+from tests.support import oracle_weights  # noqa: E402
 
 MEAN = np.array([123.675, 116.28, 103.53], "f4")
 STD = np.array([58.395, 57.12, 57.375], "f4")

@@ -16,10 +16,12 @@ import numpy as np
 import torch
 from timm.models import regnet
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2]))
 
 import make_torch_logits as torch_logits
-import training_parity
+
+from tests.support import paths
+from tests.support import training_parity
 
 
 def network(se_ratio):
@@ -75,7 +77,7 @@ def main():
             results[f"{name} {run.name}"] = losses(network(se_ratio), run)
     for name, values in results.items():
         print(name, values.round(4).tolist())
-    data = pathlib.Path(training_parity.__file__).parent / "data"
+    data = paths.DATA
     np.savez_compressed(data / "torch_training.npz", **results)
 
 

@@ -10,10 +10,11 @@ import sys
 
 import numpy as np
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2]))
 
 import torch_weights
-import weight_fixtures as fixtures
+
+from tests.support import weight_fixtures as fixtures
 
 
 def timm_arguments(changes):

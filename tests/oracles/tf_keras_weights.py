@@ -15,9 +15,9 @@ import numpy as np
 import tensorflow as tf
 import tf_keras
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2]))
 
-import oracle_weights
+from tests.support import oracle_weights
 
 
 class Project(NamedTuple):

@@ -17,9 +17,9 @@ import safetensors.torch
 import torch
 from torch import nn
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2]))
 
-import oracle_weights
+from tests.support import oracle_weights
 
 MEAN = np.array([123.675, 116.28, 103.53], "f4")
 STD = np.array([58.395, 57.12, 57.375], "f4")

@@ -11,7 +11,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from training.config.config import config_checks
+from training.config import config_checks
 
 # A run is the same run if these differ: where it is kept and computed, and how
 # long it goes on.
@@ -73,7 +73,11 @@ class TrainConfig:
         "", "Stem in place of the variant's own: simple, cifar or resnet."
     )
     weights: str = _field(
-        "", "Initial weights: a .keras or .weights.h5 file or a run folder."
+        "",
+        "Initial weights, as `weights=` of the package: a run folder, a file "
+        "(.keras, .weights.h5, .h5, .safetensors, .pth), the tag of a "
+        "published set, such as imagenet, or hf:owner/name. The network gets "
+        "their padding, widths and normalization.",
     )
     dropout_rate: float = _field(0.0, "Dropout before the classifier.")
     drop_path_rate: float = _field(

@@ -3,15 +3,16 @@
 import dataclasses
 import pathlib
 import re
+import warnings
 
-import h5py
 import keras
 import numpy as np
 from absl import logging
 
 import keras_regnet
 from keras_regnet import errors
-from training.config.config import config as train_config
+from keras_regnet import weights as weights_lib
+from training.config import config as train_config
 
 Network = keras_regnet.RegNetConfig | keras_regnet.AnyNetConfig
 # Arrays of each layer, by the layer's name.
@@ -92,8 +93,38 @@ def _named_network(name):
         raise errors.unknown_value("variant", name, names) from error
 
 
+def resolve(
+    weights: str, network: Network | None, classes: int | None = None
+) -> weights_lib.ResolvedWeights:
+    """Calls `keras_regnet.weights.resolve`, and logs what it warns of.
+
+    Args:
+      weights: what --weights takes; "" for random weights.
+      network: what they are wanted for; None for that of the file.
+      classes: number of classes of the data set; None for those of the file.
+
+    Raises:
+      OSError: if weights cannot be fetched.
+      ValueError: if there are no such weights, or they do not fit.
+    """
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        try:
+            resolved = weights_lib.resolve(
+                weights or None, network, classes=classes
+            )
+        except ImportError as error:
+            raise ValueError(str(error)) from error
+    for warning in caught:
+        logging.warning("%s", warning.message)
+    return resolved
+
+
 def build(
-    config: train_config.TrainConfig, network: Network, classes: int
+    config: train_config.TrainConfig,
+    network: Network,
+    classes: int,
+    weights: weights_lib.ResolvedWeights | None = None,
 ) -> keras.Model:
     """Builds the network of a run; call it in the strategy's scope.
 
@@ -101,16 +132,20 @@ def build(
       config: the run's configuration.
       network: what `network_config` returned.
       classes: number of classes.
+      weights: resolved for this network, whose padding, rounding and
+        normalization it gets; None for random ones.
 
     Returns:
       A model from RGB in 0..255 of any size to probabilities, with the
       layers frozen that the configuration freezes.
 
     Raises:
-      ValueError: if more stages are to be frozen than there are.
+      ValueError: if more stages are to be frozen than there are, or the
+        weights do not fit.
     """
     model = keras_regnet.build(
         network,
+        weights,
         input_shape=(None, None, 3),
         classes=classes,
         classifier_activation="softmax",
@@ -155,104 +190,7 @@ def layer_weights(model: keras.Model) -> LayerWeights:
 
 
 def set_layer_weights(model: keras.Model, weights: LayerWeights) -> None:
-    """Fills a model from weights of the same network."""
+    """Gives a model the weights of another of the same network."""
     for layer in model.layers:
         if layer.weights:
             layer.set_weights(weights[layer.name])
-
-
-def read_weights(source: str, network: Network, classes: int) -> LayerWeights:
-    """Returns the weights that --weights names.
-
-    The classifier is left out if it has another number of classes, so that
-    it keeps its fresh initial weights.
-
-    Args:
-      source: a run folder, a `.keras` or `.weights.h5` file, or a name that
-        the builder knows.
-      network: the network they must belong to.
-      classes: number of classes of the run.
-
-    Returns:
-      Arrays by layer name.
-
-    Raises:
-      ValueError: if there is no such file or it is of another network.
-    """
-    path = pathlib.Path(source)
-    if path.is_dir():
-        path = path / "model.keras"
-    if path.suffix == ".keras":
-        donor = _load_keras_file(path, source)
-        _check_network(source, donor, network)
-    else:
-        donor = keras_regnet.build(
-            network,
-            input_shape=(None, None, 3),
-            weights=source,
-            classes=_classes_in_h5(path) or classes,
-        )
-    weights = layer_weights(donor)
-    found = weights[HEAD][-1].shape[0]
-    if found != classes:
-        logging.info(
-            "new classifier: the weights are for %d classes, the data set "
-            "has %d",
-            found,
-            classes,
-        )
-        del weights[HEAD]
-    return weights
-
-
-def fill(model: keras.Model, weights: LayerWeights) -> None:
-    """Sets initial weights; layers without any keep theirs."""
-    for layer in model.layers:
-        if layer.name in weights:
-            layer.set_weights(weights[layer.name])
-
-
-def _load_keras_file(path, source):
-    if not path.is_file():
-        raise ValueError(
-            "`weights` names a file that does not exist. Received: "
-            f"weights={source!r} ({path})"
-        )
-    try:
-        return keras.saving.load_model(path, compile=False)
-    except Exception as error:
-        # Keras, zipfile and h5py each raise their own on a damaged file.
-        raise ValueError(
-            f"`weights` is not a readable .keras file: {path} "
-            f"({type(error).__name__})"
-        ) from error
-
-
-def _check_network(source, donor, network):
-    theirs = getattr(donor, "network", None)
-    if theirs == network:
-        return
-    raise ValueError(
-        "`weights` belong to another network. Received: "
-        f"weights={source!r} of {theirs}, for {network}"
-    )
-
-
-def _classes_in_h5(path):
-    """Returns the length of the classifier's bias, None without a file."""
-    if not path.is_file():
-        return None
-    sizes = []
-
-    def visit(name, item):
-        if "dense" in name and getattr(item, "ndim", 0) == 1:
-            sizes.append(item.shape[0])
-
-    try:
-        with h5py.File(path) as file:
-            file.visititems(visit)
-    except OSError as error:
-        raise ValueError(
-            f"`weights` is not a readable .weights.h5 file: {path}"
-        ) from error
-    return sizes[-1] if sizes else None

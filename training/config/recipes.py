@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import keras_regnet
 from keras_regnet import errors
-from training.config.config import config as train_config
+from training.config import config as train_config
 
 TrainConfig = train_config.TrainConfig
 

@@ -5,8 +5,8 @@ import zipfile
 
 import numpy as np
 
-from training.config.config import config as train_config
-from training.data.pipeline import splits
+from training.config import config as train_config
+from training.data import splits
 from training.data.splits import DataSet
 
 # Ours, and what Keras's own downloads hold.

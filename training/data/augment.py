@@ -13,9 +13,9 @@ import dataclasses
 import tensorflow as tf
 
 from keras_regnet import image_files
-from training.config.config import config as train_config
-from training.data.pipeline import images
-from training.data.pipeline import policies
+from training.config import config as train_config
+from training.data import images
+from training.data import policies
 
 # A try draws area, aspect, swap, top and left.
 _CROP_TRIES = 10

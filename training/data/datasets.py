@@ -6,12 +6,12 @@ import numpy as np
 import tensorflow as tf
 
 from keras_regnet import digits
-from training.config.config import config as train_config
-from training.data.pipeline import arrays
-from training.data.pipeline import folders
-from training.data.pipeline import shards
-from training.data.pipeline import subsets
-from training.data.pipeline import tfds_sets
+from training.config import config as train_config
+from training.data import arrays
+from training.data import folders
+from training.data import shards
+from training.data import subsets
+from training.data import tfds_sets
 from training.data.splits import DataSet
 from training.data.splits import find_unreadable
 from training.data.splits import in_memory

@@ -6,7 +6,7 @@ import pathlib
 import numpy as np
 import tensorflow as tf
 
-from training.config.config import config as train_config
+from training.config import config as train_config
 from training.data.splits import DataSet
 from training.data.splits import Split
 

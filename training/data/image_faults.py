@@ -4,9 +4,9 @@ from collections.abc import Iterable
 
 import tensorflow as tf
 
-from training.config.config import config as train_config
-from training.data.pipeline import datasets
-from training.data.pipeline import pipeline as train_data
+from training.config import config as train_config
+from training.data import datasets
+from training.data import pipeline as train_data
 
 
 class named_faults:  # noqa: N801, a context manager reads as a function

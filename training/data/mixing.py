@@ -9,8 +9,8 @@ import dataclasses
 
 import tensorflow as tf
 
-from training.config.config import config as train_config
-from training.data.pipeline import augment
+from training.config import config as train_config
+from training.data import augment
 
 
 @dataclasses.dataclass(frozen=True)

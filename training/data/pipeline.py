@@ -11,10 +11,10 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from training.config.config import config as train_config
+from training.config import config as train_config
+from training.data import augment
 from training.data.mixing import mix
 from training.data.mixing import Mixing
-from training.data.pipeline import augment
 from training.data.splits import DataSet
 from training.data.splits import Split
 from training.data.splits import Stream

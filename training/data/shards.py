@@ -17,10 +17,10 @@ from absl import logging
 
 from keras_regnet import atomic
 from keras_regnet import errors
-from training.config.config import config as train_config
-from training.data.pipeline import array_records
-from training.data.pipeline import folders
-from training.data.pipeline import splits
+from training.config import config as train_config
+from training.data import array_records
+from training.data import folders
+from training.data import splits
 from training.data.splits import DataSet
 from training.data.splits import Split
 

@@ -10,8 +10,8 @@ import numpy as np
 import tensorflow as tf
 from absl import logging
 
-from training.config.config import config as train_config
-from training.data.pipeline import splits
+from training.config import config as train_config
+from training.data import splits
 from training.data.splits import DataSet
 from training.data.splits import Split
 from training.data.splits import Stream

@@ -9,9 +9,9 @@ import numpy as np
 import tensorflow as tf
 
 from keras_regnet import errors
-from training.config.config import config as train_config
-from training.data.pipeline import array_records
-from training.data.pipeline import splits
+from training.config import config as train_config
+from training.data import array_records
+from training.data import splits
 from training.data.splits import DataSet
 
 # Sets whose images all have one size up to this side are scaled whole.

@@ -4,15 +4,29 @@ import csv
 import dataclasses
 import pathlib
 import time
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from absl import logging
 
-from training.config.config import config as train_config
-from training.data.pipeline import datasets
-from training.data.pipeline import pipeline as train_data
+from training.config import config as train_config
+from training.data import datasets
+from training.data import pipeline as train_data
 from training.evaluate import predictors
 from training.evaluate import scores as train_scores
+
+# What a run, or the record of published weights, decides about an evaluation.
+_OF_MODEL = (
+    "dataset",
+    "data_dir",
+    "val_share",
+    "image_size",
+    "eval_image_size",
+    "eval_crop_share",
+    "interpolation",
+    "antialias",
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,6 +42,22 @@ class Result:
     scores: train_scores.Scores
     row: dict[str, object]
     class_names: tuple[str, ...]
+
+
+def settings(
+    predictor: predictors.Predictor, given: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Returns fields of the configuration that a classifier is evaluated with.
+
+    Args:
+      predictor: the classifier; its settings hold where none are given.
+      given: fields that were asked for; None for those that were not.
+    """
+    known = predictor.settings
+    fields = {name: known[name] for name in _OF_MODEL if name in known}
+    if predictor.image_size:
+        fields["eval_image_size"] = predictor.image_size
+    return fields | {k: v for k, v in given.items() if v is not None}
 
 
 def evaluate(
@@ -57,13 +87,10 @@ def evaluate(
             f"`image_size` must be {predictor.image_size} for this model. "
             f"Received: image_size={size}, model={predictor.name!r}"
         )
+    if predictor.classes:
+        _check_classes(predictor, predictor.classes, data, config)
     probabilities, labels, rate = _predict(predictor, data, config, flip_tta)
-    if probabilities.shape[1] != len(data.class_names):
-        raise ValueError(
-            "`model` must have the classes of the data set. Received: "
-            f"{probabilities.shape[1]} classes of {predictor.name!r} for "
-            f"{len(data.class_names)} of {config.dataset!r}"
-        )
+    _check_classes(predictor, probabilities.shape[1], data, config)
     scores = train_scores.score(probabilities, labels)
     row = {
         "source": "validate",
@@ -83,6 +110,15 @@ def evaluate(
         "images_per_second": rate,
     }
     return Result(scores, row, data.class_names)
+
+
+def _check_classes(predictor, classes, data, config):
+    if classes != len(data.class_names):
+        raise ValueError(
+            "`model` must have the classes of the data set. Received: "
+            f"{classes} classes of {predictor.name!r} for "
+            f"{len(data.class_names)} of {config.dataset!r}"
+        )
 
 
 def _predict(predictor, data, config, flip_tta):

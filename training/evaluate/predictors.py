@@ -13,8 +13,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from training.config.config import config as train_config
-from training.config.config import networks
+from keras_regnet.weights import fetch
+from keras_regnet.weights import readers
+from keras_regnet.weights import resolving
+from training.config import config as train_config
+from training.config import networks
 
 Predict = Callable[[np.ndarray], np.ndarray]
 
@@ -28,8 +31,10 @@ class Predictor:
       predict: float32 images (batch, size, size, 3), RGB in 0..255, to
         probabilities (batch, classes).
       image_size: the only size it takes, 0 for any.
-      settings: `TrainConfig` fields of the run it comes from, {} if unknown.
+      settings: `TrainConfig` fields of the run it comes from, or as the
+        record of published weights has them, {} if unknown.
       weights: where a variant's come from, "" for what has its own.
+      classes: number of classes, 0 if it is known from the outputs alone.
     """
 
     name: str
@@ -37,16 +42,17 @@ class Predictor:
     image_size: int = 0
     settings: dict = dataclasses.field(default_factory=dict)
     weights: str = ""
+    classes: int = 0
 
 
-def load(model: str, weights: str = "", classes: int = 1000) -> Predictor:
+def load(model: str, weights: str = "") -> Predictor:
     """Returns a classifier.
 
     Args:
       model: a run folder, a `.keras` file, a SavedModel's folder, a `.tflite`
-        file, or the name of a variant.
-      weights: of a variant: what `networks.read_weights` takes.
-      classes: of a variant: number of classes.
+        file, weights that tell their network (a file or "hf:owner/name"), or
+        the name of a variant.
+      weights: of a variant: what `keras_regnet.build` takes.
 
     Returns:
       A `Predictor`.
@@ -55,15 +61,22 @@ def load(model: str, weights: str = "", classes: int = 1000) -> Predictor:
       ValueError: if there is no such model, or weights do not fit.
     """
     path = pathlib.Path(model).expanduser()
-    if path.suffix not in (".keras", ".tflite") and not path.is_dir():
-        return _from_variant(model, weights, classes)
+    is_file = path.suffix in (".keras", ".tflite") or path.is_dir()
+    tells_network = resolving.names_a_file(model)
+    if not is_file and not tells_network:
+        return _from_variant(model, weights)
     if weights:
         raise ValueError(
             "`weights` belong to a variant; a file or folder has its own. "
             f"Received: model={model!r}, weights={weights!r}"
         )
+    if fetch.is_hub_source(model):
+        return _from_weights(model)
     if not path.exists():
         raise ValueError(f"`model` does not exist. Received: {path}")
+    is_ours = path.suffix == ".keras" and readers.is_ours(path)
+    if tells_network and not is_ours:
+        return _from_weights(str(path))
     if path.suffix == ".tflite":
         return _from_tflite(path)
     if path.suffix == ".keras":
@@ -74,8 +87,8 @@ def load(model: str, weights: str = "", classes: int = 1000) -> Predictor:
         return _from_run(path)
     raise ValueError(
         "`model` must be a run folder (config.json), a SavedModel "
-        "(saved_model.pb), a .keras or .tflite file, or the name of a "
-        f"variant. Received: {path}"
+        "(saved_model.pb), a .keras or .tflite file, a file of weights, or "
+        f"the name of a variant. Received: {path}"
     )
 
 
@@ -88,23 +101,51 @@ def _of_model(name, model, **fields):
     return Predictor(name, lambda x: predict(x).numpy(), size, **fields)
 
 
-def _from_variant(variant, weights, classes):
-    config = train_config.TrainConfig(variant=variant, weights=weights)
+def _from_variant(variant, weights):
+    config = train_config.TrainConfig(variant=variant)
     network = networks.network_config(config)
     if not weights:
         raise ValueError(
             "A variant needs `weights`, or it only guesses. "
             f"Received: model={variant!r}, weights=''"
         )
-    found = networks.read_weights(weights, network, classes)
-    if networks.HEAD not in found:
+    return _of_resolved(variant, networks.resolve(weights, network), weights)
+
+
+def _from_weights(source):
+    try:
+        resolved = networks.resolve(source, None)
+    except resolving.UnknownNetworkError as error:
         raise ValueError(
-            "`weights` must be for the classes of the data set. Received: "
-            f"weights={weights!r}, classes of the data set: {classes}"
-        )
-    model = networks.build(config, network, classes)
-    networks.fill(model, found)
-    return _of_model(variant, model, weights=weights)
+            f"{error} Give the network as --model=VARIANT and the file as "
+            "--weights=FILE"
+        ) from error
+    return _of_resolved(source, resolved)
+
+
+def _of_resolved(name, resolved, weights=""):
+    model = networks.build(
+        train_config.TrainConfig(), resolved.config, resolved.classes, resolved
+    )
+    return _of_model(
+        name,
+        model,
+        settings=_settings(resolved.evaluation_record),
+        weights=weights,
+        classes=resolved.classes,
+    )
+
+
+def _settings(record):
+    """Returns how the source of published weights evaluates them."""
+    if record is None:
+        return {}
+    return {
+        "eval_image_size": record.test_size,
+        "eval_crop_share": record.crop,
+        "interpolation": record.interpolation,
+        "antialias": record.antialias,
+    }
 
 
 def _from_keras(path, **fields):

@@ -5,9 +5,9 @@ import json
 from collections.abc import Iterator
 
 import keras_regnet
-from training.config.config import config as train_config
-from training.config.config import networks
-from training.data.pipeline import datasets
+from training.config import config as train_config
+from training.config import networks
+from training.data import datasets
 
 
 def resolved(config: train_config.TrainConfig) -> str:

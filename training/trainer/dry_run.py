@@ -6,13 +6,13 @@ import pathlib
 import tensorflow as tf
 
 from keras_regnet import results
-from keras_regnet.weights import request
-from training.config.config import config as train_config
-from training.config.config import config_checks
-from training.config.config import networks
-from training.config.config import recipes
-from training.data.pipeline import datasets
-from training.data.pipeline import pipeline as train_data
+from keras_regnet.weights import resolving
+from training.config import config as train_config
+from training.config import config_checks
+from training.config import networks
+from training.config import recipes
+from training.data import datasets
+from training.data import pipeline as train_data
 from training.trainer import description
 from training.trainer import memory
 from training.trainer import strategy as train_strategy
@@ -48,17 +48,20 @@ def report(config: train_config.TrainConfig) -> str:
     datasets.check_prepared(config)
     data = datasets.load(config)
     steps_per_epoch = train_data.steps_per_epoch(data.train, config)
-    local, weights = _without_fetching(config, network)
-    model, optimizer = trainable.make(local, network, data, strategy)
+    found = checkpoint.newest(folder / "checkpoints")
+    weights, not_fetched = _weights(
+        config, network, found and folder, len(data.class_names)
+    )
+    model, optimizer = trainable.make(config, weights, data, strategy)
     estimate = memory.estimate(model, optimizer, config, num_replicas)
     return "\n".join(
         (
             *_settings(config),
             *description.lines(
-                config, network, data, num_replicas, steps_per_epoch
+                config, weights.config, data, num_replicas, steps_per_epoch
             ),
             *_memory(estimate),
-            f"{_start(folder, config)}{weights}",
+            f"{_start(folder, config, found)}{not_fetched}",
             "dry run: nothing was trained or written",
         )
     )
@@ -76,14 +79,16 @@ def _devices(config):
     return tf.distribute.get_strategy(), num_replicas
 
 
-def _without_fetching(config, network):
-    """Returns the run without weights from elsewhere, and a word on them."""
-    if not config.weights or pathlib.Path(config.weights).exists():
-        return config, ""
-    if not request.is_fetched(config.weights, network):
-        return config, ""
-    local = dataclasses.replace(config, weights="")
-    return local, f"; the weights {config.weights} were not looked for"
+def _weights(config, network, resumed, classes):
+    """Returns what is built, and a word on weights that are elsewhere."""
+    if resumed:
+        stored = run_folder.stored_architecture(resumed)
+        return run_folder.architecture_of(stored), ""
+    wanted = config.weights
+    if wanted and resolving.is_fetched(wanted, network):
+        random = networks.resolve("", network)
+        return random, f"; the weights {wanted} were not looked for"
+    return networks.resolve(wanted, network, classes), ""
 
 
 def _settings(config):
@@ -111,8 +116,7 @@ def _size(count):
     return f"{count / 1e9:.2f} GB" if count >= 1e8 else f"{count / 1e6:.2f} MB"
 
 
-def _start(folder, config):
-    found = checkpoint.newest(folder / "checkpoints")
+def _start(folder, config, found):
     if not found:
         return f"a new run in {folder}"
     if run_folder.is_finished(folder, config, found.state):

@@ -8,12 +8,12 @@ import tensorflow as tf
 from absl import logging
 
 from keras_regnet import results
-from training.config.config import config as train_config
-from training.config.config import config_checks
-from training.config.config import networks
-from training.data.pipeline import datasets
-from training.data.pipeline import image_faults
-from training.data.pipeline import pipeline as train_data
+from training.config import config as train_config
+from training.config import config_checks
+from training.config import networks
+from training.data import datasets
+from training.data import image_faults
+from training.data import pipeline as train_data
 from training.trainer import cluster as train_cluster
 from training.trainer import preemption
 from training.trainer import run as train_run
@@ -72,11 +72,13 @@ def execute(config: train_config.TrainConfig) -> train_run.Run | Finished:
         strategy = train_strategy.make(config)
         cluster = train_cluster.Cluster(strategy)
         with train_cluster.lost_workers(cluster, folder / "checkpoints"):
-            found, finished = _look(folder, config, network, cluster)
+            found, finished, stored = _look(folder, config, network, cluster)
             if finished:
                 cluster.leave()
                 return Finished(folder)
-            run = train_run.Run(config, network, folder, strategy, cluster)
+            run = train_run.Run(
+                config, network, folder, strategy, cluster, stored
+            )
             run.begin(found)
             if run.train(stop):
                 run.export()
@@ -85,21 +87,26 @@ def execute(config: train_config.TrainConfig) -> train_run.Run | Finished:
 
 
 def _look(folder, config, network, cluster):
-    """Returns the chief's checkpoint, and whether the run is finished.
+    """Returns the chief's checkpoint, whether the run is finished, and
+    the network and normalization of a run that goes on.
 
     What the chief finds wrong with the folder, every process raises.
     """
-    found, finished, wrong = None, False, None
+    found, finished, stored, wrong = None, False, None, None
     if cluster.is_chief:
         try:
             run_folder.check(folder, config, network)
             found = checkpoint.newest(folder / "checkpoints")
+            if found:
+                stored = run_folder.stored_architecture(folder)
             finished = bool(found) and run_folder.is_finished(
                 folder, config, found.state
             )
         except ValueError as error:
             wrong = error
-    reason, finished = cluster.json_of_chief([wrong and str(wrong), finished])
+    reason, finished, stored = cluster.json_of_chief(
+        [wrong and str(wrong), finished, stored]
+    )
     if reason:
         cluster.leave()
         raise wrong or ValueError(reason)
@@ -111,7 +118,7 @@ def _look(folder, config, network, cluster):
             found.state.rows[-1]["val_top1"],
             train_config.length(dataclasses.asdict(config))[0],
         )
-    return found, finished
+    return found, finished, stored and run_folder.architecture_of(stored)
 
 
 def benchmark_input(config: train_config.TrainConfig) -> float:

@@ -3,7 +3,7 @@
 import keras
 import tensorflow as tf
 
-from training.config.config import config as train_config
+from training.config import config as train_config
 
 _LOSSES = {
     "cross_entropy": keras.losses.categorical_crossentropy,

@@ -11,7 +11,7 @@ import math
 
 import keras
 
-from training.config.config import config as train_config
+from training.config import config as train_config
 
 _FLOAT_BYTES = 4
 # The one that is trained on, and one that waits.

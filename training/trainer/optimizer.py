@@ -10,8 +10,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from training.config.config import config as train_config
-from training.config.config import networks
+from training.config import config as train_config
+from training.config import networks
 from training.trainer import schedules
 
 # What `loop` and the tests know under this module's name.

@@ -11,9 +11,9 @@ import math
 import keras
 import tensorflow as tf
 
-from training.config.config import config as train_config
-from training.data.pipeline import datasets
-from training.data.pipeline import pipeline as train_data
+from training.config import config as train_config
+from training.data import datasets
+from training.data import pipeline as train_data
 
 
 def steps(config: train_config.TrainConfig, steps_per_epoch: int) -> int:

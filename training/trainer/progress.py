@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import tensorflow as tf
 from absl import logging
 
-from training.config.config import config as train_config
+from training.config import config as train_config
 
 # A call into TensorFlow should take about this long: its own overhead is
 # then nothing, and neither a line of progress nor a stop is ever far.

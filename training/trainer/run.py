@@ -10,11 +10,12 @@ import tensorflow as tf
 from absl import logging
 
 from keras_regnet import results
-from training.config.config import config as train_config
-from training.config.config import networks
-from training.data.pipeline import datasets
-from training.data.pipeline import image_faults
-from training.data.pipeline import pipeline as train_data
+from keras_regnet import weights as weights_lib
+from training.config import config as train_config
+from training.config import networks
+from training.data import datasets
+from training.data import image_faults
+from training.data import pipeline as train_data
 from training.trainer import cluster as train_cluster
 from training.trainer import description
 from training.trainer import optimizer as train_optimizer
@@ -42,18 +43,20 @@ class Run:
         folder: pathlib.Path,
         strategy: tf.distribute.Strategy,
         cluster: train_cluster.Cluster,
+        stored: weights_lib.ResolvedWeights | None = None,
     ):
         """Opens the data set and builds model and optimizer.
 
         Args:
           config: the run.
-          network: what is trained.
+          network: what is trained, as the configuration names it.
           folder: where it is kept.
           strategy: devices.
           cluster: processes.
+          stored: of a run that goes on, the network and normalization that
+            it has; its weights come from the checkpoint.
         """
         self.config = config
-        self.network = network
         self.folder = folder
         self.strategy = strategy
         self.cluster = cluster
@@ -63,9 +66,14 @@ class Run:
         )
         self._num_steps = config.num_steps(self.steps_per_epoch)
         self._num_epochs = config.num_epochs(self.steps_per_epoch)
-        self.model, self.optimizer = trainable.make(
-            config, network, self.data, strategy
+        weights = stored or networks.resolve(
+            config.weights, network, len(self.data.class_names)
         )
+        self.model, self.optimizer = trainable.make(
+            config, weights, self.data, strategy
+        )
+        # The network that is trained, and how it normalizes images.
+        self.architecture = weights.without_weights()
         self.schedule = train_optimizer.schedule(config, self.steps_per_epoch)
         self.steps = train_step.Steps(
             strategy, self.model, self.optimizer, config
@@ -102,7 +110,7 @@ class Run:
         self._reopen_epoch()
         self._saved_state = self.state
         if self.cluster.is_chief:
-            run_folder.write_config(self.folder, self.config, self.network)
+            run_folder.write_config(self.folder, self.config, self.architecture)
             # It may have the row of an epoch whose checkpoint was lost.
             run_folder.write_metrics(self.folder, self.state.rows)
         if self.state != checkpoint.State():
@@ -141,7 +149,7 @@ class Run:
         logging.info("config %s", description.resolved(self.config))
         for line in description.lines(
             self.config,
-            self.network,
+            self.architecture.config,
             self.data,
             self.steps.num_replicas,
             self.steps_per_epoch,
@@ -449,7 +457,7 @@ class Run:
         final_export.write(
             self.folder,
             self.config,
-            self.network,
+            self.architecture,
             self.data,
             networks.layer_weights(self.model),
         )

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from training.config.config import config as train_config
+from training.config import config as train_config
 
 _LENGTH = re.compile(r"^([0-9.]+(?:e[+-]?[0-9]+)?) *(epochs|steps|examples)$")
 

@@ -8,8 +8,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from training.config.config import config as train_config
-from training.config.config import networks
+from training.config import config as train_config
+from training.config import networks
 from training.trainer import losses as train_losses
 from training.trainer import optimizer as train_optimizer
 

@@ -8,7 +8,7 @@ import os
 import tensorflow as tf
 from absl import logging
 
-from training.config.config import config as train_config
+from training.config import config as train_config
 
 _TF_CONFIG = "TF_CONFIG"
 _LAST_PORT = 65535

@@ -3,16 +3,17 @@
 import keras
 import tensorflow as tf
 
-from training.config.config import config as train_config
-from training.config.config import networks
-from training.data.pipeline import datasets
-from training.data.pipeline import pipeline as train_data
+from keras_regnet import weights as weights_lib
+from training.config import config as train_config
+from training.config import networks
+from training.data import datasets
+from training.data import pipeline as train_data
 from training.trainer import optimizer as train_optimizer
 
 
 def make(
     config: train_config.TrainConfig,
-    network: networks.Network,
+    weights: weights_lib.ResolvedWeights,
     data: datasets.DataSet,
     strategy: tf.distribute.Strategy,
 ) -> tuple[keras.Model, keras.optimizers.Optimizer]:
@@ -20,7 +21,7 @@ def make(
 
     Args:
       config: the run.
-      network: what to build.
+      weights: the network, and what it starts from.
       data: gives the number of classes and the steps per epoch.
       strategy: variables are created in its scope.
 
@@ -28,15 +29,11 @@ def make(
       The model, with its initial weights, and its built optimizer.
     """
     keras.utils.set_random_seed(config.seed)
-    classes = len(data.class_names)
-    initial = None
-    if config.weights:
-        initial = networks.read_weights(config.weights, network, classes)
     keras.config.set_dtype_policy(config.precision)
     with strategy.scope():
-        model = networks.build(config, network, classes)
-        if initial:
-            networks.fill(model, initial)
+        model = networks.build(
+            config, weights.config, len(data.class_names), weights
+        )
         optimizer = train_optimizer.make(
             config,
             train_data.steps_per_epoch(data.train, config),

@@ -10,9 +10,9 @@ import pathlib
 
 import tensorflow as tf
 
-from training.config.config import config as train_config
-from training.data.pipeline import datasets
-from training.data.pipeline import pipeline as train_data
+from training.config import config as train_config
+from training.data import datasets
+from training.data import pipeline as train_data
 from training.workdir import run_folder
 
 FOLDER = "events"

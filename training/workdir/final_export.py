@@ -9,10 +9,11 @@ import tensorflow as tf
 from absl import logging
 
 from keras_regnet import atomic
+from keras_regnet import weights as weights_lib
 from keras_regnet.export import saved_model
-from training.config.config import config as train_config
-from training.config.config import networks
-from training.data.pipeline import datasets
+from training.config import config as train_config
+from training.config import networks
+from training.data import datasets
 
 # The export is checked on this many images, and at a larger size too.
 _CHECK_IMAGES = 4
@@ -22,7 +23,7 @@ _OTHER_SIZE = 32
 def write(
     folder: pathlib.Path,
     config: train_config.TrainConfig,
-    network: networks.Network,
+    architecture: weights_lib.ResolvedWeights,
     data: datasets.DataSet,
     weights: networks.LayerWeights,
 ) -> None:
@@ -31,7 +32,7 @@ def write(
     Args:
       folder: the run folder.
       config: the run.
-      network: what was trained.
+      architecture: the network that was trained, and its normalization.
       data: names of the classes, and images for the check.
       weights: of every layer.
 
@@ -41,7 +42,9 @@ def write(
     # Plain float32 variables on one device, whatever trained them.
     keras.config.set_dtype_policy("float32")
     config = dataclasses.replace(config, sync_bn=False)
-    model = networks.build(config, network, len(data.class_names))
+    model = networks.build(
+        config, architecture.config, len(data.class_names), architecture
+    )
     networks.set_layer_weights(model, weights)
     try:
         with atomic.replacing(folder / "model.keras") as partial:

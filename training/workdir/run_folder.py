@@ -10,15 +10,19 @@ import platform
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 import keras_regnet
-from training.config.config import config as train_config
-from training.config.config import networks
+from keras_regnet import weights as weights_lib
+from keras_regnet.weights import resolving
+from training.config import config as train_config
+from training.config import networks
 from training.workdir import checkpoint
 
 # Holds the number of steps after which the models were exported.
@@ -96,12 +100,16 @@ def check(
         return
     try:
         stored = json.loads(path.read_text())
-        fields, stored_network = dict(stored["config"]), stored["network"]
+        fields = dict(stored["config"])
         unit, number = train_config.length(fields)
+        # Weights decide about padding, rounding and normalization.
+        of_weights = architecture_of(stored) if config.weights else None
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"Not a config.json of a run: {path}") from error
     found = train_config.differences(config, fields)
-    if not found and stored_network != json.loads(network.to_json()):
+    if of_weights:
+        network = resolving.with_rules_of(of_weights.config, network)
+    if not found and stored["network"] != json.loads(network.to_json()):
         found = [f"variant: what {config.variant!r} means"]
     asked_unit, asked = train_config.length(dataclasses.asdict(config))
     if unit != asked_unit:
@@ -119,6 +127,38 @@ def check(
             f"The folder {folder} holds a run with another configuration; "
             f"give another --workdir. Different: {'; '.join(found)}"
         )
+
+
+def stored_architecture(folder: pathlib.Path) -> dict[str, Any] | None:
+    """Returns what config.json says of the network and its normalization.
+
+    Args:
+      folder: the run folder, which `check` has passed.
+
+    Returns:
+      What `architecture_of` takes; None if there is no config.json.
+    """
+    path = folder / "config.json"
+    if not path.is_file():
+        return None
+    stored = json.loads(path.read_text())
+    names = ("network", "normalization")
+    return {name: stored[name] for name in names if name in stored}
+
+
+def architecture_of(stored: Mapping[str, Any]) -> weights_lib.ResolvedWeights:
+    """Returns the network and normalization of a run, without its weights.
+
+    Args:
+      stored: what `stored_architecture` returned.
+    """
+    network = keras_regnet.config.from_json(json.dumps(stored["network"]))
+    # Runs from before the field was written have ImageNet's.
+    normalization = stored.get("normalization", {})
+    return weights_lib.ResolvedWeights(
+        network,
+        **{name: tuple(values) for name, values in normalization.items()},
+    )
 
 
 def _check_place(folder):
@@ -139,19 +179,23 @@ def _check_place(folder):
 def write_config(
     folder: pathlib.Path,
     config: train_config.TrainConfig,
-    network: networks.Network,
+    architecture: weights_lib.ResolvedWeights,
 ) -> None:
     """Writes config.json: all that is needed to repeat the run.
 
     Args:
       folder: the run folder; it is made.
       config: the run.
-      network: what is trained.
+      architecture: the network that is trained, and its normalization.
     """
     folder.mkdir(parents=True, exist_ok=True)
     record = {
         "config": dataclasses.asdict(config),
-        "network": json.loads(network.to_json()),
+        "network": json.loads(architecture.config.to_json()),
+        "normalization": {
+            "mean": architecture.mean,
+            "std": architecture.std,
+        },
         "command": sys.argv,
         "git_revision": _git_revision(),
         "versions": {

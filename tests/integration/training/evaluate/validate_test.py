@@ -1,0 +1,227 @@
+"""Tests of validate.py: every kind of model, and scores by hand."""
+
+import csv
+import dataclasses
+import json
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+import keras
+import numpy as np
+import tensorflow as tf
+from absl.testing import absltest
+from absl.testing import parameterized
+
+from keras_regnet import results
+from keras_regnet.export import saved_model
+from tests.support import paths
+from tests.support import training_testing
+from training.config import config as train_config
+from training.config import networks
+from training.data import datasets
+from training.data import pipeline as train_data
+from training.evaluate import evaluation
+from training.evaluate import predictors
+from training.evaluate import scores
+
+
+class ScoresTest(parameterized.TestCase):
+    def test_by_hand(self):
+        probabilities = np.array(
+            [
+                [0.7, 0.1, 0.1, 0.05, 0.03, 0.02],
+                [0.3, 0.4, 0.1, 0.1, 0.05, 0.05],
+                [0.1, 0.1, 0.1, 0.3, 0.3, 0.1],
+                [0.25, 0.2, 0.2, 0.2, 0.1, 0.05],
+            ]
+        )
+        found = scores.score(probabilities, np.array([0, 0, 4, 5]))
+        self.assertEqual((found.images, found.top1, found.top5), (4, 50, 75))
+        self.assertAlmostEqual(
+            found.loss, -np.log([0.7, 0.3, 0.3, 0.05]).mean()
+        )
+        confusion = np.zeros((6, 6), int)
+        confusion[0, 0] = confusion[0, 1] = 1
+        confusion[4, 4] = confusion[5, 0] = 1
+        np.testing.assert_array_equal(found.confusion, confusion)
+        np.testing.assert_array_equal(found.class_images, [2, 0, 0, 0, 1, 1])
+        np.testing.assert_array_equal(
+            found.class_top1, [50, np.nan, np.nan, np.nan, 100, 0]
+        )
+        # Each in a bin of its own: |1 - .7|, |0 - .4|, |1 - .3|, |0 - .25|.
+        self.assertAlmostEqual(
+            found.calibration_error, 100 * (0.3 + 0.4 + 0.7 + 0.25) / 4
+        )
+
+    def test_a_calibrated_guesser(self):
+        rng = np.random.default_rng(0)
+        confidence = rng.uniform(0.1, 1, 100_000)
+        correct = rng.uniform(size=100_000) < confidence
+        self.assertLess(scores.calibration_error(confidence, correct), 0.01)
+        self.assertAlmostEqual(
+            scores.calibration_error(np.full(10, 0.9), np.zeros(10, bool)), 0.9
+        )
+
+
+class ModelsTest(parameterized.TestCase):
+    """One network in all its forms gives one result."""
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        folder = cls.enterClassContext(tempfile.TemporaryDirectory())
+        cls.folder = pathlib.Path(folder)
+        config = training_testing.tiny_config(folder)
+        cls.variant = config.variant
+        keras.utils.set_random_seed(0)
+        network = networks.network_config(config)
+        model = networks.build(config, network, 10)
+        # Something else than one probability for all.
+        head = model.get_layer(networks.HEAD)
+        head.kernel.assign(head.kernel * 300)
+        cls.run_folder = cls.folder / "run"
+        cls.run_folder.mkdir()
+        model.save(cls.run_folder / "model.keras")
+        record = {"config": dataclasses.asdict(config)}
+        (cls.run_folder / "config.json").write_text(json.dumps(record))
+        saved_model.save(model, cls.folder / "saved")
+        fixed = keras.Sequential([keras.Input((32, 32, 3), 1), model])
+        converter = tf.lite.TFLiteConverter.from_keras_model(fixed)
+        (cls.folder / "model.tflite").write_bytes(converter.convert())
+        cls.config = train_config.TrainConfig(
+            dataset="digits", eval_image_size=32, global_batch_size=64
+        )
+        cls.data = datasets.load(cls.config)
+        images, labels, weights = (
+            np.concatenate(arrays)
+            for arrays in zip(
+                *train_data.eval_pipeline(
+                    cls.data, cls.config
+                ).as_numpy_iterator(),
+                strict=True,
+            )
+        )
+        cls.images, cls.labels = images[weights > 0], labels[weights > 0]
+        cls.model = model
+
+    def path_of(self, kind):
+        return {
+            "run": str(self.run_folder),
+            "keras": str(self.run_folder / "model.keras"),
+            "saved_model": str(self.folder / "saved"),
+            "tflite": str(self.folder / "model.tflite"),
+            "variant": self.variant,
+        }[kind]
+
+    @parameterized.parameters("run", "keras", "saved_model", "tflite",
+                              "variant")  # fmt: skip
+    def test_every_kind(self, kind):
+        weights = str(self.run_folder) if kind == "variant" else ""
+        predictor = predictors.load(self.path_of(kind), weights)
+        found = evaluation.evaluate(predictor, self.data, self.config)
+        expected = self.model.predict(self.images, verbose=0)
+        hits = expected.argmax(1) == self.labels
+        self.assertEqual(found.scores.images, 360)
+        self.assertAlmostEqual(found.scores.top1, 100 * hits.mean(), places=5)
+        self.assertAlmostEqual(
+            found.scores.loss,
+            -np.log(expected[np.arange(360), self.labels]).mean(),
+            places=3,
+        )
+        self.assertGreater(found.row["images_per_second"], 0)
+        self.assertEqual(found.row["model"], self.path_of(kind))
+        self.assertEqual(found.row["weights"], weights)
+
+    def test_one_batch_is_not_timed(self):
+        predictor = predictors.load(self.path_of("keras"))
+        config = dataclasses.replace(self.config, global_batch_size=360)
+        found = evaluation.evaluate(predictor, self.data, config)
+        self.assertIsNone(found.row["images_per_second"])
+
+    def test_flip_tta(self):
+        predictor = predictors.load(self.path_of("keras"))
+        found = evaluation.evaluate(
+            predictor, self.data, self.config, flip_tta=True
+        )
+        expected = self.model.predict(self.images, verbose=0)
+        expected += self.model.predict(self.images[:, :, ::-1], verbose=0)
+        self.assertAlmostEqual(
+            found.scores.loss,
+            -np.log(expected[np.arange(360), self.labels] / 2).mean(),
+            places=3,
+        )
+
+    def test_what_is_wrong(self):
+        for arguments, message in (
+            (("RegNetX-200MF", ""), "needs `weights`"),
+            (("RegNetX-201MF", "x"), "Did you mean"),
+            ((str(self.run_folder), "x"), "a file or folder has its own"),
+            ((str(self.folder / "no.keras"), ""), "does not exist"),
+            ((str(self.folder / "no.tflite"), ""), "does not exist"),
+            ((str(self.folder), ""), "must be a run folder"),
+            ((str(self.folder / "no.pth"), ""), "does not exist"),
+        ):
+            with self.assertRaisesRegex(ValueError, message):
+                predictors.load(*arguments)
+        for suffix in (".keras", ".tflite"):
+            broken = self.folder / f"broken{suffix}"
+            broken.write_bytes(b"nothing of the kind")
+            with self.assertRaisesRegex(ValueError, "not a readable"):
+                predictors.load(str(broken))
+        with self.assertRaisesRegex(ValueError, "must be 32 for this model"):
+            evaluation.evaluate(
+                predictors.load(self.path_of("tflite")),
+                self.data,
+                dataclasses.replace(self.config, eval_image_size=48),
+            )
+        other = training_testing.noise_set(8, 8)
+        other = dataclasses.replace(other, class_names=("a", "b"))
+        for arguments in (
+            (self.path_of("run"),),
+            (self.variant, self.path_of("run")),
+        ):
+            with self.assertRaisesRegex(ValueError, "10 classes .* for 2"):
+                evaluation.evaluate(
+                    predictors.load(*arguments), other, self.config
+                )
+
+    def test_the_command(self):
+        tool = paths.ROOT / "training" / "validate.py"
+        results = self.folder / "results.csv"
+        result = subprocess.run(
+            [sys.executable, str(tool), f"--model={self.run_folder}",
+             f"--results={results}", f"--details={self.folder / 'more'}"],
+            cwd=self.folder, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertIn("calibration_error", result.stdout)
+        with results.open() as file:
+            rows = list(csv.DictReader(file))
+        # Size and data set are the run's.
+        self.assertEqual([row["image_size"] for row in rows], ["32"])
+        self.assertEqual(rows[0]["source"], "validate")
+        self.assertEqual(rows[0]["model"], str(self.run_folder))
+        expected = self.model.predict(self.images, verbose=0).argmax(1)
+        self.assertAlmostEqual(
+            float(rows[0]["top1"]),
+            100 * (expected == self.labels).mean(),
+            places=3,
+        )
+        with (self.folder / "more" / "per_class.csv").open() as file:
+            per_class = list(csv.DictReader(file))
+        self.assertEqual(sum(int(row["images"]) for row in per_class), 360)
+        with (self.folder / "more" / "confusion.csv").open() as file:
+            counts = [row[1:] for row in csv.reader(file)][1:]
+        self.assertEqual(np.array(counts, int).sum(), 360)
+
+    def test_a_file_of_other_columns(self):
+        path = self.folder / "other.csv"
+        path.write_text("a,b\n1,2\n")
+        with self.assertRaisesRegex(ValueError, "with a,b"):
+            results.append(path, {})
+
+
+if __name__ == "__main__":
+    absltest.main()

@@ -1,0 +1,96 @@
+"""Training here has the losses of the same training in PyTorch.
+
+`oracles/make_training_losses.py` wrote them: the same weights, batches and
+optimizer. The trainer's own step and optimizer run here.
+"""
+
+import tempfile
+
+import numpy as np
+import tensorflow as tf
+from absl.testing import absltest
+from absl.testing import parameterized
+
+import keras_regnet
+from tests.support import paths
+from tests.support import training_parity
+from tests.support import training_testing
+from training.config import recipes
+from training.trainer import optimizer as train_optimizer
+from training.trainer import step as train_step
+
+_LOSSES = dict(np.load(paths.DATA / "torch_training.npz"))
+
+
+class TrainingParityTest(parameterized.TestCase):
+    @parameterized.product(block=("x", "y"), run=training_parity.RUNS)
+    def test_losses(self, block, run):
+        expected = _LOSSES[f"{block} {run.name}"]
+        got = self._losses(block, run)
+        self.assertGreater(np.ptp(expected), 0.1)
+        np.testing.assert_allclose(got, expected, rtol=1e-4)
+
+    def _losses(self, block, run):
+        """Returns the loss of every step, by the trainer's own parts."""
+        model = keras_regnet.RegNet(
+            keras_regnet.RegNetConfig(
+                **training_parity.LINE,
+                block=block,
+                stem_width=training_parity.STEM_WIDTH,
+            ),
+            input_shape=(training_parity.IMAGE_SIZE,) * 2 + (3,),
+            classes=training_parity.CLASSES,
+        )
+        for variable in model.weights:
+            variable.assign(
+                training_parity.weight(variable.path, tuple(variable.shape))
+            )
+        config = self._config(run)
+        steps = train_step.Steps(
+            tf.distribute.get_strategy(),
+            model,
+            train_optimizer.make(
+                config,
+                training_parity.STEPS_PER_EPOCH,
+                model.trainable_variables,
+            ),
+            config,
+        )
+        batches = iter(self._batches(run))
+        losses = []
+        for _ in range(run.steps):
+            start = tf.zeros([len(train_step.TRAIN_SUMS)], tf.float64)
+            sums, _ = steps.train(batches, tf.constant(1), start)
+            losses.append(float(sums[0]) / training_parity.BATCH_SIZE)
+        return losses
+
+    def _config(self, run):
+        """Returns the paper's recipe at the run's rate and length."""
+        paper = recipes.paper()
+        return training_testing.tiny_config(
+            self.enterContext(tempfile.TemporaryDirectory()),
+            optimizer=paper.optimizer,
+            rate_in_velocity=paper.rate_in_velocity,
+            schedule=paper.schedule,
+            per_epoch_schedule=paper.per_epoch_schedule,
+            warmup_factor=paper.warmup_factor,
+            weight_decay=paper.weight_decay,
+            decay_norm_and_bias=paper.decay_norm_and_bias,
+            base_learning_rate=run.peak,
+            base_batch_size=training_parity.BATCH_SIZE,
+            global_batch_size=training_parity.BATCH_SIZE,
+            epochs=run.epochs,
+            warmup_epochs=float(run.warmup_epochs),
+        )
+
+    def _batches(self, run):
+        images, labels = zip(
+            *map(training_parity.batch, range(run.steps)), strict=True
+        )
+        return tf.data.Dataset.from_tensor_slices(
+            (np.stack(images), np.stack(labels))
+        )
+
+
+if __name__ == "__main__":
+    absltest.main()

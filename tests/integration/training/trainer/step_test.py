@@ -1,0 +1,250 @@
+"""Tests of the steps, on one device and on two."""
+
+import tempfile
+
+import keras
+import numpy as np
+import tensorflow as tf
+from absl.testing import absltest
+from absl.testing import parameterized
+
+from tests.support import training_testing
+from training.config import networks
+from training.data import pipeline as data
+from training.trainer import step
+from training.trainer import strategy
+from training.trainer import trainable
+
+_STEPS = 12
+
+
+class Trained:
+    """The tiny network on noise, under a strategy."""
+
+    def __init__(self, folder, num_val=21, **fields):
+        defaults = {
+            "epochs": 8,
+            "global_batch_size": 16,
+            "base_batch_size": 16,
+            "warmup_epochs": 0.0,
+        }
+        self.config = training_testing.tiny_config(
+            folder, **{**defaults, **fields}
+        )
+        self.noise = training_testing.noise_set(32, num_val)
+        self.strategy = strategy.make(self.config)
+        self.model, optimizer = trainable.make(
+            self.config,
+            networks.network_config(self.config),
+            self.noise,
+            self.strategy,
+        )
+        self.steps = step.Steps(
+            self.strategy, self.model, optimizer, self.config
+        )
+        self.batches = iter(
+            data.distribute(
+                self.strategy,
+                self.config,
+                lambda share: data.train_pipeline(
+                    self.noise, self.config, 0, share
+                ),
+            )
+        )
+
+    def losses(self, count):
+        """Returns the loss of each of the next steps."""
+        zero = tf.zeros([4], tf.float64)
+        return [
+            float(self.steps.train(self.batches, tf.constant(1), zero)[0][0])
+            / 16
+            for _ in range(count)
+        ]
+
+    def evaluate(self):
+        batches = data.distribute(
+            self.strategy,
+            self.config,
+            lambda share: data.eval_pipeline(self.noise, self.config, share),
+        )
+        count = data.eval_steps(self.noise.val, self.config)
+        zero = tf.zeros([4], tf.float64)
+        return self.steps.evaluate(
+            iter(batches), tf.constant(count), zero
+        ).numpy()
+
+    def replica_values(self, variable):
+        return [
+            value.numpy()
+            for value in self.strategy.experimental_local_results(
+                variable.value
+            )
+        ]
+
+
+ON_TWO = {"strategy": "mirrored", "num_cpu_devices": 2}
+
+
+class StepTest(parameterized.TestCase):
+    def setUp(self):
+        super().setUp()
+        self.folder = self.enterContext(tempfile.TemporaryDirectory())
+        self.addCleanup(keras.config.set_dtype_policy, "float32")
+
+    def trained(self, **fields):
+        return Trained(self.folder, **fields)
+
+    def test_two_devices_with_sync_bn_give_the_curve_of_one(self):
+        one = self.trained(epochs=30).losses(24)
+        two = self.trained(epochs=30, sync_bn=True, **ON_TWO).losses(24)
+        np.testing.assert_allclose(one, two, atol=1e-5)
+        # They learn: it is not the curve of a frozen network.
+        self.assertLess(one[-1], one[0] - 0.05)
+
+    def test_two_devices_clip_as_one(self):
+        fields = {"clip_norm": 0.1, "sync_bn": True}
+        one = self.trained(**fields).losses(4)
+        two = self.trained(**fields, **ON_TWO).losses(4)
+        np.testing.assert_allclose(one, two, atol=1e-4)
+
+    def test_parts_of_a_batch_are_like_replicas(self):
+        """Both normalise each half of the batch by itself."""
+        fields = {"weight_decay": 1e-2, "clip_norm": 0.5}
+        two = self.trained(**fields, **ON_TWO).losses(_STEPS)
+        parts = self.trained(accumulation_steps=2, **fields)
+        np.testing.assert_allclose(parts.losses(_STEPS), two, atol=1e-4)
+        self.assertLess(two[-1], two[0])
+
+    def test_parts_under_replicas_with_sync_bn(self):
+        """A part is the images 0-3 and 8-11, and then all others."""
+        fields = {"accumulation_steps": 2, "sync_bn": True}
+        two = self.trained(**fields, **ON_TWO).losses(4)
+        one = self.trained(**fields)
+        order = np.arange(16).reshape(2, 2, 4).swapaxes(0, 1).ravel()
+        one.batches = iter(
+            data.train_pipeline(one.noise, one.config).map(
+                lambda *batch: tuple(tf.gather(v, order) for v in batch)
+            )
+        )
+        np.testing.assert_allclose(one.losses(4), two, atol=1e-4)
+
+    def test_parts_that_do_not_divide(self):
+        with self.assertRaisesRegex(ValueError, "images per replica: 8"):
+            self.trained(accumulation_steps=3, **ON_TWO)
+
+    @parameterized.parameters({}, ON_TWO)
+    def test_averaged_weights(self, **fields):
+        decay = 0.15  # Reached in the second step.
+        trained = self.trained(ema_decay=decay, **fields)
+        variables = trained.model.get_layer("head_fc").trainable_variables
+        expected = [np.array(variable) for variable in variables]
+        for step_number in (1, 2, 3, 4):
+            trained.losses(1)
+            share = min(decay, (1 + step_number) / (10 + step_number))
+            expected = [
+                share * old + (1 - share) * np.array(variable)
+                for old, variable in zip(expected, variables, strict=True)
+            ]
+        kept = [np.array(variable) for variable in variables]
+        trained.steps.swap_averages()
+        for variable, value in zip(variables, expected, strict=True):
+            for replica in trained.replica_values(variable):
+                np.testing.assert_allclose(replica, value, atol=1e-6)
+        trained.steps.swap_averages()
+        for variable, value in zip(variables, kept, strict=True):
+            np.testing.assert_array_equal(variable, value)
+
+    def test_replicas_are_gathered_and_set_again(self):
+        two = self.trained(ema_decay=0.9, **ON_TWO)
+        two.losses(2)
+        variables = two.steps.of_replicas
+        stacks = two.steps.gather_replicas(variables)
+        self.assertGreater(np.ptp(stacks[0], axis=0).max(), 1e-5)
+        for variable, stack in zip(variables, stacks, strict=True):
+            np.testing.assert_array_equal(two.replica_values(variable), stack)
+        changed = [stack[::-1] + 1 for stack in stacks]
+        two.steps.scatter_replicas(variables, changed)
+        for variable, stack in zip(variables, changed, strict=True):
+            np.testing.assert_array_equal(two.replica_values(variable), stack)
+
+    def test_replicas_draw_random_numbers_of_their_own(self):
+        two = self.trained(dropout_rate=0.5, **ON_TWO)
+        two.steps.spread_seeds()
+        two.losses(3)
+        (stack,) = two.steps.gather_replicas(two.steps.of_replicas[-1:])
+        one = self.trained(dropout_rate=0.5)
+        one.steps.spread_seeds()
+        one.losses(3)
+        (alone,) = one.steps.gather_replicas(one.steps.of_replicas[-1:])
+        np.testing.assert_array_equal(stack[0], alone[0])
+        self.assertNotEqual(stack[0, 0], stack[1, 0])
+        self.assertEqual(stack[0, 1], stack[1, 1])
+
+    def test_compiled_by_xla(self):
+        """What a TPU would do as well."""
+        one = self.trained().losses(3)
+        compiled = self.trained(jit_compile=True).losses(3)
+        np.testing.assert_allclose(one, compiled, atol=1e-4)
+
+    def test_ends_after_a_loss_that_is_not_finite(self):
+        trained = self.trained()
+        trained.losses(1)
+        bias = trained.model.get_layer("head_fc").bias
+        bias.assign(np.full(bias.shape, np.inf))
+        sums, done = trained.steps.train(
+            trained.batches, tf.constant(3), tf.zeros([4], tf.float64)
+        )
+        self.assertEqual(done, 1)
+        self.assertFalse(np.isfinite(sums[0]))
+
+    def test_moving_statistics_are_averaged(self):
+        two = self.trained(**ON_TWO)
+        two.losses(3)
+        variable = two.model.get_layer("stem_conv_bn").moving_mean
+        before = two.replica_values(variable)
+        self.assertGreater(np.abs(before[0] - before[1]).max(), 1e-4)
+        two.steps.average_moving_statistics()
+        after = two.replica_values(variable)
+        np.testing.assert_allclose(after[0], np.mean(before, axis=0), 1e-6)
+        np.testing.assert_array_equal(after[0], after[1])
+
+    @parameterized.parameters({}, ON_TWO)
+    def test_evaluation_is_exact_with_an_uneven_last_batch(self, **fields):
+        # 21 images in batches of 16: the second replica ends on padding.
+        trained = self.trained(**fields)
+        trained.losses(2)
+        trained.steps.average_moving_statistics()
+        loss, top1, top5, images = trained.evaluate()
+        batches = data.eval_pipeline(trained.noise, trained.config)
+        pixels = np.concatenate([batch[0] for batch in batches])[:21]
+        labels = np.arange(21) % 10
+        probabilities = np.asarray(trained.model(pixels, training=False))
+        own = probabilities[np.arange(21), labels]
+        rank = (probabilities > own[:, None]).sum(axis=1)
+        self.assertEqual(images, 21)
+        self.assertEqual(top1, (rank < 1).sum())
+        self.assertEqual(top5, (rank < 5).sum())
+        self.assertAlmostEqual(loss, -np.log(own).sum(), places=3)
+
+    @parameterized.product(
+        precision=["mixed_float16", "mixed_bfloat16"], fields=[{}, ON_TWO]
+    )
+    def test_mixed_precision_trains(self, precision, fields):
+        losses = self.trained(precision=precision, **fields).losses(8)
+        self.assertTrue(np.isfinite(losses).all(), losses)
+        self.assertLess(losses[-1], losses[0])
+
+    @parameterized.parameters(15, 17)
+    def test_a_batch_that_does_not_divide(self, batch):
+        with self.assertRaisesRegex(
+            ValueError, f"global_batch_size={batch}, replicas=2"
+        ):
+            self.trained(global_batch_size=batch, **ON_TWO)
+
+    def test_logical_devices_need_mirrored(self):
+        with self.assertRaisesRegex(ValueError, "num_cpu_devices=2"):
+            self.trained(num_cpu_devices=2)
+
+
+if __name__ == "__main__":
+    absltest.main()

@@ -1,0 +1,29 @@
+"""The published tables that the tests hold the networks against.
+
+`data/published.csv`: stages of the paper's figures 15 and 16; complexities as
+its authors' code counts them. `data/torchvision.csv`: what torchvision builds.
+"""
+
+import csv
+
+from tests.support import paths
+
+_DATA = paths.DATA
+
+
+def rows(name):
+    """Returns the rows of a table as dicts; lists are split into integers."""
+    with open(_DATA / f"{name}.csv", newline="") as file:
+        return [_parse(row) for row in csv.DictReader(file)]
+
+
+def _parse(row):
+    lists = ("depths", "widths", "group_widths")
+    return {
+        key: value
+        if key == "variant"
+        else tuple(map(int, value.split()))
+        if key in lists
+        else int(value)
+        for key, value in row.items()
+    }

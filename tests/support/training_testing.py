@@ -1,0 +1,153 @@
+"""What the trainer's tests share. Imported before TensorFlow starts.
+
+Makes two logical CPU devices, so that distribution is tested without a GPU;
+they can only be made before TensorFlow has used one.
+"""
+
+import contextlib
+import os
+import pathlib
+from collections.abc import Callable
+from collections.abc import Iterator
+from typing import Any
+from unittest import mock
+
+import numpy as np
+import tensorflow as tf
+
+import keras_regnet
+from training.config import config as train_config
+from training.data import datasets
+from training.trainer import run
+from training.trainer import strategy
+
+CPU_DEVICES = strategy.split_cpu(2)
+
+# Two stages of one block: traces in a second.
+TINY = keras_regnet.RegNetConfig(
+    depth=2, w_0=8, w_a=8, w_m=2.0, group_width=4, stem_width=8
+)
+
+
+def write_network(folder: str) -> str:
+    """Writes the tiny network where --variant finds it."""
+    path = os.path.join(folder, "tiny.json")
+    pathlib.Path(path).write_text(TINY.to_json())
+    return path
+
+
+def tiny_config(folder: str, **fields: Any) -> train_config.TrainConfig:
+    """Returns a run of the tiny network on the digits, two epochs long.
+
+    Args:
+      folder: an existing folder, in which the run is kept.
+      **fields: differ from that.
+
+    Returns:
+      A configuration.
+    """
+    defaults = {
+        "variant": write_network(folder),
+        "workdir": os.path.join(folder, "run"),
+        "strategy": "one_device",
+        "dataset": "digits",
+        "image_size": 32,
+        "flip": False,
+        "epochs": 2,
+        "global_batch_size": 256,
+        "base_learning_rate": 0.05,
+        "warmup_epochs": 1.0,
+    }
+    return train_config.TrainConfig(**{**defaults, **fields})
+
+
+def noise_set(num_train: int, num_val: int, side: int = 32) -> datasets.DataSet:
+    """Returns a set of seeded noise with ten classes, told by brightness.
+
+    The label of an example is its index modulo 10, and its top left pixel
+    holds its index.
+    """
+    return datasets.DataSet(
+        train=_noise_split(num_train, side, seed=1),
+        val=_noise_split(num_val, side, seed=2),
+        class_names=tuple("0123456789"),
+        small_images=True,
+    )
+
+
+def _noise_split(count, side, seed):
+    rng = np.random.default_rng(seed)
+    images = rng.integers(0, 64, (count, side, side, 3), np.uint8)
+    indices = np.arange(count)
+    images += (indices % 10 * 19).astype(np.uint8)[:, None, None, None]
+    images[:, 0, 0, 0] = indices % 256
+    images[:, 0, 0, 1] = indices // 256
+    return datasets.in_memory(images, indices % 10, "noise")
+
+
+def jpeg(side: tuple[int, int] = (60, 80), seed: int = 0) -> bytes:
+    """Returns a JPEG of smooth noise, height and width `side`."""
+    rng = np.random.default_rng(seed)
+    coarse = rng.integers(0, 256, (6, 8, 3), np.uint8)
+    image = tf.image.resize(coarse, side, method="bicubic")
+    image = tf.cast(tf.clip_by_value(image, 0, 255), tf.uint8)
+    return tf.io.encode_jpeg(image, quality=95).numpy()
+
+
+def write_folder(root: pathlib.Path, images_per_class: int = 6) -> None:
+    """Writes a `folder:` data set of two classes."""
+    seed = 0
+    for part in ("train", "val"):
+        for name in ("cat", "dog"):
+            folder = root / part / name
+            folder.mkdir(parents=True)
+            for index in range(images_per_class):
+                seed += 1
+                path = folder / f"{index}.jpg"
+                path.write_bytes(jpeg((60 + seed, 80), seed))
+
+
+class Killed(BaseException):
+    """Stands in for a signal: nothing in the trainer catches it."""
+
+
+@contextlib.contextmanager
+def stopped_in(method: str, calls: int, by: int = 0) -> Iterator[None]:
+    """Raises `Killed`, or sends a signal, in the given call of a method.
+
+    Args:
+      method: of `training.trainer.run.Run`.
+      calls: which call, counted from 1.
+      by: signal; 0 raises.
+    """
+    original, seen = getattr(run.Run, method), []
+
+    def counted(run, *arguments):
+        seen.append(method)
+        if len(seen) == calls:
+            if not by:
+                raise Killed
+            os.kill(os.getpid(), by)
+        return original(run, *arguments)
+
+    with mock.patch.object(run.Run, method, counted):
+        yield
+
+
+def killed_in(method: str, calls: int, train: Callable[[], object]) -> None:
+    """Trains until it is stopped by `Killed`, and makes sure that it is.
+
+    Args:
+      method: of `training.trainer.run.Run`.
+      calls: which call, counted from 1.
+      train: starts the run.
+
+    Raises:
+      AssertionError: if the run ends before that.
+    """
+    try:
+        with stopped_in(method, calls):
+            train()
+    except Killed:
+        return
+    raise AssertionError(f"there were fewer than {calls} calls of {method}")

@@ -1,0 +1,76 @@
+"""Tests of TrainConfig and the recipes."""
+
+import dataclasses
+import json
+
+from absl.testing import absltest
+from absl.testing import parameterized
+
+from tests.support import training_testing  # noqa: F401, puts training/ on the path
+from training.config import config as train_config
+from training.config import recipes
+
+TrainConfig = train_config.TrainConfig
+
+
+class TrainConfigTest(parameterized.TestCase):
+    @parameterized.named_parameters(
+        ("strategy", {"strategy": "miror"}, "Did you mean 'mirrored'"),
+        ("small image", {"image_size": 31}, "at least 32.*image_size=31"),
+        ("no epochs", {"epochs": 0}, "at least 1.*epochs=0"),
+        ("negative size", {"eval_image_size": -1}, "0 or at least 32.*=-1"),
+        ("devices", {"num_cpu_devices": 10**9}, "within 0 and 1024"),
+        ("subset", {"balanced_subset": True}, "needs num_train_examples"),
+        ("milestones", {"milestones": "3epochs"}, "needs schedule='step'"),
+        ("place", {"task_index": 1}, "needs worker_hosts.*task_index=1"),
+        ("tpu", {"tpu": "node"}, "needs strategy='tpu'"),
+        ("text", {"epochs": "3"}, "must be of type int.*epochs='3'"),
+        ("bool", {"epochs": True}, "must be of type int.*epochs=True"),
+        ("nan", {"weight_decay": float("nan")}, "at least 0.*nan"),
+        ("rate", {"dropout_rate": 1.5}, "within 0 and 0.99.*1.5"),
+        (
+            "precision",
+            {"precision": "mixed_fp16"},
+            "Did you mean 'mixed_float16'",
+        ),
+    )
+    def test_wrong_values(self, fields, message):
+        with self.assertRaisesRegex(ValueError, message):
+            TrainConfig(**fields)
+
+    def test_every_field_says_what_it_is(self):
+        for field in dataclasses.fields(TrainConfig):
+            self.assertNotEmpty(field.metadata["help"], field.name)
+
+    def test_differences_name_the_fields(self):
+        stored = json.loads(TrainConfig(seed=1, epochs=3).to_json())
+        ours = TrainConfig(seed=2, epochs=5, flip=False, workdir="elsewhere")
+        self.assertEqual(
+            train_config.differences(ours, stored),
+            [
+                "seed: 1 in the folder, 2 asked for",
+                "flip: True in the folder, False asked for",
+            ],
+        )
+
+
+class RecipesTest(parameterized.TestCase):
+    @parameterized.parameters(*recipes.NAMES)
+    def test_a_recipe_carries_its_name(self, name):
+        self.assertEqual(recipes.get(name).recipe, name)
+
+    def test_paper(self):
+        config = recipes.get("paper")
+        # 0.1 per 128 images.
+        self.assertAlmostEqual(config.learning_rate(), 0.8)
+        self.assertEqual(config.weight_decay, 5e-5)
+        self.assertTrue(config.decay_norm_and_bias)
+        self.assertTrue(config.per_epoch_schedule)
+
+    def test_unknown(self):
+        with self.assertRaisesRegex(ValueError, "Did you mean 'paper'"):
+            recipes.get("papr")
+
+
+if __name__ == "__main__":
+    absltest.main()

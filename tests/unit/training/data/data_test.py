@@ -1,0 +1,411 @@
+"""Tests of the data sets and the input pipeline."""
+
+import pathlib
+import shutil
+import tempfile
+from unittest import mock
+
+import keras
+import numpy as np
+from absl.testing import absltest
+from absl.testing import parameterized
+
+from tests.support import training_testing
+from training.config import config as train_config
+from training.data import datasets
+from training.data import pipeline as data
+from training.data import splits
+
+
+def config_for(**fields):
+    defaults = {
+        "image_size": 32,
+        "augmentation": "none",
+        "flip": False,
+        "epochs": 3,
+        "global_batch_size": 8,
+    }
+    return train_config.TrainConfig(**{**defaults, **fields})
+
+
+def indices_of(images):
+    """Reads the index that `noise_set` keeps in the top left pixel."""
+    images = np.asarray(images, np.int64)
+    return images[:, 0, 0, 0] + 256 * images[:, 0, 0, 1]
+
+
+def epochs_of(noise, config, **arguments):
+    batches = data.train_pipeline(noise, config, **arguments)
+    return np.concatenate(
+        [indices_of(images) for images, _ in batches.as_numpy_iterator()]
+    )
+
+
+class OrderTest(parameterized.TestCase):
+    def test_every_example_once_per_epoch(self):
+        noise = training_testing.noise_set(400, 8)
+        seen = epochs_of(noise, config_for()).reshape(3, 400)
+        for epoch in seen:
+            np.testing.assert_array_equal(np.sort(epoch), np.arange(400))
+        self.assertTrue((seen[0] != seen[1]).any())
+
+    def test_what_is_left_over_changes(self):
+        noise = training_testing.noise_set(14, 8)
+        seen = epochs_of(noise, config_for(epochs=20)).reshape(20, 8)
+        for epoch in seen:
+            self.assertLen(set(epoch), 8)
+        self.assertLen(set(seen.ravel()), 14)
+
+    def test_seed_decides(self):
+        noise = training_testing.noise_set(40, 8)
+        first = epochs_of(noise, config_for())
+        np.testing.assert_array_equal(first, epochs_of(noise, config_for()))
+        other = epochs_of(noise, config_for(seed=1))
+        self.assertTrue((first != other).any())
+
+    def test_starts_at_any_step(self):
+        noise = training_testing.noise_set(40, 8)
+        config = config_for(augmentation="pad_crop", flip=True)
+        whole = list(data.train_pipeline(noise, config).as_numpy_iterator())
+        rest = list(data.train_pipeline(noise, config, 7).as_numpy_iterator())
+        self.assertLen(rest, 8)
+        for expected, found in zip(whole[7:], rest, strict=True):
+            np.testing.assert_array_equal(expected[0], found[0])
+
+    @parameterized.parameters(2, 4)
+    def test_shares_make_up_the_batches(self, count):
+        noise = training_testing.noise_set(40, 8)
+        whole = epochs_of(noise, config_for()).reshape(-1, 8)
+        size = 8 // count
+        parts = [
+            epochs_of(
+                noise, config_for(), share=data.Share(index, count, size)
+            ).reshape(-1, size)
+            for index in range(count)
+        ]
+        # All images of an epoch, each of them in one share.
+        epoch = np.concatenate([part[:5].ravel() for part in parts])
+        np.testing.assert_array_equal(np.sort(epoch), np.arange(40))
+        np.testing.assert_array_equal(whole, np.concatenate(parts, axis=1))
+
+    def test_labels_belong_to_their_images(self):
+        noise = training_testing.noise_set(40, 8)
+        for images, labels in data.train_pipeline(noise, config_for()):
+            np.testing.assert_array_equal(indices_of(images) % 10, labels)
+
+    def test_repeated_augmentation(self):
+        """Four images, each twice in a batch; half of the set an epoch."""
+        noise = training_testing.noise_set(40, 8)
+        config = config_for(repeated_augmentation=2, augmentation="pad_crop")
+        batches = data.train_pipeline(noise, config)
+        for images, labels in batches.as_numpy_iterator():
+            np.testing.assert_array_equal(labels[:4], labels[4:])
+            self.assertTrue((images[:4] != images[4:]).any())
+        config = config_for(repeated_augmentation=2)
+        seen = epochs_of(noise, config).reshape(3, 5, 8)
+        np.testing.assert_array_equal(seen[..., :4], seen[..., 4:])
+        for epoch in seen[..., :4].reshape(3, 20):
+            self.assertLen(set(epoch), 20)
+
+    def test_mixed_batches_start_at_any_step(self):
+        noise = training_testing.noise_set(40, 8)
+        config = config_for(
+            mixup_alpha=0.2, cutmix_alpha=1.0, repeated_augmentation=2,
+            auto_augment="randaugment", random_erasing=0.25,
+        )  # fmt: skip
+        whole = list(data.train_pipeline(noise, config).as_numpy_iterator())
+        rest = list(data.train_pipeline(noise, config, 7).as_numpy_iterator())
+        for expected, found in zip(whole[7:], rest, strict=True):
+            np.testing.assert_array_equal(expected[0], found[0])
+            np.testing.assert_array_equal(expected[1], found[1])
+        _, targets = whole[0]
+        self.assertEqual(targets.shape, (8, 10))
+        np.testing.assert_allclose(targets.sum(1), 1, atol=1e-6)
+
+    @parameterized.parameters(1, 8, 21)
+    def test_evaluation_sees_everything_once(self, num_val):
+        noise = training_testing.noise_set(8, num_val)
+        batches = list(data.eval_pipeline(noise, config_for()))
+        weights = np.concatenate([weights for _, _, weights in batches])
+        seen = np.concatenate([indices_of(images) for images, _, _ in batches])
+        self.assertEqual(len(weights) % 8, 0)
+        np.testing.assert_array_equal(seen[weights == 1], np.arange(num_val))
+        self.assertEqual(weights.sum(), num_val)
+
+    def test_batch_larger_than_the_set(self):
+        noise = training_testing.noise_set(7, 8)
+        with self.assertRaisesRegex(
+            ValueError, "global_batch_size=8, training images: 7"
+        ):
+            data.train_pipeline(noise, config_for())
+
+
+class TfdsTest(parameterized.TestCase):
+    """A miniature of a set, in several files, as tensorflow-datasets has it."""
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        import tensorflow_datasets as tfds
+
+        class MiniPhotos(tfds.core.GeneratorBasedBuilder):
+            """JPEGs of different sizes."""
+
+            VERSION = tfds.core.Version("1.0.0")
+            pkg_dir_path = pathlib.Path(__file__).parent
+
+            def _info(self):
+                return tfds.core.DatasetInfo(
+                    builder=self,
+                    features=tfds.features.FeaturesDict(
+                        {
+                            "image": tfds.features.Image(shape=(None, None, 3)),
+                            "label": tfds.features.ClassLabel(num_classes=40),
+                        }
+                    ),
+                )
+
+            def _split_generators(self, dl_manager):
+                del dl_manager
+                return {
+                    "train": self._generate_examples(40),
+                    "validation": self._generate_examples(21),
+                }
+
+            def _generate_examples(self, count):
+                for index in range(count):
+                    image = np.full((40 + index, 50, 3), index, np.uint8)
+                    yield index, {"image": image, "label": index}
+
+        cls.folder = cls.enterClassContext(tempfile.TemporaryDirectory())
+        cls.records = cls.enterClassContext(tempfile.TemporaryDirectory())
+        for folder, file_format in (
+            (cls.folder, "tfrecord"),
+            (cls.records, "array_record"),
+        ):
+            builder = MiniPhotos(data_dir=folder, file_format=file_format)
+            builder.download_and_prepare(
+                download_config=tfds.download.DownloadConfig(num_shards=4)
+            )
+
+    def setUp(self):
+        super().setUp()
+        # As in a run, where even 0 is a seed that is set.
+        keras.utils.set_random_seed(0)
+
+    def load(self, in_memory=True):
+        limit = splits.IN_MEMORY_BYTES if in_memory else 0
+        with mock.patch.object(splits, "IN_MEMORY_BYTES", limit):
+            found = datasets.load(
+                config_for(dataset="mini_photos", data_dir=self.folder)
+            )
+        kind = datasets.Split if in_memory else datasets.Stream
+        self.assertIsInstance(found.train, kind)
+        return found
+
+    def labels(self, found, config, **arguments):
+        batches = data.train_pipeline(found, config, **arguments)
+        return np.array([labels for _, labels in batches])
+
+    @parameterized.parameters(True, False)
+    def test_array_records(self, in_memory):
+        limit = splits.IN_MEMORY_BYTES if in_memory else 0
+        self.enterContext(mock.patch.object(splits, "IN_MEMORY_BYTES", limit))
+        fields = {"dataset": "mini_photos", "data_dir": self.records}
+        found = datasets.load(config_for(**fields))
+        self.assertEqual(found.train.in_memory, in_memory)
+        config = config_for(epochs=2)
+        labels = self.labels(found, config).reshape(2, 40)
+        for epoch in labels:
+            self.assertCountEqual(epoch, range(40))
+        self.assertNotEqual(list(labels[0]), list(labels[1]))
+        self.assertEqual(found.val.num_examples, 21)
+        balanced = {"balanced_subset": True, "num_train_examples": 40}
+        if in_memory:
+            datasets.load(config_for(**fields, **balanced))
+            return
+        # Labels are in the records alone.
+        for needs in ({"val_share": 0.5}, balanced):
+            with self.assertRaisesRegex(ValueError, "--cache asks for.*record"):
+                datasets.load(config_for(**fields, **needs))
+
+    @parameterized.parameters(True, False)
+    def test_every_example_once_per_epoch(self, in_memory):
+        found = self.load(in_memory)
+        seen = self.labels(found, config_for()).reshape(3, 40)
+        for epoch in seen:
+            np.testing.assert_array_equal(np.sort(epoch), np.arange(40))
+        self.assertTrue((seen[0] != seen[1]).any())
+
+    @parameterized.parameters(True, False)
+    def test_evaluation(self, in_memory):
+        batches = list(data.eval_pipeline(self.load(in_memory), config_for()))
+        weights = np.concatenate([batch[2] for batch in batches])
+        labels = np.concatenate([batch[1] for batch in batches])
+        self.assertLen(weights, 24)
+        np.testing.assert_array_equal(
+            np.sort(labels[weights == 1]), np.arange(21)
+        )
+
+    def test_a_stream_starts_at_any_step_and_is_shared(self):
+        found = self.load(in_memory=False)
+        whole = self.labels(found, config_for())
+        rest = self.labels(found, config_for(), start_step=7)
+        np.testing.assert_array_equal(whole[7:], rest)
+        parts = [
+            self.labels(found, config_for(), share=data.Share(index, 2, 4))
+            for index in range(2)
+        ]
+        np.testing.assert_array_equal(whole, np.concatenate(parts, axis=1))
+
+    def test_a_stream_repeats_images_as_a_split_does(self):
+        config = config_for(repeated_augmentation=2)
+        labels = self.labels(self.load(in_memory=False), config)
+        np.testing.assert_array_equal(labels[:, :4], labels[:, 4:])
+        for epoch in labels[:, :4].reshape(3, 20):
+            self.assertLen(set(epoch), 20)
+        rest = self.labels(self.load(in_memory=False), config, start_step=7)
+        np.testing.assert_array_equal(labels[7:], rest)
+
+    def test_samples(self):
+        for in_memory in (True, False):
+            images = datasets.samples(self.load(in_memory).val, 3)
+            self.assertLen(images, 3)
+            self.assertEqual(images[0].dtype, np.uint8)
+
+
+class FolderTest(parameterized.TestCase):
+    def setUp(self):
+        super().setUp()
+        folder = self.enterContext(tempfile.TemporaryDirectory())
+        self.root = pathlib.Path(folder) / "set"
+        training_testing.write_folder(self.root)
+
+    def load(self):
+        return datasets.load(config_for(dataset=f"folder:{self.root}"))
+
+    def test_classes_and_images(self):
+        found = self.load()
+        self.assertEqual(found.class_names, ("cat", "dog"))
+        self.assertEqual(found.train.num_examples, 12)
+        self.assertFalse(found.small_images)
+        (images, labels), *_ = data.train_pipeline(
+            found, config_for(global_batch_size=12)
+        )
+        self.assertEqual(images.shape, (12, 32, 32, 3))
+        self.assertEqual(labels.numpy().sum(), 6)
+
+    def test_hidden_files_are_not_looked_at(self):
+        (self.root / "train" / ".DS_Store").write_text("")
+        (self.root / "train" / "cat" / ".DS_Store").write_text("")
+        self.assertEqual(self.load().train.num_examples, 12)
+
+    def test_missing_folder(self):
+        shutil.rmtree(self.root)
+        with self.assertRaisesRegex(ValueError, "does not exist.*set"):
+            self.load()
+
+    @parameterized.parameters("train", "val")
+    def test_missing_part(self, part):
+        shutil.rmtree(self.root / part)
+        with self.assertRaisesRegex(ValueError, f"Missing: .*{part}"):
+            self.load()
+
+    def test_empty_class(self):
+        (self.root / "val" / "emu").mkdir()
+        with self.assertRaisesRegex(ValueError, "no images: .*val/emu"):
+            self.load()
+
+    def test_different_classes(self):
+        shutil.move(self.root / "val" / "dog", self.root / "val" / "emu")
+        with self.assertRaisesRegex(
+            ValueError, r"Only in train: \['dog'\], only in val: \['emu'\]"
+        ):
+            self.load()
+
+    def test_one_class(self):
+        shutil.rmtree(self.root / "train" / "dog")
+        with self.assertRaisesRegex(ValueError, "two class folders.*cat"):
+            self.load()
+
+    def test_other_files(self):
+        (self.root / "train" / "dog" / "notes.txt").write_text("woof")
+        with self.assertRaisesRegex(ValueError, "Not an image.*notes.txt"):
+            self.load()
+
+    def test_images_outside_classes(self):
+        (self.root / "train" / "stray.jpg").write_bytes(b"")
+        with self.assertRaisesRegex(ValueError, "class folders.*stray.jpg"):
+            self.load()
+
+    @parameterized.parameters("truncated", "text", "empty")
+    def test_corrupt_image_is_named(self, fault):
+        path = self.root / "train" / "dog" / "3.jpg"
+        whole = path.read_bytes()
+        path.write_bytes(
+            {
+                "truncated": whole[: len(whole) // 2],
+                "text": b"not an image",
+                "empty": b"",
+            }[fault]
+        )
+        found = self.load()
+        message = datasets.find_unreadable(
+            found.train, range(found.train.num_examples)
+        )
+        self.assertRegex(message, r"train/dog/3\.jpg")
+        self.assertIsNone(
+            datasets.find_unreadable(found.val, range(found.val.num_examples))
+        )
+
+    def test_a_truncated_image_never_passes_a_crop(self):
+        path = self.root / "train" / "dog" / "3.jpg"
+        whole = path.read_bytes()
+        path.write_bytes(whole[:-200])
+        pipeline = data.train_pipeline(
+            self.load(),
+            config_for(
+                augmentation="random_resized_crop",
+                global_batch_size=12,
+                epochs=1,
+            ),
+        )
+        with self.assertRaisesRegex(Exception, "JPEG"):
+            list(pipeline)
+
+
+class NamesTest(parameterized.TestCase):
+    def test_digits(self):
+        found = datasets.load(config_for())
+        self.assertEqual(found.train.num_examples, 1437)
+        self.assertTrue(found.small_images)
+
+    def test_synthetic(self):
+        config = config_for(dataset="synthetic", image_size=48)
+        (images, _), *_ = data.train_pipeline(datasets.load(config), config)
+        self.assertEqual(images.shape, (8, 48, 48, 3))
+
+    @parameterized.parameters(
+        ("digts", "Did you mean 'digits'"),
+        ("cifar11", "Did you mean 'cifar10"),
+    )
+    def test_unknown(self, name, message):
+        with self.assertRaisesRegex(
+            ValueError, f"{message}.*'folder:PATH'.*dataset='{name}'"
+        ):
+            datasets.load(config_for(dataset=name))
+
+    @parameterized.parameters("cifar10:9.9.9", "cifar10/small")
+    def test_unknown_version(self, name):
+        with self.assertRaisesRegex(
+            ValueError, f"a version that the set has.*dataset='{name}'"
+        ):
+            datasets.load(config_for(dataset=name))
+
+    def test_missing_data_dir(self):
+        with self.assertRaisesRegex(ValueError, "data_dir='/nowhere'"):
+            datasets.load(config_for(dataset="cifar10", data_dir="/nowhere"))
+
+
+if __name__ == "__main__":
+    absltest.main()

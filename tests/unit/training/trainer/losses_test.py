@@ -1,0 +1,58 @@
+"""Tests of the training losses against their formulas."""
+
+import numpy as np
+import tensorflow as tf
+from absl.testing import absltest
+from absl.testing import parameterized
+
+from training.config import config as train_config
+from training.trainer import losses
+
+_LABELS = np.array([0, 3, 6, 1, 1], np.int32)
+
+
+def _setting(**fields):
+    rng = np.random.default_rng(0)
+    logits = rng.normal(size=[5, 7]).astype("float32")
+    mixed = rng.dirichlet(np.ones(7), 5).astype("float32")
+    return logits, mixed, train_config.TrainConfig(**fields)
+
+
+class LossesTest(parameterized.TestCase):
+    @parameterized.product(smoothing=(0.0, 0.2), soft=(True, False))
+    def test_softmax(self, smoothing, soft):
+        logits, mixed, config = _setting(label_smoothing=smoothing)
+        targets = mixed if soft else np.eye(7)[_LABELS]
+        log_p = logits - np.log(np.exp(logits).sum(1, keepdims=True))
+        smooth = (1 - smoothing) * targets + smoothing / 7
+        found = losses.per_example(
+            tf.constant(mixed if soft else _LABELS), logits, config
+        )
+        np.testing.assert_allclose(found, -(smooth * log_p).sum(1), rtol=1e-5)
+
+    @parameterized.product(smoothing=(0.0, 0.2), soft=(True, False))
+    def test_sigmoid(self, smoothing, soft):
+        logits, mixed, config = _setting(
+            label_smoothing=smoothing, loss="binary_cross_entropy"
+        )
+        targets = mixed if soft else np.eye(7)[_LABELS]
+        smooth = (1 - smoothing) * targets + smoothing / 2
+        p = 1 / (1 + np.exp(-logits))
+        expected = smooth * np.log(p) + (1 - smooth) * np.log(1 - p)
+        found = losses.per_example(
+            tf.constant(mixed if soft else _LABELS), logits, config
+        )
+        np.testing.assert_allclose(found, -expected.mean(1), rtol=1e-5)
+
+    def test_hard_labels(self):
+        _, mixed, _ = _setting()
+        np.testing.assert_array_equal(
+            losses.hard_labels(tf.constant(mixed)), mixed.argmax(1)
+        )
+        np.testing.assert_array_equal(
+            losses.hard_labels(tf.constant(_LABELS)), _LABELS
+        )
+
+
+if __name__ == "__main__":
+    absltest.main()

@@ -1,0 +1,189 @@
+import collections
+import itertools
+
+from absl.testing import absltest
+from absl.testing import parameterized
+
+from keras_regnet import variants
+from keras_regnet.weights import families
+from keras_regnet.weights import records
+from tests.support import published
+
+# What the publishers list. Of timm's, 70 of 74: an NF-RegNet, a HaloNet and
+# two with EvoNorm are other architectures.
+_COUNTS = {
+    "timm": 70,
+    "torchvision": 34,
+    "pycls": 24,
+    "transformers": 30,
+    "swag": 6,
+    "vissl": 13,
+    "keras_applications": 24,
+    "kimm": 24,
+    "kecam": 10,
+}
+_NON_COMMERCIAL_TAGS = {
+    "seer",
+    "seer_ft_in1k",
+    "swag",
+    "swag_ft_in1k",
+    "swag_lc_in1k",
+}
+
+
+class RecordsTest(parameterized.TestCase):
+    def test_counts_of_the_publishers(self):
+        counts = collections.Counter(
+            record.source for record in records.all_records()
+        )
+        self.assertEqual(counts, _COUNTS)
+
+    def test_the_paper_s_networks_have_the_paper_s_weights(self):
+        for source in ("timm", "pycls", "transformers", "keras_applications"):
+            tag = "keras_in1k" if "keras" in source else "pycls_in1k"
+            names = {
+                record.variant
+                for record in records.list_weights(source=source)
+                if record.tag == tag
+            }
+            paper = [row["variant"] for row in published.rows("published")]
+            self.assertEqual(
+                names, {name for name in paper if name.startswith("RegNet")}
+            )
+
+    def test_every_record_is_found_by_its_full_tag(self):
+        for record in records.all_records():
+            self.assertIn(record.variant, variants.list_variants())
+            self.assertIs(records.find(record.variant, record.full_tag), record)
+
+    def test_every_record_is_complete(self):
+        for record in records.all_records():
+            with self.subTest(f"{record.variant} {record.full_tag}"):
+                self.assertIn(record.family, (*families.FAMILIES, "kimm"))
+                self.assertTrue(bool(record.hub_id) ^ bool(record.url))
+                if record.url:
+                    self.assertEndsWith(record.url, "/" + record.file)
+                self.assertRegex(record.sha256, r"^([0-9a-f]{8,64})?$")
+                self.assertRegex(record.md5, r"^([0-9a-f]{32})?$")
+                self.assertFalse(record.md5 and record.sha256)
+                self.assertRegex(record.licence, r"^[a-z][a-z0-9.-]+$")
+                self.assertIn(record.classes, (0, 1000, 11821))
+                self.assertIn(record.interpolation, ("bilinear", "bicubic"))
+                self.assertBetween(record.test_size, 224, 384)
+                self.assertBetween(record.crop, 0.85, 1)
+                self.assertGreaterEqual(record.resize, record.test_size)
+                self.assertBetween(record.top1 or 67, 67, 89)
+                self.assertIsNone(
+                    record.top1 if record.classes != 1000 else None
+                )
+
+    def test_no_two_files_share_a_name(self):
+        """They lie in one folder, where one would stand for the other."""
+        urls = {
+            url
+            for record in records.all_records()
+            for url in (record.url, record.notop_url)
+            if url
+        }
+        files = collections.Counter(url.rsplit("/", 1)[1] for url in urls)
+        self.assertEqual([n for n, count in files.items() if count > 1], [])
+
+    def test_files_of_one_network_are_treated_alike(self):
+        """So that the rules hold for unknown files, too."""
+        for family, network in itertools.product(
+            families.FAMILIES, variants.list_variants()
+        ):
+            rules = {
+                (r.mean, r.std, r.padding)
+                for r in records.of_family(family)
+                if r.variant == network
+            }
+            self.assertLessEqual(len(rules), 1, (family, network))
+            typical = records.typical(family, network)
+            self.assertEqual(typical.family, family)
+            if rules:
+                self.assertEqual(typical.variant, network)
+
+    def test_only_keras_applications_pads_as_tensorflow_does(self):
+        for record in records.all_records():
+            is_keras = record.source == "keras_applications"
+            self.assertEqual(record.padding == "same", is_keras)
+            self.assertEqual(record.mean == (0, 0, 0), is_keras)
+            # VISSL converted two sets that pycls trained.
+            of_pycls = record.source == "pycls" or record.tag == "sup_in1k"
+            self.assertEqual(record.channel_order == "BGR", of_pycls)
+
+    def test_non_commercial_sets_are_none_by_default(self):
+        for record in records.all_records():
+            self.assertEqual(
+                not record.commercial, record.tag in _NON_COMMERCIAL_TAGS
+            )
+        for name in variants.list_variants():
+            tags = [record.tag for record in records.list_weights(name)]
+            if records.IMAGENET_TAG in tags:
+                self.assertEqual(records.find(name, "imagenet").licence, "mit")
+                self.assertEqual(tags[0], records.IMAGENET_TAG)
+
+    def test_sets_of_published_figures(self):
+        """As the publishers' tables have them."""
+        record = records.find("RegNetY-3.2GF", "ra_in1k")
+        self.assertEqual(record.hub_id, "timm/regnety_032.ra_in1k")
+        self.assertEqual((record.train_size, record.test_size), (224, 288))
+        self.assertEqual((record.train_resize, record.resize), (235, 288))
+        self.assertEqual(
+            (record.top1_at_train_size, record.top1), (81.948, 82.724)
+        )
+        record = records.find("regnet_y_16gf", "swag_ft_in1k@torchvision")
+        self.assertEqual((record.resize, record.test_size), (384, 384))
+        self.assertEqual(record.sha256, "43afe44d")
+        self.assertEqual(record.interpolation, "bicubic")
+        record = records.find("regnetz_d8", "ra3_in1k")
+        self.assertEqual(record.mean, (127.5, 127.5, 127.5))
+        record = records.find("RegNetX-400MF", "tv2_in1k")
+        self.assertEqual(record.hub_id, "timm/regnetx_004_tv.tv2_in1k")
+        self.assertEqual(record.width_rounding, "torchvision")
+
+    def test_sets_of_kimm_are_timm_s(self):
+        for record in records.list_weights(source="kimm"):
+            twin = records.find(record.variant, f"{record.tag}@timm")
+            self.assertEqual(record.licence, twin.licence)
+
+    def test_imagenet_needs_no_pickle(self):
+        record = records.find("RegNetX-32GF", "imagenet")
+        self.assertEqual(record.full_tag, "pycls_in1k@timm")
+        self.assertEqual(record.file, "model.safetensors")
+
+    def test_by_digest(self):
+        rest = "0" * 56
+        (record,) = records.by_digest("62229a5f" + rest)
+        self.assertEqual(record.variant, "RegNetX-400MF")
+        self.assertEqual(record.full_tag, "tv2_in1k@torchvision")
+        notop = records.find("RegNetX-200MF", "keras_in1k").notop_sha256
+        self.assertLen(records.by_digest(notop), 1)
+        self.assertEqual(records.by_digest("00000000" + rest), ())
+
+    @parameterized.parameters(
+        ("RegNetY-3.2GF", "tv_in2k", "Did you mean 'tv_in1k'.* 'ra_in1k'"),
+        ("RegNetY-3.2GF", "tv_in1k@timm", "'tv_in1k@torchvision'"),
+        ("RegNetY-128GF", "imagenet", "Allowed: 'seer', .*'swag_lc_in1k'"),
+        ("RegNetV-4.0GF", "imagenet", "Allowed: 'ra3_in1k'. Received"),
+        ("ResNet-50", "imagenet", "of which no weights were published"),
+        ("RegNetY-3.3GF", "imagenet", "Unknown `variant`"),
+    )
+    def test_unknown_tags(self, variant, tag, message):
+        with self.assertRaisesRegex(ValueError, message):
+            records.find(variant, tag)
+
+    def test_lists(self):
+        found = records.list_weights("regnety_032")
+        self.assertEqual(
+            sorted({record.tag for record in found}),
+            ["keras_in1k", "pycls_in1k", "ra_in1k", "tv2_in1k", "tv_in1k"],
+        )
+        self.assertEqual(records.list_weights("ResNet-50"), ())
+        with self.assertRaisesRegex(ValueError, "Did you mean 'torchvision'"):
+            records.list_weights(source="torchvison")
+
+
+if __name__ == "__main__":
+    absltest.main()
