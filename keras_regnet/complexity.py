@@ -122,7 +122,7 @@ def check_input_shape(input_shape: tuple[int, int, int]) -> None:
 
 def of_stages(
     template: NetworkTemplate,
-    stages: Iterable[plan.Stage],
+    stages: Iterable[plan.Stage[Any]],
     input_shape: tuple[Width, Width, int],
     classes: int,
 ) -> Complexity:

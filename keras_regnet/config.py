@@ -11,7 +11,9 @@ import json
 import math
 import numbers
 from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Any
+from typing import TYPE_CHECKING
 
 from keras_regnet import errors
 from keras_regnet.widths import inner_width
@@ -262,6 +264,11 @@ def _check_group_width(stage, width, ratio, group_width):
         )
 
 
+def _for_all_stages(value: Any) -> Any:
+    """Returns a default that `_per_stage` repeats."""
+    return value
+
+
 def _per_stage(name, value, stages):
     """Returns `value` as one entry per stage; a single value serves all."""
     if not isinstance(value, tuple):
@@ -299,9 +306,21 @@ class AnyNetConfig(NetworkTemplate):
 
     depths: tuple[int, ...]
     widths: tuple[int, ...]
-    strides: tuple[int, ...] = 2
-    bottleneck_ratios: tuple[float, ...] = 1.0
-    group_widths: tuple[int | None, ...] = None
+    strides: tuple[int, ...] = _for_all_stages(2)
+    bottleneck_ratios: tuple[float, ...] = _for_all_stages(1.0)
+    group_widths: tuple[int | None, ...] = _for_all_stages(None)
+
+    if TYPE_CHECKING:
+        # It takes more than it stores.
+        def __init__(
+            self,
+            depths: Sequence[int],
+            widths: Sequence[int],
+            strides: int | Sequence[int] = 2,
+            bottleneck_ratios: float | Sequence[float] = 1.0,
+            group_widths: int | Sequence[int | None] | None = None,
+            **template: Any,
+        ) -> None: ...
 
     def __post_init__(self) -> None:
         self._store_plain_values()
@@ -328,16 +347,16 @@ class AnyNetConfig(NetworkTemplate):
             self.widths,
             self.bottleneck_ratios,
             self.group_widths,
-            strict=False,  # The last width is no stage's input.
+            strict=False,  # The last width is not the input of a stage.
         )
         for stage, (before, width, ratio, group) in enumerate(stages, start=1):
             if group is None:
                 continue
             _check_number("group_widths", group, above=0, integer=True)
-            expanded = (width,)
+            expanded = {width}
             if self.expand_from == "input":
-                expanded = (before, width)
-            for expanded_width in expanded:
+                expanded.add(before)
+            for expanded_width in sorted(expanded):
                 _check_group_width(stage, expanded_width, ratio, group)
 
 

@@ -13,14 +13,12 @@ _ORDERS = {
     "channels_first": ("(channels, height, width)", 0),
 }
 
-Inputs = keras.KerasTensor | list[keras.KerasTensor]
-
 
 def network_input(
     input_tensor: keras.KerasTensor | None,
     input_shape: tuple[int | None, ...] | None,
     include_top: bool,
-) -> tuple[Inputs, keras.KerasTensor]:
+) -> tuple[keras.KerasTensor | list[keras.KerasTensor], keras.KerasTensor]:
     """Returns the model's inputs and the tensor that the network starts from.
 
     They differ where the caller's tensor is the output of other layers.
@@ -73,14 +71,16 @@ def _check_shape(shape: Any, argument: str, data_format: str) -> None:
     order, channel_index = _ORDERS[data_format]
     sizes = list(shape) if isinstance(shape, tuple | list) else []
     channels = sizes.pop(channel_index) if len(sizes) == 3 else None
-    valid = isinstance(channels, numbers.Integral) and channels > 0
-    for size in sizes:
-        whole = isinstance(size, numbers.Integral)
-        large_enough = whole and size >= MIN_IMAGE_SIZE
-        valid = valid and (size is None or large_enough)
+    valid = _is_at_least(1, channels) and all(
+        size is None or _is_at_least(MIN_IMAGE_SIZE, size) for size in sizes
+    )
     if not valid:
         raise ValueError(
             f"`{argument}` must be {order} with a height and width of at "
             f"least {MIN_IMAGE_SIZE} or None, and 1 or more channels. "
             f"Received: {argument}={shape}"
         )
+
+
+def _is_at_least(minimum: int, value: Any) -> bool:
+    return isinstance(value, numbers.Integral) and int(value) >= minimum

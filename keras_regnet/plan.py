@@ -8,6 +8,7 @@ many networks (`keras_regnet.design_space.arrays`). No Keras here.
 import dataclasses
 import itertools
 from collections.abc import Sequence
+from typing import Generic
 from typing import NamedTuple
 
 import numpy as np
@@ -18,12 +19,12 @@ from keras_regnet.config import RegNetConfig
 from keras_regnet.widths import block_widths
 from keras_regnet.widths import compatible_width
 from keras_regnet.widths import inner_width
-from keras_regnet.widths import Width
+from keras_regnet.widths import W
 
 _SQUEEZE_QUANTUM = 8
 
 
-class Block(NamedTuple):
+class Block(NamedTuple, Generic[W]):
     """One block.
 
     Args:
@@ -40,20 +41,20 @@ class Block(NamedTuple):
       projections: convolutions on the shortcut, 0 or 1, or an array.
     """
 
-    inputs: Width
-    width: Width
-    inner: Width
-    group_width: Width
+    inputs: W | int
+    width: W
+    inner: W
+    group_width: W
     stride: int
     nominal_stride: int
     dilation: int
-    squeeze: Width | None
+    squeeze: W | int | None
     has_sum: bool | np.ndarray
-    projections: Width
+    projections: W | int
 
 
 @dataclasses.dataclass(frozen=True)
-class Stage:
+class Stage(Generic[W]):
     """One stage: blocks of one width, the first of which has the stride.
 
     Args:
@@ -62,17 +63,17 @@ class Stage:
       rest: each of the other blocks, also where there is none.
     """
 
-    depth: Width
-    first: Block
-    rest: Block
+    depth: W
+    first: Block[W]
+    rest: Block[W]
 
     @property
-    def blocks(self) -> tuple[Block, ...]:
+    def blocks(self: "Stage[int]") -> tuple[Block[int], ...]:
         """All blocks in their order."""
         return (self.first, *[self.rest] * (self.depth - 1))
 
     @property
-    def width(self) -> Width:
+    def width(self) -> W:
         """Channels of each block's output."""
         return self.rest.width
 
@@ -82,17 +83,17 @@ class Stage:
         return self.first.stride
 
     @property
-    def inner_width(self) -> Width:
+    def inner_width(self) -> W:
         """Channels of the 3x3 convolutions, but for the first."""
         return self.rest.inner
 
     @property
-    def group_width(self) -> Width:
+    def group_width(self) -> W:
         """Channels per group of these convolutions."""
         return self.rest.group_width
 
     @property
-    def groups(self) -> Width:
+    def groups(self) -> W:
         """Number of groups of these convolutions."""
         return self.rest.inner // self.rest.group_width
 
@@ -134,7 +135,7 @@ def anynet_config(config: RegNetConfig) -> AnyNetConfig:
         if field.kw_only
     }
     return AnyNetConfig(
-        depths=depths,
+        depths=depths.tolist(),
         widths=[width for width, _ in fitted],
         strides=config.strides,
         bottleneck_ratios=config.bottleneck_ratio,
@@ -143,7 +144,7 @@ def anynet_config(config: RegNetConfig) -> AnyNetConfig:
     )
 
 
-def stages(config: RegNetConfig | AnyNetConfig) -> tuple[Stage, ...]:
+def stages(config: RegNetConfig | AnyNetConfig) -> tuple[Stage[int], ...]:
     """Returns the stages that are built for a configuration.
 
     Args:
@@ -159,7 +160,8 @@ def stages(config: RegNetConfig | AnyNetConfig) -> tuple[Stage, ...]:
     """
     if isinstance(config, RegNetConfig):
         config = anynet_config(config)
-    planned, inputs = [], config.stem_width
+    planned: list[Stage[int]] = []
+    inputs = config.stem_width
     for depth, width, stride, ratio, group_width in zip(
         config.depths,
         config.widths,
@@ -187,13 +189,13 @@ def stages(config: RegNetConfig | AnyNetConfig) -> tuple[Stage, ...]:
 
 def make_stage(
     template: NetworkTemplate,
-    depth: Width,
-    inputs: Width,
-    width: Width,
+    depth: W,
+    inputs: W | int,
+    width: W,
     stride: int,
-    inner: tuple[Width, Width],
-    first_inner: tuple[Width, Width] | None = None,
-) -> Stage:
+    inner: tuple[W, W],
+    first_inner: tuple[W, W] | None = None,
+) -> Stage[W]:
     """Returns one stage, of one network or of many.
 
     Args:
@@ -250,8 +252,8 @@ def _squeeze_width(template, inputs, inner):
 
 
 def dilate(
-    planned: Sequence[Stage], stem_stride: int, output_stride: int
-) -> tuple[Stage, ...]:
+    planned: Sequence[Stage[int]], stem_stride: int, output_stride: int
+) -> tuple[Stage[int], ...]:
     """Replaces strides by dilation once the image has shrunk enough.
 
     Args:

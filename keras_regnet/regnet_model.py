@@ -93,7 +93,8 @@ class RegNetModel(keras.Model):
         """Returns the model cut behind every block, as models in a row."""
         ends = {}
         for layer in self.layers:
-            stage, block, *_ = (*layer.name.split("_"), "")
+            stage, _, rest = layer.name.partition("_")
+            block = rest.partition("_")[0]
             if stage.startswith("stage"):
                 ends[stage, block] = layer.output
         # Without a top the last block's output is the model's own.

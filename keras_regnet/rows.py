@@ -275,7 +275,7 @@ def head_layers(
 
 def layers(
     config: RegNetConfig | AnyNetConfig,
-    planned: Sequence[Stage] | None = None,
+    planned: Sequence[Stage[int]] | None = None,
     channels: int = 3,
     classes: int = 1000,
 ) -> Iterator[Layer]:

@@ -8,11 +8,13 @@ functions with arrays, one entry for each network. No Keras here.
 import functools
 from fractions import Fraction
 from typing import NamedTuple
+from typing import TypeVar
 
 import numpy as np
 
 # A number of channels: an integer, or an array with one for each network.
 Width = int | np.ndarray
+W = TypeVar("W", int, np.ndarray)
 
 # Widths of a RegNet are multiples of this before groups are considered.
 WIDTH_QUANTUM = 8
@@ -237,7 +239,5 @@ def compatible_width(
     if group_width is None:
         return width, None
     ratio = as_fraction(bottleneck_ratio)
-    width, _, group_width = compatible(
-        width, ratio, group_width, width_rounding
-    )
-    return int(width), int(group_width)
+    fitted = compatible(width, ratio, group_width, width_rounding)
+    return int(fitted[0]), int(fitted[2])

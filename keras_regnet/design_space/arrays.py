@@ -44,7 +44,8 @@ class Networks:
         group_widths: np.ndarray | None,
     ) -> "Networks":
         """Makes widths and group widths fit each other, see `compatible`."""
-        return cls(depths, *compatible(widths, ratios, group_widths))
+        fitted = compatible(widths, ratios, group_widths)
+        return cls(depths, *map(np.asarray, fitted))
 
     def take(self, indices: np.ndarray) -> "Networks":
         """Returns the networks at some indices or under a mask, [n]."""
@@ -117,7 +118,9 @@ def complexity(
     """
     stages = _stages(networks, template, strides)
     total = of_stages(template, stages, (*size, channels), classes)
-    return total.flops, total.params, total.activations
+    counts = (total.flops, total.params, total.activations)
+    flops, params, activations = map(np.asarray, counts)
+    return flops, params, activations
 
 
 def _stages(networks, template, strides):

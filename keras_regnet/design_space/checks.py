@@ -2,6 +2,7 @@
 
 import numbers
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -51,7 +52,7 @@ def pair(
     return values, errors
 
 
-def check_fraction(name: str, value: object, up_to: float = 1.0) -> None:
+def check_fraction(name: str, value: Any, up_to: float = 1.0) -> None:
     """Raises unless a number is above 0 and at most `up_to`."""
     if not isinstance(value, numbers.Real) or not 0 < value <= up_to:
         raise ValueError(

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -195,9 +196,9 @@ def _template_fields():
     return [field.name for field in dataclasses.fields(NetworkTemplate)]
 
 
-def _most_common(values: Sequence, depths: Sequence[int]):
+def _most_common(values: Sequence[Any], depths: Sequence[int]) -> Any:
     """The value that most blocks have, the larger one in a tie."""
-    blocks = {}
+    blocks: dict[Any, int] = {}
     for value, depth in zip(values, depths, strict=True):
         blocks[value] = blocks.get(value, 0) + depth
     return max(blocks, key=lambda value: (blocks[value], value or 0))

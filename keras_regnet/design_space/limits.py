@@ -1,13 +1,14 @@
 """The paper's fits of params and activations to flops (figure 12)."""
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from keras_regnet.complexity import complexity
 from keras_regnet.config import AnyNetConfig
 from keras_regnet.config import RegNetConfig
 
 
-def max_params(flops: np.ndarray) -> np.ndarray:
+def max_params(flops: ArrayLike) -> np.ndarray:
     """Returns the parameters of good networks, 3.0 + 5.5 F millions.
 
     Source:
@@ -20,7 +21,7 @@ def max_params(flops: np.ndarray) -> np.ndarray:
     return 3.0e6 + 5.5e-3 * np.asarray(flops, float)
 
 
-def max_activations(flops: np.ndarray) -> np.ndarray:
+def max_activations(flops: ArrayLike) -> np.ndarray:
     """Returns the activations of good networks, 6.5 sqrt(F) millions.
 
     Source:
@@ -34,11 +35,11 @@ def max_activations(flops: np.ndarray) -> np.ndarray:
 
 
 def are_lean(
-    flops: np.ndarray, params: np.ndarray, activations: np.ndarray
+    flops: ArrayLike, params: ArrayLike, activations: ArrayLike
 ) -> np.ndarray:
     """Returns whether each of [n] networks stays under both fits."""
-    under = params <= max_params(flops)
-    return under & (activations <= max_activations(flops))
+    under = np.asarray(params) <= max_params(flops)
+    return under & (np.asarray(activations) <= max_activations(flops))
 
 
 def is_lean(

@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable
 from collections.abc import Sequence
 from typing import Any
+from typing import cast
 
 import numpy as np
 
@@ -133,7 +134,8 @@ def distances(config: RegNetConfig, flops: float) -> tuple[float, ...]:
     differences = (
         config.depth - depth,
         config.w_m - w_m,
-        math.log2(config.group_width / group_width),
+        # All that are proposed have groups.
+        math.log2(cast(int, config.group_width) / group_width),
     )
     return tuple(
         abs(difference) / half

@@ -365,7 +365,7 @@ class Log:
 
 def last_of_each_trial(records: Iterable[Record]) -> list[Record]:
     """Returns one record per trial: the one that finished, or the last."""
-    kept = {}
+    kept: dict[str, Record] = {}
     for record in records:
         if record.trial not in kept or not kept[record.trial].done:
             kept[record.trial] = record

@@ -20,9 +20,12 @@ from keras_regnet.config import AnyNetConfig
 from keras_regnet.config import NetworkTemplate
 from keras_regnet.config import RegNetConfig
 from keras_regnet.design_space import arrays
-from keras_regnet.design_space import domains
 from keras_regnet.design_space import limits
 from keras_regnet.design_space import sampling
+from keras_regnet.design_space.domains import Domain
+from keras_regnet.design_space.domains import log_uniform
+from keras_regnet.design_space.domains import Sampler
+from keras_regnet.design_space.domains import uniform
 
 _RESOLUTION_STEP = 32
 _TEMPLATE_FIELDS = tuple(
@@ -78,17 +81,38 @@ class Space:
 
     name: str
     template: NetworkTemplate
-    domains: Mapping[str, domains.Domain]
+    domains: Mapping[str, Domain]
     orders: Mapping[str, str] = dataclasses.field(default_factory=dict)
     stages: int = 4
     strides: tuple[int, ...] = (2, 2, 2, 2)
-    resolutions: domains.Domain | None = None
+    resolutions: Domain | None = None
     lean: bool = False
     restrictions: tuple[str, ...] = ()
     implied: tuple[str, ...] = ()
 
     # Names of words that a restriction may be, besides numbers.
     _WORDS: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+
+    # --- Of a subclass ------------------------------------------------------
+
+    def size(self) -> int:
+        """Returns about how many combinations of parameters there are."""
+        raise NotImplementedError
+
+    def config(
+        self, candidates: Candidates, index: int
+    ) -> RegNetConfig | AnyNetConfig:
+        """Returns the configuration of one candidate."""
+        raise NotImplementedError
+
+    def _parameter_samplers(self) -> dict[str, Sampler]:
+        raise NotImplementedError
+
+    def _build(self, parameters: Mapping[str, np.ndarray]) -> Candidates:
+        raise NotImplementedError
+
+    def _generates(self, config: RegNetConfig | AnyNetConfig) -> bool:
+        raise NotImplementedError
 
     def __repr__(self) -> str:
         added = [x for x in self.restrictions if x not in self.implied]
@@ -214,23 +238,21 @@ class Space:
         """
         count = self.stages if stages is None else stages
         sampling.check_counts(stages=count)
-        template, new = {}, dict(self.domains)
+        fields, new = {}, dict(self.domains)
         for name, value in changes.items():
             if name in _TEMPLATE_FIELDS:
-                template[name] = value
+                fields[name] = value
             elif name in self.domains:
                 new[name] = _new_domain(value)
             else:
                 allowed = [*_TEMPLATE_FIELDS, *self.domains]
                 raise errors.unknown_value("change", name, allowed)
-        strides = self._strides(strides, count, stages)
-        template = dataclasses.replace(self.template, **template)
         varied = dataclasses.replace(
             self,
-            template=template,
+            template=dataclasses.replace(self.template, **fields),
             domains=new,
             stages=count,
-            strides=strides,
+            strides=self._strides(strides, count, stages),
             resolutions=_resolutions(resolution) or self.resolutions,
             restrictions=(
                 *_about_others(self.restrictions, changes),
@@ -308,13 +330,11 @@ class Space:
     # --- Sampling -----------------------------------------------------------
 
     @functools.cached_property
-    def samplers(self) -> Mapping[str, domains.Sampler]:
+    def samplers(self) -> Mapping[str, Sampler]:
         """The sampler of each parameter, in the order of sampling."""
         samplers = self._parameter_samplers()
         if self.resolutions is not None:
-            samplers["resolution"] = domains.Sampler(
-                self.resolutions, 1, "free"
-            )
+            samplers["resolution"] = Sampler(self.resolutions, 1, "free")
         return samplers
 
     @property
@@ -390,14 +410,14 @@ def _narrow(name, domain, value):
     kept = domain.within(value, value)
     inside = domain.values[0] <= value <= domain.values[-1]
     if not kept.values and name in _CONTINUOUS and inside:
-        kept = domains.Domain((float(value),), (1.0,))
+        kept = Domain((float(value),), (1.0,))
     return kept, f"{name} = {value:g}"
 
 
 def _new_domain(value):
-    if isinstance(value, domains.Domain):
+    if isinstance(value, Domain):
         return value
-    return domains.uniform(value if np.iterable(value) else (value,))
+    return uniform(value if np.iterable(value) else (value,))
 
 
 def _describe(domain):
@@ -416,7 +436,7 @@ def _resolutions(ends):
             "`resolution` must be two numbers of pixels with a multiple of "
             f"{_RESOLUTION_STEP} between them. Received: resolution={ends}"
         )
-    return domains.log_uniform(low, int(high), _RESOLUTION_STEP)
+    return log_uniform(low, int(high), _RESOLUTION_STEP)
 
 
 def _about_others(restrictions, changes):
@@ -434,6 +454,6 @@ def _changed(stages, resolution, changes):
     if resolution is not None:
         yield "resolution in [{:g}, {:g}]".format(*resolution)
     for name, value in changes.items():
-        if isinstance(value, domains.Domain):
+        if isinstance(value, Domain):
             value = _describe(value)
         yield f"{name} {value}"

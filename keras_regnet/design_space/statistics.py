@@ -4,6 +4,8 @@ Errors are top-1 errors in percent, though any number that is better when lower
 will do. Everything random takes a NumPy generator.
 """
 
+from collections.abc import Callable
+from collections.abc import Mapping
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -258,17 +260,17 @@ def best_of_n(
     [50.0, 45.0]
     """
     errors = np.sort(checks.vector("errors", errors))
-    sizes = np.asarray(sizes)
-    integers = sizes.ndim == 1 and sizes.size and sizes.dtype.kind in "iu"
-    if not integers or (sizes < 1).any():
+    counts = np.asarray(sizes)
+    integers = counts.ndim == 1 and counts.size and counts.dtype.kind in "iu"
+    if not integers or (counts < 1).any():
         raise ValueError(
             "`sizes` must be one or more integers above 0. "
-            f"Received: sizes={sizes.tolist()}"
+            f"Received: sizes={counts.tolist()}"
         )
     n = len(errors)
     # Chance that the best of m has at most rank r, [s, n].
     rest = (n - 1 - np.arange(n)) / n
-    reached = 1 - rest ** sizes[:, None]
+    reached = 1 - rest ** counts[:, None]
     chances = np.diff(reached, axis=1, prepend=0.0)
     quantiles = [
         errors[(reached < percent / 100 - 1e-12).sum(axis=1)]
@@ -317,7 +319,7 @@ def trends(
 
 # --- Complexity -------------------------------------------------------------
 
-_TERMS = {
+_TERMS: Mapping[str, Callable[[np.ndarray], np.ndarray]] = {
     "constant": np.ones_like,
     "sqrt": np.sqrt,
     "linear": np.asarray,

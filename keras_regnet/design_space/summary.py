@@ -65,7 +65,7 @@ class Population:
 
     def values(self, parameter: str) -> np.ndarray:
         """Returns one of `parameters` or of the records' fields, [n]."""
-        owners = self.done
+        owners: Sequence[Any] = self.done
         if parameter in _REGNET_PARAMETERS:
             owners = [record.network for record in self.done]
         return np.array([getattr(owner, parameter) for owner in owners], float)

@@ -1,6 +1,7 @@
 """Properties of the machine and of the function being traced."""
 
 import sys
+from types import FrameType
 
 import keras
 
@@ -43,7 +44,7 @@ def is_recomputing() -> bool:
     TensorFlow does not say so to what it calls, so the calling frames are
     asked. Costs microseconds, and only while tracing.
     """
-    frame = sys._getframe(1)
+    frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         if frame.f_code.co_name == "inner_recompute_grad":
             return True
