@@ -11,15 +11,11 @@ import sys
 from absl import app
 from absl import flags
 
-# As in main.py: run by path, the checkout has to be found.
-_CHECKOUT = pathlib.Path(__file__).resolve().parent.parent
-sys.path[:] = [p for p in sys.path if p != str(_CHECKOUT / "training")]
-if str(_CHECKOUT) not in sys.path:
-    sys.path.insert(0, str(_CHECKOUT))
-
+if not __package__:  # Run by path: imports start at the checkout.
+    sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
-from training.data import shards  # noqa: E402, found by the lines above
+from training.data import shards
 
 _IMAGES_PER_SHARD = flags.DEFINE_integer(
     "images_per_shard", 1024, "Most images in one file.", lower_bound=1
@@ -27,7 +23,7 @@ _IMAGES_PER_SHARD = flags.DEFINE_integer(
 _SKIP_BAD_IMAGES = flags.DEFINE_bool(
     "skip_bad_images",
     False,
-    "Leave out files that are no images, and name them, in place of an error.",
+    "Leave out files that are not images, and name them, in place of an error.",
 )
 _FORMAT = flags.DEFINE_enum(
     "format",

@@ -1,8 +1,9 @@
 """Evaluates a classifier: `python training/validate.py --model=RUN_FOLDER`.
 
---model is a run folder, a .keras file, a SavedModel, a LiteRT file, a file of
-weights that tells its published network, or a variant's name with --weights:
-a tag, a file, a run folder or hf:owner/name, as `keras_regnet.build` takes.
+--model is a run folder, a .keras file, a SavedModel, a LiteRT or ONNX file, a
+file of weights that tells its published network, or a variant's name with
+--weights: a tag, a file, a run folder or hf:owner/name, as
+`keras_regnet.build` takes.
 What is not given comes from the run, or for published weights from their
 record (size, crop, interpolation), or is the paper's: 224 pixels, the central
 224 of 256, bilinear.
@@ -27,7 +28,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 from keras_regnet import results  # noqa: E402, as above
 from training.config import config as train_config  # noqa: E402
 from training.config import config_checks  # noqa: E402
-from training.data import datasets  # noqa: E402
+from training.data import load  # noqa: E402
 from training.evaluate import evaluation  # noqa: E402
 from training.evaluate import predictors  # noqa: E402
 
@@ -91,7 +92,7 @@ def _evaluate() -> evaluation.Result:
         global_batch_size=_BATCH_SIZE.value,
         **evaluation.settings(predictor, given),
     )
-    data = datasets.load(config)
+    data = load.load_dataset(config)
     return evaluation.evaluate(predictor, data, config, _FLIP_TTA.value)
 
 

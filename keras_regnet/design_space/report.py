@@ -172,7 +172,7 @@ def _data(found, parameters):
 
 
 def _row(record, columns):
-    values = vars(record.network) | vars(record)
+    values = vars(record.network) | record.to_dict()
     values["network"] = describe(record)
     return [values[column] for column in columns]
 

@@ -250,7 +250,15 @@ def is_fetched(weights: str, config: RegNetConfig | AnyNetConfig) -> bool:
 
 
 def names_a_file(weights: str) -> bool:
-    """Returns whether `weights` can tell its network: a file, or on the hub."""
+    """Returns whether `weights` is a file or on the hub, not a tag or folder.
+
+    Args:
+      weights: what `resolve` takes; such as these may tell their network.
+
+    Example:
+    >>> names_a_file("hf:timm/regnety_032.ra_in1k"), names_a_file("imagenet")
+    (True, False)
+    """
     return fetch.is_hub_source(weights) or weights.endswith(SUFFIXES)
 
 
@@ -353,7 +361,12 @@ def with_rules_of(
     source: RegNetConfig | AnyNetConfig | WeightRecord,
     config: RegNetConfig | AnyNetConfig,
 ) -> RegNetConfig | AnyNetConfig:
-    """Returns a configuration with another's padding and width rounding."""
+    """Returns a configuration with another's padding and width rounding.
+
+    Args:
+      source: has the rules; its rounding if it is not an `AnyNetConfig`.
+      config: the network.
+    """
     rules = {"padding": source.padding}
     if isinstance(config, RegNetConfig):
         rounding = getattr(source, "width_rounding", config.width_rounding)

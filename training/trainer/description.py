@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import keras_regnet
 from training.config import config as train_config
 from training.config import networks
-from training.data import datasets
+from training.data import dataset
 
 
 def resolved(config: train_config.TrainConfig) -> str:
@@ -18,7 +18,7 @@ def resolved(config: train_config.TrainConfig) -> str:
 def lines(
     config: train_config.TrainConfig,
     network: networks.Network,
-    data: datasets.DataSet,
+    data: dataset.DataSet,
     num_replicas: int,
     steps_per_epoch: int,
 ) -> Iterator[str]:

@@ -11,7 +11,7 @@ from training.config import config as train_config
 from training.config import config_checks
 from training.config import networks
 from training.config import recipes
-from training.data import datasets
+from training.data import load
 from training.data import pipeline as train_data
 from training.trainer import description
 from training.trainer import memory
@@ -45,8 +45,8 @@ def report(config: train_config.TrainConfig) -> str:
     folder = pathlib.Path(config.workdir or f"runs/{config.recipe}")
     run_folder.check(folder, config, network)
     strategy, num_replicas = _devices(config)
-    datasets.check_prepared(config)
-    data = datasets.load(config)
+    load.check_prepared(config)
+    data = load.load_dataset(config)
     steps_per_epoch = train_data.steps_per_epoch(data.train, config)
     found = checkpoint.newest(folder / "checkpoints")
     weights, not_fetched = _weights(

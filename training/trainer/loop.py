@@ -11,8 +11,8 @@ from keras_regnet import results
 from training.config import config as train_config
 from training.config import config_checks
 from training.config import networks
-from training.data import datasets
-from training.data import image_faults
+from training.data import decode_errors
+from training.data import load
 from training.data import pipeline as train_data
 from training.trainer import cluster as train_cluster
 from training.trainer import preemption
@@ -130,13 +130,13 @@ def benchmark_input(config: train_config.TrainConfig) -> float:
     Returns:
       Images per second, without the time to the first batch.
     """
-    data = datasets.load(config)
-    share = train_data.Share(batch_size=config.global_batch_size)
+    data = load.load_dataset(config)
+    shard = train_data.Shard(batch_size=config.global_batch_size)
     # Small sets last for seconds: go on over epochs that nothing trains.
     config = dataclasses.replace(
         config, epochs=_BENCHMARK_EPOCHS, total_steps=0, total_examples=0
     )
-    batches = iter(train_data.train_pipeline(data, config, 0, share))
+    batches = iter(train_data.train_pipeline(data, config, 0, shard))
     try:
         next(batches)
         images, begin, seconds = 0, time.monotonic(), 0.0
@@ -145,7 +145,7 @@ def benchmark_input(config: train_config.TrainConfig) -> float:
             images += config.global_batch_size
             seconds = time.monotonic() - begin
     except tf.errors.OpError as error:
-        image_faults.raise_unreadable(
+        decode_errors.raise_unreadable(
             data.train, range(data.train.num_examples), error
         )
         raise

@@ -13,8 +13,8 @@ from keras_regnet import results
 from keras_regnet import weights as weights_lib
 from training.config import config as train_config
 from training.config import networks
-from training.data import datasets
-from training.data import image_faults
+from training.data import decode_errors
+from training.data import load
 from training.data import pipeline as train_data
 from training.trainer import cluster as train_cluster
 from training.trainer import description
@@ -60,7 +60,7 @@ class Run:
         self.folder = folder
         self.strategy = strategy
         self.cluster = cluster
-        self.data = datasets.load(config)
+        self.data = load.load_dataset(config)
         self.steps_per_epoch = train_data.steps_per_epoch(
             self.data.train, config
         )
@@ -185,7 +185,7 @@ class Run:
 
     def _show_inputs(self):
         """Shows TensorBoard what the network is, and what it will see."""
-        with image_faults.named_faults(self.data.train, self.config, 0, 1):
+        with decode_errors.named_faults(self.data.train, self.config, 0, 1):
             images, names = events.first_images(self.data, self.config)
         self._events.write_images("training images", images, names)
         side = self.config.image_size
@@ -222,7 +222,7 @@ class Run:
         return train_data.distribute(
             self.strategy,
             self.config,
-            lambda share: pipeline(self.data, self.config, *start, share=share),
+            lambda shard: pipeline(self.data, self.config, *start, shard=shard),
         )
 
     def _train_epoch(self) -> bool:
@@ -285,7 +285,7 @@ class Run:
         begin = time.monotonic()
         with (
             self._profiler.watching(first),
-            image_faults.named_faults(
+            decode_errors.named_faults(
                 self.data.train, self.config, first, count
             ),
         ):
@@ -330,7 +330,7 @@ class Run:
         try:
             sums = self._eval_sums(train_data.eval_steps(split, self.config))
         except tf.errors.OpError as error:
-            image_faults.raise_unreadable(
+            decode_errors.raise_unreadable(
                 split, range(split.num_examples), error
             )
             raise
@@ -505,5 +505,5 @@ class Run:
         logging.info("exporting the best epoch's weights, of step %d", step)
 
 
-def _repeated_eval_pipeline(data, config, share):
-    return train_data.eval_pipeline(data, config, share).repeat()
+def _repeated_eval_pipeline(data, config, shard):
+    return train_data.eval_pipeline(data, config, shard).repeat()

@@ -6,7 +6,7 @@ import tensorflow as tf
 from keras_regnet import weights as weights_lib
 from training.config import config as train_config
 from training.config import networks
-from training.data import datasets
+from training.data import dataset
 from training.data import pipeline as train_data
 from training.trainer import optimizer as train_optimizer
 
@@ -14,7 +14,7 @@ from training.trainer import optimizer as train_optimizer
 def make(
     config: train_config.TrainConfig,
     weights: weights_lib.ResolvedWeights,
-    data: datasets.DataSet,
+    data: dataset.DataSet,
     strategy: tf.distribute.Strategy,
 ) -> tuple[keras.Model, keras.optimizers.Optimizer]:
     """Returns the model and optimizer at the start of a run.

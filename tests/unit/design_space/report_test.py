@@ -64,7 +64,7 @@ class ReportTest(absltest.TestCase):
         )
         cls.failed = dataclasses.replace(
             testing.FAILED,
-            trial="f",
+            trial_id="f",
             space="RegNetX",
             index=7,
             attempt=2,

@@ -93,7 +93,7 @@ class RunTest(parameterized.TestCase):
         self.assertEqual((width, height), (b"32", b"32"))
         # What the first step trains on, in its order.
         (batch, labels), *_ = train_data.train_pipeline(
-            run.datasets.load(self.config), self.config
+            run.load.load_dataset(self.config), self.config
         ).take(1)
         self.assertLen(files, 16)
         for file, expected in zip(files, batch, strict=False):
@@ -287,8 +287,8 @@ class ResumeTest(parameterized.TestCase):
         config = self.config("early")
         with (
             mock.patch.object(
-                run.datasets,
-                "load",
+                run.load,
+                "load_dataset",
                 side_effect=lambda _: os.kill(os.getpid(), signal.SIGTERM),
             ),
             self.assertRaisesRegex(SystemExit, "^0$"),
