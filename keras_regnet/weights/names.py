@@ -5,12 +5,11 @@ names of the parts of a block (`families`). It serves loading and exporting.
 No Keras here.
 """
 
-import itertools
 from collections.abc import Iterator
 from typing import NamedTuple
 
 from keras_regnet import errors
-from keras_regnet import plan
+from keras_regnet import rows
 from keras_regnet.config import AnyNetConfig
 from keras_regnet.config import RegNetConfig
 from keras_regnet.weights.families import FAMILIES
@@ -29,81 +28,6 @@ class Source(NamedTuple):
     transform: str
 
 
-class Layer(NamedTuple):
-    """One layer that has weights.
-
-    Args:
-      name: of the Keras layer, such as "stage1_block2_conv1_bn".
-      kind: "conv", "gate" (a convolution with bias), "norm" or "dense".
-      part: its name within its block, stem or head, such as "conv1_bn".
-      stage: number of its stage from 1, 0 for the stem and the head.
-      block: number of its block from 1, 0 for the stem and the head.
-    """
-
-    name: str
-    kind: str
-    part: str
-    stage: int = 0
-    block: int = 0
-
-
-_GATE = ("se_reduce", "se_expand")
-_BOTTLENECK = (
-    *("conv1", "conv1_bn", "conv2", "conv2_bn"),
-    *_GATE,
-    *("conv3", "conv3_bn"),
-)
-# The parts of each block's main path that have weights, in their order.
-_MAIN_PATHS = {
-    "x": _BOTTLENECK,
-    "z": _BOTTLENECK,
-    "pre": (
-        *("norm1", "conv1", "norm2", "conv2"),
-        *_GATE,
-        *("norm3", "conv3"),
-    ),
-    "v": ("conv1", "conv1_bn"),
-    "vr": ("conv1", "conv1_bn"),
-    "basic": ("conv1", "conv1_bn", "conv2", "conv2_bn"),
-}
-
-
-def _kind(part):
-    if part in _GATE:
-        return "gate"
-    is_norm = part.endswith("_bn") or part.startswith("norm")
-    return "norm" if is_norm else "conv"
-
-
-def _conv_bn(name):
-    yield Layer(name, "conv", name)
-    yield Layer(f"{name}_bn", "norm", f"{name}_bn")
-
-
-def _block_parts(config, stage, inputs, first):
-    gated = bool(config.se_ratio)
-    parts = _MAIN_PATHS[config.block]
-    yield from (part for part in parts if gated or part not in _GATE)
-    stride = stage.nominal_stride if first else 1
-    kind = plan.shortcut(config.block, inputs, stage.width, stride)
-    if kind == "project":
-        yield "shortcut"
-        if config.block != "pre":
-            yield "shortcut_bn"
-
-
-def _block_layers(config, stage, inputs, place):
-    prefix = "stage{}_block{}_".format(*place)
-    for part in _block_parts(config, stage, inputs, first=place[1] == 1):
-        yield Layer(prefix + part, _kind(part), part, *place)
-
-
-def _stem_layers(config):
-    for conv in plan.stem_convs(config):
-        kept = 1 if conv.bare else 2
-        yield from itertools.islice(_conv_bn(conv.name), kept)
-
-
 def first_kernel(config: RegNetConfig | AnyNetConfig) -> str:
     """Returns the path of the kernel that sees the image.
 
@@ -117,12 +41,12 @@ def first_kernel(config: RegNetConfig | AnyNetConfig) -> str:
     >>> first_kernel(AnyNetConfig((1,), (32,)))
     'stem_conv/kernel'
     """
-    return f"{plan.stem_convs(config)[0].name}/kernel"
+    return f"{rows.stem_layers(config)[0].name}/kernel"
 
 
 def layers(
     config: RegNetConfig | AnyNetConfig, include_top: bool = True
-) -> Iterator[Layer]:
+) -> Iterator[rows.Layer]:
     """Yields the layers of a network that have weights.
 
     Args:
@@ -130,23 +54,11 @@ def layers(
       include_top: whether the classifier is part of it.
 
     Yields:
-      `Layer`s, from the stem to the head.
-
-    Example:
-    >>> config = AnyNetConfig((1,), (32,), strides=1)
-    >>> [layer.name for layer in layers(config)][-3:]
-    ['stage1_block1_conv3', 'stage1_block1_conv3_bn', 'head_fc']
+      Rows of the plan, from the stem to the head.
     """
-    yield from _stem_layers(config)
-    inputs = config.stem_width
-    for number, stage in enumerate(plan.stages(config), start=1):
-        for block in range(1, stage.depth + 1):
-            yield from _block_layers(config, stage, inputs, (number, block))
-            inputs = stage.width
-    if config.head_width:
-        yield from _conv_bn("head_conv")
-    if include_top:
-        yield Layer("head_fc", "dense", "head_fc")
+    for layer in rows.layers(config, classes=int(include_top)):
+        if layer.kind != "pool":
+            yield layer
 
 
 def _their_name(layout, layer, with_se):

@@ -29,7 +29,7 @@ def analyze(folder: str | os.PathLike) -> None:
     result = summary.summarize(*_read(folder))
     with atomic.replacing(pathlib.Path(folder) / files.SUMMARY) as partial:
         partial.write_text(json.dumps(result, indent=1) + "\n")
-    for line in summary.in_words(result):
+    for line in summary.sentences(result):
         print(line)
 
 

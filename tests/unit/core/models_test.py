@@ -514,7 +514,7 @@ class StructureTest(parameterized.TestCase):
         images = _images(2, 32, 32, 3)
         self.assertEqual(bare(images, training=True).shape, (2, 2, 2, 64))
         replaced = keras_regnet.replace_head(whole, 5)
-        self.assertTrue(replaced._rematerialises_blocks)
+        self.assertTrue(replaced._rematerializes_blocks)
         self.assertEqual(replaced(images, training=True).shape, (2, 5))
 
     def test_a_stride_of_four_is_two_levels(self):
