@@ -113,7 +113,7 @@ def _tells_normalization(resolved):
     """
     if resolved.record or not resolved.found:
         return bool(resolved.record)
-    if resolved.found.family != recognition.OUR_FAMILY:
+    if resolved.found.format != recognition.OUR_FORMAT:
         return True
     rules = files.saved_rules(resolved.path)
     return bool(rules and rules.mean)

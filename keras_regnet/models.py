@@ -289,9 +289,13 @@ def replace_head(
 def check_type(config: object, config_type: type) -> None:
     """Raises unless a configuration is of a type."""
     if not isinstance(config, config_type):
-        what = config_type.__name__
-        if config_type is NetworkTemplate:
-            what = "RegNetConfig, an AnyNetConfig or the name of a variant"
+        allowed = {
+            RegNetConfig: "a RegNetConfig",
+            AnyNetConfig: "an AnyNetConfig",
+        }.get(
+            config_type,
+            "a RegNetConfig, an AnyNetConfig or the name of a variant",
+        )
         raise ValueError(
-            f"`config` must be a {what}. Received: config={config!r}"
+            f"`config` must be {allowed}. Received: config={config!r}"
         )

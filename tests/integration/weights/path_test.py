@@ -79,7 +79,7 @@ _ROUNDED = {
 def _rules(record):
     """Returns what a network must know of a file, which names a case."""
     return (
-        record.family,
+        record.format,
         record.padding,
         record.mean,
         record.std,
@@ -133,7 +133,7 @@ def _folder():
 
 def _source(record):
     """Returns what --variant and --weights are for a record's file."""
-    family = record.family
+    family = record.format
     if record.width_rounding == "torchvision":
         variant, name = _ROUNDED[family]
         return variant, str(_folder() / name)

@@ -1,6 +1,6 @@
-"""How each family of files names its tensors: tables alone, and no code.
+"""How each format of weights names its tensors: tables alone, and no code.
 
-`keras_regnet.weights.names` turns them into maps. No Keras here.
+`keras_regnet.weights.mapping` turns them into maps. No Keras here.
 """
 
 import dataclasses
@@ -364,7 +364,7 @@ _OUR_PARTS = (
 _OUR_ENDS = ("stem_conv", "stem_conv1", "stem_conv2", "head_conv")
 
 # As `keras_regnet.weights.files` reads what our own models saved: Keras
-# numbers a layer's variables. No family: it is nobody else's.
+# numbers a layer's variables. Not a format: no other project writes it.
 OURS = Layout(
     ends={end: end for name in _OUR_ENDS for end in (name, f"{name}_bn")}
     | {"head_fc": "head_fc"},
@@ -381,8 +381,8 @@ OURS = Layout(
     separator="/",
 )
 
-# A family has one layout, or several for networks of several kinds.
-FAMILIES = {
+# A format has one layout, or several for networks of several kinds.
+FORMATS = {
     "timm": (_TIMM, _TIMM_V, _TIMM_V_POOL),
     "byobnet": (_BYOBNET,),
     "torchvision": (_TORCHVISION,),

@@ -1,7 +1,7 @@
-"""The names of every tensor, ours and each family's: one map for each.
+"""The names of every tensor, ours and each format's: one map for each.
 
 A map is regular: it follows from the stages of the network and a table of the
-names of the parts of a block (`families`). It serves loading and exporting.
+names of the parts of a block (`formats`). It serves loading and exporting.
 No Keras here.
 """
 
@@ -12,8 +12,8 @@ from keras_regnet import errors
 from keras_regnet import rows
 from keras_regnet.config import AnyNetConfig
 from keras_regnet.config import RegNetConfig
-from keras_regnet.weights.families import FAMILIES
-from keras_regnet.weights.families import Layout
+from keras_regnet.weights.formats import FORMATS
+from keras_regnet.weights.formats import Layout
 
 
 class Source(NamedTuple):
@@ -31,12 +31,6 @@ class Source(NamedTuple):
 def first_kernel(config: RegNetConfig | AnyNetConfig) -> str:
     """Returns the path of the kernel that sees the image.
 
-    Args:
-      config: the network.
-
-    Returns:
-      Our name of the variable.
-
     Example:
     >>> first_kernel(AnyNetConfig((1,), (32,)))
     'stem_conv/kernel'
@@ -47,15 +41,7 @@ def first_kernel(config: RegNetConfig | AnyNetConfig) -> str:
 def layers(
     config: RegNetConfig | AnyNetConfig, include_top: bool = True
 ) -> Iterator[rows.Layer]:
-    """Yields the layers of a network that have weights.
-
-    Args:
-      config: the network.
-      include_top: whether the classifier is part of it.
-
-    Yields:
-      Rows of the plan, from the stem to the head.
-    """
+    """Yields the rows of the layers that have weights, from the stem on."""
     for layer in rows.layers(config, classes=int(include_top)):
         if layer.kind != "pool":
             yield layer
@@ -78,29 +64,19 @@ def _their_name(layout, layer, with_se):
     return prefix + parts[layer.part]
 
 
-def layout_of(config: RegNetConfig | AnyNetConfig, family: str) -> Layout:
-    """Returns the layout that a family has for a network.
-
-    Args:
-      config: the network.
-      family: a key of `FAMILIES`.
-
-    Returns:
-      One of the family's layouts.
-
-    Raises:
-      ValueError: if there is no such family, or it has no such networks.
-    """
-    if family not in FAMILIES:
-        raise errors.unknown_value("family", family, FAMILIES)
+def layout_of(config: RegNetConfig | AnyNetConfig, file_format: str) -> Layout:
+    """Returns the layout of a format (a key of `FORMATS`) for a network."""
+    if file_format not in FORMATS:
+        raise errors.unknown_value("file_format", file_format, FORMATS)
     layout = min(
-        FAMILIES[family], key=lambda layout: len(_unlike(config, layout))
+        FORMATS[file_format], key=lambda layout: len(_unlike(config, layout))
     )
     unlike = _unlike(config, layout)
     if unlike:
         values = ", ".join(f"{f}={getattr(config, f)!r}" for f in unlike)
         raise ValueError(
-            f"The family {family!r} has no names for a network with {values}."
+            f"The format {file_format!r} has no names for a network with "
+            f"{values}."
         )
     return layout
 
@@ -117,54 +93,35 @@ def _unlike(config, layout):
     return fields
 
 
-def mapping(
+def of_format(
     config: RegNetConfig | AnyNetConfig,
-    family: str,
+    file_format: str,
     include_top: bool = True,
     channel_order: str | None = None,
 ) -> dict[str, Source]:
     """Returns where each variable of a network comes from in a file.
 
-    Args:
-      config: the network.
-      family: a key of `FAMILIES`.
-      include_top: whether the classifier is part of it.
-      channel_order: of the stem's input in the file, "RGB" or "BGR"; None
-        for the family's.
-
-    Returns:
-      A dict from the path of our variable, such as
-      "stage1_block1_conv1/kernel", to its `Source`; both are unique.
-
-    Raises:
-      ValueError: if there is no such family, or it has no such networks.
+    The dict has the path of our variable, such as
+    "stage1_block1_conv1/kernel", and its `Source`; both are unique. The
+    `channel_order` of the stem's input, "RGB" or "BGR", is the format's unless
+    it is given.
 
     Example:
     >>> config = AnyNetConfig((1,), (32,), strides=1)
-    >>> mapping(config, "timm")["stage1_block1_conv1/kernel"]
+    >>> of_format(config, "timm")["stage1_block1_conv1/kernel"]
     Source(name='s1.b1.conv1.conv.weight', transform='conv')
     """
-    layout = layout_of(config, family)
-    return mapping_of_layout(config, layout, include_top, channel_order)
+    layout = layout_of(config, file_format)
+    return of_layout(config, layout, include_top, channel_order)
 
 
-def mapping_of_layout(
+def of_layout(
     config: RegNetConfig | AnyNetConfig,
     layout: Layout,
     include_top: bool = True,
     channel_order: str | None = None,
 ) -> dict[str, Source]:
-    """Returns the same, for a layout that is known.
-
-    Args:
-      config: the network, which has names in it.
-      layout: of the file's names.
-      include_top: whether the classifier is part of it.
-      channel_order: as in `mapping`.
-
-    Returns:
-      What `mapping` returns.
-    """
+    """Returns the same, for a layout that is known."""
     order = channel_order or layout.channel_order
     first = first_kernel(config)
     sources = {}

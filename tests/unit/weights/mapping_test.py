@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 import keras_regnet
 from keras_regnet import variants
-from keras_regnet.weights import families
-from keras_regnet.weights import names
+from keras_regnet.weights import formats
+from keras_regnet.weights import mapping
 
 # Entries of the state dicts that timm 1.0.31 and torchvision 0.29.2 build,
 # PyTorch's counters of batches included.
@@ -93,17 +93,17 @@ _OURS = (
 
 class NamesTest(parameterized.TestCase):
     @parameterized.product(
-        family=list(families.FAMILIES), variant=variants.list_variants()
+        file_format=list(formats.FORMATS), variant=variants.list_variants()
     )
-    def test_no_two_variables_share_a_tensor(self, family, variant):
+    def test_no_two_variables_share_a_tensor(self, file_format, variant):
         config = variants.get_config(variant)
         try:
-            mapped = names.mapping(config, family)
+            mapped = mapping.of_format(config, file_format)
         except ValueError as error:
             self.assertRegex(str(error), "no names for a network with")
             return
         self.assertLen({source.name for source in mapped.values()}, len(mapped))
-        body = names.mapping(config, family, include_top=False)
+        body = mapping.of_format(config, file_format, include_top=False)
         self.assertEqual(
             mapped.keys() - body.keys(), {"head_fc/kernel", "head_fc/bias"}
         )
@@ -115,52 +115,54 @@ class NamesTest(parameterized.TestCase):
         ("keras_applications", 12 + 17),
         ("kecam", 12 + 17 + 5),
     )
-    def test_published_networks_of_a_family(self, family, count):
+    def test_published_networks_of_a_format(self, file_format, count):
         """RegNetX, RegNetY, RegNetZ and RegNetV, where it has them."""
         named = 0
         for variant in variants.list_variants():
             try:
-                names.layout_of(variants.get_config(variant), family)
+                mapping.layout_of(variants.get_config(variant), file_format)
             except ValueError:
                 continue
             named += 1
         self.assertEqual(named, count)
 
     @parameterized.parameters(*_ENTRIES)
-    def test_as_many_tensors_as_the_project_has(self, family, variant, count):
-        mapped = names.mapping(variants.get_config(variant), family)
+    def test_as_many_tensors_as_the_project_has(
+        self, file_format, variant, count
+    ):
+        mapped = mapping.of_format(variants.get_config(variant), file_format)
         counters = sum(path.endswith("/moving_variance") for path in mapped)
         self.assertEqual(len(mapped) + counters, count)
 
     @parameterized.parameters(*_NAMES)
-    def test_names(self, family):
+    def test_names(self, file_format):
         config = keras_regnet.AnyNetConfig((1, 2), (16, 32), block="y")
-        mapped = names.mapping(config, family)
+        mapped = mapping.of_format(config, file_format)
         self.assertEqual(
-            tuple(mapped[path].name for path in _OURS), _NAMES[family]
+            tuple(mapped[path].name for path in _OURS), _NAMES[file_format]
         )
 
     def test_names_without_squeeze_and_excitation(self):
         config = keras_regnet.AnyNetConfig((1,), (16,))
         path = "stage1_block1_conv3/kernel"
         self.assertEqual(
-            names.mapping(config, "transformers")[path].name,
+            mapping.of_format(config, "transformers")[path].name,
             "regnet.encoder.stages.0.layers.0.layer.2.convolution.weight",
         )
         self.assertEqual(
-            names.mapping(config, "keras_applications")[path].name,
+            mapping.of_format(config, "keras_applications")[path].name,
             "Stage_0_XBlock_0_conv_1x1_2/kernel",
         )
 
     def test_only_the_stem_of_pycls_is_reversed(self):
         config = variants.get_config("RegNetY-400MF")
-        for order, family, expected in (
+        for order, file_format, expected in (
             (None, "pycls", ["stem_conv/kernel"]),
             (None, "timm", []),
             ("BGR", "classy", ["stem_conv/kernel"]),
             ("RGB", "pycls", []),
         ):
-            mapped = names.mapping(config, family, channel_order=order)
+            mapped = mapping.of_format(config, file_format, channel_order=order)
             reversed_ones = [
                 path
                 for path, source in mapped.items()
@@ -192,7 +194,7 @@ class NamesTest(parameterized.TestCase):
             config, include_top=include_top, input_shape=(32, 32, 3)
         )
         self.assertCountEqual(
-            [layer.name for layer in names.layers(config, include_top)],
+            [layer.name for layer in mapping.layers(config, include_top)],
             [layer.name for layer in model.layers if layer.weights],
         )
         keras.backend.clear_session()
@@ -202,14 +204,14 @@ class NamesTest(parameterized.TestCase):
         (dict(block="z", head_width=8), "torchvision", "head_width=8"),
         (dict(stem="resnet"), "timm", "stem='resnet'"),
         (dict(projection="pool"), "timm", "projection='pool'"),
-        (dict(), "tim", "Unknown `family`. Did you mean 'timm'"),
+        (dict(), "tim", "Unknown `file_format`. Did you mean 'timm'"),
     )
-    def test_refuses(self, changes, family, message):
+    def test_refuses(self, changes, file_format, message):
         config = dataclasses.replace(
             keras_regnet.AnyNetConfig((1,), (16,)), **changes
         )
         with self.assertRaisesRegex(ValueError, message):
-            names.mapping(config, family)
+            mapping.of_format(config, file_format)
 
 
 if __name__ == "__main__":
