@@ -21,12 +21,12 @@ def measure(config: train_config.TrainConfig) -> float:
     The time to the first batch does not count.
     """
     data = load.load_dataset(config)
-    share = train_data.Share(batch_size=config.global_batch_size)
+    shard = train_data.Shard(batch_size=config.global_batch_size)
     # Small sets last for seconds: go on over epochs that nothing trains.
     config = dataclasses.replace(
         config, epochs=_EPOCHS, total_steps=0, total_examples=0
     )
-    batches = iter(train_data.train_pipeline(data, config, 0, share))
+    batches = iter(train_data.train_pipeline(data, config, 0, shard))
     try:
         next(batches)
         images, begin, seconds = 0, time.monotonic(), 0.0

@@ -62,9 +62,9 @@ class Run:
         return train_data.distribute(
             self.strategy,
             self.config,
-            lambda share: self.hooks.training_batches(
+            lambda shard: self.hooks.training_batches(
                 train_data.train_pipeline(
-                    self.data, self.config, start_step, share
+                    self.data, self.config, start_step, shard
                 )
             ),
         )
@@ -74,7 +74,7 @@ class Run:
         return train_data.distribute(
             self.strategy,
             self.config,
-            lambda share: train_data.eval_pipeline(
-                self.data, self.config, share
+            lambda shard: train_data.eval_pipeline(
+                self.data, self.config, shard
             ).repeat(),
         )
