@@ -35,7 +35,7 @@ class Trained:
         self.strategy = strategy.make(self.config)
         self.model, optimizer = state.build(
             self.config,
-            network_lib.network_config(self.config),
+            network_lib.resolve("", network_lib.network_config(self.config)),
             self.noise,
             self.strategy,
         )
