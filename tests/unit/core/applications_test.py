@@ -169,7 +169,7 @@ class ApplicationsTest(parameterized.TestCase):
             applications.decode_predictions(np.zeros((1, 10)))
 
 
-class PublishedFileTest(absltest.TestCase):
+class PublishedFileTest(parameterized.TestCase):
     """The tag "keras_in1k", with a file of random weights in its place."""
 
     @classmethod
@@ -200,16 +200,16 @@ class PublishedFileTest(absltest.TestCase):
             )
             self.assert_is_the_model(applications.RegNetX002(**_SMALL))
 
-    def test_our_own_files(self):
-        for name in ("saved.keras", "saved.weights.h5"):
-            path = self.folder / name
-            save = self.model.save
-            if name.endswith(".weights.h5"):
-                save = self.model.save_weights
-            save(path)
-            self.assert_is_the_model(
-                applications.RegNetX002(weights=path, **_SMALL)
-            )
+    @parameterized.parameters("saved.keras", "saved.weights.h5")
+    def test_our_own_files(self, name):
+        path = self.folder / name
+        save = self.model.save
+        if name.endswith(".weights.h5"):
+            save = self.model.save_weights
+        save(path)
+        self.assert_is_the_model(
+            applications.RegNetX002(weights=path, **_SMALL)
+        )
 
     def test_our_file_of_a_model_that_did_not_normalise(self):
         bare = applications.RegNetX002(
