@@ -607,7 +607,7 @@ class SavingTest(parameterized.TestCase):
         else:
             other.save_weights(path)
         with self.assertRaisesRegex(
-            ValueError, "holds a network of depths 1-1-2-1 .* depths 1-2-2"
+            ValueError, "holds a network of depths .*asked for was"
         ):
             keras_regnet.RegNet(SMALL, weights=path)
 
