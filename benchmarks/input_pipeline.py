@@ -29,7 +29,7 @@ import tensorflow as tf
 from benchmarks import timing
 from training.config import config as train_config
 from training.config import recipes
-from training.data import datasets
+from training.data import load
 from training.data import pipeline as train_data
 
 _MIN_AREA = 0.08
@@ -90,7 +90,7 @@ def _our_config(arguments, recipe=None):
 
 def _ours(arguments, recipe=None):
     config = _our_config(arguments, recipe)
-    data = datasets.load(config)
+    data = load.load_dataset(config)
     return lambda: train_data.train_pipeline(data, config)
 
 

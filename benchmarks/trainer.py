@@ -28,7 +28,7 @@ from absl import flags
 from benchmarks import timing
 from training.config import config as train_config
 from training.config import network as network_lib
-from training.data import datasets
+from training.data import load
 from training.trainer import checkpointing
 from training.trainer import hooks
 from training.trainer import loop
@@ -98,7 +98,7 @@ def make_loop(
         folder=files.run_folder(config),
         strategy=strategy,
         processes=processes.Processes(strategy),
-        data=datasets.load(config),
+        data=load.load_dataset(config),
         hooks=hooks.Hooks(),
     )
     state, checkpointer = train.start(run, weights, None)

@@ -10,7 +10,6 @@ The sweep was sampled and its data converted (`training/sweep.py`); the
 interpreter needs torch and torchvision.
 """
 
-import os
 import pathlib
 import sys
 
@@ -18,20 +17,22 @@ import numpy as np
 from absl import app
 from absl import flags
 
-# Also when run from another working directory.
-sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+# Run by path, Python looks for modules in this folder first.
+if __name__ == "__main__":
+    sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
 
 from benchmarks import timing
 from keras_regnet import config as config_lib
 from keras_regnet import plan
-from training.sweeps import populations
+from keras_regnet.design_space.records import Trial
+from training.sweeps import arrays as arrays_lib
 from training.sweeps import regimes
+from training.sweeps import spec as spec_lib
 from training.sweeps import trial as trial_lib
-from training.sweeps import trial_data
 
 _SWEEP = flags.DEFINE_string("sweep", None, "Folder of a sampled sweep.")
 _COUNT = flags.DEFINE_integer(
-    "count", 8, "How many of its first networks.", lower_bound=1
+    "count", 8, "Number of its first networks.", lower_bound=1
 )
 _THREADS = flags.DEFINE_integer(
     "threads", 1, "Threads of either.", lower_bound=1
@@ -157,8 +158,8 @@ for job in jobs():
 """
 
 
-def torch_job(trial: trial_lib.Trial) -> dict:
-    """Returns what the PyTorch program needs to train the same network."""
+def torch_job(trial: Trial) -> dict:
+    """Returns the job with which PyTorch trains the same network."""
     regime = regimes.get(trial.regime)
     network = config_lib.from_json(trial.config)
     stages = plan.stages(network)
@@ -178,7 +179,7 @@ def torch_job(trial: trial_lib.Trial) -> dict:
 
 
 def compare(trials: list, arrays, child: timing.Child) -> list[dict]:
-    """Trains each network here and there; returns times and errors."""
+    """Trains each network here and in PyTorch; returns times and errors."""
     rows = []
     for trial in trials:
         record = trial_lib.run(trial, arrays)
@@ -209,8 +210,8 @@ def compare(trials: list, arrays, child: timing.Child) -> list[dict]:
     return rows
 
 
-def in_words(rows: list[dict]) -> list[str]:
-    """Returns models per hour and where the time goes, as lines."""
+def summary(rows: list[dict]) -> list[str]:
+    """Returns models per hour and the time of each part, as lines."""
     lines = []
     for name in ("ours", "torch"):
         means = {p: np.mean([row[name][p] for row in rows]) for p in _PARTS}
@@ -225,17 +226,17 @@ def in_words(rows: list[dict]) -> list[str]:
 
 def _main(arguments: list[str]) -> None:
     del arguments
-    spec, trials = populations.load(_SWEEP.value)
+    spec, trials = spec_lib.load(_SWEEP.value)
     regime = regimes.get(spec.regime)
-    trial_lib.step_module().limit_threads(_THREADS.value)
-    arrays = trial_data.load(regime, _SWEEP.value)
-    path = pathlib.Path(trial_data.path(regime, _SWEEP.value))
+    trial_lib.steps_module().limit_threads(_THREADS.value)
+    arrays = arrays_lib.load(regime, _SWEEP.value)
+    path = pathlib.Path(arrays_lib.path(regime, _SWEEP.value))
     with timing.Child(
         "torch", _TORCH_PYTHON.value, _TORCH_PROGRAM, _THREADS.value, path
     ) as child:
         rows = compare(trials[: _COUNT.value], arrays, child)
         versions = child.greeting
-    for line in in_words(rows):
+    for line in summary(rows):
         print(line)
     if _OUTPUT.value:
         timing.write_json(

@@ -106,7 +106,7 @@ class Task(NamedTuple):
 def _arch(record):
     if record.source == "timm":
         return record.hub_id.split("/")[1].split(".")[0]
-    if record.family not in _OF_KERAS_2:
+    if record.format not in _OF_KERAS_2:
         return ""
     # RegNetX002 of "regnetx002.h5", RegNetZB16 of "regnetz_b16_imagenet.h5".
     code = record.file.removesuffix(".h5").removesuffix("_imagenet")
@@ -118,18 +118,18 @@ def tasks() -> Iterator[Task]:
     """Yields what the flags ask for, small networks first."""
     found = set()
     for record in keras_regnet.list_weights():
-        if record.family not in _FAMILIES:
+        if record.format not in _FAMILIES:
             continue
         config = keras_regnet.get_config(record.variant)
         # The rounding counts only where it makes a difference.
         rounded = _config(record.variant, record.width_rounding)
         same = plan.stages(rounded) == plan.stages(config)
         rounding = "pycls" if same else record.width_rounding
-        task = Task(record.family, record.variant, rounding, _arch(record))
+        task = Task(record.format, record.variant, rounding, _arch(record))
         flops = keras_regnet.complexity(config).flops
         wanted = _VARIANTS.value is None or record.variant in _VARIANTS.value
         if wanted and flops <= _MAX_GIGAFLOPS.value * 1e9:
-            found.add((_FAMILIES.index(record.family), flops, task))
+            found.add((_FAMILIES.index(record.format), flops, task))
     for _, _, task in sorted(found):
         yield task
 

@@ -4,7 +4,7 @@
     python classify.py model.tflite photo.jpg ... [--threads=2] [--top=3]
 
 The file is one that `python -m keras_regnet.export` wrote: it takes pixels and
-normalises them itself. Class names are read from model.labels.txt beside it.
+normalizes them itself. Class names are read from model.labels.txt beside it.
 """
 
 import argparse
@@ -63,7 +63,7 @@ class Classifier:
         self._interpreter.allocate_tensors()
 
     def pixels(self, path: pathlib.Path) -> np.ndarray:
-        """Returns the centre of an image file as the network takes it."""
+        """Returns the center of an image file as the network takes it."""
         _, height, width, _ = self._input["shape"]
         image = _upright(path)
         wide = image.width * height > image.height * width
@@ -104,7 +104,7 @@ def _labels(path, classes):
     try:
         names = labels.read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
-        raise ValueError(f"{labels} is no text in UTF-8: {error}") from error
+        raise ValueError(f"{labels} is not a text in UTF-8: {error}") from error
     if len(names) != classes:
         raise ValueError(
             f"{labels} must have one name per class. Received: {len(names)} "
@@ -128,7 +128,7 @@ def _upright(path):
         Image.DecompressionBombError,
     ) as error:
         raise ValueError(
-            f"{path} is no image that can be read: {error}"
+            f"{path} is not an image that can be read: {error}"
         ) from error
 
 

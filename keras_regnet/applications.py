@@ -34,7 +34,7 @@ _DOC = """Builds {variant} as `tf_keras.applications.{name}` did.
       include_preprocessing: whether the model takes images in 0..255 and
         divides them by 255; if not, feed 0..1.
       weights: "imagenet" for those of keras.applications, None for random
-        ones, a file that Keras 2 or 3 saved, or whatever else
+        ones, a file that Keras 2 or 3 saved, or any other value that
         `keras_regnet.build` takes.
       input_tensor: a Keras tensor to start from; None for a new input.
       input_shape: shape of one image; (224, 224, 3) by default,
@@ -48,7 +48,7 @@ _DOC = """Builds {variant} as `tf_keras.applications.{name}` did.
 
     Raises:
       OSError: if the weights cannot be fetched.
-      ValueError: if an argument is none of those allowed.
+      ValueError: if an argument is not allowed.
     """
 
 
@@ -88,7 +88,7 @@ def _application(name):
 
 
 def _resolve(variant, weights, classes, include_top):
-    """Returns the weights asked for, resolved for a network of Keras 2."""
+    """Returns the requested weights, resolved for a network of Keras 2."""
     if weights == "imagenet":
         if include_top and classes != _CLASSES:
             raise ValueError(
@@ -113,7 +113,7 @@ def _tells_normalization(resolved):
     """
     if resolved.record or not resolved.found:
         return bool(resolved.record)
-    if resolved.found.family != recognition.OUR_FAMILY:
+    if resolved.found.format != recognition.OUR_FORMAT:
         return True
     rules = files.saved_rules(resolved.path)
     return bool(rules and rules.mean)

@@ -1,28 +1,33 @@
 """Exact multiply-adds, parameters and activations of a network.
 
-Two independent counts: from a configuration (no Keras, fast enough for a
-sampler) and from a built Keras model (walking its graph). What is counted is
-the reference's: convolutions and dense layers, their biases included; batch
-norm has two parameters a channel and is otherwise free; activations are the
-outputs of convolutions, dense layers and pools with a window. No Keras here:
-a model is walked through its public attributes.
+Two independent counts: from the rows of a configuration (no Keras, and of
+many networks at once for a sampler) and from a built Keras model (walking its
+graph). As in the reference, convolutions and dense layers are counted, with
+their biases; batch norm has two parameters a channel and is otherwise free;
+activations are the outputs of convolutions, dense layers and pools with a
+window. No Keras here: a model is walked through its public attributes.
 """
 
 import dataclasses
+import functools
+import itertools
 import math
 import numbers
+from collections.abc import Iterable
 from collections.abc import Iterator
 from typing import Any
 
 from keras_regnet import plan
+from keras_regnet import rows
 from keras_regnet.config import AnyNetConfig
 from keras_regnet.config import NetworkTemplate
 from keras_regnet.config import RegNetConfig
+from keras_regnet.widths import Width
 
 
 @dataclasses.dataclass(frozen=True)
 class Complexity:
-    """What one image costs.
+    """The complexity of a network, for one image.
 
     Args:
       flops: multiply-adds.
@@ -88,7 +93,8 @@ def complexity(
         )
     if isinstance(config_or_model, NetworkTemplate):
         classes = classes if include_top else 0
-        return _of_config(config_or_model, tuple(input_shape), classes)
+        stages = plan.stages(config_or_model)
+        return of_stages(config_or_model, stages, input_shape, classes)
     if len(getattr(config_or_model, "inputs", None) or ()) != 1:
         raise ValueError(
             "`config_or_model` must be a RegNetConfig, an AnyNetConfig or a "
@@ -99,14 +105,7 @@ def complexity(
 
 
 def check_input_shape(input_shape: tuple[int, int, int]) -> None:
-    """Raises unless a shape is (height, width, channels).
-
-    Args:
-      input_shape: what was given.
-
-    Raises:
-      ValueError: if it is not three integers above 0.
-    """
+    """Raises unless a shape is (height, width, channels), above 0."""
     is_shape = isinstance(input_shape, tuple | list) and len(input_shape) == 3
     valid = is_shape and all(
         isinstance(size, numbers.Integral) and size > 0 for size in input_shape
@@ -121,147 +120,76 @@ def check_input_shape(input_shape: tuple[int, int, int]) -> None:
 # --- From a configuration ---------------------------------------------------
 
 
-def _shrink(size, stride):
-    """Height and width after a layer that is padded to keep them."""
-    return (size[0] - 1) // stride + 1, (size[1] - 1) // stride + 1
-
-
-def _conv(size, kernel, inputs, outputs, groups=1, bias=False):
-    """A convolution whose output has height and width `size`."""
-    positions = size[0] * size[1]
-    params = kernel * kernel * inputs * outputs // groups + outputs * bias
-    return Complexity(params * positions, params, outputs * positions)
-
-
-def _batch_norm(width):
-    return Complexity(params=2 * width)
-
-
-def _conv_bn(size, kernel, inputs, outputs, groups=1):
-    return _conv(size, kernel, inputs, outputs, groups) + _batch_norm(outputs)
-
-
-def _pool(size, width):
-    return Complexity(activations=width * size[0] * size[1])
-
-
-def _squeeze_excite(width, squeeze):
-    pixel = (1, 1)
-    down = _conv(pixel, 1, width, squeeze, bias=True)
-    return down + _conv(pixel, 1, squeeze, width, bias=True)
-
-
-def squeeze_width(config: NetworkTemplate, inputs: int, inner: int) -> int:
-    """Returns the inner width of squeeze-and-excitation, 0 for none.
+def of_stages(
+    template: NetworkTemplate,
+    stages: Iterable[plan.Stage[Any]],
+    input_shape: tuple[Width, Width, int],
+    classes: int,
+) -> Complexity:
+    """Returns the sum over the layers of a network, or of many networks.
 
     Args:
-      config: has the ratio, and says of which width it is.
-      inputs: channels of the *block's* input.
-      inner: channels of its 3x3 convolution.
+      template: what all blocks have in common.
+      stages: the stages, whose widths may be arrays.
+      input_shape: (height, width, channels); height and width may be arrays.
+      classes: outputs of the classifier, 0 for none.
 
     Returns:
-      The nearest integer, at least 1 unless the ratio is 0; of the inner
-      width the nearest multiple of 8, halves up, at least 8.
+      A `Complexity` of integers or of arrays.
     """
-    if not config.se_ratio:
-        return 0
-    if config.se_from == "input":
-        return max(1, round(inputs * config.se_ratio))
-    return max(8, int(inner * config.se_ratio + 4) // 8 * 8)
+    height, width, channels = input_shape
 
+    @functools.cache
+    def pixels(reduction):
+        if not reduction:
+            return 1
+        # Padding keeps the size: what a stride leaves is rounded up.
+        return -(-height // reduction) * -(-width // reduction)
 
-def _bottleneck(config, size, inputs, stage, first):
-    after = _shrink(size, stage.stride if first else 1)
-    inner, groups = stage.inner_of(first)
-    total = _conv_bn(size, 1, inputs, inner)
-    total += _conv_bn(after, 3, inner, inner, groups)
-    squeeze = squeeze_width(config, inputs, inner)
-    if squeeze:
-        total += _squeeze_excite(inner, squeeze)
-    total += _conv(after, 1, inner, stage.width)
-    # Two norms follow the first convolutions; the third is before the block
-    # or behind it.
-    return total + _batch_norm(inputs if config.block == "pre" else stage.width)
-
-
-def _plain(convolutions):
-    def count(config, size, inputs, stage, first):
-        del config
-        after = _shrink(size, stage.stride if first else 1)
-        first = _conv_bn(after, 3, inputs, stage.width)
-        other = _conv_bn(after, 3, stage.width, stage.width)
-        return first + other * (convolutions - 1)
-
-    return count
-
-
-_MAIN_PATHS = {
-    "x": _bottleneck,
-    "z": _bottleneck,
-    "pre": _bottleneck,
-    "v": _plain(1),
-    "vr": _plain(1),
-    "basic": _plain(2),
-}
-
-
-def _block(config, size, inputs, stage, first):
-    total = _MAIN_PATHS[config.block](config, size, inputs, stage, first)
-    stride = stage.stride if first else 1
-    if plan.shortcut(config.block, inputs, stage.width, stride) == "project":
-        total += _projection(
-            config, _shrink(size, stride), inputs, stage, stride
-        )
-    return total
-
-
-def _projection(config, after, inputs, stage, stride):
-    total = _conv(after, 1, inputs, stage.width)
-    if config.block != "pre":
-        total += _batch_norm(stage.width)
-    if config.projection == "pool" and stride > 1:
-        total += _pool(after, inputs)
-    return total
-
-
-def _stem(config, size, channels):
-    """Returns the stem's complexity and the size after it."""
-    total = Complexity()
-    for conv in plan.stem_convs(config):
-        size = _shrink(size, conv.stride)
-        apply = _conv if conv.bare else _conv_bn
-        total += apply(size, conv.kernel, channels, conv.width)
-        channels = conv.width
-    if config.stem == "resnet":
-        size = _shrink(size, 2)
-        total += _pool(size, config.stem_width)
-    return total, size
-
-
-def _head(config, size, width, classes):
-    total = Complexity()
-    if config.head_width:
-        total += _conv_bn(size, 1, width, config.head_width)
-        width = config.head_width
-    if classes:
-        total += _conv((1, 1), 1, width, classes, bias=True)
-    return total
-
-
-def _of_config(config, input_shape, classes):
-    total, size = _stem(config, input_shape[:2], input_shape[2])
-    width = config.stem_width
-    for stage in plan.stages(config):
-        total += _block(config, size, width, stage, first=True)
-        size, width = _shrink(size, stage.stride), stage.width
-        rest = _block(config, size, width, stage, first=False)
+    stem = rows.stem_layers(template, channels)
+    total = _sum(stem, pixels)
+    outputs, reduction = stem[-1].outputs, stem[-1].reduction
+    for stage in stages:
+        total += _of_block(template, stage.first, reduction, pixels)
+        outputs, reduction = stage.width, reduction * stage.stride
+        rest = _of_block(template, stage.rest, reduction, pixels)
         total += rest * (stage.depth - 1)
-    return total + _head(config, size, width, classes)
+    head = rows.head_layers(template, outputs, classes, reduction)
+    return total + _sum(head, pixels)
+
+
+def _of_block(template, block, reduction, pixels):
+    layers = rows.main_layers(template, block, reduction)
+    shortcut = rows.shortcut_layers(template, block, reduction)
+    if isinstance(block.projections, int):
+        shortcuts = [shortcut] * block.projections
+        return _sum(itertools.chain(layers, *shortcuts), pixels)
+    # Only some of many networks have a projection there.
+    return _sum(layers, pixels) + _sum(shortcut, pixels) * block.projections
+
+
+def _sum(layers, pixels):
+    flops = params = activations = 0
+    for layer in layers:
+        if layer.kind == "norm":
+            params = params + 2 * layer.outputs
+            continue
+        activations = activations + layer.outputs * pixels(layer.reduction)
+        if layer.kind == "pool":
+            continue
+        weights = layer.group_width * layer.outputs
+        if layer.kernel > 1:
+            weights = weights * layer.kernel**2
+        if layer.has_bias:
+            weights = weights + layer.outputs
+        params = params + weights
+        flops = flops + weights * pixels(layer.reduction)
+    return Complexity(flops, params, activations)
 
 
 # --- From a built model -----------------------------------------------------
 
-# Operations of `keras.ops`, which are no layers, that multiply and add.
+# Operations of `keras.ops`, which are not layers, that multiply and add.
 _PRODUCTS = (
     "Conv",
     "ConvTranspose",
@@ -294,8 +222,8 @@ def _of_layers(model, input_shape) -> Iterator[Complexity]:
             continue
         if not hasattr(operation, "weights"):
             # Of `keras.ops`, not a layer.
-            found = _operation_shapes(operation, shapes)
-            shapes.update(zip(map(id, outputs), found, strict=True))
+            computed = _operation_shapes(operation, shapes)
+            shapes.update(zip(map(id, outputs), computed, strict=True))
             continue
         inputs = [shapes[id(tensor)] for tensor in _as_list(operation.input)]
         given = inputs if len(inputs) > 1 else inputs[0]
@@ -306,7 +234,7 @@ def _of_layers(model, input_shape) -> Iterator[Complexity]:
 
 def _operation_shapes(operation, shapes):
     """Returns the shapes of the outputs of a call of `keras.ops`."""
-    # No public view of the call has the arguments that are no tensors.
+    # No public view of the call has the arguments that are not tensors.
     (node,) = operation._inbound_nodes
     given = {
         id(tensor): type(tensor)(shapes[id(tensor)], tensor.dtype)

@@ -7,15 +7,16 @@ a sampler makes a million of these.
 """
 
 import dataclasses
-import functools
 import json
 import math
 import numbers
 from collections.abc import Mapping
-from fractions import Fraction
+from collections.abc import Sequence
 from typing import Any
+from typing import TYPE_CHECKING
 
 from keras_regnet import errors
+from keras_regnet.widths import inner_width
 
 BLOCKS = ("x", "y", "r", "v", "vr", "z", "pre", "basic")
 STEMS = ("simple", "cifar", "resnet", "tiered")
@@ -25,7 +26,7 @@ SQUEEZES = ("input", "inner")
 PADDINGS = ("symmetric", "same")
 WIDTH_ROUNDINGS = ("pycls", "torchvision")
 
-# What `_plain` leaves as it is.
+# Types that `_plain` leaves as they are.
 _PLAIN_TYPES = (str, int, float, bool, type(None))
 # Blocks made of plain 3x3 convolutions: no bottleneck, groups or SE.
 _PLAIN_BLOCKS = ("v", "vr", "basic")
@@ -35,7 +36,7 @@ _SE_RATIO_OF_Y = 0.25
 
 
 def _check_number(name, value, *, above, integer=False):
-    """Raises unless `value` is a finite number, an integer if asked for."""
+    """Raises unless `value` is a finite number, an integer where required."""
     kind = numbers.Integral if integer else numbers.Real
     is_number = isinstance(value, kind) and not isinstance(value, bool)
     if not is_number or not math.isfinite(value) or value <= above:
@@ -73,46 +74,9 @@ def _check_activation(name, value):
         )
 
 
-# Populations of ten thousands ask for the same few again and again.
-@functools.lru_cache(16_384)
-def inner_width(width: int, bottleneck_ratio: float) -> int:
-    """Returns the width of a block's 3x3 convolution, at least 1.
-
-    Args:
-      width: channels of the block's output.
-      bottleneck_ratio: `width` / inner width; below 1 the block is inverted.
-
-    Returns:
-      `width` / `bottleneck_ratio`, truncated to an integer.
-
-    Example:
-    >>> inner_width(256, 4), inner_width(16, 0.25)
-    (64, 64)
-    """
-    return max(1, int(width / as_fraction(bottleneck_ratio)))
-
-
-@functools.lru_cache(1024)
-def as_fraction(bottleneck_ratio: float) -> Fraction:
-    """Returns the ratio as the simple fraction that was meant.
-
-    Args:
-      bottleneck_ratio: a float such as 0.25 or 1 / 3.
-
-    Returns:
-      The closest fraction with a denominator of at most 1024, so that 1 / 3
-      is a third and not its binary neighbour.
-
-    Example:
-    >>> as_fraction(1 / 3)
-    Fraction(1, 3)
-    """
-    return Fraction(bottleneck_ratio).limit_denominator(1024)
-
-
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class NetworkTemplate:
-    """What all blocks of a network have in common.
+    """The parameters that all blocks of a network share.
 
     Args:
       block: "x" is the bottleneck with a grouped 3x3 convolution; "y" is "x"
@@ -125,16 +89,16 @@ class NetworkTemplate:
       se_ratio: squeeze width / width of the block's input; 0 for none.
       se_from: "input" as above; with "inner" the ratio is to the width of
         the 3x3 convolution, and the squeeze width a multiple of 8.
-      se_activation: between the two convolutions of squeeze-and-excitation;
-        None for `activation`.
-      expand_from: which width the bottleneck ratio is of: that of the
+      se_activation: activation between the two convolutions of
+        squeeze-and-excitation; None for `activation`.
+      expand_from: the width that the bottleneck ratio refers to: that of the
         block's "output", or of its "input" (they differ in a stage's first).
-      projection: what a shortcut is where the shape changes: "conv" is a
+      projection: the shortcut where the shape changes: "conv" is a
         strided 1x1 convolution; with "pool" an average pool has the stride.
       stem: "simple" is 3x3 with stride 2, "cifar" is 3x3 with stride 1,
         "resnet" is 7x7 with stride 2 and a 3x3 max-pool with stride 2;
         "tiered" is three 3x3 of growing width with strides 2, 1 and 2.
-      stem_width: channels.
+      stem_width: channels of the stem's output.
       head_width: channels of a 1x1 convolution before the pool; 0 for none.
       activation: name of a Keras activation.
       padding: "symmetric" pads strided convolutions by the same number of
@@ -211,7 +175,7 @@ class NetworkTemplate:
             self._set(block="x")
 
     def _set(self, **values) -> None:
-        # A frozen dataclass offers no other way to normalise its own fields.
+        # A frozen dataclass offers no other way to normalize its own fields.
         for name, value in values.items():
             object.__setattr__(self, name, value)
 
@@ -235,14 +199,14 @@ class NetworkTemplate:
 class RegNetConfig(NetworkTemplate):
     """A RegNet: stages from a quantized linear function (paper, section 3.3).
 
-    Block j is `w_0 + w_a * j` channels wide before quantisation to
+    Block j is `w_0 + w_a * j` channels wide before quantization to
     `w_0 * w_m ** integer`. Any number of stages may come out of it.
 
     Args:
       depth: number of blocks d in the body.
       w_0: initial width in channels, above 0.
       w_a: slope in channels per block, 0 or above.
-      w_m: width multiplier between quantised levels, above 1.
+      w_m: width multiplier between quantized levels, above 1.
       group_width: channels per group g of the 3x3 convolutions; None for
         convolutions without groups.
       bottleneck_ratio: b = width / inner width, above 0.
@@ -300,6 +264,11 @@ def _check_group_width(stage, width, ratio, group_width):
         )
 
 
+def _for_all_stages(value: Any) -> Any:
+    """Returns a default that `_per_stage` repeats."""
+    return value
+
+
 def _per_stage(name, value, stages):
     """Returns `value` as one entry per stage; a single value serves all."""
     if not isinstance(value, tuple):
@@ -337,9 +306,21 @@ class AnyNetConfig(NetworkTemplate):
 
     depths: tuple[int, ...]
     widths: tuple[int, ...]
-    strides: tuple[int, ...] = 2
-    bottleneck_ratios: tuple[float, ...] = 1.0
-    group_widths: tuple[int | None, ...] = None
+    strides: tuple[int, ...] = _for_all_stages(2)
+    bottleneck_ratios: tuple[float, ...] = _for_all_stages(1.0)
+    group_widths: tuple[int | None, ...] = _for_all_stages(None)
+
+    if TYPE_CHECKING:
+        # It takes more than it stores.
+        def __init__(
+            self,
+            depths: Sequence[int],
+            widths: Sequence[int],
+            strides: int | Sequence[int] = 2,
+            bottleneck_ratios: float | Sequence[float] = 1.0,
+            group_widths: int | Sequence[int | None] | None = None,
+            **template: Any,
+        ) -> None: ...
 
     def __post_init__(self) -> None:
         self._store_plain_values()
@@ -366,16 +347,16 @@ class AnyNetConfig(NetworkTemplate):
             self.widths,
             self.bottleneck_ratios,
             self.group_widths,
-            strict=False,  # The last width is no stage's input.
+            strict=False,  # The last width is not the input of a stage.
         )
         for stage, (before, width, ratio, group) in enumerate(stages, start=1):
             if group is None:
                 continue
             _check_number("group_widths", group, above=0, integer=True)
-            expanded = (width,)
+            expanded = {width}
             if self.expand_from == "input":
-                expanded = (before, width)
-            for expanded_width in expanded:
+                expanded.add(before)
+            for expanded_width in sorted(expanded):
                 _check_group_width(stage, expanded_width, ratio, group)
 
 
@@ -424,7 +405,7 @@ def from_json(text: str) -> RegNetConfig | AnyNetConfig:
       A `RegNetConfig` or an `AnyNetConfig`, equal to the one written.
 
     Raises:
-      ValueError: if the text is no JSON object or not a valid configuration.
+      ValueError: if the text is not a JSON object or not a valid configuration.
 
     Example:
     >>> config = AnyNetConfig((1, 2), (32, 64))

@@ -1,12 +1,12 @@
 """The handwritten digits that ship with the package.
 
-1797 grey images of 8x8 pixels, ten classes: the test part of "Optical
+1797 gray images of 8x8 pixels, ten classes: the test part of "Optical
 Recognition of Handwritten Digits" (E. Alpaydin and C. Kaynak, UCI Machine
 Learning Repository, 1998, https://doi.org/10.24432/C50P49), as
-`sklearn.datasets.load_digits` carries it. Licence: CC BY 4.0. Pixels are
+`sklearn.datasets.load_digits` carries it. License: CC BY 4.0. Pixels are
 0 to 16, counts of ink in a 4x4 cell.
 
-The test split is stored, not drawn: 360 images (20 %), stratified, chosen
+The test split is stored, not sampled: 360 images (20 %), stratified, chosen
 once with scikit-learn's `train_test_split(..., random_state=0)`. It is never
 used to select a model.
 """
@@ -31,7 +31,7 @@ class Digits:
       images: uint8 array (n, 8, 8, 3), RGB in 0..255, the three channels
         equal.
       labels: int32 array (n,), 0 to 9.
-      class_names: name of each label.
+      class_names: in the order of the labels.
     """
 
     images: np.ndarray
@@ -64,6 +64,6 @@ def load(split: str) -> Digits:
         is_test = np.zeros(len(labels), bool)
         is_test[stored["test_indices"]] = True
     chosen = is_test if split == "test" else ~is_test
-    grey = np.round(ink[chosen] * (255 / _MAX_INK)).astype(np.uint8)
-    images = np.repeat(grey[..., None], 3, axis=-1)
+    gray = np.round(ink[chosen] * (255 / _MAX_INK)).astype(np.uint8)
+    images = np.repeat(gray[..., None], 3, axis=-1)
     return Digits(images=images, labels=labels[chosen].astype(np.int32))

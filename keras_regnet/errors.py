@@ -11,7 +11,7 @@ def unknown_value(
 
     Args:
       argument: name of the argument, as the caller spells it.
-      received: what the caller gave.
+      received: the value that the caller gave.
       allowed: the names that would have been accepted.
 
     Returns:

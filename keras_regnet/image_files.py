@@ -14,7 +14,7 @@ _JPEG_START = b"\xff\xd8\xff"
 _JPEG_END = b"\xff\xd9"
 
 # Exif stands right behind the start of the file, or behind the JFIF segment.
-_EXIF_PLACES = (6, 24)
+_EXIF_POSITIONS = (6, 24)
 _EXIF_MARK = b"Exif\x00\x00"
 _HEADER_BYTES = 32
 # Of equal length, so that one comparison finds all.
@@ -23,9 +23,9 @@ _MARKS = (
     tuple(_EXIF_MARK),
     tuple(_EXIF_MARK),
 )
-_MARK_PLACES = (
+_MARK_POSITIONS = (
     (0, 1, 2, 0, 1, 2),
-    *(tuple(range(place, place + 6)) for place in _EXIF_PLACES),
+    *(tuple(range(start, start + 6)) for start in _EXIF_POSITIONS),
 )
 _ORIENTATION_TAG = 0x0112
 _MAX_TAGS = 64
@@ -37,9 +37,9 @@ def decode(source: tf.Tensor, channels: int = 3) -> tf.Tensor:
 
     Args:
       source: uint8 tensor (height, width, channels), or a string scalar with
-        a JPEG, PNG, GIF (first frame) or BMP file, whatever its name. Grey,
+        a JPEG, PNG, GIF (first frame) or BMP file, whatever its name. Gray,
         CMYK and alpha become RGB; a JPEG's Exif orientation is obeyed.
-      channels: 3 for RGB, 1 for grey.
+      channels: 3 for RGB, 1 for gray.
 
     Returns:
       uint8 tensor (height, width, channels).
@@ -71,8 +71,8 @@ def _marks(source):
         tf.uint8,
         fixed_length=_HEADER_BYTES,
     )
-    found = tf.gather(header, tf.constant(_MARK_PLACES))
-    return tf.reduce_all(found == tf.constant(_MARKS, tf.uint8), axis=1)
+    marks = tf.gather(header, tf.constant(_MARK_POSITIONS))
+    return tf.reduce_all(marks == tf.constant(_MARKS, tf.uint8), axis=1)
 
 
 def _decode_stored(source, channels):
@@ -96,13 +96,13 @@ def exif_orientation(source: tf.Tensor) -> tf.Tensor:
       int32 scalar, 1 (as stored) to 8; 1 without Exif data.
     """
     is_jpeg, first, second = tf.unstack(_marks(source))
-    place = tf.where(second, _EXIF_PLACES[1], -1)
-    place = tf.where(first, _EXIF_PLACES[0], place)
-    place = tf.where(is_jpeg & (place > 0), place + len(_EXIF_MARK), -1)
+    start = tf.where(second, _EXIF_POSITIONS[1], -1)
+    start = tf.where(first, _EXIF_POSITIONS[0], start)
+    start = tf.where(is_jpeg & (start > 0), start + len(_EXIF_MARK), -1)
     return tf.cond(
-        place < 0,
+        start < 0,
         lambda: tf.constant(1),
-        lambda: _orientation_in_tiff(_substr(source, place, 2**16)),
+        lambda: _orientation_in_tiff(_substr(source, start, 2**16)),
     )
 
 

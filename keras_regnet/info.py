@@ -1,4 +1,4 @@
-"""Prints what the published networks are and cost.
+"""Prints the stages and the complexity of the published networks.
 
 python -m keras_regnet.info
 python -m keras_regnet.info RegNetY-3.2GF --image_size=288
@@ -67,11 +67,7 @@ def _flops(count):
 
 
 def main(argv: list[str]) -> None:
-    """Prints the table of the networks named, or of all.
-
-    Args:
-      argv: the program's name and the networks.
-    """
+    """Prints the table of the networks in `argv`, or of all."""
     size = _IMAGE_SIZE.value
     names = argv[1:] or variants.list_variants()
     try:

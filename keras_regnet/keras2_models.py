@@ -17,12 +17,12 @@ from keras_regnet.config import AnyNetConfig
 from keras_regnet.weights import keras2_graph
 from keras_regnet.weights import keras_h5
 from keras_regnet.weights import loading
-from keras_regnet.weights import names
+from keras_regnet.weights import mapping
 from keras_regnet.weights import recognition
 from keras_regnet.weights import ResolvedWeights
 from keras_regnet.weights.tensors import Tensors
 
-_FAMILY = "keras_applications"
+_FORMAT = "keras_applications"
 # Arguments that Keras 3's layers do not have (the shape was read before); the
 # dtype is a policy's business, which is the caller's.
 _DROPPED_ARGUMENTS = ("batch_input_shape", "dtype", "rng_type")
@@ -147,9 +147,9 @@ def _rebuilt(layer, custom_objects):
 
 
 def _fill(model, saved, config):
-    mapping = names.mapping(config, _FAMILY, include_top=False)
+    sources = mapping.of_format(config, _FORMAT, include_top=False)
     for name in saved.others:
-        mapping[name] = names.Source(name, "same")
+        sources[name] = mapping.Source(name, "same")
     parts = (saved.network, saved.others)
     tensors = Tensors(
         {name: shape for part in parts for name, shape in part.shapes.items()},
@@ -158,6 +158,6 @@ def _fill(model, saved, config):
         ),
     )
     try:
-        loading.assign(model, tensors, mapping)
+        loading.assign(model, tensors, sources)
     except ValueError as error:
         raise ValueError(f"{saved.path!r} cannot be loaded: {error}") from error

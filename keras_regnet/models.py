@@ -1,6 +1,5 @@
 """The builders: a configuration becomes a functional Keras model."""
 
-import inspect
 import math
 import numbers
 import os
@@ -11,9 +10,11 @@ import keras
 
 from keras_regnet import blocks
 from keras_regnet import errors
+from keras_regnet import inputs as inputs_lib
 from keras_regnet import layers
 from keras_regnet import plan
 from keras_regnet import preprocessing
+from keras_regnet import rows
 from keras_regnet import variants
 from keras_regnet import weights as weights_lib
 from keras_regnet.config import AnyNetConfig
@@ -21,8 +22,6 @@ from keras_regnet.config import NetworkTemplate
 from keras_regnet.config import RegNetConfig
 from keras_regnet.regnet_model import RegNetModel
 
-MIN_IMAGE_SIZE = 32
-_DEFAULT_IMAGE_SIZE = 224
 _POOLINGS = ("avg", "max")
 
 
@@ -67,9 +66,9 @@ def build(
         leave them (height, width, channels).
       classes: number of classes.
       classifier_activation: applied to the logits; None leaves them.
-      include_preprocessing: whether the model normalises RGB in 0..255
+      include_preprocessing: whether the model normalizes RGB in 0..255
         itself; if not, feed what `preprocess_input` returns.
-      dropout_rate: share of the pooled features dropped in training.
+      dropout_rate: fraction of the pooled features dropped in training.
       drop_path_rate: probability to skip the last block's residual branch in
         training; it grows linearly from 0 at the first block.
       name: the model's name.
@@ -78,8 +77,8 @@ def build(
       zero_init_last_gamma: whether residual branches start at zero.
       synchronized_bn: whether batch norm takes its statistics over all
         replicas.
-      tag: which of `list_weights` a file is, where its names and its hash do
-        not tell.
+      tag: the tag in `list_weights` of a file whose names and hash do not tell
+        which set it holds.
 
     Returns:
       A model from (batch, height, width, channels) to (batch, classes), or
@@ -87,7 +86,7 @@ def build(
       (batch, width).
 
     Raises:
-      ValueError: if an argument is none of those allowed.
+      ValueError: if an argument is not allowed.
 
     Source:
       "Designing Network Design Spaces", arXiv 2003.13678, section 3.
@@ -100,7 +99,7 @@ def build(
     if isinstance(config, str):
         name = name or variants.variant_name(config)
         config = variants.get_config(config)
-    _check_type(config, NetworkTemplate)
+    check_type(config, NetworkTemplate)
     _check_options(pooling, classes, include_top)
     _check_rate("dropout_rate", dropout_rate)
     _check_rate("drop_path_rate", drop_path_rate)
@@ -110,21 +109,23 @@ def build(
         weights, config, tag=tag, classes=classes, include_top=include_top
     )
     config = resolved.config
-    make = blocks.LayerMaker(
+    inputs, x = inputs_lib.network_input(input_tensor, input_shape, include_top)
+    stages = _stages(config, output_stride)
+    maker = blocks.LayerMaker(
         config,
+        {row.name: row for row in rows.layers(config, stages, classes=0)},
         keras.config.image_data_format(),
         synchronized_bn,
         zero_init_last_gamma,
     )
-    inputs, x = _inputs(make, input_tensor, input_shape, include_top)
     if include_preprocessing:
-        x = _normalise(make, x, resolved.mean, resolved.std)
-    x, pyramid = _features(make, x, config, output_stride, drop_path_rate)
+        x = _normalize(maker, x, resolved.mean, resolved.std)
+    x, pyramid = _features(maker, x, stages, drop_path_rate)
     if include_top:
-        x = _pool(make, x, "avg")
+        x = _pool(maker, x, "avg")
         x = _classifier(x, classes, classifier_activation, dropout_rate)
     elif pooling:
-        x = _pool(make, x, pooling)
+        x = _pool(maker, x, pooling)
     model = RegNetModel(inputs, x, name=name or _default_name(config))
     model.set_network(config, pyramid)
     resolved.assign(model)
@@ -163,71 +164,29 @@ def _default_name(config):
     return "regnet" if isinstance(config, RegNetConfig) else "anynet"
 
 
-def _inputs(make, input_tensor, input_shape, include_top):
-    """Returns the model's inputs and the tensor that the network starts from.
-
-    They differ where the caller's tensor is the output of other layers.
-    """
-    if input_tensor is not None:
-        if not keras.backend.is_keras_tensor(input_tensor):
-            raise ValueError(
-                "`input_tensor` must be a Keras tensor, such as keras.Input() "
-                f"returns. Received: input_tensor={input_tensor!r}"
-            )
-        shape = tuple(input_tensor.shape[1:])
-        _check_input_shape(make, shape, "input_tensor")
-        if input_shape is not None and tuple(input_shape) != shape:
-            raise ValueError(
-                "`input_shape` must be that of `input_tensor`, or None. "
-                f"Received: input_shape={input_shape} for a tensor of {shape}"
-            )
-        sources = keras.utils.get_source_inputs(input_tensor)
-        inputs = sources[0] if len(sources) == 1 else sources
-        return inputs, input_tensor
-    if input_shape is None:
-        size = _DEFAULT_IMAGE_SIZE if include_top else None
-        input_shape = (size, size, 3)
-        if make.data_format == "channels_first":
-            input_shape = (3, size, size)
-    _check_input_shape(make, input_shape, "input_shape")
-    inputs = keras.Input(tuple(input_shape), name="images")
-    return inputs, inputs
+def _stages(config, output_stride):
+    stages = plan.stages(config)
+    if output_stride is None:
+        return stages
+    return plan.dilate(stages, rows.stem_stride(config), output_stride)
 
 
-def _check_input_shape(make, shape, argument):
-    order = "(height, width, channels)"
-    if make.data_format == "channels_first":
-        order = "(channels, height, width)"
-    sizes = list(shape) if isinstance(shape, tuple | list) else []
-    channels = sizes.pop(make.channel_axis - 1) if len(sizes) == 3 else None
-    valid = isinstance(channels, numbers.Integral) and channels > 0
-    for size in sizes:
-        whole = isinstance(size, numbers.Integral)
-        big_enough = whole and size >= MIN_IMAGE_SIZE
-        valid = valid and (size is None or big_enough)
-    if not valid:
-        raise ValueError(
-            f"`{argument}` must be {order} with a height and width of at "
-            f"least {MIN_IMAGE_SIZE} or None, and 1 or more channels. "
-            f"Received: {argument}={shape}"
-        )
-
-
-def _normalise(make, x, mean, std):
-    channels = x.shape[make.channel_axis]
+def _normalize(maker, x, mean, std):
+    channels = x.shape[maker.channel_axis]
     mean, std = preprocessing.mean_and_std(channels, mean, std)
     # Half precision would round the factors by up to half a percent.
     half = keras.config.dtype_policy().compute_dtype.endswith("float16")
     return layers.Normalization(
-        axis=make.channel_axis,
+        axis=maker.channel_axis,
         mean=mean,
         variance=[value**2 for value in std],
         dtype="float32" if half else None,
+        # Saved models hold this spelling.
         name="normalise",
     )(x)
 
 
-def _features(make, x, config, output_stride, drop_path_rate):
+def _features(maker, x, stages, drop_path_rate):
     """Returns the features that are pooled, and the pyramid's tensors.
 
     A level counts the halvings of the image, before any stride is replaced
@@ -235,23 +194,18 @@ def _features(make, x, config, output_stride, drop_path_rate):
     a level stands for it.
     """
     level, pyramid = 0, {}
-    for conv in plan.stem_convs(config):
-        x = blocks.stem_conv(make, x, conv)
-        level += round(math.log2(conv.stride))
+    for row in rows.stem_layers(maker.config):
+        if row.kind == "norm":
+            continue
+        x = blocks.build_stem_layer(maker, x, row.name)
+        level += round(math.log2(row.stride))
         pyramid[f"P{level}"] = x
-    if config.stem == "resnet":
-        level += 1
-        pyramid[f"P{level}"] = x = blocks.stem_pool(make, x)
-    stages = plan.stages(config)
-    if output_stride is not None:
-        stem_stride = plan.stem_stride(config.stem)
-        stages = plan.dilate(stages, stem_stride, output_stride)
     drop_rates = _drop_rates(drop_path_rate, stages)
     for number, stage in enumerate(stages, start=1):
-        x = blocks.stage(make, x, stage, f"stage{number}", drop_rates)
-        level += round(math.log2(stage.nominal_stride))
+        x = blocks.build_stage(maker, x, stage, f"stage{number}", drop_rates)
+        level += round(math.log2(stage.first.nominal_stride))
         pyramid[f"P{level}"] = x
-    return blocks.head(make, x), pyramid
+    return blocks.build_head(maker, x), pyramid
 
 
 def _drop_rates(last, stages):
@@ -261,12 +215,12 @@ def _drop_rates(last, stages):
         yield last * index / max(1, blocks_in_body - 1)
 
 
-def _pool(make, x, pooling):
+def _pool(maker, x, pooling):
     layer = {
         "avg": keras.layers.GlobalAveragePooling2D,
         "max": keras.layers.GlobalMaxPooling2D,
     }[pooling]
-    return layer(data_format=make.data_format, name="head_pool")(x)
+    return layer(data_format=maker.data_format, name="head_pool")(x)
 
 
 def _classifier(x, classes, activation, dropout_rate):
@@ -301,14 +255,14 @@ def replace_head(
       model: a model built with its top.
       classes: number of classes of the new classifier.
       classifier_activation: applied to the logits; None leaves them.
-      dropout_rate: share of the pooled features dropped in training.
+      dropout_rate: fraction of the pooled features dropped in training.
 
     Returns:
       A model from the same input to (batch, classes).
 
     Raises:
-      ValueError: if the model has no pooled features, or an argument is none
-        of those allowed.
+      ValueError: if the model has no pooled features, or an argument is
+        not allowed.
 
     Example:
     >>> model = build("RegNetX-200MF", input_shape=(32, 32, 3))
@@ -328,191 +282,20 @@ def replace_head(
     x = _classifier(x, classes, classifier_activation, dropout_rate)
     replaced = RegNetModel(model.input, x, name=model.name)
     replaced.set_network(model.network, model.pyramid_outputs)
-    replaced._rematerialises_blocks = model._rematerialises_blocks
+    replaced._rematerializes_blocks = model._rematerializes_blocks
     return replaced
 
 
-def _with_arguments_of_build(builder):
-    """Shows all arguments of `build` in help() and editors."""
-    (first, *_) = inspect.signature(builder).parameters.values()
-    (_, *rest) = inspect.signature(build).parameters.values()
-    builder.__signature__ = inspect.Signature(
-        [first, *rest], return_annotation=RegNetModel
-    )
-    return builder
-
-
-def _check_type(config, config_type):
+def check_type(config: object, config_type: type) -> None:
+    """Raises unless a configuration is of a type."""
     if not isinstance(config, config_type):
-        what = config_type.__name__
-        if config_type is NetworkTemplate:
-            what = "RegNetConfig, an AnyNetConfig or the name of a variant"
-        raise ValueError(
-            f"`config` must be a {what}. Received: config={config!r}"
+        allowed = {
+            RegNetConfig: "a RegNetConfig",
+            AnyNetConfig: "an AnyNetConfig",
+        }.get(
+            config_type,
+            "a RegNetConfig, an AnyNetConfig or the name of a variant",
         )
-
-
-@_with_arguments_of_build
-def RegNet(config: RegNetConfig, *args, **kwargs) -> RegNetModel:
-    """Builds the RegNet of a configuration.
-
-    Args:
-      config: a `RegNetConfig`.
-      *args: see `build`.
-      **kwargs: see `build`.
-
-    Returns:
-      A functional Keras model, see `build`.
-
-    Raises:
-      ValueError: if an argument is none of those allowed.
-
-    Source:
-      Paper, section 3.3.
-
-    Example:
-    >>> config = RegNetConfig(4, w_0=16, w_a=8, w_m=2, group_width=8)
-    >>> RegNet(config, input_shape=(32, 32, 3), classes=2).output.shape
-    (None, 2)
-    """
-    _check_type(config, RegNetConfig)
-    return build(config, *args, **kwargs)
-
-
-@_with_arguments_of_build
-def AnyNet(config: AnyNetConfig, *args, **kwargs) -> RegNetModel:
-    """Builds the network of a configuration given stage by stage.
-
-    Args:
-      config: an `AnyNetConfig`.
-      *args: see `build`.
-      **kwargs: see `build`.
-
-    Returns:
-      A functional Keras model, see `build`.
-
-    Raises:
-      ValueError: if an argument is none of those allowed.
-
-    Source:
-      Paper, section 3.2.
-
-    Example:
-    >>> config = AnyNetConfig((1, 1), (16, 32), group_widths=8)
-    >>> AnyNet(config, input_shape=(32, 32, 3), classes=2).output.shape
-    (None, 2)
-    """
-    _check_type(config, AnyNetConfig)
-    return build(config, *args, **kwargs)
-
-
-def _variant(variant, family, args, kwargs):
-    name = variants.variant_name(variant, family)
-    if len(args) < _NAME_POSITION:
-        kwargs.setdefault("name", name)
-    return build(variants.get_config(name), *args, **kwargs)
-
-
-# Where `name` stands among the arguments after the first.
-_NAME_POSITION = list(inspect.signature(build).parameters).index("name")
-
-
-@_with_arguments_of_build
-def RegNetX(variant: str = "400MF", *args, **kwargs) -> RegNetModel:
-    """Builds a RegNetX of the paper.
-
-    Args:
-      variant: "200MF" to "32GF", in any common spelling.
-      *args: see `build`.
-      **kwargs: see `build`.
-
-    Returns:
-      A functional Keras model, see `build`.
-
-    Raises:
-      ValueError: if an argument is none of those allowed.
-
-    Source:
-      Paper, figure 15.
-
-    Example:
-    >>> RegNetX("200MF", include_top=False).output.shape
-    (None, None, None, 368)
-    """
-    return _variant(variant, "RegNetX", args, kwargs)
-
-
-@_with_arguments_of_build
-def RegNetY(variant: str = "400MF", *args, **kwargs) -> RegNetModel:
-    """Builds a RegNetY: a RegNetX with squeeze-and-excitation.
-
-    Args:
-      variant: "200MF" to "256GF", in any common spelling.
-      *args: see `build`.
-      **kwargs: see `build`.
-
-    Returns:
-      A functional Keras model, see `build`.
-
-    Raises:
-      ValueError: if an argument is none of those allowed.
-
-    Source:
-      Paper, figure 16; ClassyVision's definitions from 64GF on.
-
-    Example:
-    >>> list(RegNetY("200MF", include_top=False).pyramid_outputs)
-    ['P1', 'P2', 'P3', 'P4', 'P5']
-    """
-    return _variant(variant, "RegNetY", args, kwargs)
-
-
-@_with_arguments_of_build
-def RegNetZ(variant: str = "500MF", *args, **kwargs) -> RegNetModel:
-    """Builds a RegNetZ: linear inverted bottlenecks, SiLU, no projections.
-
-    Args:
-      variant: "500MF", "4GF", "B16" ..., in any common spelling.
-      *args: see `build`.
-      **kwargs: see `build`.
-
-    Returns:
-      A functional Keras model, see `build`.
-
-    Raises:
-      ValueError: if an argument is none of those allowed.
-
-    Source:
-      arXiv 2103.06877; ClassyVision's definitions, and timm's of those with
-      letters.
-
-    Example:
-    >>> RegNetZ("500MF", include_top=False).output.shape
-    (None, None, None, 1024)
-    """
-    return _variant(variant, "RegNetZ", args, kwargs)
-
-
-@_with_arguments_of_build
-def RegNetV(variant: str = "4GF", *args, **kwargs) -> RegNetModel:
-    """Builds a RegNetV: a RegNetY with pre-activation blocks and SiLU.
-
-    Args:
-      variant: "4GF" or "6.4GF", in any common spelling.
-      *args: see `build`.
-      **kwargs: see `build`.
-
-    Returns:
-      A functional Keras model, see `build`.
-
-    Raises:
-      ValueError: if an argument is none of those allowed.
-
-    Source:
-      timm's definitions, with the stages of RegNetY.
-
-    Example:
-    >>> RegNetV("4GF", include_top=False).output.shape
-    (None, None, None, 1088)
-    """
-    return _variant(variant, "RegNetV", args, kwargs)
+        raise ValueError(
+            f"`config` must be {allowed}. Received: config={config!r}"
+        )

@@ -1,149 +1,101 @@
-"""From a configuration to the stages that are built.
+"""From a configuration to the stages and blocks that are built.
 
-The quantized linear function of the paper (section 3.3, equations 2 to 4) and
-the compatibility of widths and groups (appendix D). No Keras here.
+Each block is one row of numbers, from which `keras_regnet.rows` derives the
+rows of its layers. Widths are integers, or arrays with an entry for each of
+many networks (`keras_regnet.design_space.arrays`). No Keras here.
 """
 
 import dataclasses
 import itertools
-import math
 from collections.abc import Sequence
+from typing import Generic
+from typing import NamedTuple
 
 import numpy as np
 
 from keras_regnet.config import AnyNetConfig
-from keras_regnet.config import as_fraction
-from keras_regnet.config import inner_width
 from keras_regnet.config import NetworkTemplate
 from keras_regnet.config import RegNetConfig
+from keras_regnet.widths import block_widths
+from keras_regnet.widths import compatible_width
+from keras_regnet.widths import inner_width
+from keras_regnet.widths import W
 
-# Widths of a RegNet are multiples of this before groups are considered.
-_WIDTH_QUANTUM = 8
-# torchvision adds one group where rounding takes away more than a tenth.
-_MIN_KEPT_WIDTH = 0.9
+_SQUEEZE_QUANTUM = 8
+
+
+class Block(NamedTuple, Generic[W]):
+    """One block.
+
+    Args:
+      inputs: channels of its input.
+      width: channels of its output.
+      inner: channels of its grouped 3x3 convolution.
+      group_width: channels per group of that convolution.
+      stride: stride of its first 3x3 convolution.
+      nominal_stride: the stride before it was replaced by dilation.
+      dilation: dilation of its first 3x3 convolution.
+      squeeze: channels between the two convolutions of
+        squeeze-and-excitation; None for none.
+      has_sum: whether a shortcut is added to the main path, or an array.
+      projections: convolutions on the shortcut, 0 or 1, or an array.
+    """
+
+    inputs: W | int
+    width: W
+    inner: W
+    group_width: W
+    stride: int
+    nominal_stride: int
+    dilation: int
+    squeeze: W | int | None
+    has_sum: bool | np.ndarray
+    projections: W | int
 
 
 @dataclasses.dataclass(frozen=True)
-class Stage:
-    """One stage of a network: blocks of one width.
+class Stage(Generic[W]):
+    """One stage: blocks of one width, the first of which has the stride.
 
     Args:
       depth: number of blocks.
-      width: channels of each block's output.
-      stride: stride of the first block.
-      inner_width: channels of each block's 3x3 convolution.
-      group_width: channels per group of the 3x3 convolution.
-      first_inner_width: channels of the first block's 3x3 convolution.
-      first_groups: its number of groups.
-      dilation: dilation of the 3x3 convolutions.
-      first_dilation: dilation of the first one, which stands where the
-        stride was and still sees the undilated image.
+      first: the first block.
+      rest: each of the other blocks, also where there is none.
     """
 
-    depth: int
-    width: int
-    stride: int
-    inner_width: int
-    group_width: int
-    first_inner_width: int
-    first_groups: int
-    dilation: int = 1
-    first_dilation: int = 1
+    depth: W
+    first: Block[W]
+    rest: Block[W]
 
     @property
-    def nominal_stride(self) -> int:
-        """Stride of the first block before any was replaced by dilation."""
-        return self.stride * self.dilation // self.first_dilation
+    def blocks(self: "Stage[int]") -> tuple[Block[int], ...]:
+        """All blocks in their order."""
+        return (self.first, *[self.rest] * (self.depth - 1))
 
     @property
-    def groups(self) -> int:
-        """Number of groups of the 3x3 convolutions, but for the first."""
-        return self.inner_width // self.group_width
+    def width(self) -> W:
+        """Channels of each block's output."""
+        return self.rest.width
 
-    def inner_of(self, first: bool) -> tuple[int, int]:
-        """Channels and groups of the 3x3 of the first or another block."""
-        if first:
-            return self.first_inner_width, self.first_groups
-        return self.inner_width, self.groups
+    @property
+    def stride(self) -> int:
+        """Stride of the first block."""
+        return self.first.stride
 
+    @property
+    def inner_width(self) -> W:
+        """Channels of the 3x3 convolutions, but for the first."""
+        return self.rest.inner
 
-def block_widths(
-    depth: int, w_0: float, w_a: float, w_m: float
-) -> tuple[int, ...]:
-    """Returns the width of every block, before groups are considered.
+    @property
+    def group_width(self) -> W:
+        """Channels per group of these convolutions."""
+        return self.rest.group_width
 
-    Args:
-      depth: number of blocks d.
-      w_0: initial width in channels.
-      w_a: slope in channels per block.
-      w_m: ratio between quantised widths.
-
-    Returns:
-      `depth` widths in channels, not decreasing, multiples of 8. Exact halves
-      round to even, as in the paper's implementation.
-
-    Source:
-      Paper, equations 2 to 4.
-
-    Example:
-    >>> block_widths(5, 24, 36.44, 2.49)
-    (24, 56, 152, 152, 152)
-    """
-    linear = w_0 + w_a * np.arange(depth)
-    exponents = np.round(np.log(linear / w_0) / np.log(w_m))
-    widths = w_0 * np.power(float(w_m), exponents)
-    rounded = np.round(widths / _WIDTH_QUANTUM).astype(int) * _WIDTH_QUANTUM
-    # A w_0 under 4 would round to no channels at all.
-    return tuple(np.maximum(rounded, _WIDTH_QUANTUM).tolist())
-
-
-def _round_pycls(width, quantum):
-    return max(quantum, round(width / quantum) * quantum)
-
-
-def _round_torchvision(width, quantum):
-    rounded = max(quantum, int(width + quantum / 2) // quantum * quantum)
-    return rounded + quantum * (rounded < _MIN_KEPT_WIDTH * width)
-
-
-_ROUNDINGS = {"pycls": _round_pycls, "torchvision": _round_torchvision}
-
-
-def compatible_width(
-    width: int,
-    bottleneck_ratio: float,
-    group_width: int | None,
-    width_rounding: str = "pycls",
-) -> tuple[int, int | None]:
-    """Returns a stage's width and group width that fit each other.
-
-    Args:
-      width: channels asked for.
-      bottleneck_ratio: b = width / inner width.
-      group_width: channels per group; None for no groups.
-      width_rounding: "pycls" or "torchvision", see `RegNetConfig`.
-
-    Returns:
-      The width nearest to the one asked for, and the group width, which is
-      never above the inner width and divides it.
-
-    Source:
-      Paper, appendix D. Where the inner width exceeds the width it must also
-      be a multiple of their ratio (of its numerator, for a ratio such as
-      5/2), hence the least common multiple.
-
-    Example:
-    >>> compatible_width(392, 1, 16), compatible_width(80, 1, 120)
-    ((384, 16), (80, 80))
-    """
-    if group_width is None:
-        return width, None
-    inner = inner_width(width, bottleneck_ratio)
-    group_width = min(group_width, inner)
-    expansion = 1 / as_fraction(bottleneck_ratio)
-    quantum = math.lcm(group_width, expansion.numerator)
-    inner = _ROUNDINGS[width_rounding](inner, quantum)
-    return int(inner / expansion), group_width
+    @property
+    def groups(self) -> W:
+        """Number of groups of these convolutions."""
+        return self.rest.inner // self.rest.group_width
 
 
 def anynet_config(config: RegNetConfig) -> AnyNetConfig:
@@ -183,7 +135,7 @@ def anynet_config(config: RegNetConfig) -> AnyNetConfig:
         if field.kw_only
     }
     return AnyNetConfig(
-        depths=depths,
+        depths=depths.tolist(),
         widths=[width for width, _ in fitted],
         strides=config.strides,
         bottleneck_ratios=config.bottleneck_ratio,
@@ -192,7 +144,7 @@ def anynet_config(config: RegNetConfig) -> AnyNetConfig:
     )
 
 
-def stages(config: RegNetConfig | AnyNetConfig) -> tuple[Stage, ...]:
+def stages(config: RegNetConfig | AnyNetConfig) -> tuple[Stage[int], ...]:
     """Returns the stages that are built for a configuration.
 
     Args:
@@ -208,123 +160,114 @@ def stages(config: RegNetConfig | AnyNetConfig) -> tuple[Stage, ...]:
     """
     if isinstance(config, RegNetConfig):
         config = anynet_config(config)
-    ratios = config.bottleneck_ratios
-    inner_widths = tuple(map(inner_width, config.widths, ratios))
-    first_inner_widths = inner_widths
-    if config.expand_from == "input":
-        inputs = (config.stem_width, *config.widths[:-1])
-        first_inner_widths = tuple(map(inner_width, inputs, ratios))
-    columns = zip(
+    planned: list[Stage[int]] = []
+    inputs = config.stem_width
+    for depth, width, stride, ratio, group_width in zip(
         config.depths,
         config.widths,
         config.strides,
-        inner_widths,
+        config.bottleneck_ratios,
         config.group_widths,
-        first_inner_widths,
         strict=True,
-    )
-    return tuple(
-        Stage(
-            depth,
-            width,
-            stride,
-            inner,
-            group_width or inner,
-            first_inner,
-            first_groups=first_inner // (group_width or first_inner),
+    ):
+        expanded = inputs if config.expand_from == "input" else width
+        first, rest = inner_width(expanded, ratio), inner_width(width, ratio)
+        planned.append(
+            make_stage(
+                config,
+                depth,
+                inputs,
+                width,
+                stride,
+                (rest, group_width or rest),
+                (first, group_width or first),
+            )
         )
-        for depth, width, stride, inner, group_width, first_inner in columns
-    )
+        inputs = width
+    return tuple(planned)
 
 
-@dataclasses.dataclass(frozen=True)
-class StemConv:
-    """One convolution of a stem.
-
-    Args:
-      name: of its layer.
-      width: channels of its output.
-      kernel: height and width of the kernel.
-      stride: stride.
-      bare: whether neither norm nor activation follow.
-    """
-
-    name: str
-    width: int
-    kernel: int
-    stride: int
-    bare: bool
-
-
-# Share of the stem's width, kernel and stride of each of its convolutions.
-_STEM_CONVS = {
-    "simple": ((1, 3, 2),),
-    "cifar": ((1, 3, 1),),
-    "resnet": ((1, 7, 2),),
-    "tiered": ((3 / 8, 3, 2), (1 / 2, 3, 1), (1, 3, 2)),
-}
-
-
-def stem_convs(config: NetworkTemplate) -> tuple[StemConv, ...]:
-    """Returns the convolutions of a network's stem.
+def make_stage(
+    template: NetworkTemplate,
+    depth: W,
+    inputs: W | int,
+    width: W,
+    stride: int,
+    inner: tuple[W, W],
+    first_inner: tuple[W, W] | None = None,
+) -> Stage[W]:
+    """Returns one stage, of one network or of many.
 
     Args:
-      config: a `RegNetConfig` or an `AnyNetConfig`.
+      template: what all blocks have in common.
+      depth: number of blocks.
+      inputs: channels of the stage's input.
+      width: channels of each block's output.
+      stride: stride of the first block.
+      inner: channels and group width of the 3x3 convolutions.
+      first_inner: those of the first block; None for `inner`.
 
     Returns:
-      From the image on; the last has the stem's whole width, and is bare in
-      front of pre-activation blocks, which begin with a norm of their own.
-
-    Example:
-    >>> config = AnyNetConfig((1,), (64,), stem="tiered", stem_width=64)
-    >>> [(conv.width, conv.stride) for conv in stem_convs(config)]
-    [(24, 2), (32, 1), (64, 2)]
+      A `Stage`.
     """
-    shapes = _STEM_CONVS[config.stem]
-    names = ["stem_conv"]
-    if len(shapes) > 1:
-        names = [f"stem_conv{number}" for number in range(1, len(shapes) + 1)]
-    convs = [
-        StemConv(
-            name, max(1, round(share * config.stem_width)), *shape, bare=False
-        )
-        for name, (share, *shape) in zip(names, shapes, strict=True)
-    ]
-    if config.block == "pre":
-        convs[-1] = dataclasses.replace(convs[-1], bare=True)
-    return tuple(convs)
+    first = _block(template, inputs, width, stride, first_inner or inner)
+    return Stage(depth, first, _block(template, width, width, 1, inner))
 
 
-def stem_stride(stem: str) -> int:
-    """Returns the factor by which a stem shrinks the image.
+def _block(template, inputs, width, stride, inner):
+    # One and the same array needs no comparison.
+    same = stride == 1 and (inputs is width or inputs == width)
+    has_sum = template.block != "v"
+    if template.block == "z":
+        has_sum = same
+    return Block(
+        inputs,
+        width,
+        *inner,
+        stride=stride,
+        nominal_stride=stride,
+        dilation=1,
+        squeeze=_squeeze_width(template, inputs, inner[0]),
+        has_sum=has_sum,
+        projections=has_sum * (1 - same),
+    )
 
-    Args:
-      stem: "simple", "cifar", "resnet" or "tiered".
 
-    Returns:
-      2, 1, 4 or 4.
+def _squeeze_width(template, inputs, inner):
+    """The inner width of squeeze-and-excitation, None for none.
+
+    Of the block's input it is the nearest integer, at least 1; of the inner
+    width the nearest multiple of 8, halves up, at least 8.
     """
-    stride = math.prod(stride for _, _, stride in _STEM_CONVS[stem])
-    return stride * (2 if stem == "resnet" else 1)
+    if not template.se_ratio:
+        return None
+    if template.se_from == "input":
+        squeeze = np.rint(inputs * template.se_ratio).astype(np.int64)
+        squeeze = np.maximum(1, squeeze)
+    else:
+        eighths = inner * template.se_ratio / _SQUEEZE_QUANTUM
+        multiples = np.floor(eighths + 0.5).astype(np.int64)
+        squeeze = np.maximum(1, multiples) * _SQUEEZE_QUANTUM
+    return squeeze if isinstance(squeeze, np.ndarray) else int(squeeze)
 
 
 def dilate(
-    stages: Sequence[Stage], stem_stride: int, output_stride: int
-) -> tuple[Stage, ...]:
+    planned: Sequence[Stage[int]], stem_stride: int, output_stride: int
+) -> tuple[Stage[int], ...]:
     """Replaces strides by dilation once the image has shrunk enough.
 
     Args:
-      stages: the stages, from the stem to the head.
+      planned: the stages, from the stem to the head.
       stem_stride: the factor by which the stem shrinks the image.
       output_stride: the factor by which the network may shrink it.
 
     Returns:
       The stages, with stride 1 and growing dilation from where
       `output_stride` is reached: the same weights compute the same features,
-      at more places.
+      at more pixels.
 
     Raises:
-      ValueError: if `output_stride` is none that these stages pass through.
+      ValueError: if the strides never multiply to `output_stride`.
 
     Source:
       arXiv 1606.00915, section 3.1.
@@ -332,11 +275,11 @@ def dilate(
     Example:
     >>> config = RegNetConfig(13, 24, 36.44, 2.49, group_width=8)
     >>> dilated = dilate(stages(config), 2, output_stride=8)
-    >>> [(stage.stride, stage.dilation) for stage in dilated]
+    >>> [(stage.stride, stage.rest.dilation) for stage in dilated]
     [(2, 1), (2, 1), (1, 2), (1, 4)]
     """
     reached = [stem_stride]
-    for stage in stages:
+    for stage in planned:
         reached.append(reached[-1] * stage.stride)
     if output_stride not in reached:
         raise ValueError(
@@ -345,38 +288,18 @@ def dilate(
             f"Received: output_stride={output_stride!r}"
         )
     return tuple(
-        dataclasses.replace(
-            stage,
-            stride=min(after, output_stride) // min(before, output_stride),
-            dilation=max(1, after // output_stride),
-            first_dilation=max(1, before // output_stride),
-        )
-        for stage, (before, after) in zip(
-            stages, itertools.pairwise(reached), strict=True
+        _dilated(stage, *pair, output_stride)
+        for stage, pair in zip(
+            planned, itertools.pairwise(reached), strict=True
         )
     )
 
 
-def shortcut(block: str, inputs: int, outputs: int, stride: int) -> str | None:
-    """Returns what the shortcut of a block does.
-
-    Args:
-      block: "x", "v", "vr", "z", "pre" or "basic".
-      inputs: channels of the block's input.
-      outputs: channels of its output.
-      stride: stride of the block, before any was replaced by dilation: a
-        network keeps its weights when its strides go.
-
-    Returns:
-      "identity", "project" (see `NetworkTemplate.projection`), or None for
-      none.
-
-    Example:
-    >>> shortcut("x", 32, 32, 2), shortcut("z", 32, 32, 1)
-    ('project', 'identity')
-    """
-    if block == "v":
-        return None
-    if inputs == outputs and stride == 1:
-        return "identity"
-    return None if block == "z" else "project"
+def _dilated(stage, before, after, output_stride):
+    """The first 3x3 of a stage still sees the image before its stride."""
+    first = stage.first._replace(
+        stride=min(after, output_stride) // min(before, output_stride),
+        dilation=max(1, before // output_stride),
+    )
+    rest = stage.rest._replace(dilation=max(1, after // output_stride))
+    return Stage(stage.depth, first, rest)

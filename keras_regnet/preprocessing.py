@@ -8,13 +8,13 @@ import numpy as np
 from keras import ops
 
 from keras_regnet import errors
+from keras_regnet.images import resize_and_crop
 from keras_regnet.weights import records
 from keras_regnet.weights.records import WeightRecord
 
 _DATA_FORMATS = ("channels_last", "channels_first")
-# Who crops from which pixel where the middle lies between two.
-_CROPS_FROM_THE_UPPER = ("pycls",)
-_CROPS_FROM_THE_LOWER = ("transformers",)
+# How who crops rounds half a pixel, if not as PyTorch: to the even number.
+_CROP_ROUNDING = {"pycls": "up", "transformers": "down"}
 
 
 def mean_and_std(
@@ -94,7 +94,17 @@ def preprocess_input(
     record = _record(weights, variant)
     images = ops.cast(images, "float32")
     if record is not None:
-        images = _resize_and_crop(images, record, data_format)
+        images = resize_and_crop(
+            images,
+            record.resize,
+            record.test_size,
+            interpolation=record.interpolation,
+            antialias=record.antialias,
+            crop_rounding=_CROP_ROUNDING.get(record.source, "even"),
+            # All but OpenCV resize images of 8 bits, which stay of 8 bits.
+            to_integers=record.antialias,
+            data_format=data_format,
+        )
     return _normalise(images, record, data_format) if normalise else images
 
 
@@ -109,68 +119,8 @@ def _record(weights, variant):
     return records.find(variant, weights)
 
 
-def _axes(data_format):
-    """Returns the axes of height, width and channels, from the end."""
-    return (-3, -2, -1) if data_format == "channels_last" else (-2, -1, -3)
-
-
-def _resize_and_crop(images, record, data_format):
-    axes = _axes(data_format)[:2]
-    # Numbers where they are known; in a tf.data pipeline they may not be.
-    size = tuple(ops.shape(images)[axis] for axis in axes)
-    if None in size:
-        raise ValueError(
-            "`images` must have a known height and width to be resized "
-            "outside of a pipeline. "
-            f"Received: shape={tuple(images.shape)}"
-        )
-    known = all(isinstance(side, int) for side in size)
-    short = min(size) if known else ops.minimum(*size)
-    # The longer side is truncated, as PyTorch's transforms do it.
-    resized = tuple(record.resize * side // short for side in size)
-    if not known or resized != size:
-        resize = ops.image.resize if known else _resize_in_pipeline
-        images = resize(
-            images,
-            resized,
-            interpolation=record.interpolation,
-            antialias=record.antialias,
-            data_format=data_format,
-        )
-        if record.antialias:
-            # All but OpenCV resize images of 8 bits, which stay of 8 bits.
-            images = ops.clip(ops.round(images), 0.0, 255.0)
-    starts, shape = [0] * len(images.shape), list(ops.shape(images))
-    for axis, side in zip(axes, resized, strict=True):
-        starts[axis] = _first_pixel(side - record.test_size, record.source)
-        shape[axis] = record.test_size
-    return ops.slice(images, starts, shape)
-
-
-def _resize_in_pipeline(images, size, interpolation, antialias, data_format):
-    """What Keras calls, too, but which needs a size in numbers."""
-    # Here alone, where a pipeline has imported it.
-    import tensorflow as tf
-
-    first = data_format == "channels_first"
-    images = ops.moveaxis(images, -3, -1) if first else images
-    images = tf.image.resize(images, size, interpolation, antialias=antialias)
-    return ops.moveaxis(images, -1, -3) if first else images
-
-
-def _first_pixel(margin, source):
-    """Returns where a crop begins whose two margins together are so many."""
-    half, odd = margin // 2, margin % 2
-    if source in _CROPS_FROM_THE_UPPER:
-        return half + odd
-    if source in _CROPS_FROM_THE_LOWER:
-        return half
-    # To the even number, as PyTorch's transforms round halves.
-    return half + odd * (half % 2)
-
-
 def _normalise(images, record, data_format):
-    axis = _axes(data_format)[-1]
+    axis = -1 if data_format == "channels_last" else -3
     published = (record.mean, record.std) if record else ()
     mean, std = (
         np.asarray(values, dtype="float32")

@@ -1,4 +1,4 @@
-"""The functional model of a network: its pyramid, saving, rematerialisation."""
+"""The functional model of a network: pyramid, saving, rematerialization."""
 
 import itertools
 from typing import Any
@@ -24,7 +24,6 @@ class RegNetModel(keras.Model):
       outputs: the output tensor.
       name: the model's name.
       **kwargs: further arguments of `keras.Model`.
-
     """
 
     # The signature is Functional's: by it Keras decides that the graph can be
@@ -33,17 +32,12 @@ class RegNetModel(keras.Model):
         super().__init__(inputs, outputs, name=name, **kwargs)
         self._network = None
         self._pyramid_layers = ()
-        self._rematerialises_blocks = self._take_over_rematerialisation()
+        self._rematerializes_blocks = self._take_over_rematerialization()
 
     def set_network(
         self, network: RegNetConfig | AnyNetConfig, pyramid: dict[str, Any]
     ) -> None:
-        """Records what the model was built from.
-
-        Args:
-          network: the configuration.
-          pyramid: the tensor of each level.
-        """
+        """Records the configuration, and the tensor of each pyramid level."""
         names = {id(layer.output): layer.name for layer in self.layers}
         self._network = network
         self._pyramid_layers = tuple(
@@ -66,7 +60,7 @@ class RegNetModel(keras.Model):
             for level, name in self._pyramid_layers
         }
 
-    def _take_over_rematerialisation(self):
+    def _take_over_rematerialization(self):
         """Lets blocks, not layers, be computed again for the gradient.
 
         Keras repeats each layer by itself, which keeps every layer's input:
@@ -88,18 +82,19 @@ class RegNetModel(keras.Model):
 
     def call(self, inputs, training=None, mask=None, **kwargs):
         """Computes the outputs; a Keras model's `call`."""
-        if not (training and self._rematerialises_blocks):
+        if not (training and self._rematerializes_blocks):
             return super().call(inputs, training=training, mask=mask, **kwargs)
         x = inputs
         for segment in self._segments():
-            x = _call_rematerialised(segment, x)
+            x = _call_rematerialized(segment, x)
         return x
 
     def _segments(self):
         """Returns the model cut behind every block, as models in a row."""
         ends = {}
         for layer in self.layers:
-            stage, block, *_ = (*layer.name.split("_"), "")
+            stage, _, rest = layer.name.partition("_")
+            block = rest.partition("_")[0]
             if stage.startswith("stage"):
                 ends[stage, block] = layer.output
         # Without a top the last block's output is the model's own.
@@ -128,24 +123,24 @@ class RegNetModel(keras.Model):
         return model
 
 
-def _call_rematerialised(segment, x):
+def _call_rematerialized(segment, x):
     """Calls part of a model, whose activations the gradient computes again.
 
-    The second time must draw the dropout masks of the first: it starts from
-    the random states that the first time found.
+    The second pass must sample the dropout masks of the first: it starts from
+    the random states in which the first began.
     """
     generators = [
         layer.seed_generator.state
         for layer in segment.layers
         if hasattr(layer, "seed_generator")
     ]
-    found = [ops.copy(state.value) for state in generators]
+    first_values = [ops.copy(state.value) for state in generators]
 
     def call(x):
         # The gradient runs outside the model's call: pass on `training`.
         if not layers.is_recomputing():
             return segment(x, training=True)
-        states = zip(generators, found, strict=True)
+        states = zip(generators, first_values, strict=True)
         with keras.StatelessScope(state_mapping=states):
             return segment(x, training=True)
 

@@ -178,8 +178,8 @@ def _key(name):
 
 _NAMES = {_key(name): name for name in _VARIANTS if _key(name)}
 _NAMES_IN_LOWER_CASE = {name.lower(): name for name in _VARIANTS}
-# Where two networks are of one size or none is named, timm's names count, and
-# that of transformers.
+# Names of timm and transformers for networks whose size is ambiguous or not in
+# the name.
 _NAMES_OF_OTHERS = {
     "regnet-y-10b-seer": "RegNetY-10B-SEER",
     "regnety_2560": "RegNetY-256GF-SEER",
@@ -255,17 +255,17 @@ def variant_name(variant: str, family: str | None = None) -> str:
 
 
 def _find(variant, family):
-    """Returns the printed name of whichever family, or None."""
+    """Returns the printed name, of any family, or None."""
     text = str(variant).strip().lower()
     prefix = f"{family}-".lower() if family else ""
     for names in (_NAMES_OF_OTHERS, _NAMES_IN_LOWER_CASE):
         for spelling in (text, prefix + text):
             if spelling in names:
                 return names[spelling]
-    found_family, size = _key(text) or (None, None)
-    if found_family is None and family is not None:
-        found_family = family.lower()
-    return _NAMES.get((found_family, size))
+    named_family, size = _key(text) or (None, None)
+    if named_family is None and family is not None:
+        named_family = family.lower()
+    return _NAMES.get((named_family, size))
 
 
 def _spelled_like(variant, names):
@@ -306,8 +306,8 @@ def find_name(config: RegNetConfig | AnyNetConfig) -> str | None:
       config: a configuration.
 
     Returns:
-      The published network that it is, whatever its padding and the rounding
-      of its widths; None if it is none.
+      The name of the published network, whatever the padding and the rounding
+      of widths; None if the network was not published.
 
     Example:
     >>> find_name(get_config("regnetx_002"))

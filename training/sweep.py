@@ -3,9 +3,9 @@
 python training/sweep.py run --out=DIR --regime=digits --space=RegNetX --n=8
 
 The stages are `sample`, `train`, `collect`, `analyze` and `report`; `run` does
-all. Files lie between them, so that each can be run again alone, at any time,
-also on an unfinished sweep; after the first, `--out` is enough. The same
-command goes on where it was interrupted.
+all. They communicate by files, so that each can be run again alone, at any
+time, also on an unfinished sweep; after the first, `--out` is enough. The same
+command resumes an interrupted sweep.
 """
 
 import dataclasses
@@ -16,21 +16,23 @@ import sys
 from absl import app
 from absl import flags
 
-# Run by path, Python looks for modules in this folder first. What has to be
-# found is the checkout, with or without an installed keras_regnet.
+# Run by path, Python looks for modules in this folder first.
 if __name__ == "__main__":
     sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
 # Without a GPU TensorFlow complains of its absence, as an error.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from keras_regnet import errors
+from training.sweeps import analysis
+from training.sweeps import driver
+from training.sweeps import files
+from training.sweeps import options
 from training.sweeps import pool
-from training.sweeps import populations
 from training.sweeps import regimes
-from training.sweeps import stages
+from training.sweeps import spec as spec_lib
 
-STAGES = ("sample", "train", "collect", "analyze", "report")
 _SAMPLE_FLAGS = ("regime", "space", "n", "seed", "trials")
+_DEFAULTS = options.Options()
 
 _OUT = flags.DEFINE_string("out", None, "Folder of the sweep.")
 _REGIME = flags.DEFINE_string(
@@ -41,68 +43,71 @@ _REGIME = flags.DEFINE_string(
 _SPACE = flags.DEFINE_multi_string(
     "space",
     [],
-    "A design space, and what restricts it, as in 'AnyNetX_C widths=falling' "
+    "A design space and its restrictions, as in 'AnyNetX_C widths=falling' "
     "or 'RegNetX w_m=2'. Give it once for each space.",
 )
-_N = flags.DEFINE_integer("n", 64, "Networks of each space.")
+_N = flags.DEFINE_integer("n", 64, "Number of networks of each space.")
 _SEED = flags.DEFINE_integer("seed", 0, "Seed of the samples.")
 _TRIALS = flags.DEFINE_integer(
-    "trials", 1, "With how many seeds each network is trained."
+    "trials", 1, "Number of seeds that each network is trained with."
 )
 _DATA_DIR = flags.DEFINE_string(
     "data_dir",
-    "",
-    "Where tensorflow-datasets has the data set, or puts what it fetches.",
+    _DEFAULTS.data_dir,
+    "Folder where tensorflow-datasets has the data set, or stores it.",
 )
 _ENGINE = flags.DEFINE_enum(
     "engine",
-    "local",
-    stages.ENGINES,
+    _DEFAULTS.engine,
+    options.ENGINES,
     "Where to train: on this machine, or on a Ray cluster.",
 )
 _RAY_ADDRESS = flags.DEFINE_string(
     "ray_address",
-    "auto",
+    _DEFAULTS.ray_address,
     "The cluster's HOST:PORT; by default the one that this machine is part "
     "of, or that RAY_ADDRESS names.",
 )
 _WORKERS = flags.DEFINE_integer(
     "workers",
-    None,
+    _DEFAULTS.workers,
     "Processes that train; by default as many as the machine has cores, or "
     "as the cluster has room for.",
     lower_bound=1,
 )
 _THREADS = flags.DEFINE_integer(
     "threads",
-    1,
+    _DEFAULTS.threads,
     "Cores that one process uses; 0 for the backend's choice.",
     lower_bound=0,
 )
 _GPUS = flags.DEFINE_float(
     "gpus",
-    0.0,
+    _DEFAULTS.gpus,
     "GPUs of each process on a Ray cluster; 0.5 lets two share one.",
     lower_bound=0.0,
 )
 _TRIAL_TIMEOUT = flags.DEFINE_float(
     "trial_timeout",
-    None,
+    _DEFAULTS.trial_timeout,
     "Seconds after which a trial is ended, and has failed; by default ten "
-    "times what the slowest took that has finished, and at least 600.",
+    "times the time of the slowest that has finished, and at least 600.",
 )
 _RETRIES = flags.DEFINE_integer(
-    "retries", 1, "How often a failed trial is tried again.", lower_bound=0
+    "retries",
+    _DEFAULTS.retries,
+    "How often a failed trial is tried again.",
+    lower_bound=0,
 )
 _TRIALS_PER_WORKER = flags.DEFINE_integer(
     "trials_per_worker",
-    50,
-    "After so many trials a process is replaced by a fresh one.",
+    _DEFAULTS.trials_per_worker,
+    "Number of trials after which a process is replaced by a fresh one.",
     lower_bound=1,
 )
 
 
-def _sample():
+def _sample(out):
     given = {
         flag.name: flag.value
         for flag in map(flags.FLAGS.__getitem__, _SAMPLE_FLAGS)
@@ -110,49 +115,49 @@ def _sample():
     }
     if "space" in given:
         given["spaces"] = tuple(given.pop("space"))
-    if (pathlib.Path(_OUT.value) / populations.SPEC_FILE).exists():
-        spec, _ = populations.load(_OUT.value)
+    if (pathlib.Path(out) / files.SPEC).exists():
+        spec, _ = spec_lib.load(out)
         if not given:
             return
         spec = dataclasses.replace(spec, **given)
     elif "regime" in given:
-        spec = populations.Spec(**{"spaces": (), "n": _N.value, **given})
+        spec = spec_lib.Spec(**{"spaces": (), "n": _N.value, **given})
     else:
         raise ValueError(
             f"`regime` must be one of {', '.join(regimes.NAMES)}. "
             "Received: none"
         )
-    trials = populations.sample(spec, _OUT.value)
+    trials = spec_lib.sample(spec, out)
     print(f"{len(trials)} trials of {len(spec.spaces)} spaces")
 
 
-def _train():
-    stages.train(
-        _OUT.value,
+def _train(out):
+    chosen = options.Options(
         data_dir=_DATA_DIR.value,
-        retries=_RETRIES.value,
-        trial_timeout=_TRIAL_TIMEOUT.value,
         engine=_ENGINE.value,
-        count=_WORKERS.value,
-        threads=_THREADS.value,
-        trials_per_worker=_TRIALS_PER_WORKER.value,
-        gpus=_GPUS.value,
         ray_address=_RAY_ADDRESS.value,
+        workers=_WORKERS.value,
+        threads=_THREADS.value,
+        gpus=_GPUS.value,
+        trial_timeout=_TRIAL_TIMEOUT.value,
+        retries=_RETRIES.value,
+        trials_per_worker=_TRIALS_PER_WORKER.value,
     )
+    driver.train(out, chosen)
 
 
-def _run_stage(stage):
-    if stage == "sample":
-        _sample()
-    elif stage == "train":
-        _train()
-    else:
-        getattr(stages, stage)(_OUT.value)
+_STAGES = {
+    "sample": _sample,
+    "train": _train,
+    "collect": analysis.collect,
+    "analyze": analysis.analyze,
+    "report": analysis.report,
+}
 
 
-def _check_out(stage):
-    """Raises where there can be no sweep; only sampling makes the folder."""
-    out = pathlib.Path(_OUT.value)
+def _check_out(out, stage):
+    """Raises if the folder cannot be a sweep's; only sampling makes it."""
+    out = pathlib.Path(out)
     if out.exists() and not out.is_dir():
         raise ValueError(f"`out` must be a folder. Received: out={str(out)!r}")
     if not out.exists() and stage not in ("sample", "run"):
@@ -165,19 +170,19 @@ def _check_out(stage):
 def _main(arguments: list[str]) -> None:
     try:
         chosen = arguments[1:]
-        if len(chosen) != 1 or chosen[0] not in (*STAGES, "run"):
+        if len(chosen) != 1 or chosen[0] not in (*_STAGES, "run"):
             received = " ".join(chosen)
-            raise errors.unknown_value("stage", received, (*STAGES, "run"))
+            raise errors.unknown_value("stage", received, (*_STAGES, "run"))
         if not _OUT.value:
             raise ValueError("`out` must be a folder. Received: none")
-        _check_out(chosen[0])
-        for stage in STAGES if chosen == ["run"] else chosen:
-            _run_stage(stage)
+        _check_out(_OUT.value, chosen[0])
+        for stage in _STAGES if chosen == ["run"] else chosen:
+            _STAGES[stage](_OUT.value)
     except (ValueError, OSError, ImportError, pool.WorkerError) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:
-        print("interrupted; the same command goes on", file=sys.stderr)
+        print("interrupted; the same command resumes", file=sys.stderr)
         sys.exit(130)
 
 

@@ -1,8 +1,9 @@
 """Evaluates a classifier: `python training/validate.py --model=RUN_FOLDER`.
 
---model is a run folder, a .keras file, a SavedModel, a LiteRT file, a file of
-weights that tells its published network, or a variant's name with --weights:
-a tag, a file, a run folder or hf:owner/name, as `keras_regnet.build` takes.
+--model is a run folder, a .keras file, a SavedModel, a LiteRT or ONNX file, a
+file of weights that tells its published network, or a variant's name with
+--weights: a tag, a file, a run folder or hf:owner/name, as
+`keras_regnet.build` takes.
 What is not given comes from the run, or for published weights from their
 record (size, crop, interpolation), or is the paper's: 224 pixels, the central
 224 of 256, bilinear.
@@ -25,7 +26,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 from keras_regnet import results
 from training.config import config as train_config
 from training.config import fields
-from training.data import datasets
+from training.data import load
 from training.evaluate import evaluate as evaluate_lib
 from training.evaluate import predictors
 
@@ -89,7 +90,7 @@ def _evaluate() -> evaluate_lib.Result:
         global_batch_size=_BATCH_SIZE.value,
         **evaluate_lib.settings(predictor, given),
     )
-    data = datasets.load(config)
+    data = load.load_dataset(config)
     return evaluate_lib.evaluate(predictor, data, config, _FLIP_TTA.value)
 
 

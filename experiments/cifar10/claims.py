@@ -1,4 +1,4 @@
-"""Judges the claims of README.md from records, as fixed there beforehand.
+"""Evaluates the claims of README.md from records, as fixed there beforehand.
 
 python experiments/cifar10/claims.py RECORDS [RESULTS.md]
 """
@@ -48,18 +48,18 @@ class Claim:
       text: the claim.
       paper: the paper's numbers.
       spaces: keys of `SPACES` that it is about.
-      judge: populations -> our numbers, interval, verdict.
+      evaluate: populations -> our numbers, interval, verdict.
     """
 
     number: int
     text: str
     paper: str
     spaces: tuple[str, ...]
-    judge: Callable[..., tuple[str, str, str]]
+    evaluate: Callable[..., tuple[str, str, str]]
 
 
 def _differs(first: Population, second: Population, sign: int):
-    """Judges a difference of means; `sign` is the paper's."""
+    """Evaluates a difference of means; `sign` is the paper's."""
     compared = _compare(first, second)
     low, high = sorted((sign * compared.low, sign * compared.high))
     verdict = _UNDECIDED
@@ -103,14 +103,16 @@ def _means(first, second, compared):
 
 
 def _finds_better(first: Population, second: Population):
-    """Judges the mean best of random searches."""
+    """Evaluates the mean best of random searches."""
     rng = np.random.default_rng(_SEED)
     ours, resampled = [], []
     for population in (first, second):
         errors = population.errors
         ours.append(_best(errors))
-        draws = rng.integers(len(errors), size=(_REPEATS, len(errors)))
-        resampled.append(np.array([_best(errors[draw]) for draw in draws]))
+        samples = rng.integers(len(errors), size=(_REPEATS, len(errors)))
+        resampled.append(
+            np.array([_best(errors[sample]) for sample in samples])
+        )
     low, high = np.percentile(resampled[0] - resampled[1], [2.5, 97.5])
     verdict = _UNDECIDED
     if high < 0:
@@ -129,9 +131,9 @@ def _best(errors):
 
 
 def _best_value(read: Callable, allowed: Callable):
-    """Returns the judge of where the best value of a parameter lies."""
+    """Returns the evaluation of the best value of a parameter."""
 
-    def judge(population: Population):
+    def evaluate(population: Population):
         values = [read(record.network) for record in population.done]
         rng = np.random.default_rng(_SEED)
         low, median, high = design_space.bootstrap_best(
@@ -145,7 +147,7 @@ def _best_value(read: Callable, allowed: Callable):
             verdict = _CONTRADICTED
         return f"{median:g}", f"[{low:g}, {high:g}]", verdict
 
-    return judge
+    return evaluate
 
 
 CLAIMS = (
@@ -202,7 +204,7 @@ def table(found: list[records.Record]) -> str:
                 f"| {' | '.join([*row, *['-'] * 4])} | too few trials |"
             )
             continue
-        ours, interval, verdict = claim.judge(*chosen)
+        ours, interval, verdict = claim.evaluate(*chosen)
         sizes = ", ".join(str(len(p.done)) for p in chosen)
         failed = ", ".join(str(len(p.failed)) for p in chosen)
         row += [ours, interval, sizes, failed, verdict]
@@ -211,15 +213,15 @@ def table(found: list[records.Record]) -> str:
 
 
 def _margin_notes(found):
-    """Returns what to say of equalities that only the margin leaves open."""
+    """Returns sentences on the equalities that only the margin leaves open."""
     populations = {p.space: p for p in summary.populations(found)}
     notes = ""
     for claim in CLAIMS:
         chosen = [populations.get(SPACES[key]) for key in claim.spaces]
-        if claim.judge is not _equal or any(map(_too_few, chosen)):
+        if claim.evaluate is not _equal or any(map(_too_few, chosen)):
             continue
         compared = _compare(*chosen)
-        undecided = claim.judge(*chosen)[-1] == _UNDECIDED
+        undecided = claim.evaluate(*chosen)[-1] == _UNDECIDED
         if undecided and not compared.low <= 0 <= compared.high:
             notes += (
                 f"Claim {claim.number} is undecided only by the margin of "
@@ -236,7 +238,7 @@ def _too_few(population):
 
 
 def _interim(found):
-    """Returns what to say of an experiment that is not finished."""
+    """Returns a sentence on an experiment that is not finished."""
     done = len(records.last_of_each_trial(found))
     planned = len(SPACES) * _PLANNED
     if done >= planned:

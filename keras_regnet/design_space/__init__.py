@@ -9,10 +9,10 @@ from keras_regnet.design_space.examples import imagenet_population
 from keras_regnet.design_space.fit import e_fit
 from keras_regnet.design_space.fit import fit_regnet
 from keras_regnet.design_space.fit import RegNetFit
-from keras_regnet.design_space.names import list_spaces
-from keras_regnet.design_space.names import space
 from keras_regnet.design_space.proposals import Proposals
 from keras_regnet.design_space.proposals import propose
+from keras_regnet.design_space.registry import list_spaces
+from keras_regnet.design_space.registry import space
 from keras_regnet.design_space.sampling import Acceptance
 from keras_regnet.design_space.sampling import Sample
 from keras_regnet.design_space.spaces import Space

@@ -3,6 +3,7 @@
 import itertools
 import math
 from collections.abc import Mapping
+from fractions import Fraction
 from typing import ClassVar
 
 import numpy as np
@@ -13,6 +14,9 @@ from keras_regnet.config import RegNetConfig
 from keras_regnet.design_space import arrays
 from keras_regnet.design_space import domains
 from keras_regnet.design_space import spaces
+from keras_regnet.widths import as_fraction
+from keras_regnet.widths import as_fractions
+from keras_regnet.widths import compatible
 
 _ORDERS = ("equal", "rising", "falling")
 
@@ -27,10 +31,10 @@ DOMAINS = {
 class AnyNetSpace(spaces.Space):
     """Networks given stage by stage (paper, section 3.2).
 
-    Depths, widths, bottleneck ratios and group widths are drawn for every
+    Depths, widths, bottleneck ratios and group widths are sampled for every
     stage, log-uniformly, as the paper says; how the logarithmic scale meets
     the multiples of 1 and 8 is pycls's (`domains.log_uniform`). "equal" is
-    one draw for all stages; "rising" and "falling" are the free draws that
+    one sample for all stages; "rising" and "falling" are the free samples that
     happen to be so. All this is before widths and groups are made to fit.
     """
 
@@ -74,11 +78,11 @@ class AnyNetSpace(spaces.Space):
             return math.comb(values + self.stages - 1, self.stages)
         return values**self.stages / math.factorial(self.stages)
 
-    # --- Drawing ------------------------------------------------------------
+    # --- Sampling ------------------------------------------------------------
 
-    def _parameter_drawers(self):
+    def _parameter_samplers(self):
         return {
-            name: domains.Drawer(
+            name: domains.Sampler(
                 domain, self.stages, self.orders.get(name, "free")
             )
             for name, domain in self.domains.items()
@@ -86,41 +90,32 @@ class AnyNetSpace(spaces.Space):
 
     def _build(self, parameters):
         depths = parameters["depths"]
-        ones = np.ones((1, depths.shape[1]), np.int64)
-        parts = ones, ones
+        ratios = Fraction(1)
         if "bottleneck_ratios" in parameters:
-            parts = arrays.ratio_parts(parameters["bottleneck_ratios"])
-        networks = arrays.compatible(
+            ratios = as_fractions(parameters["bottleneck_ratios"])
+        networks = arrays.Networks.fitted(
             depths,
             parameters["widths"],
-            *parts,
+            ratios,
             parameters.get("group_widths"),
         )
         indices = np.arange(depths.shape[1])
-        return spaces.Draws(indices, networks, parameters)
+        return spaces.Candidates(indices, networks, parameters)
 
-    def config(self, drawn: spaces.Draws, index: int) -> AnyNetConfig:
-        """Returns the configuration of one candidate.
-
-        Args:
-          drawn: what `draw` returned.
-          index: which of its networks.
-
-        Returns:
-          The widths and group widths that are built.
-        """
+    def config(self, candidates: spaces.Candidates, index: int) -> AnyNetConfig:
+        """Returns the configuration of one candidate, with the widths built."""
 
         def stages(values):
             return tuple(values[:, index].tolist())
 
-        ratios = drawn.parameters.get("bottleneck_ratios")
-        has_groups = "group_widths" in drawn.parameters
+        ratios = candidates.parameters.get("bottleneck_ratios")
+        has_groups = "group_widths" in candidates.parameters
         return AnyNetConfig(
-            stages(drawn.networks.depths),
-            stages(drawn.networks.widths),
+            stages(candidates.networks.depths),
+            stages(candidates.networks.widths),
             self.strides,
             1.0 if ratios is None else stages(ratios),
-            stages(drawn.networks.group_widths) if has_groups else None,
+            stages(candidates.networks.group_widths) if has_groups else None,
             **self.template_fields(),
         )
 
@@ -185,18 +180,17 @@ class AnyNetSpace(spaces.Space):
         )
 
     def _sources(self, width, ratio, group_width):
-        """Returns group width asked for -> widths asked for, of a stage."""
+        """Returns the widths that a stage may come from, by group width."""
         widths, group_widths = np.meshgrid(
             self._values("widths"), self._values("group_widths")
         )
-        parts = arrays.ratio_parts(np.full((1, 1), float(ratio)))
-        built = arrays.compatible(widths, widths, *parts, group_widths)
-        same = (built.widths == width) & (built.group_widths == group_width)
+        built, _, groups = compatible(widths, as_fraction(ratio), group_widths)
+        same = (built == width) & (groups == group_width)
         sources = {}
-        for group, asked in zip(
+        for group, requested in zip(
             group_widths[same].tolist(), widths[same].tolist(), strict=True
         ):
-            sources.setdefault(group, set()).add(asked)
+            sources.setdefault(group, set()).add(requested)
         return sources
 
 
@@ -206,9 +200,9 @@ def _singles(values):
 
 def _can_rise(choices):
     """Whether a sequence that never falls has one value of each set."""
-    least = -math.inf
+    lowest = -math.inf
     for choice in choices:
-        least = min((v for v in choice if v >= least), default=None)
-        if least is None:
+        lowest = min((v for v in choice if v >= lowest), default=None)
+        if lowest is None:
             return False
     return True

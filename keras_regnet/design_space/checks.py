@@ -1,7 +1,8 @@
-"""What the statistics have in common: checks of arrays, levels, pieces."""
+"""Checks of arrays and percentiles for the statistics, resamples in pieces."""
 
 import numbers
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -10,18 +11,7 @@ _PIECE = 2_000_000
 
 
 def vector(name: str, values: object) -> np.ndarray:
-    """Returns numbers as an array.
-
-    Args:
-      name: the argument's name, for the error.
-      values: what was given, [n].
-
-    Returns:
-      Floats, [n].
-
-    Raises:
-      ValueError: unless they are one or more finite numbers.
-    """
+    """Returns one or more finite numbers as floats, [n]."""
     array = _numbers(values)
     if array.ndim != 1 or not array.size or not np.isfinite(array).all():
         raise ValueError(
@@ -40,17 +30,7 @@ def _numbers(values):
 
 
 def thresholds(values: object) -> np.ndarray:
-    """Returns errors that an EDF is asked for.
-
-    Args:
-      values: what was given, of any shape; infinities are allowed.
-
-    Returns:
-      Floats of that shape.
-
-    Raises:
-      ValueError: unless they are numbers.
-    """
+    """Returns the thresholds of an EDF as floats; infinities are allowed."""
     array = _numbers(values)
     if np.isnan(array).any():
         raise ValueError(
@@ -62,19 +42,7 @@ def thresholds(values: object) -> np.ndarray:
 def pair(
     name: str, values: object, errors: object
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Returns values and errors as arrays of one length.
-
-    Args:
-      name: the name of the values, for the error.
-      values: [n].
-      errors: [n].
-
-    Returns:
-      Floats, [n] each.
-
-    Raises:
-      ValueError: if one is no vector, or their lengths differ.
-    """
+    """Returns values and errors as floats of one length, [n] each."""
     values, errors = vector(name, values), vector("errors", errors)
     if len(values) != len(errors):
         raise ValueError(
@@ -84,17 +52,8 @@ def pair(
     return values, errors
 
 
-def check_fraction(name: str, value: object, up_to: float = 1.0) -> None:
-    """Raises unless a number is above 0 and at most `up_to`.
-
-    Args:
-      name: the argument's name, for the error.
-      value: what was given.
-      up_to: the greatest allowed.
-
-    Raises:
-      ValueError: if it is not.
-    """
+def check_fraction(name: str, value: Any, up_to: float = 1.0) -> None:
+    """Raises unless a number is above 0 and at most `up_to`."""
     if not isinstance(value, numbers.Real) or not 0 < value <= up_to:
         raise ValueError(
             f"`{name}` must be above 0 and at most {up_to:g}. "
@@ -103,15 +62,7 @@ def check_fraction(name: str, value: object, up_to: float = 1.0) -> None:
 
 
 def check_count(name: str, value: object) -> None:
-    """Raises unless a number is an integer above 0.
-
-    Args:
-      name: the argument's name, for the error.
-      value: what was given.
-
-    Raises:
-      ValueError: if it is not.
-    """
+    """Raises unless a number is an integer above 0."""
     if not isinstance(value, numbers.Integral) or value < 1:
         raise ValueError(
             f"`{name}` must be an integer above 0. Received: {name}={value!r}"
@@ -120,15 +71,6 @@ def check_count(name: str, value: object) -> None:
 
 def tails(level: float) -> list[float]:
     """Returns the percentiles of a central interval and of the median.
-
-    Args:
-      level: share between the two ends.
-
-    Returns:
-      Three percentiles.
-
-    Raises:
-      ValueError: unless 0 < level < 1.
 
     Example:
     >>> [round(percentile, 3) for percentile in tails(0.95)]
@@ -142,16 +84,8 @@ def tails(level: float) -> list[float]:
 
 
 def pieces(total: int, width: int) -> Iterator[int]:
-    """Yields numbers of rows that sum to a total and fit in memory.
-
-    Args:
-      total: how many rows there are.
-      width: how many numbers a row has.
-
-    Yields:
-      How many rows to draw at a time.
-    """
-    most = max(1, _PIECE // width)
+    """Yields numbers of rows that sum to a total and fit in memory."""
+    max_rows = max(1, _PIECE // width)
     while total > 0:
-        yield min(total, most)
-        total -= most
+        yield min(total, max_rows)
+        total -= max_rows

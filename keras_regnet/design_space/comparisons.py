@@ -1,4 +1,4 @@
-"""How sure one may be that two populations differ: pure functions of arrays."""
+"""Whether two populations differ: pure functions of arrays."""
 
 import math
 from typing import NamedTuple
@@ -16,7 +16,7 @@ class Comparison(NamedTuple):
       difference: mean error of the first minus that of the second.
       low: lower end of the interval of the difference.
       high: upper end.
-      ks: Kolmogorov-Smirnov statistic, the greatest distance of the EDFs.
+      ks: Kolmogorov-Smirnov statistic, the max distance of the EDFs.
       p_value: chance of at least that distance, were both from one space.
       sizes: numbers of networks.
     """
@@ -36,13 +36,13 @@ def compare(
     repeats: int = 10_000,
     level: float = 0.95,
 ) -> Comparison:
-    """Returns how sure one may be that two spaces differ.
+    """Returns the difference of two spaces with its confidence interval.
 
     Args:
       errors: of networks of the first space, [n].
       other_errors: of networks of the second, [m].
-      rng: draws the resamples.
-      repeats: how many for the interval.
+      rng: source of the resamples.
+      repeats: number of resamples.
       level: of the interval of the difference of means (percentile
         bootstrap, both populations resampled).
 
@@ -85,14 +85,7 @@ def _resampled_means(values, rng, repeats):
 
 
 def ks_distance(errors: np.ndarray, other_errors: np.ndarray) -> float:
-    """Returns the greatest distance between two EDFs.
-
-    Args:
-      errors: [n].
-      other_errors: [m].
-
-    Returns:
-      The Kolmogorov-Smirnov statistic, in [0, 1].
+    """Returns the Kolmogorov-Smirnov statistic: the max distance of two EDFs.
 
     Example:
     >>> ks_distance([1, 2, 3, 4], [3, 4, 5, 6])
@@ -130,7 +123,7 @@ def ks_p_value(distance: float, n: int, m: int) -> float:
     paths, log_scale = np.ones(m + 1), 0.0
     for row in range(n + 1):
         near = np.abs(row * m - column * n) < limit
-        # In the first row there is one way to each place, along the row.
+        # In the first row there is one way to each column, along the row.
         paths = near * (np.cumsum(paths * near) if row else _run(near))
         largest = paths.max()
         if not largest:
@@ -143,5 +136,5 @@ def ks_p_value(distance: float, n: int, m: int) -> float:
 
 
 def _run(near):
-    """1 for the places up to the first that is not near, else 0."""
+    """1 for the columns up to the first that is not near, else 0."""
     return np.cumprod(near, dtype=float)

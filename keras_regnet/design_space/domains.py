@@ -1,6 +1,6 @@
 """Values that a parameter may take, and how likely each is.
 
-Draws are table look-ups of numbers in [0, 1): with the bits of a NumPy
+Samples are table look-ups of numbers in [0, 1): with the bits of a NumPy
 generator they give the same values on every machine, which `exp` and `log`
 of random numbers do not.
 """
@@ -16,7 +16,7 @@ from keras_regnet import errors
 ORDERS = ("free", "equal", "rising", "falling")
 
 # Table entries are rounded to this, so that the last bit of a logarithm,
-# which machines differ in, changes no draw.
+# which machines differ in, changes no sample.
 _TABLE_STEPS = 2.0**48
 
 
@@ -25,7 +25,7 @@ class Domain:
     """The values of a parameter, rising, with their probabilities.
 
     Args:
-      values: what may be drawn.
+      values: the possible values.
       weights: one number above 0 for each value; only their ratios count.
     """
 
@@ -36,8 +36,8 @@ class Domain:
         """Returns the part of the domain between two values, both included.
 
         Args:
-          low: the least value to keep.
-          high: the greatest.
+          low: the min value to keep.
+          high: the max value to keep.
 
         Returns:
           A domain in which the values kept have the same ratios; empty if
@@ -62,8 +62,8 @@ def log_uniform(low: int, high: int, step: int) -> Domain:
     """Returns a domain that is uniform on a logarithmic scale.
 
     Args:
-      low: least value, a multiple of `step`.
-      high: greatest value.
+      low: min value, a multiple of `step`.
+      high: max value.
       step: distance between values.
 
     Returns:
@@ -71,7 +71,7 @@ def log_uniform(low: int, high: int, step: int) -> Domain:
       log-uniform variable is to fall between it and the value before.
 
     Source:
-      Paper, section 3.2 (log-uniform); discretised as pycls does, with
+      Paper, section 3.2 (log-uniform); discretized as pycls does, with
       min(step, low / 2) below `low`.
 
     Example:
@@ -85,15 +85,7 @@ def log_uniform(low: int, high: int, step: int) -> Domain:
 
 
 def scaled(domain: Domain, divisor: int) -> Domain:
-    """Returns a domain of integers divided by an integer.
-
-    Args:
-      domain: integers.
-      divisor: above 0; 1000 turns integers into thousandths.
-
-    Returns:
-      A domain of the quotients, equally likely.
-    """
+    """Returns a domain of integers divided by an integer."""
     values = tuple(value / divisor for value in domain.values)
     return Domain(values, domain.weights)
 
@@ -127,16 +119,16 @@ def _look_up(table, numbers):
     return np.minimum(indices, len(table) - 1)
 
 
-class Drawer:
-    """Draws one parameter of all stages, under an order.
+class Sampler:
+    """Samples one parameter of all stages, under an order.
 
     Args:
       domain: the values of one stage.
       stages: how many stages.
-      order: "free": each stage on its own; "equal": one draw for all;
+      order: "free": each stage on its own; "equal": one sample for all;
         "rising" (never falling from stage to stage) and "falling": the free
-        draws that happen to be so, with the probabilities they have among
-        these, but without drawing and rejecting the others.
+        samples that happen to be so, with the probabilities they have among
+        these, but without rejecting others.
     """
 
     def __init__(self, domain: Domain, stages: int, order: str) -> None:
@@ -159,15 +151,8 @@ class Drawer:
             tail = np.cumsum(weights[::-1])[::-1]
         return tables[::-1]
 
-    def draw(self, numbers: np.ndarray) -> np.ndarray:
-        """Returns the values for numbers in [0, 1).
-
-        Args:
-          numbers: [self.numbers, n].
-
-        Returns:
-          Values, [stages, n].
-        """
+    def sample(self, numbers: np.ndarray) -> np.ndarray:
+        """Returns values [stages, n] for [self.numbers, n] in [0, 1)."""
         if self._order in ("rising", "falling"):
             rising = self._values[self._rising_indices(numbers)]
             return rising if self._order == "rising" else rising[::-1]

@@ -14,7 +14,7 @@ _FILE = _FOLDER / "regnetx_400mf_25epochs.csv"
 def imagenet_population() -> tuple[tuple[RegNetConfig, ...], np.ndarray]:
     """Returns 32 RegNetX of about 0.4 GF and their errors on ImageNet.
 
-    They were trained for 25 epochs. Their w_0 are no multiples of 8, and they
+    They were trained for 25 epochs. Their w_0 are not multiples of 8, and they
     have 3 to 5 stages.
 
     Returns:

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -10,13 +11,15 @@ from keras_regnet import plan
 from keras_regnet.config import AnyNetConfig
 from keras_regnet.config import NetworkTemplate
 from keras_regnet.config import RegNetConfig
-from keras_regnet.design_space import arrays
+from keras_regnet.widths import as_fraction
+from keras_regnet.widths import compatible
+from keras_regnet.widths import level_widths
+from keras_regnet.widths import WIDTH_QUANTUM
 
 # The grid: w_m, and the slope as a multiple of w_0. Ratios between
-# neighbours are well under what moves a block to another level.
+# neighbors are well under what moves a block to another level.
 _W_M = np.arange(1100, 4001, 5) / 1000
 _SLOPES = np.geomspace(0.01, 40, 1200)
-_WIDTH_QUANTUM = 8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,7 +68,7 @@ def fit_regnet(config: AnyNetConfig | RegNetConfig) -> RegNetFit:
 
     Args:
       config: the network; bottleneck ratio and group width of the fit are
-        those of most of its blocks.
+        those that most of its blocks have.
 
     Returns:
       A `RegNetFit`.
@@ -105,19 +108,19 @@ class _Target:
         self._group_width = _most_common(config.group_widths, config.depths)
 
     def nearest_fit(self):
-        """The point of least e_fit, whatever it builds."""
+        """Returns the point of min e_fit, whatever it builds."""
         return self._fit(*min(map(self._nearest_slope, range(len(_W_M))))[1:])
 
-    def _nearest_slope(self, place):
-        """(e_fit, w_0, w_a, w_m) of the best slope at one w_m."""
-        levels = self._levels[place]
-        rest = np.log(self._widths) - levels * np.log(_W_M[place])
-        # The median makes the sum of absolute differences least.
+    def _nearest_slope(self, index):
+        """Returns (e_fit, w_0, w_a, w_m) of the best slope at one w_m."""
+        levels = self._levels[index]
+        rest = np.log(self._widths) - levels * np.log(_W_M[index])
+        # The median minimizes the sum of absolute differences.
         log_w_0 = np.median(rest, axis=-1)
         errors = np.abs(rest - log_w_0[:, None]).mean(axis=-1)
         best = np.argmin(errors)
         w_0 = float(np.exp(log_w_0[best]))
-        return errors[best], w_0, w_0 * _SLOPES[best], _W_M[place]
+        return errors[best], w_0, w_0 * _SLOPES[best], _W_M[index]
 
     def exact_fit(self):
         """The nearest of the points that build the network, or None."""
@@ -125,17 +128,17 @@ class _Target:
         stage = np.repeat(np.arange(len(depths)), depths)
         points = np.argwhere((self._levels == stage).all(axis=-1))
         w_m, slope = _W_M[points[:, 0]], _SLOPES[points[:, 1]]
-        found = {}
+        slopes = {}
         for w_0 in self._possible_w_0():
-            for place in np.flatnonzero(self._builds(w_0, w_m)):
-                key = (w_0, w_m[place])
-                found.setdefault(key, []).append(w_0 * slope[place])
-        if not found:
+            for index in np.flatnonzero(self._builds(w_0, w_m)):
+                key = (w_0, w_m[index])
+                slopes.setdefault(key, []).append(w_0 * slope[index])
+        if not slopes:
             return None
         # Slopes between two steps of a block are all as good: a middle one.
         fits = [
             self._fit(w_0, sorted(w_a)[len(w_a) // 2], ratio)
-            for (w_0, ratio), w_a in found.items()
+            for (w_0, ratio), w_a in slopes.items()
         ]
         fits = [fit for fit in fits if fit.exact]
         return min(fits, key=lambda fit: fit.error, default=None)
@@ -143,18 +146,19 @@ class _Target:
     def _possible_w_0(self):
         """Multiples of 8 that groups may have turned into the first width."""
         first = self._config.widths[0]
-        far = max(_WIDTH_QUANTUM, self._group_width or 0)
-        low = max(_WIDTH_QUANTUM, first - far) // _WIDTH_QUANTUM
-        return range(low * _WIDTH_QUANTUM, first + far + 1, _WIDTH_QUANTUM)
+        far = max(WIDTH_QUANTUM, self._group_width or 0)
+        low = max(WIDTH_QUANTUM, first - far) // WIDTH_QUANTUM
+        return range(low * WIDTH_QUANTUM, first + far + 1, WIDTH_QUANTUM)
 
     def _builds(self, w_0, w_m):
         """At which w_m the widths and groups built are the network's."""
-        stages = np.arange(len(self._config.widths))[:, None]
-        widths = np.round(w_0 * w_m**stages / _WIDTH_QUANTUM).astype(np.int64)
-        widths = np.maximum(widths, 1) * _WIDTH_QUANTUM
-        parts = arrays.ratio_parts(np.full((1, 1), float(self._ratio)))
-        built = arrays.compatible(widths, widths, *parts, self._group_width)
-        same = built.widths == np.array(self._config.widths)[:, None]
+        levels = np.arange(len(self._config.widths), dtype=float)[:, None]
+        widths, _, _ = compatible(
+            level_widths(levels, w_0, w_m),
+            as_fraction(self._ratio),
+            self._group_width,
+        )
+        same = widths == np.array(self._config.widths)[:, None]
         return same.all(axis=0)
 
     def _fit(self, w_0, w_a, w_m):
@@ -192,9 +196,9 @@ def _template_fields():
     return [field.name for field in dataclasses.fields(NetworkTemplate)]
 
 
-def _most_common(values: Sequence, depths: Sequence[int]):
-    """The value that most blocks have, the greater one in a draw."""
-    blocks = {}
+def _most_common(values: Sequence[Any], depths: Sequence[int]) -> Any:
+    """The value that most blocks have, the larger one in a tie."""
+    blocks: dict[Any, int] = {}
     for value, depth in zip(values, depths, strict=True):
         blocks[value] = blocks.get(value, 0) + depth
     return max(blocks, key=lambda value: (blocks[value], value or 0))

@@ -1,20 +1,15 @@
 """The paper's fits of params and activations to flops (figure 12)."""
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from keras_regnet.complexity import complexity
 from keras_regnet.config import AnyNetConfig
 from keras_regnet.config import RegNetConfig
 
 
-def max_params(flops: np.ndarray) -> np.ndarray:
+def max_params(flops: ArrayLike) -> np.ndarray:
     """Returns the parameters of good networks, 3.0 + 5.5 F millions.
-
-    Args:
-      flops: multiply-adds, any shape.
-
-    Returns:
-      Numbers of parameters of that shape.
 
     Source:
       Paper, figure 12; F in units of 1e9.
@@ -26,14 +21,8 @@ def max_params(flops: np.ndarray) -> np.ndarray:
     return 3.0e6 + 5.5e-3 * np.asarray(flops, float)
 
 
-def max_activations(flops: np.ndarray) -> np.ndarray:
+def max_activations(flops: ArrayLike) -> np.ndarray:
     """Returns the activations of good networks, 6.5 sqrt(F) millions.
-
-    Args:
-      flops: multiply-adds, any shape.
-
-    Returns:
-      Numbers of activations of that shape.
 
     Source:
       Paper, figure 12; F in units of 1e9.
@@ -46,33 +35,16 @@ def max_activations(flops: np.ndarray) -> np.ndarray:
 
 
 def are_lean(
-    flops: np.ndarray, params: np.ndarray, activations: np.ndarray
+    flops: ArrayLike, params: ArrayLike, activations: ArrayLike
 ) -> np.ndarray:
-    """Returns which networks stay under both fits.
-
-    Args:
-      flops: multiply-adds, [n].
-      params: parameters, [n].
-      activations: activations, [n].
-
-    Returns:
-      Booleans, [n].
-    """
-    under = params <= max_params(flops)
-    return under & (activations <= max_activations(flops))
+    """Returns whether each of [n] networks stays under both fits."""
+    under = np.asarray(params) <= max_params(flops)
+    return under & (np.asarray(activations) <= max_activations(flops))
 
 
 def is_lean(
     config: RegNetConfig | AnyNetConfig, input_shape: tuple[int, int, int]
 ) -> bool:
-    """Returns whether a network stays under both fits.
-
-    Args:
-      config: the network.
-      input_shape: (height, width, channels) at which it is counted.
-
-    Returns:
-      Whether it does.
-    """
+    """Returns whether a network stays under both fits at an input shape."""
     count = complexity(config, input_shape)
     return bool(are_lean(count.flops, count.params, count.activations))

@@ -32,27 +32,17 @@ _THRESHOLDS = 400
 _BAND_OPACITY = 0.18
 # More points than these are drawn as pixels, so that a page stays light.
 _MANY_POINTS = 2000
-# Draws of the bootstraps: the same records give the same picture.
+# Seed of the bootstraps: the same records give the same picture.
 _SEED = 0
 
 
 def new_axes(width: float = 6.4, height: float = 4.2) -> Axes:
-    """Returns axes of a figure of their own, bound to no window.
-
-    Args:
-      width: in inches.
-      height: in inches.
-    """
+    """Returns axes of a figure of their own, in inches, bound to no window."""
     return Figure((width, height), layout="constrained").subplots()
 
 
 def new_grid(count: int, columns: int = 4) -> list[Axes]:
-    """Returns small axes of one figure, row by row.
-
-    Args:
-      count: how many.
-      columns: in a row.
-    """
+    """Returns small axes of one figure, row by row."""
     rows = -(-count // columns)
     height = 1.9 * rows
     figure = Figure((2.6 * columns, height))
@@ -66,17 +56,13 @@ def new_grid(count: int, columns: int = 4) -> list[Axes]:
         hspace=0.55,
     )
     return [
-        figure.add_subplot(rows, columns, place + 1) for place in range(count)
+        figure.add_subplot(rows, columns, index + 1) for index in range(count)
     ]
 
 
 @contextlib.contextmanager
 def reproducible(salt: str) -> Iterator[None]:
-    """Makes the same picture the same SVG.
-
-    Args:
-      salt: what the identifiers in the file are made from.
-    """
+    """Makes the same picture the same SVG, whose identifiers `salt` gives."""
     with matplotlib.rc_context({"svg.hashsalt": salt}):
         yield
 
@@ -108,8 +94,8 @@ def edf(
             axes.plot([], [], label=f"{label})")
             continue
         label += f") [{values.min():.1f}, {values.mean():.1f}]"
-        shares = statistics.edf(values, thresholds)
-        (line,) = axes.plot(thresholds, shares, label=label)
+        fractions = statistics.edf(values, thresholds)
+        (line,) = axes.plot(thresholds, fractions, label=label)
         low, high = statistics.edf_band(values, thresholds, rng)
         axes.fill_between(
             thresholds,
@@ -119,7 +105,9 @@ def edf(
             alpha=_BAND_OPACITY,
             linewidth=0,
         )
-    axes.set(xlabel="error (%)", ylabel="share of networks below", ylim=(0, 1))
+    axes.set(
+        xlabel="error (%)", ylabel="fraction of networks below", ylim=(0, 1)
+    )
     axes.legend(fontsize="x-small", title="[min, mean]", loc="upper left")
 
 
@@ -201,9 +189,6 @@ def _apart(widths):
 def block_widths(network: Network) -> np.ndarray:
     """Returns the width of each block, [depth].
 
-    Args:
-      network: the network.
-
     Example:
     >>> block_widths(AnyNetConfig((1, 2), (32, 64))).tolist()
     [32, 64, 64]
@@ -215,14 +200,9 @@ def block_widths(network: Network) -> np.ndarray:
 
 
 def linear_fit(per_block: np.ndarray) -> tuple[float, float]:
-    """Returns the straight line that is nearest to widths.
+    """Returns slope and start of the line nearest to widths, [depth].
 
-    Args:
-      per_block: widths, [depth].
-
-    Returns:
-      Slope in channels per block, and the first block's width, by least
-      squares; a single block has no slope.
+    Least squares, in channels; a single block has no slope.
 
     Example:
     >>> slope, start = linear_fit(np.array([10, 20, 30]))

@@ -1,7 +1,7 @@
-"""Networks for a budget, in the order of what the paper found.
+"""Networks for a budget, ordered by the findings of the paper.
 
 Section 4 of the paper trained a hundred networks in each of seven regimes;
-figure 11 shows what the best of them have in common. `propose` draws networks
+figure 11 shows what the best of them have in common. `propose` samples networks
 around that and puts first what comes nearest and has few activations.
 """
 
@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable
 from collections.abc import Sequence
 from typing import Any
+from typing import cast
 
 import numpy as np
 
@@ -19,7 +20,7 @@ from keras_regnet import errors
 from keras_regnet.config import RegNetConfig
 from keras_regnet.design_space import domains
 from keras_regnet.design_space import limits
-from keras_regnet.design_space import names
+from keras_regnet.design_space import registry
 from keras_regnet.design_space import sampling
 
 # Figure 11, the best values as they can be read off: GF, depth, w_m, group
@@ -42,17 +43,17 @@ BAND = (4.0, 0.3, 1.0)
 
 # How far above the fits of figure 12 counts as much as half a band.
 _MARGIN = 0.1
-# Depth and w_m are drawn from this many times the band.
+# Depth and w_m are sampled from this many times the band.
 _WIDER = 1.5
-# w_0 and w_a are drawn within this factor of the best ones.
+# w_0 and w_a are sampled within this factor of the best ones.
 _WIDTH_FACTOR = 2.5
-# A budget that is one number is used by at least this share.
+# A budget that is one number is used by at least this fraction.
 _USED = 0.95
 Amount = float | str | tuple[float | str, float | str]
 
-# Candidates in the budget among which the nearest are found, per proposal.
+# Candidates in the budget of which the nearest are kept, per proposal.
 _CHOICE = 100
-# How many are drawn at most to find them, half a second of work.
+# How many are sampled at most to find them, half a second of work.
 _MAX_CANDIDATES = 1_000_000
 _SUFFIXES = {"K": 1e3, "M": 1e6, "MF": 1e6, "G": 1e9, "GF": 1e9, "": 1.0}
 _FAMILIES = {"regnetx": "RegNetX", "regnety": "RegNetY"}
@@ -68,7 +69,7 @@ class Proposals(Sequence):
       flops: multiply-adds of each, [n].
       params: parameters, [n].
       activations: activations, [n].
-      latencies: what was measured, [n]; None if nothing was.
+      latencies: the measured latencies, [n]; None if nothing was measured.
     """
 
     configs: tuple[RegNetConfig, ...]
@@ -85,14 +86,10 @@ class Proposals(Sequence):
 
 
 def best_values(flops: float) -> tuple[float, float, float]:
-    """Returns what the best networks of a regime have.
+    """Returns depth, w_m and group width of the best networks of a regime.
 
-    Args:
-      flops: multiply-adds.
-
-    Returns:
-      Depth, w_m and group width of figure 11, interpolated in the logarithm
-      of the flops; beyond its ends those of the ends.
+    Interpolated in the logarithm of the flops; beyond the figure's ends those
+    of the ends.
 
     Source:
       Paper, figure 11.
@@ -123,15 +120,10 @@ def _width_range(flops, values):
 
 
 def distances(config: RegNetConfig, flops: float) -> tuple[float, ...]:
-    """Returns how far a network is from the best values of its regime.
+    """Returns how far depth, w_m and group width are from the best values.
 
-    Args:
-      config: the network.
-      flops: its multiply-adds.
-
-    Returns:
-      Distances of depth, w_m and group width in units of the band's half
-      width: the network is in the band of figure 11 if none is above 1.
+    In units of the band's half width: a network is in the band of figure 11
+    if none is above 1.
 
     Example:
     >>> config = RegNetConfig(18, 80, 34.01, 2.36, group_width=16)
@@ -142,7 +134,8 @@ def distances(config: RegNetConfig, flops: float) -> tuple[float, ...]:
     differences = (
         config.depth - depth,
         config.w_m - w_m,
-        math.log2(config.group_width / group_width),
+        # All that are proposed have groups.
+        math.log2(cast(int, config.group_width) / group_width),
     )
     return tuple(
         abs(difference) / half
@@ -151,17 +144,7 @@ def distances(config: RegNetConfig, flops: float) -> tuple[float, ...]:
 
 
 def parse_amount(name: str, value: float | str) -> float:
-    """Returns a number that may be written with a suffix.
-
-    Args:
-      name: the argument's name, for the error.
-      value: a number, or text such as "500MF", "1.6GF" or "5M".
-
-    Returns:
-      The number.
-
-    Raises:
-      ValueError: if it is neither, or not above 0.
+    """Returns a number above 0 that may be written with a suffix.
 
     Example:
     >>> parse_amount("flops", "1.6GF"), parse_amount("params", "5m")
@@ -183,14 +166,14 @@ def parse_amount(name: str, value: float | str) -> float:
 
 
 def _budget(name, value, used):
-    """(least, greatest) of one number or of two."""
+    """Returns (min, max) of one number or of two."""
     if value is None:
         return None
     if isinstance(value, list | tuple):
         pair = tuple(parse_amount(name, end) for end in value)
         return sampling.check_range(name, pair)
-    greatest = parse_amount(name, value)
-    return greatest * used, greatest
+    upper = parse_amount(name, value)
+    return upper * used, upper
 
 
 def _space(family, flops):
@@ -203,7 +186,7 @@ def _space(family, flops):
     slopes = domains.log_uniform(round(10 * w_a[0]), round(10 * w_a[1]), 1)
     near = [_WIDER * half for half in BAND]
     return (
-        names.space(_FAMILIES[family.lower()])
+        registry.space(_FAMILIES[family.lower()])
         .vary(
             group_width=range(8, 4 * round(group_width) + 1, 8),
             w_0=domains.log_uniform(8 * first, 8 * last, 8),
@@ -246,29 +229,29 @@ def propose(
 ) -> Proposals:
     """Returns RegNets inside a budget, the most promising first.
 
-    What makes a network promising is what section 4 of the paper found:
-    depth near 20, w_m near 2.5 and a group width that fits the regime, all
-    as figure 11 has them, and few activations. Bottleneck ratio 1, 12 to 28
-    blocks and w_m of 2 and more are a must. No network is trained here: train
+    Promising is what section 4 of the paper found: depth near 20, w_m near
+    2.5 and a group width that fits the regime, all as figure 11 has them, and
+    few activations. Bottleneck ratio 1, 12 to 28 blocks and w_m of 2 and more
+    are a must. No network is trained here: train
     the first few for a short time and keep the best.
 
     Args:
-      flops: the greatest number of multiply-adds, at least 95 % of which are
-        used; or (least, greatest).
-      params: the greatest number of parameters, or (least, greatest).
-      activations: the greatest number, or (least, greatest).
+      flops: max number of multiply-adds, at least 95 % of which are used; or
+        (min, max).
+      params: max number of parameters, or (min, max).
+      activations: max number of activations, or (min, max).
       family: "regnetx" or "regnety".
       n: how many networks.
       latency: measures a configuration, in any unit; infinity where it
         cannot run. At most 200 are measured, the most promising first.
-      max_latency: the greatest latency allowed, in that unit.
+      max_latency: the highest latency allowed, in that unit.
       input_shape: (height, width, channels).
       classes: number of classes.
       seed: other seeds look at other candidates.
 
     Returns:
-      `Proposals`, a sequence of `RegNetConfig`; with fewer than n if a
-      latency was asked for that few have.
+      `Proposals`, a sequence of `RegNetConfig`; fewer than n if few
+      have the requested latency.
 
     Raises:
       ValueError: if an argument is not allowed, the budget is impossible or
@@ -299,7 +282,7 @@ def propose(
         input_shape,
         classes,
         _MAX_CANDIDATES,
-        least=n,
+        min_networks=n,
     )
     kept, latencies = _order(sample)[:n], None
     if latency is not None:
@@ -334,7 +317,7 @@ def _check_latency(latency, max_latency):
 
 def _measure(latency, config):
     measured = latency(config)
-    # A negative time and NaN are no measurements.
+    # A negative time and NaN are not measurements.
     if not isinstance(measured, numbers.Real) or not measured >= 0:
         raise ValueError(
             "`latency` must return a number of 0 or more. "
@@ -345,23 +328,23 @@ def _measure(latency, config):
 
 def _fast(sample, order, n, latency, max_latency):
     """Measures in order until enough are fast, at most 200."""
-    kept, latencies, least = [], [], math.inf
+    kept, latencies, fastest = [], [], math.inf
     for index in order[:_MEASURED_AT_MOST]:
         measured = _measure(latency, sample[index])
-        least = min(least, measured)
+        fastest = min(fastest, measured)
         if measured <= max_latency:
             kept.append(index)
             latencies.append(measured)
         if len(kept) == n:
             break
-    if not kept and least == math.inf:
+    if not kept and fastest == math.inf:
         raise ValueError(
             "`latency` must be finite for a network in the budget. Received: "
             f"infinity for {min(_MEASURED_AT_MOST, len(order))} of them"
         )
     if not kept:
         raise ValueError(
-            f"`max_latency` must be at least {least:g}, the least of "
+            f"`max_latency` must be at least {fastest:g}, the lowest of "
             f"{min(_MEASURED_AT_MOST, len(order))} networks in the budget. "
             f"Received: max_latency={max_latency!r}"
         )

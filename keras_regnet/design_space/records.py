@@ -1,8 +1,8 @@
 """Records of trained networks: one flat line of JSON each.
 
 A trial is a configuration, a seed and a regime; each attempt to train it
-leaves one record. A file grows by appended, flushed and synchronised lines; a
-last line without its end was cut by a crash and is recognised as such.
+leaves one record. A file grows by appended, flushed and synchronized lines; a
+last line without its end was truncated by a crash and is detected as such.
 """
 
 import collections
@@ -19,6 +19,7 @@ from collections.abc import Iterable
 from collections.abc import Mapping
 from collections.abc import Sequence
 from typing import Any
+from typing import Self
 
 from keras_regnet import atomic
 from keras_regnet import config as config_lib
@@ -29,6 +30,8 @@ from keras_regnet.config import RegNetConfig
 
 SCHEMA = 1
 STATUSES = ("done", "failed")
+# Fields that are stored under another name.
+_STORED_NAMES = {"trial_id": "trial"}
 # What arrays hold.
 _MAX_INT = 2**63 - 1
 # A page asks each of up to some ten thousand records several times.
@@ -36,46 +39,23 @@ _parse_config = functools.lru_cache(16_384)(config_lib.from_json)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Record:
-    """What came of one attempt at a trial.
-
-    Errors are top-1 errors in percent; lists have one entry per epoch.
+class Trial:
+    """A network that is to be trained with a seed, as a regime says.
 
     Args:
-      schema: version of this list of fields.
-      trial: identifies configuration, seed and regime.
-      space: name of the space that the network was drawn from.
+      trial_id: identifies configuration, seed and regime; stored as "trial".
+      space: name of the space that the network was sampled from.
       index: its number in the sample.
       seed: of weights, shuffling and augmentation.
       regime: name of the regime.
       config: the network, as its `to_json` writes it.
-      depth: blocks.
+      depth: number of blocks.
       flops: multiply-adds at the regime's resolution.
-      params: parameters.
-      activations: activations.
-      status: "done" or "failed".
-      reason: why it failed; "" if it did not.
-      attempt: 1 for the first.
-      error: test error after the last epoch, on all test images; None if
-        the trial failed.
-      train_losses: mean loss over each epoch's augmented images.
-      train_errors: error over the same images.
-      test_errors: error on test images after each epoch.
-      test_images: how many test images that was.
-      seconds_build: time to make the model.
-      seconds_compile: time to trace and compile the steps.
-      seconds_input: time to shuffle and augment.
-      seconds_train: time in training steps.
-      seconds_test: time in evaluation.
-      seconds: wall time of the whole attempt.
-      started: time of day at its start, UTC, ISO 8601.
-      backend: Keras's backend.
-      device: what it ran on.
-      versions: of Python and packages, as in "keras 3.15.1, numpy 2.4.0".
+      params: number of parameters.
+      activations: size of the outputs of all convolutions.
     """
 
-    schema: int = SCHEMA
-    trial: str
+    trial_id: str
     space: str
     index: int
     seed: int
@@ -85,6 +65,70 @@ class Record:
     flops: int
     params: int
     activations: int
+
+    @property
+    def network(self) -> RegNetConfig | AnyNetConfig:
+        """The configuration."""
+        return _parse_config(self.config)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the fields under the names by which they are stored."""
+        values = dataclasses.asdict(self)
+        return {_STORED_NAMES.get(k, k): v for k, v in values.items()}
+
+    def to_json(self) -> str:
+        """Returns the fields as one line of JSON, without the line's end."""
+        return json.dumps(self.to_dict(), allow_nan=False)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any], where: str = "trial") -> Self:
+        """Returns the trial that a parsed line describes.
+
+        Args:
+          values: the fields under their stored names.
+          where: names the line in errors.
+
+        Returns:
+          A `Trial`.
+
+        Raises:
+          ValueError: if a field is missing, unknown or of another type, or
+            `config` is not a configuration.
+        """
+        _check_fields(cls, values, where)
+        fields = {name: values[name] for name in _stored_types(cls)}
+        fields["trial_id"] = fields.pop("trial")
+        return cls(**fields)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Record(Trial):
+    """The result of one attempt at a trial.
+
+    Errors are top-1 errors in percent; lists have one entry per epoch.
+
+    Args:
+      status: "done" or "failed".
+      reason: why it failed; "" if it did not.
+      attempt: 1 for the first.
+      error: test error after the last epoch, on all test images; None if
+        the trial failed.
+      train_losses: mean loss over each epoch's augmented images.
+      train_errors: error over the same images.
+      test_errors: error on test images after each epoch.
+      test_images: number of test images used after each epoch.
+      seconds_build: time to make the model.
+      seconds_compile: time to trace and compile the steps.
+      seconds_input: time to shuffle and augment.
+      seconds_train: time in training steps.
+      seconds_test: time in evaluation.
+      seconds: wall time of the whole attempt.
+      started: time of day at its start, UTC, ISO 8601.
+      backend: Keras's backend.
+      device: kind of device it ran on.
+      versions: of Python and packages, as in "keras 3.15.1, numpy 2.4.0".
+    """
+
     status: str
     reason: str = ""
     attempt: int = 1
@@ -105,23 +149,55 @@ class Record:
     versions: str = ""
 
     @property
-    def network(self) -> RegNetConfig | AnyNetConfig:
-        """The configuration."""
-        return _parse_config(self.config)
-
-    @property
     def done(self) -> bool:
         """Whether the trial was trained to its end."""
         return self.status == "done"
 
-    def to_json(self) -> str:
-        """Returns the record as one line of JSON, without the line's end."""
-        return json.dumps(dataclasses.asdict(self), allow_nan=False)
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the schema's version and all fields, flat."""
+        return {"schema": SCHEMA, **super().to_dict()}
+
+    @classmethod
+    def from_dict(
+        cls, values: Mapping[str, Any], where: str = "record"
+    ) -> Self:
+        """Returns the record that a parsed line describes.
+
+        Args:
+          values: the schema's version, and the fields under their stored
+            names.
+          where: names the line in errors.
+
+        Returns:
+          A `Record`.
+
+        Raises:
+          ValueError: if the schema is another version, a field is missing,
+            unknown or of another type, a status is unknown, `config` is not
+            a configuration, or the error is not a percentage.
+        """
+        if not isinstance(values, dict) or "schema" not in values:
+            raise ValueError(
+                f"{where} is not a record of a trial: it must be a JSON "
+                f"object with a `schema`. Received: {str(values)[:80]!r}"
+            )
+        schema = values["schema"]
+        if type(schema) is not int or schema != SCHEMA:
+            raise ValueError(
+                f"{where} has another `schema`: this version of keras_regnet "
+                f"reads {SCHEMA}. Received: schema={schema!r}"
+            )
+        fields = {k: v for k, v in values.items() if k != "schema"}
+        record = super().from_dict(fields, where)
+        _check_outcome(record, where)
+        return record
 
 
 @functools.cache
-def _types():
-    return typing.get_type_hints(Record)
+def _stored_types(kind):
+    """Returns the types of a class's fields by their stored names."""
+    types = typing.get_type_hints(kind)
+    return {_STORED_NAMES.get(name, name): t for name, t in types.items()}
 
 
 def _has_type(value, expected):
@@ -142,21 +218,23 @@ def _has_type(value, expected):
     return isinstance(value, expected) and not isinstance(value, bool)
 
 
-def check_fields(values: Mapping[str, Any], where: str) -> None:
-    """Raises unless fields of a record are of their types.
-
-    Args:
-      values: fields by their names, `config` among them.
-      where: names the line in errors.
-
-    Raises:
-      ValueError: if one is of another type, or the configuration is none.
-    """
+def _check_fields(kind, values, where):
+    """Raises unless values are the fields of a class, each of its type."""
+    if not isinstance(values, dict):
+        raise ValueError(
+            f"{where} must be a JSON object. Received: {str(values)[:80]!r}"
+        )
+    types = _stored_types(kind)
+    wrong = sorted(types.keys() ^ values.keys())
+    if wrong:
+        raise ValueError(
+            f"{where} must have the fields of schema {SCHEMA}. Missing or "
+            f"unknown: {', '.join(wrong)}"
+        )
     for name, value in values.items():
-        expected = _types()[name]
-        if not _has_type(value, expected):
+        if not _has_type(value, types[name]):
             raise ValueError(
-                f"{where}: `{name}` must be of type {expected}. "
+                f"{where}: `{name}` must be of type {types[name]}. "
                 f"Received: {name}={str(value)[:80]!r}"
             )
     try:
@@ -165,55 +243,24 @@ def check_fields(values: Mapping[str, Any], where: str) -> None:
         raise ValueError(f"{where}: `config`: {error}") from error
 
 
-def from_dict(values: Mapping[str, Any], where: str = "record") -> Record:
-    """Returns the record that a parsed line describes.
-
-    Args:
-      values: the fields.
-      where: names the line in errors.
-
-    Returns:
-      A `Record`.
-
-    Raises:
-      ValueError: if the schema is another version, a field is missing,
-        unknown or of another type, a status is unknown, the configuration is
-        none, or the error no percentage.
-    """
-    if not isinstance(values, dict) or "schema" not in values:
-        raise ValueError(
-            f"{where} is no record of a trial: it must be a JSON object with "
-            f"a `schema`. Received: {str(values)[:80]!r}"
-        )
-    if values["schema"] != SCHEMA:
-        raise ValueError(
-            f"{where} has another `schema`: this version of keras_regnet "
-            f"reads {SCHEMA}. Received: schema={values['schema']!r}"
-        )
-    wrong = sorted(_types().keys() ^ values.keys())
-    if wrong:
-        raise ValueError(
-            f"{where} must have the fields of schema {SCHEMA}. Missing or "
-            f"unknown: {', '.join(wrong)}"
-        )
-    check_fields(values, where)
-    if values["status"] not in STATUSES:
+def _check_outcome(record, where):
+    """Raises unless status and error of a record go together."""
+    status, error = record.status, record.error
+    if status not in STATUSES:
         raise ValueError(
             f"{where}: `status` must be one of {STATUSES}. "
-            f"Received: status={values['status']!r}"
+            f"Received: status={status!r}"
         )
-    if (values["status"] == "done") == (values["error"] is None):
+    if record.done == (error is None):
         raise ValueError(
             f"{where}: there must be an `error` where `status` is 'done', "
-            f"and only there. Received: status={values['status']!r}, "
-            f"error={values['error']!r}"
+            f"and only there. Received: status={status!r}, error={error!r}"
         )
-    if not 0 <= (values["error"] or 0) <= 100:
+    if not 0 <= (error or 0) <= 100:
         raise ValueError(
             f"{where}: `error` must be from 0 to 100 percent. "
-            f"Received: error={values['error']!r}"
+            f"Received: error={error!r}"
         )
-    return Record(**values)
 
 
 def from_networks(
@@ -232,7 +279,7 @@ def from_networks(
     Args:
       networks: the configurations, [n].
       errors: top-1 test errors in percent, [n].
-      space: name of the space that the networks were drawn from.
+      space: name of the space that the networks were sampled from.
       regime: says how they were trained; only records of the same regime are
         compared.
       input_shape: of an image, for the complexity.
@@ -242,8 +289,8 @@ def from_networks(
       One record for each network, in their order.
 
     Raises:
-      ValueError: if there are not as many errors as networks, or one is no
-        percentage.
+      ValueError: if there are not as many errors as networks, or one is
+        not a percentage.
 
     Example:
     >>> config = AnyNetConfig((1, 2), (32, 64))
@@ -267,7 +314,7 @@ def from_networks(
         counted = complexity(network, input_shape, classes=classes)
         made.append(
             Record(
-                trial=f"{space} #{index}",
+                trial_id=f"{space} #{index}",
                 space=space,
                 index=index,
                 seed=0,
@@ -291,10 +338,10 @@ def read(path: str | os.PathLike) -> list[Record]:
       path: lines of JSON, packed by gzip if the name ends in ".gz".
 
     Returns:
-      The records, failed attempts too; without a last line that was cut.
+      The records, failed attempts too; without a truncated last line.
 
     Raises:
-      ValueError: if a line is no record, naming the file and the line.
+      ValueError: if a line is not a record, naming the file and the line.
       FileNotFoundError: if there is no such file.
     """
     path = pathlib.Path(path)
@@ -303,10 +350,10 @@ def read(path: str | os.PathLike) -> list[Record]:
         try:
             content = gzip.decompress(content)
         except (OSError, EOFError, zlib.error) as error:
-            raise ValueError(f"{path} is no whole gzip file: {error}") from (
+            raise ValueError(f"{path} is not a whole gzip file: {error}") from (
                 error
             )
-    whole, _ = split_torn(content)
+    whole, _ = split_truncated(content)
     return [
         _parse(line, f"{path}, line {number}")
         for number, line in enumerate(whole.splitlines(), start=1)
@@ -317,22 +364,22 @@ def _parse(line, where):
     try:
         values = json.loads(line)
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{where} is no JSON: {error}") from error
-    return from_dict(values, where)
+        raise ValueError(f"{where} is not JSON: {error}") from error
+    return Record.from_dict(values, where)
 
 
-def split_torn(content: bytes) -> tuple[bytes, bytes]:
-    r"""Returns the whole lines of a file, and a last line that was cut.
+def split_truncated(content: bytes) -> tuple[bytes, bytes]:
+    r"""Returns the whole lines of a file, and a truncated last line.
 
     Args:
       content: the file's bytes.
 
     Returns:
-      What ends in a line's end, and the rest, which is empty if nothing was
-      cut.
+      The lines with their ends, and the rest, which is empty if nothing was
+      truncated.
 
     Example:
-    >>> split_torn(b"one\ntwo\nthr")
+    >>> split_truncated(b"one\ntwo\nthr")
     (b'one\ntwo\n', b'thr')
     """
     end = content.rfind(b"\n") + 1
@@ -345,7 +392,7 @@ def write_packed(path: str | os.PathLike, records: Iterable[Record]) -> None:
     Args:
       path: of the file, which is replaced; the same records give the same
         bytes.
-      records: what to write.
+      records: the records, in the order in which they are written.
     """
     lines = "".join(record.to_json() + "\n" for record in records)
     packed = gzip.compress(lines.encode(), compresslevel=9, mtime=0)
@@ -357,8 +404,8 @@ class Log:
     """A file to which records are appended so that none is lost.
 
     Args:
-      path: of the file; it is made if it is not there. A last line that was
-        cut by a crash is removed, and `torn` says what it held.
+      path: of the file, which is created if it does not exist. A last line
+        that a crash truncated is removed, and kept in `truncated`.
     """
 
     def __init__(self, path: str | os.PathLike):
@@ -367,8 +414,8 @@ class Log:
         # written later.
         self._file = open(self._path, "ab+", buffering=0)  # noqa: SIM115
         self._file.seek(0)
-        whole, self.torn = split_torn(self._file.read())
-        if self.torn:
+        whole, self.truncated = split_truncated(self._file.read())
+        if self.truncated:
             self._file.truncate(len(whole))
             os.fsync(self._file.fileno())
 
@@ -409,8 +456,8 @@ def last_of_each_trial(records: Iterable[Record]) -> list[Record]:
     """
     kept = {}
     for record in records:
-        if record.trial not in kept or not kept[record.trial].done:
-            kept[record.trial] = record
+        if record.trial_id not in kept or not kept[record.trial_id].done:
+            kept[record.trial_id] = record
     return list(kept.values())
 
 

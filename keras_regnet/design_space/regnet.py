@@ -1,6 +1,7 @@
 """RegNet spaces: the parameters of the quantized linear function."""
 
 from collections.abc import Mapping
+from fractions import Fraction
 from typing import ClassVar
 
 import numpy as np
@@ -9,6 +10,7 @@ from keras_regnet.config import RegNetConfig
 from keras_regnet.design_space import arrays
 from keras_regnet.design_space import domains
 from keras_regnet.design_space import spaces
+from keras_regnet.widths import as_fractions
 
 # Table 1 counts this many values for each of d, w_0, w_a and w_m.
 _GRID = 64
@@ -42,7 +44,7 @@ class RegNetSpace(spaces.Space):
 
         Returns:
           The paper's count: 64 values for each of d, w_0, w_a and w_m, less
-          where they are restricted. The draws are finer.
+          where they are restricted. Samples are finer.
 
         Source:
           Paper, table 1.
@@ -64,21 +66,21 @@ class RegNetSpace(spaces.Space):
             size *= len(self.resolutions.values)
         return round(size)
 
-    # --- Drawing ------------------------------------------------------------
+    # --- Sampling ------------------------------------------------------------
 
-    def _parameter_drawers(self):
+    def _parameter_samplers(self):
         return {
-            name: domains.Drawer(domain, 1, "free")
-            for name, domain in self._drawn_domains().items()
+            name: domains.Sampler(domain, 1, "free")
+            for name, domain in self._sampled_domains().items()
         }
 
-    def _drawn_domains(self):
-        """Domains of what is drawn; where w_0 = w_a, of both together."""
-        drawn = dict(self.domains)
+    def _sampled_domains(self):
+        """Returns the sampled domains; one for both where w_0 = w_a."""
+        sampled = dict(self.domains)
         if "w_0" in self.orders:
-            both = drawn.pop("w_a").values
-            drawn["w_0"] = drawn["w_0"].within(both[0], both[-1])
-        return drawn
+            both = sampled.pop("w_a").values
+            sampled["w_0"] = sampled["w_0"].within(both[0], both[-1])
+        return sampled
 
     def _build(self, parameters):
         if "w_0" in self.orders:
@@ -86,30 +88,20 @@ class RegNetSpace(spaces.Space):
         line = [parameters[name][0] for name in _ON_GRID]
         kept, depths, widths = arrays.quantized_linear(*line, self.stages)
         parameters = {name: x[:, kept] for name, x in parameters.items()}
-        ones = np.ones((1, len(kept)), np.int64)
-        parts = ones, ones
+        ratios = Fraction(1)
         if "bottleneck_ratio" in parameters:
-            parts = arrays.ratio_parts(parameters["bottleneck_ratio"])
-        networks = arrays.compatible(
-            depths, widths, *parts, parameters.get("group_width")
+            ratios = as_fractions(parameters["bottleneck_ratio"])
+        networks = arrays.Networks.fitted(
+            depths, widths, ratios, parameters.get("group_width")
         )
-        return spaces.Draws(kept, networks, parameters)
+        return spaces.Candidates(kept, networks, parameters)
 
-    def config(self, drawn: spaces.Draws, index: int) -> RegNetConfig:
-        """Returns the configuration of one candidate.
-
-        Args:
-          drawn: what `draw` returned.
-          index: which of its networks.
-
-        Returns:
-          The parameters drawn; `keras_regnet.plan` makes widths and groups
-          fit.
-        """
+    def config(self, candidates: spaces.Candidates, index: int) -> RegNetConfig:
+        """Returns the configuration of one candidate, as it was sampled."""
         return RegNetConfig(
             strides=self.strides,
             **{
-                name: drawn.parameters[name][0, index].item()
+                name: candidates.parameters[name][0, index].item()
                 for name in self.domains
             },
             **self.template_fields(),
@@ -151,7 +143,7 @@ class RegNetSpace(spaces.Space):
 
 
 def _on_grid(name, domain):
-    """How many of the 64 values of table 1 lie in a domain."""
+    """Returns how many of the 64 values of table 1 lie in a domain."""
     whole = DOMAINS[name].values
     if len(domain.values) == 1:
         return 1
@@ -159,5 +151,5 @@ def _on_grid(name, domain):
         return _GRID
     if name == "depth":
         return len(domain.values)
-    share = (domain.values[-1] - domain.values[0]) / (whole[-1] - whole[0])
-    return max(1, _GRID * share)
+    fraction = (domain.values[-1] - domain.values[0]) / (whole[-1] - whole[0])
+    return max(1, _GRID * fraction)

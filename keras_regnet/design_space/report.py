@@ -1,6 +1,6 @@
 """The page of a sweep: one HTML file that needs no network.
 
-Summary in words, plots, a table of all trials that can be sorted and
+Summary, plots, a table of all trials that can be sorted and
 filtered and whose rows are linked with the points, and the failed trials.
 """
 
@@ -57,9 +57,9 @@ def write(
 
 
 def _parts(found, records, missing, title):
-    """Returns what the template's places are filled with, data last."""
+    """Returns the contents of the template's fields, data last."""
     together = _together(found)
-    words = summary.in_words(summary.summarize(records, missing))
+    lines = summary.sentences(summary.summarize(records, missing))
     return {
         "title": html.escape(title),
         "failed_class": "failed" if together.failed else "",
@@ -67,7 +67,7 @@ def _parts(found, records, missing, title):
             f"{len(together.done)} networks trained, {len(together.failed)} "
             f"failed for good, {together.missing} not run yet."
         ),
-        "words": "".join(f"<li>{html.escape(line)}</li>" for line in words),
+        "words": "".join(f"<li>{html.escape(line)}</li>" for line in lines),
         "distributions": _distributions(found),
         "scatters": _scatters(together),
         "drawings": "".join(map(_drawings, found[:_DRAWN_SPACES])),
@@ -172,20 +172,13 @@ def _data(found, parameters):
 
 
 def _row(record, columns):
-    values = vars(record.network) | vars(record)
+    values = vars(record.network) | record.to_dict()
     values["network"] = describe(record)
     return [values[column] for column in columns]
 
 
 def describe(record: Record) -> str:
-    """Returns the stages of a record's network, in one short line.
-
-    Args:
-      record: of any trial.
-
-    Returns:
-      Depths, widths, group widths and bottleneck ratios of the stages.
-    """
+    """Returns the stages of a record's network, in one short line."""
     stages = plan.stages(record.network)
     depths = " ".join(str(stage.depth) for stage in stages)
     widths = " ".join(str(stage.width) for stage in stages)

@@ -1,4 +1,4 @@
-"""Draws networks from a space until there are enough in a budget."""
+"""Samples networks from a space until there are enough in a budget."""
 
 import collections
 import dataclasses
@@ -25,10 +25,10 @@ Range = tuple[float, float]
 
 @dataclasses.dataclass(frozen=True)
 class Acceptance:
-    """What became of the candidates, up to the last one that was accepted.
+    """The fates of the candidates, up to the last one that was accepted.
 
     Args:
-      candidates: how many were drawn.
+      candidates: how many were sampled.
       wrong_stages: had another number of stages than the space.
       outside: lay outside the ranges of complexity.
       duplicates: would have been built like one before.
@@ -43,7 +43,7 @@ class Acceptance:
 
     @property
     def rate(self) -> float:
-        """Share of the candidates that were accepted."""
+        """Fraction of the candidates that were accepted."""
         return self.accepted / self.candidates
 
     def __str__(self) -> str:
@@ -57,14 +57,14 @@ class Acceptance:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Sample(Sequence):
-    """Networks drawn from a space: a sequence of configurations.
+    """Networks sampled from a space: a sequence of configurations.
 
     Args:
       configs: the configurations, [n].
       flops: multiply-adds of each, [n].
       params: parameters, [n].
       activations: activations, [n].
-      resolutions: side of the image of each, [n]; None if not drawn.
+      resolutions: side of the image of each, [n]; None if not sampled.
       acceptance: how many candidates it took.
     """
 
@@ -83,17 +83,7 @@ class Sample(Sequence):
 
 
 def check_range(name: str, value: object) -> Range:
-    """Returns a (least, greatest) pair of numbers.
-
-    Args:
-      name: the argument's name, for the error.
-      value: what was given.
-
-    Returns:
-      The pair.
-
-    Raises:
-      ValueError: if it is no pair of numbers in order.
+    """Returns a (min, max) pair of numbers.
 
     Example:
     >>> check_range("flops", (360e6, 400e6))
@@ -106,7 +96,7 @@ def check_range(name: str, value: object) -> Range:
     possible = numeric and pair[0] <= pair[1]
     if not possible or pair[1] < 0 or pair[0] == math.inf:
         raise ValueError(
-            f"`{name}` must be (least, greatest), two numbers in order, with "
+            f"`{name}` must be (min, max), two numbers in order, with "
             "a positive finite number between them. "
             f"Received: {name}={value!r}"
         )
@@ -114,14 +104,7 @@ def check_range(name: str, value: object) -> Range:
 
 
 def check_counts(**counts: int) -> None:
-    """Raises unless all are integers above 0.
-
-    Args:
-      **counts: the arguments, by name.
-
-    Raises:
-      ValueError: if one is not.
-    """
+    """Raises unless all arguments are integers above 0."""
     for name, value in counts.items():
         if not isinstance(value, numbers.Integral) or value < 1:
             raise ValueError(
@@ -138,25 +121,12 @@ def sample(
     input_shape: tuple[int, int, int],
     classes: int,
     max_candidates: int,
-    least: int | None = None,
+    min_networks: int | None = None,
 ) -> Sample:
-    """Draws different networks until there are enough; see `Space.sample`.
+    """Samples different networks until there are enough; see `Space.sample`.
 
-    Args:
-      space: a `Space`.
-      rng: gives the seed.
-      n: how many networks.
-      ranges: of flops, params and activations; None for any.
-      input_shape: (height, width, channels).
-      classes: number of classes.
-      max_candidates: after how many to give up.
-      least: how many networks are enough then; n by default.
-
-    Returns:
-      A `Sample`.
-
-    Raises:
-      ValueError: if too few candidates lie in the ranges.
+    With fewer than `min_networks` (n by default) after `max_candidates`, it
+    raises.
     """
     check_counts(n=n, classes=classes, max_candidates=max_candidates)
     check_input_shape(input_shape)
@@ -177,7 +147,7 @@ def sample(
     own = np.random.Generator(np.random.PCG64(seed))
     while not search.complete and search.candidates < max_candidates:
         search.look_at(own.random((CHUNK, space.numbers)).T)
-    if search.found < (least or n):
+    if search.accepted < (min_networks or n):
         raise ValueError(search.failure())
     return search.result()
 
@@ -195,20 +165,20 @@ class _Search:
         self._nearest = (math.inf, None)
 
     @property
-    def found(self):
+    def accepted(self):
         return len(self._kept)
 
     @property
     def complete(self):
-        return self.found == self._n
+        return self.accepted == self._n
 
     def look_at(self, uniforms):
         """Accepts what it may of a chunk of numbers, [space.numbers, m]."""
-        drawn = self._space.draw(uniforms)
-        sides = drawn.parameters.get("resolution")
+        candidates = self._space.candidates(uniforms)
+        sides = candidates.parameters.get("resolution")
         size = self._input_shape[:2] if sides is None else (*sides, *sides)
         measures = arrays.complexity(
-            drawn.networks,
+            candidates.networks,
             self._space.template,
             self._space.strides,
             size,
@@ -216,10 +186,10 @@ class _Search:
             self._classes,
         )
         inside = self._inside(measures)
-        duplicates, end = self._accept(drawn, measures, inside)
+        duplicates, end = self._accept(candidates, measures, inside)
         # Only what came before the last one needed is counted.
         end = uniforms.shape[1] if end is None else end
-        built = int(np.searchsorted(drawn.indices, end))
+        built = int(np.searchsorted(candidates.indices, end))
         self.candidates += end
         self._fates["wrong_stages"] += end - built
         self._fates["outside"] += int((~inside[:built]).sum())
@@ -247,12 +217,12 @@ class _Search:
             nearest = [int(measure[best]) for measure in measures]
             self._nearest = (distance[best], nearest)
 
-    def _accept(self, drawn, measures, inside):
+    def _accept(self, candidates, measures, inside):
         """Returns the number of duplicates, and where the sample was full."""
         duplicates = 0
-        sides = drawn.parameters.get("resolution")
+        sides = candidates.parameters.get("resolution")
         for index in np.flatnonzero(inside):
-            network = drawn.networks.take([index])
+            network = candidates.networks.take([index])
             columns = [column.ravel() for column in vars(network).values()]
             key = b"".join(column.tobytes() for column in columns)
             side = None if sides is None else int(sides[0, index])
@@ -260,11 +230,11 @@ class _Search:
                 duplicates += 1
                 continue
             self._seen.add((key, side))
-            config = self._space.config(drawn, index)
+            config = self._space.config(candidates, index)
             counts = [int(measure[index]) for measure in measures]
             self._kept.append((config, counts, side))
             if self.complete:
-                return duplicates, int(drawn.indices[index]) + 1
+                return duplicates, int(candidates.indices[index]) + 1
         return duplicates, None
 
     def result(self):
@@ -284,12 +254,12 @@ class _Search:
         )
 
     def failure(self):
-        """Says what was wanted, and how near the search came."""
-        wanted = ", ".join(
+        """Returns the message: the ranges, and how near the search came."""
+        ranges = ", ".join(
             f"{name} in [{low:.4g}, {high:.4g}]"
             for name, (low, high) in self._ranges.items()
         )
-        found = f"{self.found} different networks"
+        accepted = f"{self.accepted} different networks"
         nearest = ""
         if not self._kept and self._nearest[1]:
             measured = zip(_MEASURES, self._nearest[1], strict=True)
@@ -297,8 +267,8 @@ class _Search:
             nearest = f" The nearest had {said}."
         return (
             f"{self._space!r} has too few networks with "
-            f"{wanted or 'any complexity'} at input_shape="
-            f"{self._input_shape}: {found} among {self.candidates} "
+            f"{ranges or 'any complexity'} at input_shape="
+            f"{self._input_shape}: {accepted} among {self.candidates} "
             f"candidates, of which {self._fates['wrong_stages']} had another "
             f"number of stages, {self._fates['outside']} lay outside, and "
             f"{self._fates['duplicates']} were built like one before."

@@ -20,19 +20,22 @@ from keras_regnet.config import AnyNetConfig
 from keras_regnet.config import NetworkTemplate
 from keras_regnet.config import RegNetConfig
 from keras_regnet.design_space import arrays
-from keras_regnet.design_space import domains
 from keras_regnet.design_space import limits
 from keras_regnet.design_space import sampling
+from keras_regnet.design_space.domains import Domain
+from keras_regnet.design_space.domains import log_uniform
+from keras_regnet.design_space.domains import Sampler
+from keras_regnet.design_space.domains import uniform
 
 _RESOLUTION_STEP = 32
 _TEMPLATE_FIELDS = tuple(
     field.name for field in dataclasses.fields(NetworkTemplate)
 )
-# How the words of a restriction to one value go on after the name.
+# How the text of a restriction to one value goes on after the name.
 _EQUALS_DIGIT = tuple(f"= {digit}" for digit in range(10))
-# These may be restricted to values between those that are drawn.
+# These may be restricted to values between those that are sampled.
 _CONTINUOUS = ("w_0", "w_a", "w_m")
-# What of a template tells a space's networks from others.
+# The fields of a template that tell a space's networks from others.
 _STRUCTURE = (
     "block",
     "se_ratio",
@@ -45,13 +48,13 @@ _LEAN = "params and activations under the fits of figure 12"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Draws:
+class Candidates:
     """Candidates that have the right number of stages.
 
     Args:
-      indices: place of each among the candidates, rising, [m].
-      networks: what is built, m networks.
-      parameters: what was drawn, by name, [stages or 1, m].
+      indices: of each among all candidates, rising, [m].
+      networks: the m networks that are built.
+      parameters: the sampled parameters, by name, [stages or 1, m].
     """
 
     indices: np.ndarray
@@ -61,7 +64,7 @@ class Draws:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Space:
-    """A set of networks and how they are drawn, in one of two subclasses.
+    """A set of networks and how they are sampled, in one of two subclasses.
 
     Args:
       name: as `space` knows it.
@@ -70,19 +73,19 @@ class Space:
       orders: "equal", "rising" or "falling" for parameters of stages.
       stages: number of stages.
       strides: stride of each stage's first block.
-      resolutions: None, or the sides of the image that are drawn too.
+      resolutions: None, or the sides of the image that are sampled too.
       lean: whether params and activations stay under the paper's fits.
-      restrictions: what narrowed the space, in words.
+      restrictions: the restrictions as text.
       implied: those of them that the name implies.
     """
 
     name: str
     template: NetworkTemplate
-    domains: Mapping[str, domains.Domain]
+    domains: Mapping[str, Domain]
     orders: Mapping[str, str] = dataclasses.field(default_factory=dict)
     stages: int = 4
     strides: tuple[int, ...] = (2, 2, 2, 2)
-    resolutions: domains.Domain | None = None
+    resolutions: Domain | None = None
     lean: bool = False
     restrictions: tuple[str, ...] = ()
     implied: tuple[str, ...] = ()
@@ -90,19 +93,33 @@ class Space:
     # Names of words that a restriction may be, besides numbers.
     _WORDS: ClassVar[Mapping[str, tuple[str, ...]]] = {}
 
+    # --- Of a subclass ------------------------------------------------------
+
+    def size(self) -> int:
+        """Returns about how many combinations of parameters there are."""
+        raise NotImplementedError
+
+    def config(
+        self, candidates: Candidates, index: int
+    ) -> RegNetConfig | AnyNetConfig:
+        """Returns the configuration of one candidate."""
+        raise NotImplementedError
+
+    def _parameter_samplers(self) -> dict[str, Sampler]:
+        raise NotImplementedError
+
+    def _build(self, parameters: Mapping[str, np.ndarray]) -> Candidates:
+        raise NotImplementedError
+
+    def _generates(self, config: RegNetConfig | AnyNetConfig) -> bool:
+        raise NotImplementedError
+
     def __repr__(self) -> str:
         added = [x for x in self.restrictions if x not in self.implied]
         return ", ".join((self.name, *added))
 
     def named(self, name: str) -> "Space":
-        """Returns the space under a name that implies its restrictions.
-
-        Args:
-          name: what it is called from now on.
-
-        Returns:
-          The same space.
-        """
+        """Returns the space under a name that implies its restrictions."""
         return dataclasses.replace(self, name=name, implied=self.restrictions)
 
     # --- Narrower and other spaces ------------------------------------------
@@ -112,7 +129,7 @@ class Space:
 
         Args:
           **restrictions: for a parameter, the only value it may have, or the
-            (least, greatest), or for a parameter of stages "equal",
+            (min, max), or for a parameter of stages "equal",
             "rising" or "falling"; w_0="w_a" for both alike; lean=True for
             params and activations under the fits of figure 12.
 
@@ -146,7 +163,7 @@ class Space:
         if not narrowed.values:
             raise ValueError(
                 f"`{name}` has no such value in {self!r}, which has "
-                f"{_in_words(domain)}: restrictions contradict each other. "
+                f"{_describe(domain)}: restrictions contradict each other. "
                 f"Received: {name}={value!r}"
             )
         return self._with(words, domains={**self.domains, name: narrowed})
@@ -163,7 +180,7 @@ class Space:
         words = self._WORDS.get(name, ())
         if not words:
             raise ValueError(
-                f"`{name}` must be a number or (least, greatest). "
+                f"`{name}` must be a number or (min, max). "
                 f"Received: {name}={order!r}"
             )
         if order not in words:
@@ -200,7 +217,7 @@ class Space:
         Args:
           stages: number of stages.
           strides: stride of each stage's first block; one serves all.
-          resolution: (least, greatest) side of the image in pixels, to draw
+          resolution: (min, max) side of the image in pixels, to sample
             it in multiples of 32, log-uniformly (the paper does not say how).
           **changes: a field of the template, such as stem="cifar",
             stem_width=16 or activation="silu"; or a parameter with a `Domain`
@@ -221,23 +238,21 @@ class Space:
         """
         count = self.stages if stages is None else stages
         sampling.check_counts(stages=count)
-        template, new = {}, dict(self.domains)
+        fields, new = {}, dict(self.domains)
         for name, value in changes.items():
             if name in _TEMPLATE_FIELDS:
-                template[name] = value
+                fields[name] = value
             elif name in self.domains:
                 new[name] = _new_domain(value)
             else:
                 allowed = [*_TEMPLATE_FIELDS, *self.domains]
                 raise errors.unknown_value("change", name, allowed)
-        strides = self._strides(strides, count, stages)
-        template = dataclasses.replace(self.template, **template)
         varied = dataclasses.replace(
             self,
-            template=template,
+            template=dataclasses.replace(self.template, **fields),
             domains=new,
             stages=count,
-            strides=strides,
+            strides=self._strides(strides, count, stages),
             resolutions=_resolutions(resolution) or self.resolutions,
             restrictions=(
                 *_about_others(self.restrictions, changes),
@@ -290,11 +305,11 @@ class Space:
     ) -> bool:
         """Returns whether the space has a sample that builds the network.
 
-        Stem, activation and padding are no part of a space.
+        Stem, activation and padding are not part of a space.
 
         Args:
           config: the network; for a RegNet space a `RegNetConfig`.
-          input_shape: at which a lean space counts.
+          input_shape: (height, width, channels) at which a lean space counts.
 
         Returns:
           Whether it is there. Between the ends of their ranges, w_0, w_a and
@@ -315,32 +330,25 @@ class Space:
     # --- Sampling -----------------------------------------------------------
 
     @functools.cached_property
-    def drawers(self) -> Mapping[str, domains.Drawer]:
-        """What draws each parameter, in the order of the draws."""
-        drawers = self._parameter_drawers()
+    def samplers(self) -> Mapping[str, Sampler]:
+        """The sampler of each parameter, in the order of sampling."""
+        samplers = self._parameter_samplers()
         if self.resolutions is not None:
-            drawers["resolution"] = domains.Drawer(self.resolutions, 1, "free")
-        return drawers
+            samplers["resolution"] = Sampler(self.resolutions, 1, "free")
+        return samplers
 
     @property
     def numbers(self) -> int:
         """How many random numbers one candidate takes."""
-        return sum(drawer.numbers for drawer in self.drawers.values())
+        return sum(sampler.numbers for sampler in self.samplers.values())
 
-    def draw(self, uniforms: np.ndarray) -> Draws:
-        """Returns the candidates that random numbers stand for.
-
-        Args:
-          uniforms: numbers in [0, 1), [self.numbers, n].
-
-        Returns:
-          Those with as many stages as the space.
-        """
+    def candidates(self, uniforms: np.ndarray) -> Candidates:
+        """Returns the candidates of uniform numbers, [self.numbers, n]."""
         parameters, row = {}, 0
-        for name, drawer in self.drawers.items():
-            rows = uniforms[row : row + drawer.numbers]
-            parameters[name] = drawer.draw(rows)
-            row += drawer.numbers
+        for name, sampler in self.samplers.items():
+            rows = uniforms[row : row + sampler.numbers]
+            parameters[name] = sampler.sample(rows)
+            row += sampler.numbers
         return self._build(parameters)
 
     def sample(
@@ -355,15 +363,15 @@ class Space:
         classes: int = 1000,
         max_candidates: int = 20_000_000,
     ) -> "sampling.Sample":
-        """Draws different networks until there are enough in a budget.
+        """Samples different networks until there are enough in a budget.
 
         Args:
           rng: gives the seed. The same seed gives the same networks on any
             machine.
           n: how many networks.
-          flops: (least, greatest) number of multiply-adds, both allowed.
-          params: (least, greatest) number of parameters.
-          activations: (least, greatest) number of activations.
+          flops: (min, max) number of multiply-adds, both allowed.
+          params: (min, max) number of parameters.
+          activations: (min, max) number of activations.
           input_shape: (height, width, channels) at which they are counted;
             where the space has free resolution, only its channels.
           stem: another stem than the space's.
@@ -402,17 +410,17 @@ def _narrow(name, domain, value):
     kept = domain.within(value, value)
     inside = domain.values[0] <= value <= domain.values[-1]
     if not kept.values and name in _CONTINUOUS and inside:
-        kept = domains.Domain((float(value),), (1.0,))
+        kept = Domain((float(value),), (1.0,))
     return kept, f"{name} = {value:g}"
 
 
 def _new_domain(value):
-    if isinstance(value, domains.Domain):
+    if isinstance(value, Domain):
         return value
-    return domains.uniform(value if np.iterable(value) else (value,))
+    return uniform(value if np.iterable(value) else (value,))
 
 
-def _in_words(domain):
+def _describe(domain):
     if len(domain.values) <= 8:
         return f"the values {', '.join(f'{v:g}' for v in domain.values)}"
     return f"values from {domain.values[0]:g} to {domain.values[-1]:g}"
@@ -428,7 +436,7 @@ def _resolutions(ends):
             "`resolution` must be two numbers of pixels with a multiple of "
             f"{_RESOLUTION_STEP} between them. Received: resolution={ends}"
         )
-    return domains.log_uniform(low, int(high), _RESOLUTION_STEP)
+    return log_uniform(low, int(high), _RESOLUTION_STEP)
 
 
 def _about_others(restrictions, changes):
@@ -446,6 +454,6 @@ def _changed(stages, resolution, changes):
     if resolution is not None:
         yield "resolution in [{:g}, {:g}]".format(*resolution)
     for name, value in changes.items():
-        if isinstance(value, domains.Domain):
-            value = _in_words(value)
+        if isinstance(value, Domain):
+            value = _describe(value)
         yield f"{name} {value}"

@@ -1,9 +1,11 @@
 """Statistics of populations of trained networks: pure functions of arrays.
 
-Errors are top-1 errors in percent, though any number of which less is better
+Errors are top-1 errors in percent, though any number that is better when lower
 will do. Everything random takes a NumPy generator.
 """
 
+from collections.abc import Callable
+from collections.abc import Mapping
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -13,7 +15,7 @@ from keras_regnet.design_space import checks
 
 
 class Interval(NamedTuple):
-    """A median, and what lies around it with the chance asked for."""
+    """A median, and the interval around it with the requested probability."""
 
     low: float
     median: float
@@ -33,16 +35,16 @@ class Trend(NamedTuple):
     """A parameter in several regimes, arrays [regimes].
 
     Args:
-      least: smallest value that was sampled.
-      greatest: greatest value.
+      min: lowest value that was sampled.
+      max: highest value.
       low: lower end of the interval of the best value.
       median: the best value that is most likely.
       high: upper end of the interval.
-      best: value of the network of least error.
+      best: value of the network of lowest error.
     """
 
-    least: np.ndarray
-    greatest: np.ndarray
+    min: np.ndarray
+    max: np.ndarray
     low: np.ndarray
     median: np.ndarray
     high: np.ndarray
@@ -63,14 +65,14 @@ class Fit(NamedTuple):
 
 
 def edf(errors: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
-    """Returns the share of networks with an error below each threshold.
+    """Returns the fraction of networks with an error below each threshold.
 
     Args:
       errors: [n].
       thresholds: any shape.
 
     Returns:
-      Shares in [0, 1], of the shape of `thresholds`.
+      Fractions in [0, 1], of the shape of `thresholds`.
 
     Source:
       Paper, equation 1.
@@ -101,13 +103,13 @@ def normalized_edf(
       errors: [n].
       complexities: flops, params or activations, [n].
       thresholds: [t].
-      limits: (least, greatest) complexity; networks outside are left out.
+      limits: (min, max) complexity; networks outside are left out.
         Those of the data by default; name them to compare populations.
       bins: how many bins of equal width there are between the limits; those
         without networks are left out.
 
     Returns:
-      Weighted shares in [0, 1], [t].
+      Weighted fractions in [0, 1], [t].
 
     Raises:
       ValueError: if no network lies between the limits.
@@ -149,9 +151,9 @@ def edf_band(
     Args:
       errors: [n].
       thresholds: any shape.
-      rng: draws the resamples.
+      rng: source of the resamples.
       repeats: how many.
-      level: share of the resamples' EDFs between the two ends.
+      level: fraction of the resamples' EDFs between the two ends.
 
     Returns:
       Lower and upper ends, each of the shape of `thresholds`.
@@ -169,13 +171,13 @@ def edf_band(
     checks.check_count("repeats", repeats)
     thresholds = checks.thresholds(thresholds)
     # Resampling moves whole errors between the steps of the EDF: it is the
-    # number of draws in each step that is random, which is multinomial.
+    # number of samples in each step that is random, which is multinomial.
     steps = np.concatenate(
         [[0.0], np.sort(edf(errors, thresholds), None), [1.0]]
     )
-    shares = np.maximum(np.diff(steps), 0)
-    drawn = rng.multinomial(len(errors), shares / shares.sum(), size=repeats)
-    resampled = np.cumsum(drawn[:, :-1], axis=1) / len(errors)
+    chances = np.maximum(np.diff(steps), 0)
+    counts = rng.multinomial(len(errors), chances / chances.sum(), size=repeats)
+    resampled = np.cumsum(counts[:, :-1], axis=1) / len(errors)
     ends = np.percentile(resampled, [low, high], axis=0)
     order = np.argsort(thresholds, None, "stable").argsort(kind="stable")
     low, high = (end[order].reshape(thresholds.shape) for end in ends)
@@ -195,16 +197,16 @@ def bootstrap_best(
 ) -> Interval:
     """Returns the interval of a parameter's best value.
 
-    Draws a part of the networks with replacement, keeps the value of the one
-    of least error, and repeats.
+    Samples a part of the networks with replacement, keeps the value of the one
+    of lowest error, and repeats.
 
     Args:
       values: the parameter of each network, [n].
       errors: [n].
-      rng: draws the resamples.
-      fraction: share of n that is drawn each time.
+      rng: source of the resamples.
+      fraction: part of n that is sampled each time.
       repeats: how often.
-      level: share of the values kept between the two ends.
+      level: fraction of the values kept between the two ends.
 
     Returns:
       (low, median, high) of the values kept; the median is the most likely
@@ -223,12 +225,12 @@ def bootstrap_best(
     values, errors = checks.pair("values", values, errors)
     checks.check_fraction("fraction", fraction)
     checks.check_count("repeats", repeats)
-    draws = max(1, round(fraction * len(values)))
-    # Ranks, so that the least index is the least error.
+    samples = max(1, round(fraction * len(values)))
+    # Ranks, so that the lowest index is the lowest error.
     by_error = values[np.argsort(errors, kind="stable")]
     kept = [
-        by_error[rng.integers(len(values), size=(rows, draws)).min(axis=1)]
-        for rows in checks.pieces(repeats, draws)
+        by_error[rng.integers(len(values), size=(rows, samples)).min(axis=1)]
+        for rows in checks.pieces(repeats, samples)
     ]
     ends = np.percentile(np.concatenate(kept), checks.tails(level))
     return Interval(*ends.tolist())
@@ -237,18 +239,18 @@ def bootstrap_best(
 def best_of_n(
     errors: np.ndarray, sizes: Sequence[int], level: float = 0.95
 ) -> Curve:
-    """Returns what random search finds with a number of networks.
+    """Returns the best error of random searches of some sizes.
 
-    The least error of m networks drawn with replacement has a distribution
+    The lowest error of m networks sampled with replacement has a distribution
     in closed form, so nothing is simulated.
 
     Args:
       errors: [n].
       sizes: numbers m of networks, [s].
-      level: share of the searches between the two ends.
+      level: fraction of the searches between the two ends.
 
     Returns:
-      Mean, lower end, median and upper end of the least error, [s] each.
+      Mean, lower end, median and upper end of the lowest error, [s] each.
 
     Source:
       Paper, figure 9 right.
@@ -258,17 +260,17 @@ def best_of_n(
     [50.0, 45.0]
     """
     errors = np.sort(checks.vector("errors", errors))
-    sizes = np.asarray(sizes)
-    integers = sizes.ndim == 1 and sizes.size and sizes.dtype.kind in "iu"
-    if not integers or (sizes < 1).any():
+    counts = np.asarray(sizes)
+    integers = counts.ndim == 1 and counts.size and counts.dtype.kind in "iu"
+    if not integers or (counts < 1).any():
         raise ValueError(
             "`sizes` must be one or more integers above 0. "
-            f"Received: sizes={sizes.tolist()}"
+            f"Received: sizes={counts.tolist()}"
         )
     n = len(errors)
     # Chance that the best of m has at most rank r, [s, n].
     rest = (n - 1 - np.arange(n)) / n
-    reached = 1 - rest ** sizes[:, None]
+    reached = 1 - rest ** counts[:, None]
     chances = np.diff(reached, axis=1, prepend=0.0)
     quantiles = [
         errors[(reached < percent / 100 - 1e-12).sum(axis=1)]
@@ -287,7 +289,7 @@ def trends(
 
     Args:
       populations: (values [n], errors [n]) of each regime; n may differ.
-      rng: draws the resamples.
+      rng: source of the resamples.
       fraction: see `bootstrap_best`.
       repeats: see `bootstrap_best`.
 
@@ -317,7 +319,7 @@ def trends(
 
 # --- Complexity -------------------------------------------------------------
 
-_TERMS = {
+_TERMS: Mapping[str, Callable[[np.ndarray], np.ndarray]] = {
     "constant": np.ones_like,
     "sqrt": np.sqrt,
     "linear": np.asarray,

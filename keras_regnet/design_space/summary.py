@@ -1,4 +1,4 @@
-"""Statistics of a population's records, as plain numbers and in words.
+"""Statistics of a population's records, as plain numbers and as sentences.
 
 From records to arrays to `statistics`; failed and missing trials are counted
 beside every figure.
@@ -18,34 +18,28 @@ from keras_regnet.design_space import records as records_lib
 from keras_regnet.design_space import statistics
 from keras_regnet.design_space.records import Record
 
-# Draws of the bootstraps: the same records give the same numbers.
+# Seed of the bootstraps: the same records give the same numbers.
 _SEED = 0
 # The bootstrap's interval is too narrow for fewer networks than these.
 MIN_COMPARED = 8
 PARAMETERS = ("depth", "flops", "params", "activations")
-# What more there is where all networks are RegNets.
+# Further parameters where all networks are RegNets.
 _REGNET_PARAMETERS = ("w_0", "w_a", "w_m", "group_width")
 
-# Numbers that a bootstrap may draw: large populations need fewer repeats.
-_DRAWS = 2_500_000
+# Numbers that a bootstrap may sample: large populations need fewer repeats.
+_MAX_SAMPLES = 2_500_000
 _REPEATS = (1_000, 10_000)
 
 
 def repeats(networks: int) -> int:
-    """Returns how often a bootstrap is repeated.
-
-    Args:
-      networks: size of the population.
-
-    Returns:
-      10,000 for up to 250 networks, fewer for more, at least 1,000.
+    """Returns how often a bootstrap of some networks is repeated.
 
     Example:
     >>> repeats(64), repeats(2000), repeats(10_000)
     (10000, 1250, 1000)
     """
     low, high = _REPEATS
-    return max(low, min(high, _DRAWS // max(1, networks)))
+    return max(low, min(high, _MAX_SAMPLES // max(1, networks)))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,14 +65,14 @@ class Population:
 
     def values(self, parameter: str) -> np.ndarray:
         """Returns one of `parameters` or of the records' fields, [n]."""
-        owners = self.done
+        owners: Sequence[Any] = self.done
         if parameter in _REGNET_PARAMETERS:
             owners = [record.network for record in self.done]
         return np.array([getattr(owner, parameter) for owner in owners], float)
 
     @property
     def parameters(self) -> tuple[str, ...]:
-        """What the networks have that may have a best value."""
+        """The parameters of the networks that may have a best value."""
         networks = [record.network for record in (*self.done, *self.failed)]
         if networks and all(
             isinstance(network, RegNetConfig) and network.group_width
@@ -88,7 +82,7 @@ class Population:
         return PARAMETERS
 
     def counts(self) -> str:
-        """Returns how many trials there are, in words, failures out loud."""
+        """Returns how many trials there are, as text that names failures."""
         text = f"n = {len(self.done)}"
         if self.failed:
             text += f", {len(self.failed)} FAILED"
@@ -107,18 +101,7 @@ class Population:
 def populations(
     records: Sequence[Record], missing: Mapping[str, int] | None = None
 ) -> list[Population]:
-    """Returns the populations of a sweep, one per space.
-
-    Args:
-      records: all attempts.
-      missing: how many trials of each space have no record yet.
-
-    Returns:
-      One `Population` per space, in the order of appearance.
-
-    Raises:
-      ValueError: if there are no records at all, or of several regimes.
-    """
+    """Returns the populations of a sweep, one per space, in their order."""
     if not records:
         raise ValueError(
             "`records` must hold at least one trial: the sweep is empty, "
@@ -217,15 +200,8 @@ def _comparison(first, second):
     }
 
 
-def in_words(summary: Mapping[str, Any]) -> list[str]:
-    """Returns a summary as sentences.
-
-    Args:
-      summary: what `summarize` returned.
-
-    Returns:
-      One line for each space, then one for each pair of spaces.
-    """
+def sentences(summary: Mapping[str, Any]) -> list[str]:
+    """Returns one line for each space, then one for each pair of spaces."""
     lines = []
     for space in summary["spaces"]:
         text = f"{space['space']}: n = {space['n']}"
@@ -233,10 +209,10 @@ def in_words(summary: Mapping[str, Any]) -> list[str]:
             text += f", min {space['min']:.2f}, mean {space['mean']:.2f} %"
         text += f"; {space['failed']} failed, {space['missing']} not run."
         lines.append(text)
-    return lines + [_in_words(pair) for pair in summary["comparisons"]]
+    return lines + [_sentence(pair) for pair in summary["comparisons"]]
 
 
-def _in_words(pair):
+def _sentence(pair):
     low, high = pair["low"], pair["high"]
     verdict = "which of the two is better is not certain"
     if high < 0:

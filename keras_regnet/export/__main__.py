@@ -2,8 +2,8 @@
 
 MODEL is a variant such as RegNetY-400MF (with --weights), a .keras file, a run
 folder of the trainer, or a file of weights that tells its published network.
-What was written is compared with the model; the exit status is 1 if it is
-beyond the tolerance, or if anything went wrong.
+The file is compared with the model; the exit status is 1 if it is beyond the
+tolerance, or if anything went wrong.
 """
 
 import sys
@@ -11,6 +11,7 @@ import sys
 from absl import flags
 
 from keras_regnet.export import command
+from keras_regnet.export import spec
 
 # Not the global ones: other modules have flags of the same names.
 _FLAGS = flags.FlagValues()
@@ -28,14 +29,14 @@ _define(
     "format",
     "litert",
     "What to write.",
-    enum_values=["litert", "saved_model", "onnx"],
+    enum_values=spec.FORMATS,
 )
 _define(
     "enum",
     "quantize",
     "none",
     "LiteRT: weights in half precision, int8 weights, or int8 throughout.",
-    enum_values=["none", "float16", "dynamic", "int8"],
+    enum_values=spec.QUANTIZATIONS,
 )
 _define(
     "string",
@@ -50,7 +51,7 @@ _define(
     "input",
     "uint8",
     "Type of the pixels; int8 ones are 128 less.",
-    enum_values=["uint8", "float", "int8"],
+    enum_values=list(spec.PIXEL_DTYPES),
 )
 _define("string", "batch", "1", "Images in a batch, or 'dynamic'.")
 _define(
@@ -111,7 +112,7 @@ _define(
     "tolerance",
     None,
     "Largest difference of an output allowed; "
-    "by default by format and quantisation.",
+    "by default by format and quantization.",
     lower_bound=0.0,
 )
 _define("string", "out", None, "File or folder to write.")
@@ -126,14 +127,7 @@ _define("string", "report", None, "File for the comparison as JSON.")
 
 
 def main(argv: list[str]) -> int:
-    """Exports what the command line names.
-
-    Args:
-      argv: the program's name and its arguments.
-
-    Returns:
-      The exit status.
-    """
+    """Exports what the command line names, and returns the exit status."""
     try:
         positional = _FLAGS(argv)[1:]
         if _FLAGS.help:

@@ -17,8 +17,7 @@ if __name__ == "__main__":
     sys.path.pop(0)
     # TensorFlow imports Keras where it is installed. A check that had help
     # would say nothing about a server that has neither.
-    sys.modules["keras"] = None
-    sys.modules["keras_regnet"] = None
+    sys.modules.update({"keras": None, "keras_regnet": None})  # type: ignore
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import numpy as np
@@ -27,14 +26,14 @@ import tensorflow as tf
 TOLERANCE = 1e-5
 
 
-def largest_difference(path: str) -> float:
-    """Returns the largest difference from the stored probabilities.
+def max_absolute_error(path: str) -> float:
+    """Returns how far a SavedModel is from its stored probabilities.
 
     Args:
       path: folder of the SavedModel.
 
     Returns:
-      Largest absolute difference over all stored images and signatures.
+      The max absolute error over all stored images and signatures.
     """
     loaded = tf.saved_model.load(path)
     worst = 0.0
@@ -50,32 +49,25 @@ def largest_difference(path: str) -> float:
         ):
             serve = loaded.signatures[signature]
             outputs = serve(images=tf.cast(images, dtype))["probabilities"]
-            difference = np.abs(outputs.numpy() - expected).max()
+            error = np.abs(outputs.numpy() - expected).max()
             # nan compares false with everything: make it the worst.
-            worst = max(worst, float(np.nan_to_num(difference, nan=np.inf)))
+            worst = max(worst, float(np.nan_to_num(error, nan=np.inf)))
     return worst
 
 
 def main(arguments: list[str]) -> int:
-    """Checks the folder that the command line names.
-
-    Args:
-      arguments: the program's name and the folder.
-
-    Returns:
-      The exit status: 0 if all probabilities are those stored.
-    """
+    """Checks the folder that the command line names; returns the status."""
     if len(arguments) != 2:
         print("usage: check_saved_model.py PATH", file=sys.stderr)
         return 2
     try:
-        worst = largest_difference(arguments[1])
+        worst = max_absolute_error(arguments[1])
     except (OSError, tf.errors.OpError) as error:
         reason = (str(error).splitlines() or [""])[0]
         print(f"{arguments[1]}: {type(error).__name__}: {reason}")
         return 1
     print(
-        f"{arguments[1]}: largest difference {worst:.1e}, allowed "
+        f"{arguments[1]}: max absolute error {worst:.1e}, allowed "
         f"{TOLERANCE:.0e}"
     )
     return 0 if worst <= TOLERANCE else 1

@@ -1,102 +1,129 @@
-"""What `python -m keras_regnet.export` does."""
+"""Runs `python -m keras_regnet.export`, whose flags `__main__` defines."""
 
 import dataclasses
-import json
 import pathlib
 
 import keras
 import numpy as np
 
-import keras_regnet
 from keras_regnet import atomic
+from keras_regnet import open_model
 from keras_regnet import results
-from keras_regnet import variants
-from keras_regnet import weights as weights_lib
 from keras_regnet.export import images as images_lib
+from keras_regnet.export import labels as labels_lib
 from keras_regnet.export import litert
 from keras_regnet.export import onnx
-from keras_regnet.export import preparation
 from keras_regnet.export import saved_model
+from keras_regnet.export import spec as spec_lib
 from keras_regnet.export import verification
-from keras_regnet.weights import fetch
-from keras_regnet.weights import readers
-from keras_regnet.weights import resolving
+from keras_regnet.export.spec import ExportSpec
 
 _SUFFIXES = {"litert": ".tflite", "onnx": ".onnx", "saved_model": ""}
-# What other formats would ignore. (All but SavedModel fold batch norm anyway.)
-_FORMATS_OF = {
-    "quantize": ("litert",),
-    "group_width": ("litert",),
-    "input": ("litert", "onnx"),
-    "batch": ("litert", "onnx"),
-    "bfloat16": ("saved_model",),
-}
 # What only a comparison needs.
 _OF_VERIFY = ("results", "report", "existing")
 _DEFAULT_SIZE = 224
 # More change the ranges little, and the report by layer takes long.
-_MOST_REPRESENTATIVE = 256
+_MAX_REPRESENTATIVE = 256
 _NOISE_IMAGES = 8
 
 
 @dataclasses.dataclass(frozen=True)
 class Request:
-    """The command line's flags, by name; see `__main__`."""
+    """The model and the flags of the command line, see `__main__`."""
 
     model: str
-    format: str = "litert"
-    quantize: str = "none"
-    representative: str | None = None
-    data_dir: str | None = None
-    input: str = "uint8"
-    batch: str = "1"
-    image_size: str | None = None
-    group_width: int | None = None
-    labels: str | None = None
-    weights: str = "none"
-    fold_batch_norm: bool = False
-    bfloat16: bool = False
-    verify: bool = True
-    images: str | None = None
-    num_images: int = 256
-    threads: int = 1
-    tolerance: float | None = None
-    out: str | None = None
-    existing: str | None = None
-    report: str | None = None
-    results: str | None = None
+    format: str
+    quantize: str
+    representative: str | None
+    data_dir: str | None
+    input: str
+    batch: str
+    image_size: str | None
+    group_width: int | None
+    labels: str | None
+    weights: str
+    fold_batch_norm: bool
+    bfloat16: bool
+    verify: bool
+    images: str | None
+    num_images: int
+    threads: int
+    tolerance: float | None
+    out: str | None
+    existing: str | None
+    report: str | None
+    results: str | None
+
+    def spec(self) -> ExportSpec:
+        """Returns the options of the export, checked.
+
+        The representative images have not been read: it has their source.
+        """
+        representative = None
+        if self.quantize == "int8":
+            representative = self.representative
+            if self.existing is not None:
+                # It was quantized before.
+                representative = spec_lib.RANDOM
+        return ExportSpec(
+            format=self.format,
+            quantize=self.quantize,
+            representative=representative,
+            input=self.input,
+            batch=int(self.batch) if self.batch.isdecimal() else self.batch,
+            image_size=_parsed_size(self.image_size),
+            group_width=self.group_width,
+            fold_batch_norm=self.fold_batch_norm,
+            bfloat16=self.bfloat16,
+        )
+
+
+def _parsed_size(text):
+    if text is None or text == spec_lib.DYNAMIC:
+        return text
+    sides = text.split("x")
+    if len(sides) > 2 or not all(side.isdecimal() for side in sides):
+        raise ValueError(
+            "`image_size` must be a number of pixels, HEIGHTxWIDTH or "
+            f"'dynamic'. Received: image_size={text!r}"
+        )
+    return int(sides[0]), int(sides[-1])
 
 
 def run(request: Request) -> int:
-    """Exports a model, compares what was written, and prints what it found.
+    """Exports a model, compares the file with it, and prints the result.
 
     Args:
-      request: what is asked for.
+      request: the model and the flags.
 
     Returns:
       The exit status: 1 if the file is beyond the tolerance.
 
     Raises:
-      ValueError: if something asked for cannot be had.
+      ImportError: if what writes or runs the file is not installed.
+      ValueError: if a flag is not allowed, or does not fit the model.
       OSError: if a file cannot be read or written.
     """
     _check(request)
-    model, own_size, own_names = _load(request.model, request.weights)
-    preparation.check_model(model)
-    size = _image_size(request.image_size, model, own_size)
-    names = own_names
+    spec = request.spec()
+    opened = _open(request)
+    model = opened.keras_model
+    names = opened.class_names
     if request.labels is not None:
-        names = _class_names(request.labels)
-    compared = _compared(request, size, _channels(model))
+        names = labels_lib.read_labels(request.labels)
+    if spec.image_size is None:
+        spec = dataclasses.replace(spec, image_size=_own_size(opened))
+    compared = _compared(request, spec, _channels(model))
     if request.existing is None:
-        _export(request, model, size, names)
+        _export(request, spec, model, names)
         print(f"wrote {request.out}")
     if not request.verify:
         return 0
-    return _verify(request, model, size, names, compared)
+    return _verify(request, spec, model, names, compared)
 
 
 def _check(request):
+    """Raises a ValueError if flags of the command do not go together."""
     backend = keras.backend.backend()
     if backend != "tensorflow":
         raise ValueError(
@@ -119,121 +146,44 @@ def _check(request):
             )
     if request.results is not None:
         results.check(request.results)
-    for name, formats in _FORMATS_OF.items():
-        value = getattr(request, name)
-        default = Request.__dataclass_fields__[name].default
-        if request.format not in formats and value != default:
-            raise ValueError(
-                f"`{name}` is for --format={' or '.join(formats)}. Received: "
-                f"{name}={value!r}, format={request.format!r}"
-            )
-    if request.quantize == "int8" and not (
-        request.representative or request.existing
-    ):
+
+
+def _open(request):
+    weights = None if request.weights == "none" else request.weights
+    opened = open_model.open_model(request.model, weights)
+    if opened.keras_model is None:
         raise ValueError(
-            "`representative` must be given for --quantize=int8: a folder of "
-            "images, a set, or 'random' for noise, which is good for timing "
-            "alone"
+            "`model` must be a variant, a .keras file, a run folder or a file "
+            "of weights: an exported file is compared by --existing. "
+            f"Received: {opened.name}"
         )
+    return opened
 
 
-def _load(name, weights):
-    """Returns the model, and its run's image size and class names."""
-    path = pathlib.Path(name)
-    if weights != "none" and (path.is_dir() or resolving.names_a_file(name)):
-        raise ValueError(
-            "`weights` is for a variant; a file or a run has its own. "
-            f"Received: weights={weights!r} for {name!r}"
-        )
-    if path.is_dir():
-        file = path / "model.keras"
-        if not file.is_file():
-            raise ValueError(f"{path} is no finished run: no model.keras in it")
-        config = path / "config.json"
-        size = None
-        if config.is_file():
-            size = json.loads(config.read_text())["config"]["image_size"]
-        labels = path / "saved_model" / saved_model.LABELS
-        names = _class_names(labels) if labels.is_file() else None
-        return _load_keras(file), size, names
-    is_file = resolving.names_a_file(name)
-    on_hub = fetch.is_hub_source(name)
-    if is_file and not on_hub and not path.is_file():
-        raise FileNotFoundError(2, "No such file", name)
-    if path.suffix == ".keras" and readers.is_ours(path):
-        return _load_keras(path), None, None
-    return _of_weights(name, weights, is_file), None, None
-
-
-def _of_weights(name, weights, is_file):
-    """Returns a variant with weights, or the network of a weights' file."""
-    config = None if is_file else keras_regnet.get_config(name)
-    if weights == "none" and not is_file:
-        return keras_regnet.build(name, input_shape=(None, None, 3))
-    resolved = weights_lib.resolve(name if is_file else weights, config)
-    return keras_regnet.build(
-        resolved.config,
-        resolved,
-        input_shape=(None, None, 3),
-        classes=resolved.classes,
-        name=variants.find_name(resolved.config),
-    )
-
-
-def _load_keras(path):
-    try:
-        model = keras.saving.load_model(path, compile=False)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        reason = (str(error).splitlines() or [""])[0]
-        raise ValueError(
-            f"{path} is no Keras model that can be read: {reason}"
-        ) from error
-    if isinstance(model, keras.Sequential) and model.built:
-        return keras.Model(model.inputs, model.outputs, name=model.name)
-    return model
-
-
-def _image_size(text, model, own):
-    if text == preparation.DYNAMIC:
-        return text
-    if text is not None:
-        sides = text.split("x")
-        if len(sides) > 2 or not all(side.isdecimal() for side in sides):
-            raise ValueError(
-                "`image_size` must be a number of pixels, HEIGHTxWIDTH or "
-                f"'dynamic'. Received: image_size={text!r}"
-            )
-        return int(sides[0]), int(sides[-1])
-    height, width = model.inputs[0].shape[1:3]
-    side = own or _DEFAULT_SIZE
+def _own_size(opened):
+    """Returns (height, width) of the model, of its run, or the default."""
+    height, width = opened.image_size
+    side = opened.settings.get("image_size", _DEFAULT_SIZE)
     return height or side, width or side
 
 
-def _class_names(path):
-    try:
-        text = pathlib.Path(path).read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is no text in UTF-8: {error}") from error
-    return text.splitlines()
-
-
 def _fixed(size):
-    return (_DEFAULT_SIZE,) * 2 if size == preparation.DYNAMIC else size
+    return (_DEFAULT_SIZE,) * 2 if size == spec_lib.DYNAMIC else size
 
 
 def _channels(model):
     return model.inputs[0].shape[-1]
 
 
-def _representative(request, size, channels):
-    """Returns the pixels that int8's ranges are taken from, or "random"."""
-    source = request.representative
-    if source == litert.RANDOM:
+def _representative(request, spec, channels):
+    """Returns the pixels from which int8's ranges are taken, or "random"."""
+    source = spec.representative
+    if source in (None, spec_lib.RANDOM):
         return source
-    count = min(request.num_images, _MOST_REPRESENTATIVE)
+    count = min(request.num_images, _MAX_REPRESENTATIVE)
     pixels = images_lib.load(
         source,
-        _fixed(size),
+        _fixed(spec.image_size),
         count,
         request.data_dir,
         training=True,
@@ -244,14 +194,14 @@ def _representative(request, size, channels):
     return pixels
 
 
-def _compared(request, size, channels):
+def _compared(request, spec, channels):
     """Returns the images to compare on; None where there are none."""
     source = _compared_source(request)
-    if not request.verify or source in (None, litert.RANDOM):
+    if not request.verify or source in (None, spec_lib.RANDOM):
         return None
     return images_lib.load(
         source,
-        _fixed(size),
+        _fixed(spec.image_size),
         request.num_images,
         request.data_dir,
         channels=channels,
@@ -262,64 +212,48 @@ def _compared_source(request):
     return request.images or request.representative
 
 
-def _export(request, model, size, names):
-    batch = request.batch
-    shapes = {
-        "input": request.input,
-        "batch": int(batch) if batch.isdecimal() else batch,
-        "image_size": size,
-    }
-    if request.format == "saved_model":
+def _export(request, spec, model, names):
+    if spec.format == "saved_model":
         saved_model.save(
             model,
             request.out,
             class_names=names,
-            jpeg_size=_fixed(size),
+            jpeg_size=_fixed(spec.image_size),
             features=saved_model.FEATURES in [x.name for x in model.layers],
-            fold_batch_norm=request.fold_batch_norm,
-            bfloat16=request.bfloat16,
+            spec=spec,
         )
-    elif request.format == "onnx":
-        onnx.save(model, request.out, names, **shapes)
+    elif spec.format == "onnx":
+        onnx.save(model, request.out, names, spec)
     else:
-        options = {
-            "quantize": request.quantize,
-            "group_width": request.group_width,
-            **shapes,
-        }
-        if request.quantize == "int8":
-            options["representative"] = _representative(
-                request, size, _channels(model)
-            )
-        report = litert.save(model, request.out, names, **options)
+        pixels = _representative(request, spec, _channels(model))
+        spec = dataclasses.replace(spec, representative=pixels)
+        report = litert.save(model, request.out, names, spec)
         if report is not None:
             print(report.table())
 
 
-def _verify(request, model, size, names, compared):
+def _verify(request, spec, model, names, compared):
     source = _compared_source(request)
-    labels = None
-    if compared is not None:
-        pixels = compared.pixels
-        labels = _matched(compared, names)
-        if labels is None and compared.labels is not None:
-            print(
-                f"no accuracy: the classes of {source} are not the model's"
-                + ("" if names else ", which has no names: give --labels")
-            )
-        if request.representative == source and pathlib.Path(source).is_dir():
-            print("compared on --representative: give --images for others")
-    else:
-        rng = np.random.default_rng(0)
-        shape = (_NOISE_IMAGES, *_fixed(size), _channels(model))
-        pixels = rng.integers(0, 256, shape, np.uint8)
+    if compared is None:
+        compared = _noise((*_fixed(spec.image_size), _channels(model)))
         print("compared on noise: give --images for a figure that counts")
+    elif request.representative == source and pathlib.Path(source).is_dir():
+        print("compared on --representative: give --images for others")
+    labels = _matched(compared, names)
+    if labels is None and compared.labels is not None:
+        print(
+            f"no accuracy: the classes of {source} are not the model's"
+            + ("" if names else ", which has no names: give --labels")
+        )
+    tolerance = verification.Tolerance.of(spec.precision)
+    if request.tolerance is not None:
+        tolerance = verification.Tolerance(request.tolerance)
     report = verification.verify(
         model,
         request.existing or request.out,
-        pixels,
+        compared.pixels,
         labels,
-        tolerance=_tolerance(request),
+        tolerance=tolerance,
         threads=request.threads,
     )
     print(report.table())
@@ -327,20 +261,25 @@ def _verify(request, model, size, names, compared):
         with atomic.replacing(request.report) as partial:
             partial.write_text(report.to_json(), encoding="utf-8")
     if request.results is not None:
-        results.append(
-            request.results, _result(request, source, pixels, report)
-        )
+        size = compared.pixels.shape[1:3]
+        results.append(request.results, _result(request, source, size, report))
     return 0 if report.passed else 1
 
 
-def _result(request, source, pixels, report):
+def _noise(shape):
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 256, (_NOISE_IMAGES, *shape), np.uint8)
+    return images_lib.Images(pixels)
+
+
+def _result(request, source, size, report):
     """Returns the file's row of `results.COLUMNS`."""
     if report.file_accuracy is None:
         raise ValueError(
             "`results` needs --images with labels whose names are the model's "
             f"classes. Received: images={source!r}"
         )
-    height, width = pixels.shape[1:3]
+    height, width = size
     latency = report.latency
     return {
         "source": "export",
@@ -361,20 +300,11 @@ def _result(request, source, pixels, report):
     }
 
 
-def _tolerance(request):
-    if request.tolerance is not None:
-        return verification.Tolerance(request.tolerance)
-    # bfloat16 has three bits less than float16 to round to.
-    return verification.Tolerance.of(
-        "bfloat16" if request.bfloat16 else request.quantize
-    )
-
-
 def _matched(images, names):
     """Returns labels by the model's class names; None if they differ."""
     if images.labels is None or names is None:
         return None
     if not set(images.class_names) <= set(names):
         return None
-    places = np.array([names.index(name) for name in images.class_names])
-    return places[images.labels]
+    indices = np.array([names.index(name) for name in images.class_names])
+    return indices[images.labels]

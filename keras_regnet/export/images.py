@@ -1,7 +1,7 @@
 """Images to calibrate and to compare with: a folder's or a data set's.
 
 They are prepared as the trainer prepares its evaluation images: the shorter
-side scaled to 256/224 of the size wanted, and the centre taken.
+side scaled to 256/224 of the requested size, and the center cropped.
 """
 
 import dataclasses
@@ -10,9 +10,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif")
+from keras_regnet import image_folder
+from keras_regnet.images import resize
+from keras_regnet.images import resize_and_crop
 
 CROP_SHARE = 224 / 256
+# Images up to this side are scaled whole.
+_SMALL_SIDE = 64
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,7 +26,7 @@ class Images:
     Args:
       pixels: uint8 (n, height, width, channels).
       labels: class of each; None where the source has none.
-      class_names: name of each class.
+      class_names: in the order of the labels.
     """
 
     pixels: np.ndarray
@@ -48,7 +52,7 @@ def load(
       data_dir: where tensorflow-datasets keeps its sets.
       training: of a set, take training images, the first of them, which are
         in no order; else held-out ones.
-      channels: of a folder's images, 3 for RGB, 1 for grey.
+      channels: of a folder's images, 3 for RGB, 1 for gray.
 
     Returns:
       `Images`, the same ones every time.
@@ -64,28 +68,9 @@ def load(
 
 
 def evaluation_image(pixels, size: tuple[int, int]):
-    """Returns the centre of an image, scaled as for evaluation.
-
-    Args:
-      pixels: uint8 tensor (height, width, channels).
-      size: (height, width) of the result.
-
-    Returns:
-      float32 tensor (*size, channels), pixels in 0..255.
-    """
-    import tensorflow as tf
-
-    wanted = tf.constant([round(side / CROP_SHARE) for side in size])
-    own = tf.shape(pixels)[:2]
-    factor = tf.reduce_max(wanted / own)
-    scaled = tf.maximum(
-        tf.cast(factor * tf.cast(own, "float64"), "int32"), wanted
-    )
-    image = tf.image.resize(pixels, scaled)
-    top, left = tf.unstack((scaled - size + 1) // 2)
-    channels = pixels.shape[-1]
-    image = tf.slice(image, [top, left, 0], [*size, channels])
-    return tf.ensure_shape(image, [*size, channels])
+    """Returns the center of a uint8 image, scaled as for evaluation."""
+    scaled = tuple(round(side / CROP_SHARE) for side in size)
+    return resize_and_crop(pixels, scaled, size)
 
 
 def _from_folder(folder, size, count, channels):
@@ -93,14 +78,11 @@ def _from_folder(folder, size, count, channels):
 
     from keras_regnet import image_files
 
-    files = sorted(
-        file
-        for file in folder.rglob("*")
-        if file.suffix.lower() in SUFFIXES and file.is_file()
-    )
+    files = image_folder.images_below(folder)
     if not files:
         raise ValueError(
-            f"No images ({', '.join(SUFFIXES)}) in {folder} or below it"
+            f"No images ({', '.join(image_folder.SUFFIXES)}) in {folder} or "
+            "below it"
         )
     names = sorted({file.parent.name for file in files})
     chosen = _spread(files, count)
@@ -127,10 +109,10 @@ def _from_tfds(name, size, count, data_dir, training):
         splits = builder.info.splits
         split = next(s for s in _split_names(training) if s in splits)
         total = splits[split].num_examples
-        wanted = set(_spread(range(total), count))
+        chosen = set(_spread(range(total), count))
         if training:
             # The rest of a large set need not be read.
-            wanted = range(min(count, total))
+            chosen = range(min(count, total))
             split = f"{split}[:{count}]"
         stored = tfds.as_numpy(builder.as_dataset(split=split))
         class_names = tuple(builder.info.features["label"].names)
@@ -148,7 +130,7 @@ def _from_tfds(name, size, count, data_dir, training):
         ) from error
     pixels, labels = [], []
     for index, example in enumerate(stored):
-        if index in wanted:
+        if index in chosen:
             pixels.append(_rounded(_fitted(example["image"], size)))
             labels.append(int(example["label"]))
     return Images(np.stack(pixels), np.array(labels), class_names)
@@ -163,14 +145,15 @@ def _fitted(pixels, size):
     """Returns small images whole, as the trainer evaluates them."""
     import tensorflow as tf
 
-    if max(pixels.shape[:2]) <= 64:
-        return tf.image.resize(pixels, size)
+    pixels = tf.constant(pixels)
+    if max(pixels.shape[:2]) <= _SMALL_SIDE:
+        return resize(pixels, size)
     return evaluation_image(pixels, size)
 
 
 def _spread(items: Sequence, count: int) -> list:
-    places = np.linspace(0, len(items) - 1, min(count, len(items)))
-    return [items[round(place)] for place in places]
+    positions = np.linspace(0, len(items) - 1, min(count, len(items)))
+    return [items[round(position)] for position in positions]
 
 
 def _rounded(image):

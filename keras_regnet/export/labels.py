@@ -10,11 +10,7 @@ from keras_regnet import atomic
 
 
 def labels_path(path: str | os.PathLike[str]) -> pathlib.Path:
-    """Returns where the labels of a file lie: model.labels.txt beside it.
-
-    Args:
-      path: the file.
-    """
+    """Returns where the labels of a file are: model.labels.txt beside it."""
     return pathlib.Path(path).with_suffix(".labels.txt")
 
 
@@ -26,17 +22,7 @@ def replacing(
 ) -> Iterator[pathlib.Path]:
     """Gives a path to write a file to; it appears with its labels or not.
 
-    Args:
-      path: the file in the end, see `atomic.replacing`.
-      class_names: name of each output, written beside it; None for no labels.
-      classes: outputs of the model.
-
-    Yields:
-      A path of the same name.
-
-    Raises:
-      ValueError: if the names do not fit the model.
-      OSError: if it cannot be written.
+    See `atomic.replacing`. Without class names there are no labels.
     """
     if class_names is not None:
         check_labels(class_names, classes)
@@ -50,16 +36,7 @@ def replacing(
 def write_labels(
     path: str | os.PathLike[str], class_names: Sequence[str], classes: int
 ) -> None:
-    """Writes the class names, one per line, in the order of the outputs.
-
-    Args:
-      path: the file of labels.
-      class_names: name of each output.
-      classes: outputs of the model.
-
-    Raises:
-      ValueError: if the names do not fit the model.
-    """
+    """Writes the class names, one per line, in the order of the outputs."""
     check_labels(class_names, classes)
     with atomic.replacing(path) as partial:
         partial.write_text(
@@ -67,13 +44,17 @@ def write_labels(
         )
 
 
-def check_labels(class_names: Sequence[str], classes: int) -> None:
-    """Raises a ValueError if names do not fit a number of outputs.
+def read_labels(path: str | os.PathLike[str]) -> tuple[str, ...]:
+    """Returns the class names of a file with one name per line."""
+    try:
+        text = pathlib.Path(path).read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not a text in UTF-8: {error}") from error
+    return tuple(text.splitlines())
 
-    Args:
-      class_names: name of each output.
-      classes: outputs of the model.
-    """
+
+def check_labels(class_names: Sequence[str], classes: int) -> None:
+    """Raises a ValueError unless there is one name per output."""
     if len(class_names) != classes:
         raise ValueError(
             "`class_names` must have one name per output of the model. "

@@ -1,43 +1,36 @@
-"""LiteRT (TensorFlow Lite) files, in float and in all quantisations.
+"""LiteRT (TensorFlow Lite) files, in float and in all quantizations.
 
-TensorFlow only. Normalisation is part of the file, and grouped convolutions
+TensorFlow only. Normalization is part of the file, and grouped convolutions
 are the runtime's own `CONV_2D`: no Flex operations.
 """
 
+import dataclasses
 import os
 import pathlib
 import re
 import tempfile
-from collections.abc import Iterable
 from collections.abc import Sequence
 from typing import Any
 
 import keras
 import numpy as np
 
-from keras_regnet import errors
 from keras_regnet import layers
+from keras_regnet.export import inference_model
 from keras_regnet.export import labels
-from keras_regnet.export import preparation
 from keras_regnet.export import quantization
+from keras_regnet.export import spec as spec_lib
 from keras_regnet.export import verification
+from keras_regnet.export.spec import ExportSpec
+from keras_regnet.export.spec import spec_of
 
-QUANTISATIONS = ("none", "float16", "dynamic", "int8")
-RANDOM = "random"
 _RANDOM_IMAGES = 16
 # Where the model takes any size.
 _RANDOM_SIDE = 224
 
 
 def convert(
-    model: keras.Model,
-    quantize: str = "none",
-    representative: Any = None,
-    input: str = "uint8",  # noqa: A002 (the command line's name)
-    batch: int | str = 1,
-    image_size: preparation.Size = None,
-    keep_float: Iterable[str] | None = None,
-    group_width: int | None = None,
+    model: keras.Model, spec: ExportSpec | None = None, **options: Any
 ) -> bytes:
     """Returns the contents of a LiteRT file that computes what a model does.
 
@@ -46,27 +39,16 @@ def convert(
     Args:
       model: a functional model from RGB images in 0..255 to probabilities or
         logits.
-      quantize: "none" for float32; "float16" for weights in half precision;
-        "dynamic" for int8 weights and activations quantised as they come;
-        "int8" for int8 weights, per channel, and int8 activations.
-      representative: uint8 images (n, height, width, channels), as the model
-        will see them, that the activations' ranges are taken from, or
-        "random" for noise, which is good for timing alone; for int8.
-      input: type of the pixels, see `preparation.prepare`.
-      batch: images in a batch, or "dynamic".
-      image_size: side of the images, (height, width), "dynamic", or None for
-        the model's own.
-      keep_float: layers, by name, that int8 leaves in float32; None to
-        choose them by their errors, see `quantization`.
-      group_width: see `preparation.prepare`; 64 makes int8 faster on x86
-        processors with AMX, and slower on others.
+      spec: all options in one; None for the defaults.
+      **options: one by one: `quantize`, `representative`, `input`, `batch`,
+        `image_size`, `keep_float`, `group_width`: see `ExportSpec`.
 
     Returns:
       The bytes of the file.
 
     Raises:
-      ValueError: if an argument is none of those allowed, or the model has
-        an operation that LiteRT lacks.
+      ValueError: if an option is not allowed, or the model has an operation
+        that LiteRT lacks.
 
     Example:
     >>> import keras_regnet
@@ -75,44 +57,20 @@ def convert(
     >>> convert(model)[4:8]
     b'TFL3'
     """
-    if quantize == "int8":
-        shapes = (batch, image_size, group_width)
-        calibrated = _calibrated(model, representative, input, *shapes)
-        if keep_float is None:
-            return quantization.quantise(*calibrated)[0]
-        # Nothing to choose, and nobody to read a report, which takes long.
-        return quantization.quantise_unmeasured(*calibrated, keep_float)
-    if quantize not in QUANTISATIONS:
-        raise errors.unknown_value("quantize", quantize, QUANTISATIONS)
-    for name in ("representative", "keep_float"):
-        if locals()[name] is not None:
-            raise ValueError(
-                f"`{name}` is for quantize='int8' alone. "
-                f"Received: quantize={quantize!r}"
-            )
-    network = preparation.prepare(model, input, batch, image_size, group_width)
-    return export(network, **_converter_options(quantize))
+    spec = spec_of("litert", spec, options)
+    contents, _ = _convert(model, spec, with_report=False)
+    return contents
 
 
 def convert_int8(
-    model: keras.Model,
-    representative: Any,
-    input: str = "uint8",  # noqa: A002 (the command line's name)
-    batch: int | str = 1,
-    image_size: preparation.Size = None,
-    keep_float: Iterable[str] | None = None,
-    group_width: int | None = None,
+    model: keras.Model, spec: ExportSpec | None = None, **options: Any
 ) -> tuple[bytes, quantization.LayerReport]:
     """Returns an int8 file, as `convert` does, and what it cost by layer.
 
     Args:
       model: see `convert`.
-      representative: see `convert`.
-      input: see `convert`.
-      batch: see `convert`.
-      image_size: see `convert`.
-      keep_float: see `convert`.
-      group_width: see `convert`.
+      spec: see `convert`.
+      **options: see `convert`.
 
     Returns:
       The bytes of the file, and a report with the worst layers.
@@ -120,56 +78,15 @@ def convert_int8(
     Raises:
       ValueError: see `convert`.
     """
-    calibrated = _calibrated(
-        model, representative, input, batch, image_size, group_width
-    )
-    return quantization.quantise(*calibrated, keep_float)
-
-
-def _calibrated(model, representative, input_type, batch, size, group_width):
-    """Returns a float file with ranges, and what else `quantise` takes."""
-    import tensorflow as tf
-
-    preparation.check_input(input_type)
-    network = preparation.prepare(model, "float", batch, size, group_width)
-    images = _representative(representative, network.input.shape[1:])
-
-    def samples():
-        # The file's batch is fixed: fill it.
-        for image in images:
-            yield [np.repeat(image[None].astype("float32"), fixed, axis=0)]
-
-    fixed = network.input.shape[0] or 1
-    calibrated = export(
-        network,
-        optimizations=[tf.lite.Optimize.DEFAULT],
-        representative_dataset=samples,
-        _experimental_calibrate_only=True,
-    )
-    mean = network.get_layer(preparation.PIXELS).mean
-    ranged = quantization.with_pixel_range(calibrated, mean)
-    return ranged, images, input_type, network
-
-
-def _representative(images, shape):
-    """Returns representative images as an array, noise only if asked for."""
-    if images is None:
-        raise ValueError(
-            "`representative` must be given for quantize='int8': images as "
-            "the model will see them, or 'random' for noise, which is good "
-            "for timing alone. Received: representative=None"
-        )
-    if isinstance(images, str) and images == RANDOM:
-        rng = np.random.default_rng(0)
-        sides = [side or _RANDOM_SIDE for side in shape]
-        images = rng.integers(0, 256, (_RANDOM_IMAGES, *sides), np.uint8)
-    return verification.check_images(images, shape, "representative")
+    spec = spec_of("litert", spec, {**options, "quantize": "int8"})
+    return _convert(model, spec, with_report=True)
 
 
 def save(
     model: keras.Model,
     path: str | os.PathLike[str],
     class_names: Sequence[str] | None = None,
+    spec: ExportSpec | None = None,
     **options: Any,
 ) -> quantization.LayerReport | None:
     """Writes a LiteRT file, and the labels beside it.
@@ -178,6 +95,7 @@ def save(
       model: see `convert`.
       path: the file, such as "model.tflite"; an older one is replaced.
       class_names: name of each output, written to "model.labels.txt".
+      spec: see `convert`.
       **options: see `convert`.
 
     Returns:
@@ -187,37 +105,63 @@ def save(
       ValueError: see `convert`, or if the class names do not fit the model.
       OSError: if the file cannot be written.
     """
-    report = None
-    preparation.check_model(model)
+    spec = spec_of("litert", spec, options)
+    inference_model.check_model(model)
     classes = model.outputs[0].shape[-1]
     if class_names is not None:
         # Before what takes long.
         labels.check_labels(class_names, classes)
-    if options.get("quantize") == "int8":
-        del options["quantize"]
-        contents, report = convert_int8(
-            model, options.pop("representative", None), **options
-        )
-    else:
-        contents = convert(model, **options)
+    contents, report = _convert(model, spec, with_report=True)
     with labels.replacing(path, class_names, classes) as partial:
         partial.write_bytes(contents)
     return report
 
 
-def export(network: keras.Model, **converter_options: Any) -> bytes:
-    """Returns what Keras's export to LiteRT writes, with built-in ops alone.
+def _convert(model, spec, with_report):
+    """Returns the bytes of a file, and for int8 a report on request."""
+    if spec.quantize != "int8":
+        network = inference_model.inference_model(model, spec)
+        return _written(network, _converter_options(spec.quantize)), None
+    # The converter quantizes a float file.
+    float_spec = dataclasses.replace(spec, input="float")
+    network = inference_model.inference_model(model, float_spec)
+    images = _representative(spec.representative, network.input.shape[1:])
+    calibrated = _calibrated(network, images)
+    return quantization.quantize(network, calibrated, images, spec, with_report)
 
-    Args:
-      network: a model that `preparation.prepare` returned.
-      **converter_options: attributes of TensorFlow's converter.
 
-    Returns:
-      The bytes of the file.
+def _calibrated(network, images):
+    """Returns a float file with the ranges of all activations."""
+    import tensorflow as tf
 
-    Raises:
-      ValueError: if the model has an operation that LiteRT lacks.
-    """
+    # The file's batch is fixed: fill it.
+    batch = network.input.shape[0] or 1
+
+    def samples():
+        for image in images:
+            yield [np.repeat(image[None].astype("float32"), batch, axis=0)]
+
+    return _written(
+        network,
+        {
+            "optimizations": [tf.lite.Optimize.DEFAULT],
+            "representative_dataset": samples,
+            "_experimental_calibrate_only": True,
+        },
+    )
+
+
+def _representative(images, shape):
+    """Returns representative images as an array, noise only if asked for."""
+    if isinstance(images, str) and images == spec_lib.RANDOM:
+        rng = np.random.default_rng(0)
+        sides = [side or _RANDOM_SIDE for side in shape]
+        images = rng.integers(0, 256, (_RANDOM_IMAGES, *sides), np.uint8)
+    return verification.check_images(images, shape, "representative")
+
+
+def _written(network, converter_options):
+    """Returns what Keras's export to LiteRT writes, with built-in ops alone."""
     import tensorflow as tf
 
     target_spec = {
@@ -225,7 +169,7 @@ def export(network: keras.Model, **converter_options: Any) -> bytes:
         **converter_options.pop("target_spec", {}),
     }
     images = tf.TensorSpec(
-        network.input.shape, network.input.dtype, preparation.INPUT_NAME
+        network.input.shape, network.input.dtype, inference_model.INPUT_NAME
     )
     with tempfile.TemporaryDirectory() as folder, layers.native_ops():
         path = pathlib.Path(folder) / "model.tflite"
@@ -251,6 +195,7 @@ def export(network: keras.Model, **converter_options: Any) -> bytes:
 
 
 def _converter_options(quantize):
+    """Returns the attributes of TensorFlow's converter for a quantization."""
     import tensorflow as tf
 
     default = {"optimizations": [tf.lite.Optimize.DEFAULT]}

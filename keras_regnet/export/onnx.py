@@ -1,27 +1,29 @@
 """ONNX files, by Keras's own export and tf2onnx.
 
-Grouped convolutions are one `Conv` each; normalisation is part of the file.
+Grouped convolutions are one `Conv` each; normalization is part of the file.
 """
 
 import os
 import warnings
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 
 from keras_regnet import layers
+from keras_regnet.export import inference_model
 from keras_regnet.export import labels
-from keras_regnet.export import preparation
 from keras_regnet.export import runners
+from keras_regnet.export import spec as spec_lib
+from keras_regnet.export.spec import ExportSpec
 
 
 def save(
     model: keras.Model,
     path: str | os.PathLike[str],
     class_names: Sequence[str] | None = None,
-    input: str = "uint8",  # noqa: A002 (the command line's name)
-    batch: int | str = preparation.DYNAMIC,
-    image_size: preparation.Size = None,
+    spec: ExportSpec | None = None,
+    **options: Any,
 ) -> None:
     """Writes an ONNX file, and the labels beside it.
 
@@ -32,14 +34,13 @@ def save(
         logits.
       path: the file, such as "model.onnx"; an older one is replaced.
       class_names: name of each output, written to "model.labels.txt".
-      input: type of the pixels, see `preparation.prepare`.
-      batch: images in a batch, or "dynamic".
-      image_size: side of the images, (height, width), "dynamic", or None for
-        the model's own.
+      spec: all options in one; None for the defaults.
+      **options: one by one: `input`, `batch` (by default "dynamic") and
+        `image_size`: see `ExportSpec`.
 
     Raises:
-      ValueError: if an argument is none of those allowed, or the model has
-        an operation that ONNX lacks.
+      ValueError: if an option is not allowed, or the model has an operation
+        that ONNX lacks.
       OSError: if the file cannot be written.
 
     Example:
@@ -56,9 +57,11 @@ def save(
     # It needs onnx, which is an extra.
     from keras_regnet.export import onnx_names
 
-    network = preparation.prepare(model, input, batch, image_size)
+    spec = spec or ExportSpec(format="onnx", batch=spec_lib.DYNAMIC)
+    spec = spec_lib.spec_of("onnx", spec, options)
+    network = inference_model.inference_model(model, spec)
     images = tf.TensorSpec(
-        network.input.shape, network.input.dtype, preparation.INPUT_NAME
+        network.input.shape, network.input.dtype, inference_model.INPUT_NAME
     )
     classes = model.outputs[0].shape[-1]
     with (

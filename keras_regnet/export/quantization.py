@@ -8,17 +8,19 @@ int8 it has 256 values for all probabilities, which makes ties.
 """
 
 import dataclasses
+import functools
 import re
-from collections.abc import Iterable
 
 import keras
 import numpy as np
 
+from keras_regnet.export import inference_model
 from keras_regnet.export import runners
+from keras_regnet.export.spec import ExportSpec
 
 # A group of layers stays in float if the error of the outputs falls by this
-# share of it.
-PAYS = 0.05
+# fraction of it.
+_PAYS = 0.05
 _WORST = 5
 # Images that errors are measured on: of the outputs, and of each layer, for
 # which the slow built-in kernels run (XNNPACK shows no layer's outputs).
@@ -66,81 +68,59 @@ class LayerReport:
         return "\n".join(lines)
 
 
-def quantise(
+def quantize(
+    network: keras.Model,
     calibrated: bytes,
     images: np.ndarray,
-    input: str,  # noqa: A002 (the command line's name)
-    network: keras.Model,
-    keep_float: Iterable[str] | None = None,
-) -> tuple[bytes, LayerReport]:
-    """Returns an int8 file and the report of its errors.
+    spec: ExportSpec,
+    with_report: bool,
+) -> tuple[bytes, LayerReport | None]:
+    """Returns an int8 file, and what it cost by layer, which takes long.
 
     Args:
-      calibrated: the float file with the activations' ranges.
+      network: what `inference_model` returned.
+      calibrated: the float file of it with the ranges of the activations.
       images: pixels in 0..255, to measure errors on.
-      input: type of the pixels.
-      network: the model that was converted.
-      keep_float: layers, by name, that stay in float32; None for those that
-        pay.
-
-    Returns:
-      The bytes of the file, and the report.
+      spec: type of the pixels, and layers that stay in float32.
+      with_report: whether to measure the error of each layer.
     """
+    mean = network.get_layer(inference_model.PIXELS).mean
     images = images[:_MEASURED]
-    source = _Calibrated(calibrated, images, input, network)
-    plain = source.quantised(())
-    error = source.output_error(plain)
-    kept, groups = (), ()
-    if keep_float is not None:
-        contents = source.quantised(source.outputs_of(keep_float))
-        kept = tuple(sorted(keep_float))
-    else:
+    source = _Calibrated(
+        _with_pixel_range(calibrated, mean), images, spec.input, network
+    )
+    if spec.keep_float is not None:
+        kept = tuple(sorted(spec.keep_float))
+        contents = source.quantized(source.outputs_of(kept))
+        if not with_report:
+            return contents, None
+    plain = source.quantized(())
+    error, groups = source.output_error(plain), ()
+    if spec.keep_float is None:
         groups, kept, contents = _choose(source, error, plain)
-    report = LayerReport(
+    if not with_report:
+        return contents, None
+    return contents, LayerReport(
         layers=source.layer_errors(plain),
         groups=groups,
         kept=kept,
         error=error,
         final_error=source.output_error(contents),
     )
-    return contents, report
-
-
-def quantise_unmeasured(
-    calibrated: bytes,
-    images: np.ndarray,
-    input: str,  # noqa: A002 (the command line's name)
-    network: keras.Model,
-    keep_float: Iterable[str],
-) -> bytes:
-    """Returns an int8 file, sooner, without the report of its errors.
-
-    Args:
-      calibrated: see `quantise`.
-      images: see `quantise`.
-      input: see `quantise`.
-      network: see `quantise`.
-      keep_float: layers, by name, that stay in float32.
-
-    Returns:
-      The bytes of the file.
-    """
-    source = _Calibrated(calibrated, images[:1], input, network)
-    return source.quantised(source.outputs_of(keep_float))
 
 
 def _choose(source, error, plain):
     """Keeps one group after the other, the best first, while it pays."""
     candidates = source.groups()
     measured = {
-        name: source.output_error(source.quantised(outputs))
+        name: source.output_error(source.quantized(outputs))
         for name, outputs in candidates.items()
     }
     kept, outputs, best, contents = [], set(), error, plain
     for name in sorted(measured, key=measured.get):
-        trial = source.quantised(outputs | candidates[name])
+        trial = source.quantized(outputs | candidates[name])
         trial_error = source.output_error(trial)
-        if trial_error <= (1 - PAYS) * best:
+        if trial_error <= (1 - _PAYS) * best:
             kept.append(name)
             outputs |= candidates[name]
             best, contents = trial_error, trial
@@ -149,15 +129,11 @@ def _choose(source, error, plain):
     return groups, tuple(kept), contents
 
 
-def with_pixel_range(calibrated: bytes, mean: np.ndarray) -> bytes:
-    """Returns a float file with ranges, the input's to be all of 0..255.
+def _with_pixel_range(calibrated, mean):
+    """Returns a float file with ranges, that of the input all of 0..255.
 
     Representative images need not have the darkest and the brightest pixel;
-    what the file will be given may.
-
-    Args:
-      calibrated: the float file with the activations' ranges.
-      mean: what the file subtracts from the pixels of each channel.
+    what the file will be given may. `mean` is subtracted from the pixels.
     """
     from tensorflow.lite.python import schema_py_generated as schema
     from tensorflow.lite.tools import flatbuffer_utils
@@ -199,13 +175,16 @@ class _Calibrated:
         self._runner = runners.LiteRTRunner(
             contents, delegate=False, keep_tensors=True
         )
-        self._outputs = runners.LiteRTRunner(contents).run(images)
         self._names = _layer_of_each_output(self._runner, network)
         self._kinds = _outputs(self._runner)
         ends = list(self._kinds)[-1:]
         self._softmax = {x for x in ends if self._kinds[x] == "SOFTMAX"}
 
-    def quantised(self, in_float):
+    @functools.cached_property
+    def _outputs(self):
+        return runners.LiteRTRunner(self._contents).run(self._images)
+
+    def quantized(self, in_float):
         """Returns an int8 file; `in_float`: outputs of what is left alone."""
         import tensorflow as tf
 
@@ -222,8 +201,8 @@ class _Calibrated:
 
     def output_error(self, contents):
         """Returns the root mean square error of a file's outputs."""
-        found = runners.LiteRTRunner(contents).run(self._images)
-        return float(np.sqrt(np.mean((found - self._outputs) ** 2)))
+        outputs = runners.LiteRTRunner(contents).run(self._images)
+        return float(np.sqrt(np.mean((outputs - self._outputs) ** 2)))
 
     def outputs_of(self, layers):
         """Returns the outputs of the operations of layers, by name."""
@@ -250,27 +229,27 @@ class _Calibrated:
             out for out in outputs[-2:] if self._kinds[out] == "FULLY_CONNECTED"
         }
         groups = {
-            "normalisation": set(outputs[:first_conv]),
+            "normalization": set(outputs[:first_conv]),
             "first layer": set(outputs[: first_conv + 1]),
             "squeeze-and-excitation": gates,
             "last layer": last,
         }
-        return {name: found for name, found in groups.items() if found}
+        return {name: outs for name, outs in groups.items() if outs}
 
     def layer_errors(self, contents):
         """Returns (layer, relative error) of a file, the worst first."""
-        quantised = runners.LiteRTRunner(
+        quantized = runners.LiteRTRunner(
             contents, delegate=False, keep_tensors=True
         )
         squares = dict.fromkeys(self._names, 0.0)
         errors = dict.fromkeys(self._names, 0.0)
         for image in self._images[:_MEASURED_BY_LAYER]:
             exact = self._tensors(self._runner, image)
-            found = self._tensors(quantised, image)
+            rounded = self._tensors(quantized, image)
             for name in self._names:
-                if name in found:
+                if name in rounded:
                     squares[name] += np.sum(exact[name] ** 2)
-                    errors[name] += np.sum((found[name] - exact[name]) ** 2)
+                    errors[name] += np.sum((rounded[name] - exact[name]) ** 2)
         worst = {
             self._names[name]: float(np.sqrt(errors[name] / squares[name]))
             for name in self._names
@@ -284,11 +263,8 @@ class _Calibrated:
         for detail in runner.interpreter.get_tensor_details():
             if detail["name"] not in self._names:
                 continue
-            value = runner.interpreter.get_tensor(detail["index"])
-            scale, zero = detail["quantization"]
-            if np.issubdtype(value.dtype, np.integer):
-                value = (value.astype(np.float32) - zero) * scale
-            tensors[detail["name"]] = value
+            values = runner.interpreter.get_tensor(detail["index"])
+            tensors[detail["name"]] = runners.dequantized(values, detail)
         return tensors
 
 
@@ -305,7 +281,7 @@ def _outputs(runner):
 
 def _layer_of_each_output(runner, network):
     """Returns output of an operation -> layer, in order of computation."""
-    # The network proper is a model within it, see `preparation.prepare`.
+    # The network proper is a model within it, see `inference_model`.
     inner = network.layers[-1].layers
     layers = {layer.name for layer in (*network.layers, *inner)}
     names = {out: _layer(out, layers) for out in _outputs(runner)}

@@ -7,29 +7,35 @@ type the file wants, and how many images at a time, is its own affair.
 import os
 import pathlib
 from collections.abc import Callable
+from collections.abc import Sequence
+from typing import Any
 from typing import Protocol
 
 import numpy as np
 
 from keras_regnet import errors
 
-FORMATS = ("litert", "saved_model", "onnx")
+# Signatures of a SavedModel that take pixels: uint8, and float32.
+SERVING = "serving_default"
+FLOAT_IMAGES = "float_images"
 
 
 class Runner(Protocol):
     """What all runners have in common.
 
     Attributes:
-      format: one of `FORMATS`.
-      delegate: what computes, in words.
+      format: one of `spec.FORMATS`.
+      delegate: name of what computes.
       threads: how many threads it was given.
       batch: images that the file takes at a time; None for any number.
+      image_size: [height, width] of the images, None for any.
     """
 
     format: str
     delegate: str
     threads: int
     batch: int | None
+    image_size: list[int | None]
 
     def run(self, images: np.ndarray) -> np.ndarray:
         """Returns the outputs of a batch of images, pixels in 0..255."""
@@ -41,7 +47,10 @@ class Runner(Protocol):
 
 
 def open_file(
-    path: str | os.PathLike[str], threads: int = 1, delegate: bool = True
+    path: str | os.PathLike[str],
+    threads: int = 1,
+    delegate: bool = True,
+    signatures: Sequence[str] = (SERVING,),
 ) -> Runner:
     """Opens an exported file.
 
@@ -49,11 +58,13 @@ def open_file(
       path: a .tflite or .onnx file, or the folder of a SavedModel.
       threads: threads to compute with; TensorFlow has its own setting.
       delegate: whether LiteRT may use its default delegate, XNNPACK.
+      signatures: of a SavedModel, the first of these that it has is run.
 
     Returns:
       A `Runner`.
 
     Raises:
+      ImportError: if what runs the file is not installed.
       ValueError: if the file is none of these, or broken.
       OSError: if there is no such file.
     """
@@ -61,7 +72,7 @@ def open_file(
     if not path.exists():
         raise FileNotFoundError(2, "No such file or folder", str(path))
     if path.is_dir():
-        return SavedModelRunner(path)
+        return SavedModelRunner(path, signatures)
     if path.suffix == ".tflite":
         return LiteRTRunner(path, threads, delegate)
     if path.suffix == ".onnx":
@@ -71,7 +82,14 @@ def open_file(
 
 def _broken(path, kind, error):
     reason = " ".join(str(error).split())
-    return ValueError(f"{path} is no {kind} that can be run: {reason}")
+    return ValueError(f"{path} is not {kind} that can be run: {reason}")
+
+
+def _missing(kind, package):
+    return ImportError(
+        f"To run {kind}, {package} must be installed: "
+        "pip install keras_regnet[export]"
+    )
 
 
 class LiteRTRunner:
@@ -81,11 +99,8 @@ class LiteRTRunner:
       source: path of the file, or its bytes.
       threads: threads to compute with.
       delegate: whether to use XNNPACK.
-      keep_tensors: whether all tensors can be read after a run; without the
-        delegate.
-
-    Raises:
-      ValueError: if the file is broken.
+      keep_tensors: whether all tensors can be read after a run, which needs
+        `delegate=False`.
     """
 
     format = "litert"
@@ -97,7 +112,10 @@ class LiteRTRunner:
         delegate: bool = True,
         keep_tensors: bool = False,
     ) -> None:
-        from ai_edge_litert import interpreter
+        try:
+            from ai_edge_litert import interpreter
+        except ImportError as error:
+            raise _missing("a LiteRT file", "ai-edge-litert") from error
 
         resolvers = interpreter.OpResolverType
         kind = (
@@ -116,7 +134,7 @@ class LiteRTRunner:
             )
             self.interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
-            raise _broken(name, "LiteRT file", error) from error
+            raise _broken(name, "a LiteRT file", error) from error
         self.threads = threads
         self.delegate = self._describe() if delegate else "built-in kernels"
         ends = (
@@ -125,23 +143,23 @@ class LiteRTRunner:
         )
         if [len(end) for end in ends] != [1, 1]:
             raise _broken(
-                name, "LiteRT file", "it needs one input and one output"
+                name, "a LiteRT file", "it needs one input and one output"
             )
         ((self._input,), _) = ends
         self._shape = tuple(int(side) for side in self._input["shape"])
-        is_fixed = self._input["shape_signature"][0] != -1
-        self.batch = self._shape[0] if is_fixed else None
+        shape = [int(side) for side in self._input["shape_signature"]]
+        self.batch, *self.image_size = _fixed_sides(shape)
 
     @property
     def input_shape(self) -> tuple[int, ...]:
         """Shape of the batch that it takes now."""
         return self._shape
 
-    def run(self, images):
+    def run(self, images: np.ndarray) -> np.ndarray:
         """Returns the outputs of a batch of images."""
         return _in_batches(self._run_batch, images, self.batch)
 
-    def prepare(self, images):
+    def prepare(self, images: np.ndarray) -> Callable[[], object]:
         """Returns a call that computes the images again."""
         self._run_batch(images)
         return self.interpreter.invoke
@@ -154,11 +172,12 @@ class LiteRTRunner:
             )
             self.interpreter.allocate_tensors()
             self._shape = images.shape
-        pixels = _as_type(images, self._input["dtype"])
+        pixels = _quantized(images, self._input)
         self.interpreter.set_tensor(self._input["index"], pixels)
         self.interpreter.invoke()
         (output,) = self.interpreter.get_output_details()
-        return self.interpreter.get_tensor(output["index"]).copy()
+        outputs = self.interpreter.get_tensor(output["index"]).copy()
+        return dequantized(outputs, output)
 
     def _describe(self):
         operations = self.interpreter._get_ops_details()
@@ -171,40 +190,47 @@ class SavedModelRunner:
 
     Args:
       path: the folder.
-
-    Raises:
-      ValueError: if it is none, or has no signature for images.
+      signatures: the first of these that it has is run.
     """
 
     format = "saved_model"
     delegate = "TensorFlow"
-    batch = None
+    batch: int | None = None
 
-    def __init__(self, path: pathlib.Path) -> None:
+    def __init__(
+        self, path: pathlib.Path, signatures: Sequence[str] = (SERVING,)
+    ) -> None:
         import tensorflow as tf
 
         try:
             self._loaded = tf.saved_model.load(str(path))
-            self._serve = self._loaded.signatures["serving_default"]
+            stored = self._loaded.signatures
+            name = next((x for x in signatures if x in stored), signatures[-1])
+            self._serve = stored[name]
         except (OSError, KeyError, ValueError, tf.errors.OpError) as error:
-            raise _broken(path, "SavedModel", error) from error
+            raise _broken(path, "a SavedModel", error) from error
         self._tensor = tf.convert_to_tensor
-        (self._spec,) = self._serve.structured_input_signature[1].values()
+        ((self._name, spec),) = self._serve.structured_input_signature[
+            1
+        ].items()
+        self._dtype = spec.dtype.as_numpy_dtype
+        is_known = spec.shape.rank is not None
+        self._shape = list(spec.shape) if is_known else [None] * 4
+        _, *self.image_size = _fixed_sides(self._shape)
         self.threads = tf.config.threading.get_intra_op_parallelism_threads()
 
-    def run(self, images):
+    def run(self, images: np.ndarray) -> np.ndarray:
         """Returns the outputs of a batch of images."""
-        return self.prepare(images)().numpy()
+        return np.asarray(self.prepare(images)())
 
-    def prepare(self, images):
+    def prepare(self, images: np.ndarray) -> Callable[[], object]:
         """Returns a call that computes the images again."""
-        shape = [-1 if side is None else side for side in self._spec.shape]
+        shape = [-1 if side is None else side for side in self._shape]
         _check_size(images, shape)
-        dtype = self._spec.dtype.as_numpy_dtype
-        pixels = self._tensor(_as_type(images, dtype))
+        pixels = self._tensor(_as_type(images, self._dtype))
 
         def call():
-            (outputs,) = self._serve(pixels).values()
+            (outputs,) = self._serve(**{self._name: pixels}).values()
             return outputs
 
         return call
@@ -216,15 +242,15 @@ class OnnxRunner:
     Args:
       source: path of the file, or its bytes.
       threads: threads to compute with.
-
-    Raises:
-      ValueError: if the file is broken.
     """
 
     format = "onnx"
 
     def __init__(self, source: pathlib.Path | bytes, threads: int = 1) -> None:
-        import onnxruntime
+        try:
+            import onnxruntime
+        except ImportError as error:
+            raise _missing("an ONNX file", "onnxruntime") from error
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
@@ -239,25 +265,24 @@ class OnnxRunner:
             # onnxruntime's errors have no public base class.
             if not type(error).__module__.startswith("onnxruntime"):
                 raise
-            raise _broken(name, "ONNX file", error) from error
+            raise _broken(name, "an ONNX file", error) from error
         ends = self._session.get_inputs(), self._session.get_outputs()
         if [len(end) for end in ends] != [1, 1]:
             raise _broken(
-                name, "ONNX file", "it needs one input and one output"
+                name, "an ONNX file", "it needs one input and one output"
             )
         ((self._input,), _) = ends
-        batch = self._input.shape[0]
-        self.batch = batch if isinstance(batch, int) else None
+        self.batch, *self.image_size = _fixed_sides(self._input.shape)
         self.threads = threads
         self.delegate = ", ".join(self._session.get_providers())
 
-    def run(self, images):
+    def run(self, images: np.ndarray) -> np.ndarray:
         """Returns the outputs of a batch of images."""
         return _in_batches(
             lambda batch: self.prepare(batch)(), images, self.batch
         )
 
-    def prepare(self, images):
+    def prepare(self, images: np.ndarray) -> Callable[[], object]:
         """Returns a call that computes the images again."""
         shape = [
             side if isinstance(side, int) else -1 for side in self._input.shape
@@ -283,21 +308,52 @@ def _in_batches(run, images, batch):
     return np.concatenate(parts)[: len(images)]
 
 
+def _fixed_sides(shape):
+    """Returns (batch, height, width) of an input, None where any will do."""
+    return tuple(
+        side if isinstance(side, int) and side > 0 else None
+        for side in tuple(shape)[:3]
+    )
+
+
 def _check_size(images, shape):
     """Raises if images are not of the size that a file takes.
 
     -1 stands for any.
     """
     fits = images.ndim == len(shape) and all(
-        wanted in (-1, side)
-        for wanted, side in zip(shape[1:], images.shape[1:], strict=True)
+        expected in (-1, side)
+        for expected, side in zip(shape[1:], images.shape[1:], strict=True)
     )
     if not fits:
-        wanted = tuple(int(side) for side in shape[1:])
+        expected = tuple(int(side) for side in shape[1:])
         raise ValueError(
-            f"`images` must be of shape (n, *{wanted}), -1 for any. "
+            f"`images` must be of shape (n, *{expected}), -1 for any. "
             f"Received: images of shape {images.shape}"
         )
+
+
+def _quantized(images, details):
+    """Returns pixels in 0..255 as the input of a LiteRT file wants them."""
+    scale, zero_point = details["quantization"]
+    if not scale:
+        return _as_type(images, details["dtype"])
+    limits = np.iinfo(details["dtype"])
+    codes = np.rint(images / scale + zero_point)
+    return np.clip(codes, limits.min, limits.max).astype(details["dtype"])
+
+
+def dequantized(values: np.ndarray, details: dict[str, Any]) -> np.ndarray:
+    """Returns the real values of a tensor of a LiteRT file.
+
+    Args:
+      values: what the file holds or has computed.
+      details: the interpreter's description of the tensor.
+    """
+    scale, zero_point = details["quantization"]
+    if not np.issubdtype(values.dtype, np.integer) or not scale:
+        return values
+    return (values.astype(np.float32) - zero_point) * scale
 
 
 def _as_type(images, dtype):

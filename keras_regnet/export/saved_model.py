@@ -13,15 +13,17 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 import numpy as np
 
 from keras_regnet import layers
-from keras_regnet.export import folding
 from keras_regnet.export import images as images_lib
+from keras_regnet.export import inference_model
 from keras_regnet.export import labels
-from keras_regnet.export import preparation
+from keras_regnet.export.spec import ExportSpec
+from keras_regnet.export.spec import spec_of
 
 # The layer of a network whose outputs are its features.
 FEATURES = "head_pool"
@@ -39,8 +41,8 @@ def save(
     portable: bool = True,
     jpeg_size: int | tuple[int, int] | None = None,
     features: bool = False,
-    fold_batch_norm: bool = False,
-    bfloat16: bool = False,
+    spec: ExportSpec | None = None,
+    **options: Any,
 ) -> None:
     """Writes a model as a SavedModel, checks it, and only then shows it.
 
@@ -68,22 +70,23 @@ def save(
       jpeg_size: side, or (height, width), that the signature `jpeg` makes of
         an image; None for no such signature.
       features: whether to have the signature `features`.
-      fold_batch_norm: whether batch norm becomes a part of the convolutions.
-      bfloat16: whether to compute in bfloat16; normalisation and
-        probabilities stay in float32. Check images are then compared with
-        what that gives.
+      spec: all further options in one; None for the defaults.
+      **options: one by one: `fold_batch_norm` and `bfloat16`: see
+        `ExportSpec`. Check images are compared with what the model gives in
+        bfloat16.
 
     Raises:
-      ValueError: if the class names do not fit the model, it is none from
-        images to classes, it has no features, or the path is that of
-        something else.
+      ValueError: if an option is not allowed, the class names do not fit the
+        model, it is not one from images to classes, it has no features, or
+        the path is that of something else.
       OSError: if the folder cannot be written.
       RuntimeError: if the folder does not give the model's probabilities.
     """
+    spec = spec_of("saved_model", spec, options)
     # "." has no name, and a link to a folder is not to be replaced by one.
     path = pathlib.Path(path).resolve()
     _check_replaceable(path)
-    preparation.check_model(model)
+    inference_model.check_model(model)
     if class_names is not None:
         labels.check_labels(class_names, model.outputs[0].shape[-1])
     if features and FEATURES not in [layer.name for layer in model.layers]:
@@ -91,10 +94,7 @@ def save(
             f"`model` has no layer {FEATURES!r}, so no signature of features. "
             f"Received: model={model.name!r}, features=True"
         )
-    if fold_batch_norm:
-        model = folding.fold_batch_norm(model)
-    if bfloat16:
-        model = _in_bfloat16(model)
+    model = inference_model.serving_model(model, spec)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{path.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
@@ -134,7 +134,7 @@ def check(path: str | os.PathLike[str], without_onednn: bool = True) -> None:
     Raises:
       RuntimeError: with what the process said, if it does not match.
     """
-    settings = [{}]
+    settings: list[dict[str, str]] = [{}]
     if without_onednn:
         settings.append({"TF_ENABLE_ONEDNN_OPTS": "0"})
     # Both at once: most of the time is TensorFlow's start.
@@ -168,23 +168,6 @@ def _start_checker(path, extra):
         stderr=subprocess.PIPE,
         text=True,
     )
-
-
-def _in_bfloat16(model):
-    """Returns the model with all but its first and last layer in bfloat16."""
-
-    def clone(layer):
-        if not isinstance(layer, keras.layers.Layer):
-            return layer  # An operation has no state of its own.
-        config = layer.get_config()
-        exact = isinstance(layer, keras.layers.Normalization)
-        if not exact and layer is not model.layers[-1]:
-            config["dtype"] = "mixed_bfloat16"
-        return type(layer).from_config(config)
-
-    converted = keras.models.clone_model(model, clone_function=clone)
-    converted.set_weights(model.get_weights())
-    return converted
 
 
 def _write(model, path, portable, jpeg_size, features):

@@ -1,22 +1,23 @@
 """How long a network takes on this machine, as a LiteRT file."""
 
+from typing import Any
+
 import keras
 import numpy as np
 
 from keras_regnet.export import litert
-from keras_regnet.export import preparation
 from keras_regnet.export import runners
+from keras_regnet.export import spec as spec_lib
 from keras_regnet.export import verification
 
 
 def latency(
     model: keras.Model,
     quantize: str = "int8",
-    image_size: preparation.Size = None,
     threads: int = 1,
     calls: int = 50,
     warm_up: int = 5,
-    group_width: int | None = None,
+    **options: Any,
 ) -> verification.Latency:
     """Times a model as a LiteRT file on this machine, one image at a time.
 
@@ -24,19 +25,17 @@ def latency(
 
     Args:
       model: a functional model from RGB images in 0..255.
-      quantize: see `litert.convert`.
-      image_size: side of the images, or (height, width); None for the
-        model's own.
+      quantize: see `ExportSpec`; int8 takes its ranges from noise.
       threads: threads to compute with.
       calls: how many calls are timed.
       warm_up: calls before these.
-      group_width: see `litert.convert`.
+      **options: further ones of `litert.convert`, such as `image_size`.
 
     Returns:
       The latency of a call.
 
     Raises:
-      ValueError: if an argument is none of those allowed.
+      ValueError: if an option is not allowed.
 
     Example:
     >>> import keras_regnet
@@ -45,16 +44,10 @@ def latency(
     >>> latency(model, quantize="none", calls=3).delegate
     'XNNPACK'
     """
-    options = {}
     if quantize == "int8":
-        options = {"representative": litert.RANDOM, "keep_float": ()}
-    contents = litert.convert(
-        model,
-        quantize,
-        image_size=image_size,
-        group_width=group_width,
-        **options,
-    )
+        noise = {"representative": spec_lib.RANDOM, "keep_float": ()}
+        options = {**noise, **options}
+    contents = litert.convert(model, quantize=quantize, **options)
     runner = runners.LiteRTRunner(contents, threads)
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, runner.input_shape, np.uint8)

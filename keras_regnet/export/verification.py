@@ -10,30 +10,32 @@ import time
 from collections.abc import Callable
 from collections.abc import Sequence
 from typing import Any
+from typing import NamedTuple
 
 import keras
 import numpy as np
 
 from keras_regnet.export import runners
 
-# The largest difference of an output that a file may have, by quantisation:
-# rounding of float32 and of half precision; quantised files are judged by what
-# moved in the mean, since one image between two classes can jump. (Not by the
-# mean difference: of probabilities of 1000 classes it is below 0.002 always.)
-_LARGEST = {"none": 1e-4, "float16": 2e-2, "bfloat16": 1e-1}
-_MOVED = {"dynamic": 0.1, "int8": 0.25}
+# The max absolute error that the outputs of a file may have, by quantization:
+# rounding of float32 and of half precision. Files in int8 are judged by the
+# mean total variation distance, since one image between two classes can jump.
+# (Not by the mean difference: of probabilities of 1000 classes it is always
+# below 0.002.)
+_MAX_ERROR = {"none": 1e-4, "float16": 2e-2, "bfloat16": 1e-1}
+_MAX_DISTANCE = {"dynamic": 0.1, "int8": 0.25}
 _BATCH = 32
 
 
 @dataclasses.dataclass(frozen=True)
 class Tolerance:
-    """What counts as equal; None: not judged.
+    """Bounds within which a file counts as equal; None for no bound.
 
     Args:
-      largest_difference: of one output from the model's.
-      mean_difference: over all outputs.
-      top1_agreement: least share of images with the model's top class.
-      moved_probability: see `Report`.
+      largest_difference: max absolute error of an output.
+      mean_difference: mean absolute error of the outputs.
+      top1_agreement: min fraction of images with the model's top class.
+      moved_probability: mean total variation distance, see `Report`.
     """
 
     largest_difference: float | None = None
@@ -43,25 +45,26 @@ class Tolerance:
 
     @classmethod
     def of(cls, quantize: str) -> "Tolerance":
-        """Returns the default for a quantisation of LiteRT, see there."""
+        """Returns the default bounds for `ExportSpec.precision`."""
         return cls(
-            _LARGEST.get(quantize), moved_probability=_MOVED.get(quantize)
+            _MAX_ERROR.get(quantize),
+            moved_probability=_MAX_DISTANCE.get(quantize),
         )
 
 
 @dataclasses.dataclass(frozen=True)
 class Latency:
-    """Milliseconds of one call, and how they were measured.
+    """How long one call takes, and how that was measured.
 
     Args:
-      milliseconds: median.
-      least: the shortest call.
-      most: the longest call.
+      milliseconds: median over the calls.
+      least: of the shortest call.
+      most: of the longest call.
       batch: images in a call.
       calls: how many were timed.
       warm_up: calls before, not timed.
-      threads: 0: as many as TensorFlow likes.
-      delegate: what computed.
+      threads: number of threads; 0 for TensorFlow's own choice.
+      delegate: name of what computed.
     """
 
     milliseconds: float
@@ -76,24 +79,25 @@ class Latency:
 
 @dataclasses.dataclass(frozen=True)
 class Report:
-    """What `verify` found.
+    """How far an exported file is from its model.
 
     Args:
       file: path of the file.
       format: "litert", "saved_model" or "onnx".
       bytes: size of the file, of all files of a folder.
       images: how many were compared.
-      largest_difference: of an output from the model's.
-      mean_difference: over all outputs.
-      moved_probability: share of an image's probability that the file gives
-        to other classes than the model does, mean over the images: 0 for the
-        same, 1 for certainty of different classes. Of logits, after a softmax.
-      top1_agreement: share of images with the model's top class.
-      model_accuracy: share of the labelled images that the model has right.
+      largest_difference: max absolute error of an output.
+      mean_difference: mean absolute error of the outputs.
+      moved_probability: total variation distance between the probabilities of
+        the file and those of the model, mean over the images: 0 for equal
+        ones, 1 for certainty of different classes. Of logits, after a softmax.
+      top1_agreement: fraction of images with the model's top class.
+      model_accuracy: top-1 accuracy of the model on the labeled images, None
+        without labels.
       file_accuracy: the same of the file.
       latency: of one call.
-      tolerance: what was judged.
-      failures: in words, what is beyond the tolerance.
+      tolerance: the bounds.
+      failures: one line per bound that is exceeded.
     """
 
     file: str
@@ -149,11 +153,11 @@ class Report:
             f"{self.moved_probability:.2e}"
             + _allowed(self.tolerance.moved_probability),
         )
-        least = self.tolerance.top1_agreement
+        limit = self.tolerance.top1_agreement
         yield (
             "top-1 agreement",
             f"{self.top1_agreement:.2%}"
-            + (f" (at least {least:.2%})" if least is not None else ""),
+            + (f" (at least {limit:.2%})" if limit is not None else ""),
         )
         if self.model_accuracy is not None:
             yield (
@@ -192,8 +196,8 @@ def verify(
       file: a .tflite or .onnx file, or the folder of a SavedModel.
       images: pixels in 0..255, (n, height, width, channels).
       labels: class of each image, for the accuracy.
-      tolerance: what counts as equal, or a quantisation of LiteRT, which has
-        a default.
+      tolerance: what counts as equal, or a quantization, which has a default
+        one: "none", "float16", "dynamic", "int8" or "bfloat16".
       threads: threads of the file's runtime.
       calls: how many calls are timed.
       warm_up: calls before these.
@@ -218,21 +222,21 @@ def verify(
     )
     if labels is not None:
         labels = _checked_labels(labels, len(images), expected.shape[-1])
-    found = _in_batches(runner.run, images)
-    if found.shape != expected.shape:
+    outputs = _in_batches(runner.run, images)
+    if outputs.shape != expected.shape:
         raise ValueError(
-            f"`file` {file} gives outputs of shape {found.shape}, the model "
+            f"`file` {file} gives outputs of shape {outputs.shape}, the model "
             f"of {expected.shape}: they do not belong together"
         )
-    figures = _compare(expected, found)
+    differences = _compare(expected, outputs)
     return Report(
         file=str(file),
         format=runner.format,
         bytes=_bytes(pathlib.Path(file)),
         images=len(images),
-        **figures,
+        **differences._asdict(),
         model_accuracy=_accuracy(expected, labels),
-        file_accuracy=_accuracy(found, labels),
+        file_accuracy=_accuracy(outputs, labels),
         latency=time_calls(
             runner,
             images[:1].repeat(runner.batch or 1, axis=0),
@@ -240,7 +244,7 @@ def verify(
             warm_up,
         ),
         tolerance=tolerance,
-        failures=tuple(_failures(figures, tolerance)),
+        failures=tuple(_failures(differences, tolerance)),
     )
 
 
@@ -249,31 +253,25 @@ def check_images(
     shape: Sequence[int | None] | None = None,
     argument: str = "images",
 ) -> np.ndarray:
-    """Returns images as an array of pixels.
+    """Returns images as an array; raises a ValueError unless it has pixels.
 
     Args:
       images: (n, height, width, channels), pixels in 0..255.
       shape: of one image, None for any side.
       argument: name of the argument, for errors.
-
-    Returns:
-      A numpy array.
-
-    Raises:
-      ValueError: if they are no such thing.
     """
     images = np.asarray(images)
-    wanted = [None] * 3 if shape is None else list(shape)
+    expected = [None] * 3 if shape is None else list(shape)
     fits = (
         images.ndim == 4
         and len(images) > 0
         and all(
-            side in (None, found)
-            for side, found in zip(wanted, images.shape[1:], strict=True)
+            side in (None, own)
+            for side, own in zip(expected, images.shape[1:], strict=True)
         )
     )
     if not fits:
-        sides = zip(wanted, ("height", "width", "channels"), strict=True)
+        sides = zip(expected, ("height", "width", "channels"), strict=True)
         named = ", ".join(str(side or name) for side, name in sides)
         raise ValueError(
             f"`{argument}` must be of shape (n, {named}) with n above 0. "
@@ -310,17 +308,7 @@ def _checked_labels(labels, images, classes):
 def time_calls(
     runner: runners.Runner, images: np.ndarray, calls: int, warm_up: int
 ) -> Latency:
-    """Times a runner on a batch.
-
-    Args:
-      runner: what runs.
-      images: the batch.
-      calls: how many calls are timed.
-      warm_up: calls before these.
-
-    Returns:
-      The latency of a call.
-    """
+    """Times the calls of a runner on a batch of images."""
     call = runner.prepare(images)
     for _ in range(warm_up):
         call()
@@ -349,23 +337,33 @@ def _in_batches(run, images):
     return np.concatenate(outputs)
 
 
-def _compare(expected, found):
+class _Differences(NamedTuple):
+    """How outputs differ, see `Report`."""
+
+    largest_difference: float
+    mean_difference: float
+    moved_probability: float
+    top1_agreement: float
+
+
+def _compare(expected, outputs):
     # nan compares false with everything: make it the worst.
-    difference = np.nan_to_num(np.abs(found - expected), nan=np.inf)
-    agree = np.argmax(found, -1) == np.argmax(expected, -1)
-    return {
-        "largest_difference": float(difference.max()),
-        "mean_difference": float(difference.mean()),
-        "moved_probability": _moved_probability(expected, found),
-        "top1_agreement": float(agree.mean()),
-    }
+    difference = np.nan_to_num(np.abs(outputs - expected), nan=np.inf)
+    agree = np.argmax(outputs, -1) == np.argmax(expected, -1)
+    return _Differences(
+        largest_difference=float(difference.max()),
+        mean_difference=float(difference.mean()),
+        moved_probability=_moved_probability(expected, outputs),
+        top1_agreement=float(agree.mean()),
+    )
 
 
-def _moved_probability(expected, found):
+def _moved_probability(expected, outputs):
+    """Returns the mean total variation distance."""
     if expected.min() < 0 or expected.max() > 1:
-        expected, found = _softmax(expected), _softmax(found)
-    moved = np.abs(found - expected).sum(-1) / 2
-    return float(np.nan_to_num(moved, nan=1.0, posinf=1.0).mean())
+        expected, outputs = _softmax(expected), _softmax(outputs)
+    distance = np.abs(outputs - expected).sum(-1) / 2
+    return float(np.nan_to_num(distance, nan=1.0, posinf=1.0).mean())
 
 
 def _softmax(logits):
@@ -381,18 +379,14 @@ def _accuracy(outputs, labels):
     return float(np.mean(np.argmax(outputs, -1) == np.asarray(labels)))
 
 
-def _failures(figures, tolerance):
+def _failures(differences, tolerance):
     for name in ("largest_difference", "mean_difference", "moved_probability"):
-        limit = getattr(tolerance, name)
-        if limit is not None and figures[name] > limit:
-            words = name.replace("_", " ")
-            yield f"{words} {figures[name]:.2e} is above {limit:g}"
-    least = tolerance.top1_agreement
-    if least is not None and figures["top1_agreement"] < least:
-        yield (
-            f"top-1 agreement {figures['top1_agreement']:.2%} is below "
-            f"{least:.2%}"
-        )
+        value, limit = getattr(differences, name), getattr(tolerance, name)
+        if limit is not None and value > limit:
+            yield f"{name.replace('_', ' ')} {value:.2e} is above {limit:g}"
+    agreement, limit = differences.top1_agreement, tolerance.top1_agreement
+    if limit is not None and agreement < limit:
+        yield f"top-1 agreement {agreement:.2%} is below {limit:.2%}"
 
 
 def _bytes(path):

@@ -25,16 +25,16 @@ class Conv2D(keras.layers.Conv2D):
     TensorFlow backend compiles a grouped convolution with XLA, whose gradient
     on a CPU is 10 to 100 times slower than oneDNN's; JAX has the same
     weakness. On CPUs this layer uses the native kernel where a probe has seen
-    it work, else dense convolutions over bundles of groups. With an
-    accelerator in sight, and on the PyTorch backend, it is the stock layer.
+    it work, else dense convolutions over merged groups. With an
+    accelerator, and on the PyTorch backend, it is the stock layer.
 
     Args:
-        filters: Integer, the number of output channels, divisible by
-            `groups`.
-        kernel_size: Integer or pair of integers.
-        **kwargs: Further arguments of `keras.layers.Conv2D`: `strides`,
-            `padding`, `data_format`, `dilation_rate`, `groups`, `activation`,
-            `use_bias` and so on.
+      filters: Integer, the number of output channels, divisible by
+        `groups`.
+      kernel_size: Integer or pair of integers.
+      **kwargs: Further arguments of `keras.layers.Conv2D`: `strides`,
+        `padding`, `data_format`, `dilation_rate`, `groups`, `activation`,
+        `use_bias` and so on.
 
     Input shape: `(batch, height, width, channels)`, or `(batch, channels,
         height, width)` with `data_format="channels_first"`.
@@ -42,8 +42,8 @@ class Conv2D(keras.layers.Conv2D):
         the channels first.
 
     Raises:
-        ValueError: If `filters` or the input channels are not divisible by
-            `groups`, or `strides` and `dilation_rate` both exceed one.
+      ValueError: If `filters` or the input channels are not divisible by
+        `groups`, or `strides` and `dilation_rate` both exceed one.
 
     Example:
     >>> layer = GroupedConv2D(8, 3, strides=2, padding="same", groups=4)
@@ -56,18 +56,7 @@ class Conv2D(keras.layers.Conv2D):
     """
 
     def convolution_op(self, inputs, kernel):
-        """Convolves `inputs` with `kernel`, without bias and activation.
-
-        Args:
-            inputs: Float tensor `(batch, height, width, channels)`, or with
-                the channels first.
-            kernel: Float tensor `(kernel_height, kernel_width,
-                channels // groups, filters)`.
-
-        Returns:
-            Float tensor `(batch, new_height, new_width, filters)`, or with
-            the channels first.
-        """
+        """Convolves `inputs` with `kernel`, without bias and activation."""
         form = self._choose_form(inputs)
         if form == "stock" and self._may_crash(inputs):
             return kernels.subsampled_conv(inputs, kernel, self.strides)
@@ -87,16 +76,7 @@ class Conv2D(keras.layers.Conv2D):
         )
 
     def call(self, inputs):
-        """Convolves `inputs`, adds the bias and applies the activation.
-
-        Args:
-            inputs: Float tensor `(batch, height, width, channels)`, or with
-                the channels first.
-
-        Returns:
-            Float tensor `(batch, new_height, new_width, filters)`, or with
-            the channels first.
-        """
+        """Convolves `inputs`, adds the bias and applies the activation."""
         if self.use_bias and self._misplaces_bias():
             bias = ops.cast(self.bias, self.compute_dtype)
             outputs = self._convolve_and_add(inputs, self.kernel, bias)
@@ -104,7 +84,7 @@ class Conv2D(keras.layers.Conv2D):
         outputs = super().call(inputs)
         is_linear = self.activation in (None, keras.activations.linear)
         if is_linear and not self.use_bias:
-            self._note_scaled_convolution(inputs, outputs)
+            self._attach_scaled_convolution(inputs, outputs)
         return outputs
 
     def _convolve_and_add(self, inputs, kernel, bias):
@@ -114,13 +94,13 @@ class Conv2D(keras.layers.Conv2D):
             outputs, bias, data_format="NCHW" if channels_first else "NHWC"
         )
 
-    def _note_scaled_convolution(self, inputs, outputs):
+    def _attach_scaled_convolution(self, inputs, outputs):
         def scaled(scale, offset):
             kernel = ops.multiply(self.kernel, scale)
             return self._convolve_and_add(inputs, kernel, offset)
 
         channels_first = self.data_format == "channels_first"
-        folding.note(outputs, self.kernel.shape, channels_first, scaled)
+        folding.attach(outputs, self.kernel.shape, channels_first, scaled)
 
     def _misplaces_bias(self):
         # Keras 3.15's `ops.add` on TensorFlow takes a `(1, n, 1, 1)` bias for
@@ -139,7 +119,7 @@ class Conv2D(keras.layers.Conv2D):
             return "stock"
         if forms.current() != "auto":
             return "stock" if self._is_plain() else forms.current()
-        if self._is_plain() or tracing.sees_accelerator():
+        if self._is_plain() or tracing.has_accelerator():
             return "stock"
         if tracing.traces_for_xla():
             return "portable" if self.groups > 1 else "stock"

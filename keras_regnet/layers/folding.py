@@ -25,30 +25,24 @@ if keras.backend.backend() == "tensorflow":
     import tensorflow as tf
 
 
-def note(
+def attach(
     outputs: Any,
     kernel_shape: tuple[int, ...],
     channels_first: bool,
     scaled: Callable,
 ) -> None:
-    """Notes on a tensor how to compute it again with a scale and an offset.
+    """Attaches to a tensor how to compute it again with a scale and an offset.
 
-    Does nothing where the batch norm that may come next gains nothing by it.
-
-    Args:
-        outputs: What a convolution without bias and activation returns.
-        kernel_shape: `(kernel_height, kernel_width, channels // groups,
-            filters)`.
-        channels_first: Whether the channels of `outputs` precede its pixels.
-        scaled: Function from `(scale, offset)`, both `(filters,)`, to
-            `outputs * scale + offset`.
+    `scaled` is a function from (scale, offset), both (filters,), to
+    `outputs * scale + offset`. Does nothing where the batch norm that may come
+    next gains nothing by it.
     """
     if (
         keras.backend.backend() != "tensorflow"
         or tf.executing_eagerly()
         or tracing.records_gradients()
         or keras.backend.standardize_dtype(outputs.dtype) != "float32"
-        or tracing.sees_accelerator()
+        or tracing.has_accelerator()
     ):
         return
     pixels = outputs.shape[2:] if channels_first else outputs.shape[1:3]
@@ -59,18 +53,9 @@ def note(
 
 
 def scaled_convolution(tensor: Any, axis: int) -> Callable | None:
-    """Returns what was noted on a tensor.
-
-    Args:
-        tensor: What a batch norm is called with, of rank four.
-        axis: Which axis it normalizes.
-
-    Returns:
-        The function given to `note`, or `None`, as where the axis is not that
-        of the convolution's channels.
-    """
+    """Returns the function attached to a tensor for an axis, or None."""
     nothing = None, None
-    noted_axis, scaled = getattr(
+    attached_axis, scaled = getattr(
         tensor, "_keras_regnet_scaled_convolution", nothing
     )
-    return scaled if axis % 4 == noted_axis else None
+    return scaled if axis % 4 == attached_axis else None

@@ -2,6 +2,7 @@
 
 import contextlib
 import contextvars
+from contextlib import AbstractContextManager
 
 _FORM = contextvars.ContextVar("keras_regnet_form", default="auto")
 
@@ -20,7 +21,7 @@ def current() -> str:
     return _FORM.get()
 
 
-def portable_ops():
+def portable_ops() -> AbstractContextManager[None]:
     """Makes layers trace only operations that every TensorFlow build runs.
 
     A grouped convolution that oneDNN computes on this machine fails on a
@@ -31,7 +32,7 @@ def portable_ops():
     Other backends than TensorFlow are not affected.
 
     Returns:
-        A context manager.
+      A context manager.
 
     Example:
     >>> import keras
@@ -45,7 +46,7 @@ def portable_ops():
     return _form("portable")
 
 
-def native_ops():
+def native_ops() -> AbstractContextManager[None]:
     """Makes layers trace one grouped `Conv2D` operation, whatever runs here.
 
     For converters (LiteRT, ONNX), which read the graph and do not run it:
@@ -53,7 +54,7 @@ def native_ops():
     Other backends than TensorFlow are not affected.
 
     Returns:
-        A context manager, which holds for the current thread.
+      A context manager, which holds for the current thread.
 
     Example:
     >>> import keras

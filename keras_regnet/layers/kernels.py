@@ -15,10 +15,10 @@ from keras_regnet.layers import tracing
 if keras.backend.backend() == "tensorflow":
     import tensorflow as tf
 
-# Input channels that one dense convolution of the portable form covers. Wider
-# bundles multiply more zeros, narrower ones run more and smaller kernels; 32
+# Input channels of the merged groups of one dense convolution. Wider
+# ones multiply more zeros, narrower ones run more and smaller kernels; 32
 # was the fastest of 16 to 128 on the RegNet shapes.
-_BUNDLE_WIDTH = 32
+_MERGED_WIDTH = 32
 
 # Largest error of the native kernel, relative to the largest value expected,
 # with which the probe still trusts it: rounding, not a wrong result.
@@ -28,23 +28,7 @@ _PROBE_TOLERANCE = {"float16": 2e-2, "bfloat16": 5e-2}
 def native_conv(
     inputs, kernel, *, groups, strides, padding, dilation_rate, data_format
 ):
-    """Convolves by one `Conv2D`, which finds the groups from the shapes.
-
-    Args:
-        inputs: Float tensor `(batch, height, width, channels)`, or with the
-            channels first.
-        kernel: Float tensor `(kernel_height, kernel_width,
-            channels // groups, filters)`.
-        groups: Integer.
-        strides: Pair of integers.
-        padding: `"valid"` or `"same"`.
-        dilation_rate: Pair of integers.
-        data_format: `"channels_last"` or `"channels_first"`.
-
-    Returns:
-        Float tensor `(batch, new_height, new_width, filters)`, or with the
-        channels first.
-    """
+    """Convolves by one `Conv2D`, which finds the groups from the shapes."""
     del groups
     return tf.nn.conv2d(
         inputs,
@@ -57,16 +41,7 @@ def native_conv(
 
 
 def subsampled_conv(inputs, kernel, strides):
-    """Convolves with a strided 1x1 kernel, as unstrided on every n-th pixel.
-
-    Args:
-        inputs: Float tensor `(batch, height, width, channels)`.
-        kernel: Float tensor `(1, 1, channels, filters)`.
-        strides: Pair of integers.
-
-    Returns:
-        Float tensor `(batch, new_height, new_width, filters)`.
-    """
+    """Convolves every n-th pixel with a 1x1 kernel, without strides."""
     return tf.nn.conv2d(
         inputs[:, :: strides[0], :: strides[1]], kernel, 1, "VALID"
     )
@@ -75,23 +50,7 @@ def subsampled_conv(inputs, kernel, strides):
 def portable_conv(
     inputs, kernel, *, groups, strides, padding, dilation_rate, data_format
 ):
-    """Convolves by ungrouped NHWC convolutions, which run everywhere.
-
-    Args:
-        inputs: Float tensor `(batch, height, width, channels)`, or with the
-            channels first.
-        kernel: Float tensor `(kernel_height, kernel_width,
-            channels // groups, filters)`.
-        groups: Integer.
-        strides: Pair of integers.
-        padding: `"valid"` or `"same"`.
-        dilation_rate: Pair of integers.
-        data_format: `"channels_last"` or `"channels_first"`.
-
-    Returns:
-        Float tensor `(batch, new_height, new_width, filters)`, or with the
-        channels first.
-    """
+    """Convolves by ungrouped NHWC convolutions, which run everywhere."""
     if data_format == "channels_first":
         outputs = portable_conv(
             ops.transpose(inputs, (0, 2, 3, 1)),
@@ -114,43 +73,30 @@ def portable_conv(
             inputs,
             dilation_rate,
             padding.upper(),
-            lambda x, *_: _bundled_conv(x, kernel, groups, (1, 1), "valid"),
+            lambda x, *_: _merged_conv(x, kernel, groups, (1, 1), "valid"),
             filter_shape=kernel.shape[:2],
         )
     else:
-        outputs = _bundled_conv(
+        outputs = _merged_conv(
             inputs, kernel, groups, strides, padding, dilation_rate
         )
     return ops.cast(outputs, dtype)
 
 
-def _bundled_conv(
+def _merged_conv(
     inputs, kernel, groups, strides, padding, dilation_rate=(1, 1)
 ):
-    """Sums nothing but zeros across groups: dense kernels, zero off-block.
-
-    Args:
-        inputs: Float tensor `(batch, height, width, channels)`.
-        kernel: Float tensor `(kernel_height, kernel_width,
-            channels // groups, filters)`.
-        groups: Integer.
-        strides: Pair of integers.
-        padding: `"valid"` or `"same"`.
-        dilation_rate: Pair of integers.
-
-    Returns:
-        Float tensor `(batch, new_height, new_width, filters)`.
-    """
+    """Convolves merged groups by dense kernels that are zero across groups."""
     width_in, filters = kernel.shape[2:]
     width_out = filters // groups
-    per_bundle = max(1, min(groups, _BUNDLE_WIDTH // width_in))
-    if per_bundle > 1:
-        mask = _block_mask(groups, per_bundle, width_in, width_out)
+    per_merged = max(1, min(groups, _MERGED_WIDTH // width_in))
+    if per_merged > 1:
+        mask = _block_mask(groups, per_merged, width_in, width_out)
         mask = ops.cast(ops.convert_to_tensor(mask), kernel.dtype)
-        kernel = ops.tile(kernel, (1, 1, per_bundle, 1)) * mask
+        kernel = ops.tile(kernel, (1, 1, per_merged, 1)) * mask
     outputs = []
-    for start in range(0, groups, per_bundle):
-        stop = min(start + per_bundle, groups)
+    for start in range(0, groups, per_merged):
+        stop = min(start + per_merged, groups)
         outputs.append(
             ops.conv(
                 inputs[..., start * width_in : stop * width_in],
@@ -169,20 +115,13 @@ def _bundled_conv(
     return ops.concatenate(outputs, -1) if len(outputs) > 1 else outputs[0]
 
 
-def _block_mask(groups, per_bundle, width_in, width_out):
-    """Ones where a bundle's row and a filter are of one group, else zeros.
+def _block_mask(groups, per_merged, width_in, width_out):
+    """Returns 1 where an input and a filter are of one group, else 0.
 
-    Args:
-        groups: Integer.
-        per_bundle: Integer, groups in one bundle.
-        width_in: Integer, input channels per group.
-        width_out: Integer, filters per group.
-
-    Returns:
-        Float array `(per_bundle * width_in, groups * width_out)`.
+    Of shape (per_merged * width_in, groups * width_out).
     """
-    row_group = np.repeat(np.arange(per_bundle), width_in)
-    filter_group = np.repeat(np.arange(groups) % per_bundle, width_out)
+    row_group = np.repeat(np.arange(per_merged), width_in)
+    filter_group = np.repeat(np.arange(groups) % per_merged, width_out)
     return (row_group[:, None] == filter_group).astype("float32")
 
 
@@ -196,18 +135,8 @@ def _lacks_dilated_gradient():
 def native_conv_works(dtype, padding, data_format, grouped, dilated):
     """Whether the native kernel and its gradient run and are right here.
 
-    What runs depends on oneDNN, on how TensorFlow was built and on the CPU,
-    none of which can be asked for: one tiny example is computed, once.
-
-    Args:
-        dtype: Name of the type of inputs and kernel.
-        padding: `"valid"` or `"same"`.
-        data_format: `"channels_last"` or `"channels_first"`.
-        grouped: Whether there is more than one group.
-        dilated: Whether a dilation rate exceeds one.
-
-    Returns:
-        A boolean.
+    That depends on oneDNN, on how TensorFlow was built and on the CPU, none of
+    which can be asked for: one tiny example is computed, once.
     """
     arguments = {
         "groups": 2 if grouped else 1,
@@ -248,7 +177,7 @@ def _convolve_example(convolve, dtype, arguments):
     shape = (1, 7, 7, channels)
     if arguments["data_format"] == "channels_first":
         shape = (1, channels, 7, 7)
-    # A probe must not draw from the user's random state.
+    # A probe must not use the user's random state.
     rng = np.random.default_rng(0)
     inputs = rng.normal(size=shape)
     kernel = rng.normal(size=(3, 3, channels // arguments["groups"], channels))

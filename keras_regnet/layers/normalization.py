@@ -1,4 +1,4 @@
-"""Batch norm and normalisation of images by TensorFlow's fused operation."""
+"""Batch norm and normalization of images by TensorFlow's fused operation."""
 
 import keras
 import numpy as np
@@ -26,17 +26,17 @@ class BatchNormalization(keras.layers.BatchNormalization):
     Rematerialization does not update the moving statistics a second time.
 
     Args:
-        axis: Integer, the channel axis.
-        momentum: Float, the share of the old moving statistics that stays.
-        **kwargs: Further arguments of `keras.layers.BatchNormalization`.
+      axis: Integer, the channel axis.
+      momentum: Float, the fraction of the old moving statistics that stays.
+      **kwargs: Further arguments of `keras.layers.BatchNormalization`.
 
     Input shape: any, the fused operation from `(batch, height, width,
         channels)` or `(batch, channels, height, width)`.
     Output shape: that of the input.
 
     Raises:
-        ValueError: If `synchronized` is set on another backend than
-            TensorFlow.
+      ValueError: If `synchronized` is set on another backend than
+        TensorFlow.
 
     Example:
     >>> layer = BatchNormalization()
@@ -48,18 +48,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
     """
 
     def call(self, inputs, training=None, mask=None):
-        """Normalizes `inputs` per channel.
-
-        Args:
-            inputs: Float tensor `(batch, height, width, channels)` or any
-                other shape that Keras's layer takes.
-            training: Boolean, whether the batch's own statistics are used.
-            mask: Boolean tensor `(batch, height, width)` of the positions
-                that count, or `None`.
-
-        Returns:
-            Float tensor of the shape of `inputs`.
-        """
+        """Normalizes `inputs` per channel; `mask` marks pixels that count."""
         if training and tracing.is_recomputing():
             # The first pass has updated the moving statistics; what this one
             # assigns is kept by the scope and dropped with it.
@@ -188,10 +177,10 @@ class Normalization(keras.layers.Normalization):
     does slowly. The fused batch norm computes the same in one pass.
 
     Args:
-        axis: Integer, the channel axis.
-        mean: Sequence of floats, one per channel.
-        variance: Sequence of floats, one per channel.
-        **kwargs: Further arguments of `keras.layers.Normalization`.
+      axis: Integer, the channel axis.
+      mean: Sequence of floats, one per channel.
+      variance: Sequence of floats, one per channel.
+      **kwargs: Further arguments of `keras.layers.Normalization`.
 
     Input shape: any, the fused operation from `(batch, height, width,
         channels)` or `(batch, channels, height, width)`.
@@ -243,17 +232,6 @@ def _synchronized(inputs, gamma, beta, axes, epsilon, context):
     channel hardly varies, of which float32 keeps little: replicas drifted
     from a single device. Here all is computed around the mean, forwards and
     backwards, and a step sends three messages in place of five.
-
-    Args:
-        inputs: Float tensor.
-        gamma: Tensor `(channels,)`, what unit variance becomes.
-        beta: Tensor `(channels,)`, what zero mean becomes.
-        axes: All of the axes of `inputs` but the channels'.
-        epsilon: Float, added to the variance.
-        context: Of this replica.
-
-    Returns:
-        The normalized tensor, the mean and the biased variance.
     """
     shape = [1 if axis in axes else -1 for axis in range(len(inputs.shape))]
 
@@ -268,11 +246,11 @@ def _synchronized(inputs, gamma, beta, axes, epsilon, context):
         sums = context.all_reduce("SUM", tf.concat([total, [count]], axis=0))
         total, count = sums[:-1], sums[-1]
         mean = tf.math.divide_no_nan(total, count)
-        centred = inputs - broadcast(mean)
-        squares = context.all_reduce("SUM", _sum(tf.square(centred), axes))
+        centered = inputs - broadcast(mean)
+        squares = context.all_reduce("SUM", _sum(tf.square(centered), axes))
         variance = tf.math.divide_no_nan(squares, count)
         scale = tf.math.rsqrt(variance + epsilon)
-        unit = centred * broadcast(scale)
+        unit = centered * broadcast(scale)
 
         def gradient(upstream, *_):
             """Of the outputs: the statistics train nothing by themselves."""
@@ -308,12 +286,7 @@ def _sum(values, axes):
 def _bias_correction(inputs, mean):
     """(n - 1) / n: the fused variance is unbiased, Keras keeps the biased.
 
-    Args:
-        inputs: Float tensor, rank four.
-        mean: Float tensor `(channels,)`.
-
-    Returns:
-        Float32 scalar; zero for n = 1, where both variances are zero.
+    Zero for n = 1, where both variances are zero.
     """
     count = tf.cast(tf.size(inputs) // tf.size(mean), "float32")
     return (count - 1.0) / count

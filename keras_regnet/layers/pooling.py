@@ -12,12 +12,12 @@ class PaddedMaxPooling2D(keras.layers.MaxPooling2D):
     bottom only; weights of the PyTorch family expect both sides.
 
     Args:
-        pool_size: Odd integer or pair of odd integers; each side is padded by
-            `(pool_size - 1) // 2`. Defaults to `3`.
-        strides: Integer or pair of integers. Defaults to `2`.
-        data_format: `"channels_last"`, `"channels_first"` or `None` for the
-            one of the Keras configuration.
-        **kwargs: `name` and `dtype`.
+      pool_size: Odd integer or pair of odd integers; each side is padded by
+        `(pool_size - 1) // 2`. Defaults to `3`.
+      strides: Integer or pair of integers. Defaults to `2`.
+      data_format: `"channels_last"`, `"channels_first"` or `None` for the
+        one of the Keras configuration.
+      **kwargs: `name` and `dtype`.
 
     Input shape: `(batch, height, width, channels)`, or `(batch, channels,
         height, width)` with `data_format="channels_first"`.
@@ -25,7 +25,7 @@ class PaddedMaxPooling2D(keras.layers.MaxPooling2D):
         rounded up.
 
     Raises:
-        ValueError: If a `pool_size` is even.
+      ValueError: If a `pool_size` is even.
 
     Example:
     >>> layer = PaddedMaxPooling2D()

@@ -1,6 +1,7 @@
-"""What is known of the machine and of the function being traced."""
+"""Properties of the machine and of the function being traced."""
 
 import sys
+from types import FrameType
 
 import keras
 
@@ -9,7 +10,7 @@ if keras.backend.backend() == "tensorflow":
     from tensorflow.python.eager import record
 
 
-def sees_accelerator() -> bool:
+def has_accelerator() -> bool:
     """Whether TensorFlow sees any device but CPUs."""
     return any(
         device.device_type != "CPU"
@@ -42,11 +43,8 @@ def is_recomputing() -> bool:
 
     TensorFlow does not say so to what it calls, so the calling frames are
     asked. Costs microseconds, and only while tracing.
-
-    Returns:
-        A boolean.
     """
-    frame = sys._getframe(1)
+    frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         if frame.f_code.co_name == "inner_recompute_grad":
             return True

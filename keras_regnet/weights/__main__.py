@@ -25,7 +25,7 @@ _KERAS_SUFFIXES = (".keras", ".weights.h5")
 _FAMILY = flags.DEFINE_enum(
     "family",
     None,
-    [*exporting.FAMILIES, "keras"],
+    [*exporting.FORMATS, "keras"],
     "Whose names and layout `convert` writes; 'keras' is for OUT.keras and "
     "OUT.weights.h5.",
 )
@@ -135,7 +135,7 @@ def verify(path: str) -> tuple[str, bool]:
     lines = [
         f"file     {found.path}",
         f"sha256   {found.sha256}",
-        f"family   {found.found.family}",
+        f"format   {found.found.format}",
         f"network  {found.variant}",
         f"classes  {found.found.classes or 'none'}",
         f"tag      {_tags(found)}",
@@ -155,7 +155,7 @@ def _tags(found):
         return f"{tags} (this hash was published)"
     candidates = [
         record.tag
-        for record in records.of_family(found.found.family)
+        for record in records.of_format(found.found.format)
         if record.variant == found.variant
     ]
     unknown = "unknown: this hash was not published"

@@ -14,11 +14,11 @@ from keras_regnet import errors
 from keras_regnet import plan
 from keras_regnet.config import RegNetConfig
 from keras_regnet.weights import damage
-from keras_regnet.weights import names
+from keras_regnet.weights import mapping
 from keras_regnet.weights import torch_file
 from keras_regnet.weights import transforms
 
-FAMILIES = ("timm", "torchvision", "pycls")
+FORMATS = ("timm", "torchvision", "pycls")
 SUFFIXES = (".safetensors", *torch_file.SUFFIXES)
 # PyTorch counts the batches that its batch norm has seen.
 _COUNTER = "num_batches_tracked"
@@ -43,7 +43,7 @@ def export(
     Raises:
       ImportError: if the path needs PyTorch, which is not installed.
       OSError: if the file cannot be written.
-      ValueError: if there is no such family or suffix, the family has no
+      ValueError: if there is no such format or suffix, the format has no
         such networks or other widths, or the model was built for padding
         "same".
 
@@ -53,8 +53,8 @@ def export(
     >>> export(model, tempfile.mkdtemp() + "/regnetx_002.safetensors", "timm")
     """
     path = Path(path)
-    if family not in FAMILIES:
-        raise errors.unknown_value("family", family, FAMILIES)
+    if family not in FORMATS:
+        raise errors.unknown_value("family", family, FORMATS)
     if path.suffix not in SUFFIXES:
         raise errors.unknown_value("path", path.suffix, SUFFIXES)
     if getattr(model, "network", None) is None:
@@ -68,7 +68,7 @@ def export(
             f"{family!r} has. Received: padding={model.network.padding!r}"
         )
     _check_rounding(model.network, family)
-    state = state_dict(model, _family_of_names(model.network, family))
+    state = state_dict(model, _format_of_names(model.network, family))
     try:
         with atomic.replacing(path) as partial:
             if path.suffix == ".safetensors":
@@ -100,35 +100,35 @@ def _check_rounding(network, family):
         )
 
 
-def _family_of_names(network, family):
+def _format_of_names(network, family):
     """Returns whose names to use: timm has RegNetZ-B16 to E8 of byobnet."""
     if family != "timm":
         return family
     try:
-        names.layout_of(network, "byobnet")
+        mapping.layout_of(network, "byobnet")
     except ValueError:
         return family
     return "byobnet"
 
 
-def state_dict(model: keras.Model, family: str) -> dict[str, np.ndarray]:
-    """Returns the weights of a model under a family's names.
+def state_dict(model: keras.Model, file_format: str) -> dict[str, np.ndarray]:
+    """Returns the weights of a model under a format's names.
 
     Args:
       model: one of our models.
-      family: a key of `keras_regnet.weights.families.FAMILIES`.
+      file_format: a key of `keras_regnet.weights.formats.FORMATS`.
 
     Returns:
-      Arrays in the family's layout and order, PyTorch's counters included.
+      Arrays in the format's layout and order, PyTorch's counters included.
 
     Raises:
-      ValueError: if the family has no such networks.
+      ValueError: if the format has no such networks.
     """
     variables = {variable.path: variable for variable in model.weights}
     include_top = "head_fc/kernel" in variables
     state = {}
-    for path, source in names.mapping(
-        model.network, family, include_top
+    for path, source in mapping.of_format(
+        model.network, file_format, include_top
     ).items():
         array = keras.ops.convert_to_numpy(variables[path])
         array = transforms.from_keras(source.transform, array)

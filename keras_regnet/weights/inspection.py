@@ -19,10 +19,10 @@ import numpy as np
 from keras_regnet import variants
 from keras_regnet.config import AnyNetConfig
 from keras_regnet.config import RegNetConfig
-from keras_regnet.weights import families
 from keras_regnet.weights import fetch
 from keras_regnet.weights import files
-from keras_regnet.weights import names
+from keras_regnet.weights import formats
+from keras_regnet.weights import mapping
 from keras_regnet.weights import readers
 from keras_regnet.weights import recognition
 from keras_regnet.weights import records
@@ -70,7 +70,7 @@ class Inspection:
     Args:
       path: of the file.
       sha256: its digest.
-      found: family, tensors and shapes.
+      found: format, tensors and shapes.
       variant: the published network that it is.
       records: the published sets that have this digest.
       missing: tensors that the network needs and the file does not have.
@@ -176,16 +176,16 @@ def inspect(path: str | os.PathLike) -> Inspection:
     """
     found, config = identify(path)
     include_top = bool(found.classes)
-    if found.family == recognition.OUR_FAMILY:
+    if found.format == recognition.OUR_FORMAT:
         known = ()
         variant = recognition.name_of(config)
-        mapping = names.mapping_of_layout(config, families.OURS, include_top)
+        sources = mapping.of_layout(config, formats.OURS, include_top)
     else:
         variant, _ = network(found)
         known = published_as(path, records.list_weights(variant))
         order = known[0].channel_order if known else None
-        mapping = names.mapping(config, found.family, include_top, order)
-    wanted = {source.name for source in mapping.values()}
+        sources = mapping.of_format(config, found.format, include_top, order)
+    wanted = {source.name for source in sources.values()}
     present = set(found.tensors) - set(_dropped(found))
     return Inspection(
         path=os.fspath(path),
@@ -195,7 +195,7 @@ def inspect(path: str | os.PathLike) -> Inspection:
         records=known,
         missing=tuple(sorted(wanted - present)),
         left_over=tuple(sorted(present - wanted)),
-        statistics=tuple(_statistics(found, config, mapping)),
+        statistics=tuple(_statistics(found, config, sources)),
     )
 
 
@@ -246,23 +246,23 @@ def _dropped(found):
     return filter(pattern.search, found.tensors)
 
 
-def _statistics(found, config, mapping) -> Iterator[Statistics]:
+def _statistics(found, config, sources) -> Iterator[Statistics]:
     parts = collections.defaultdict(list)
-    for layer in names.layers(config, bool(found.classes)):
+    for layer in mapping.layers(config, bool(found.classes)):
         part = f"stage {layer.stage}" if layer.stage else _end(layer)
         parts[part].append(layer)
     for part, layers in parts.items():
-        yield _of_part(part, list(_arrays(layers, found.tensors, mapping)))
+        yield _of_part(part, list(_arrays(layers, found.tensors, sources)))
 
 
 def _end(layer):
     return "stem" if layer.name.startswith("stem") else "head"
 
 
-def _arrays(layers, tensors, mapping):
+def _arrays(layers, tensors, sources):
     """Yields the arrays of some layers by the kind of their variable."""
     prefixes = {layer.name for layer in layers}
-    for path, source in mapping.items():
+    for path, source in sources.items():
         layer, _, kind = path.rpartition("/")
         if layer in prefixes and source.name in tensors:
             array = np.asarray(tensors[source.name], "float32")

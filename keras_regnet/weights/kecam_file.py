@@ -37,7 +37,7 @@ def read(path: str | os.PathLike) -> Tensors:
       path: of a `.h5` or `.keras` file that kecam wrote.
 
     Returns:
-      The tensors, under the names of the family "kecam".
+      The tensors, under the names of the format "kecam".
 
     Raises:
       ValueError: if the file is damaged.

@@ -2,7 +2,7 @@
 
 Their layers are found by name, never by order or shape. The names begin with
 the model's name, which the user could choose; here they come without it, as
-`keras_regnet.weights.names` lists them under "keras_applications". The
+`keras_regnet.weights.mapping` lists them under "keras_applications". The
 classifier has no fixed name (Keras 2 counted it up with every model built in
 a process): it is the one dense layer that follows the network.
 """
@@ -91,7 +91,7 @@ def read(path: str | os.PathLike) -> Tensors:
       path: of a `.h5`, `.weights.h5` or `.keras` file.
 
     Returns:
-      The tensors, under the names of the family "keras_applications". Layers
+      The tensors, under the names of the format "keras_applications". Layers
       that a network of ours does not have are left out, with a warning.
 
     Raises:

@@ -63,7 +63,7 @@ def read(path: str | os.PathLike) -> Tensors:
       path: of a `.keras` file that kimm wrote.
 
     Returns:
-      The tensors, under the names of the family "kimm".
+      The tensors, under the names of the format "kimm".
 
     Raises:
       ValueError: if the file is damaged, or no RegNet.

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from keras_regnet.weights import transforms
-from keras_regnet.weights.names import Source
+from keras_regnet.weights.mapping import Source
 
 _NAMES_SHOWN = 3
 _RGB = 3
@@ -18,7 +18,7 @@ _FLOAT16_MAX = float(np.finfo("float16").max)
 def assign(
     model: keras.Model,
     tensors: Mapping[str, np.ndarray],
-    mapping: Mapping[str, Source],
+    sources: Mapping[str, Source],
     *,
     dropped: str = r"\bnum_batches_tracked$",
     unfilled: Collection[str] = (),
@@ -33,11 +33,11 @@ def assign(
     Args:
       model: the model; every variable gets a value.
       tensors: arrays by their name in the file.
-      mapping: where the variables come from, see
-        `keras_regnet.weights.names.mapping`; without the classifier if the
+      sources: where the variables come from, see
+        `keras_regnet.weights.mapping.of_format`; without the classifier if the
         file's is not wanted.
       dropped: a regular expression, found in the names of tensors that are
-        left out; see `keras_regnet.weights.families.Layout`.
+        left out; see `keras_regnet.weights.formats.Layout`.
       unfilled: paths of variables that keep their value.
       unused: names of tensors that may be left over, such as those of a
         classifier that is not wanted.
@@ -51,14 +51,14 @@ def assign(
         is as it was.
     """
     targets = _targets(model, unfilled)
-    _check_names(targets, tensors, mapping, dropped, unused)
+    _check_names(targets, tensors, sources, dropped, unused)
     for path, target in targets.items():
-        array = _read(tensors, mapping[path], target, path, stem)
+        array = _read(tensors, sources[path], target, path, stem)
         reason = _unfit_numbers(array, target, path)
         if reason:
-            raise ValueError(f"The tensor {mapping[path].name!r} {reason}.")
+            raise ValueError(f"The tensor {sources[path].name!r} {reason}.")
     for path, target in targets.items():
-        target.assign(_read(tensors, mapping[path], target, path, stem))
+        target.assign(_read(tensors, sources[path], target, path, stem))
 
 
 def _unfit_numbers(array, target, path):
@@ -86,11 +86,11 @@ def _targets(model, unfilled):
     }
 
 
-def _check_names(targets, tensors, mapping, dropped, unused):
+def _check_names(targets, tensors, sources, dropped, unused):
     present = {name for name in tensors if not re.search(dropped, name)}
-    wanted = {mapping[path].name for path in targets if path in mapping}
+    wanted = {sources[path].name for path in targets if path in sources}
     missing = sorted(wanted - present)
-    unmapped = sorted(targets.keys() - mapping.keys())
+    unmapped = sorted(targets.keys() - sources.keys())
     left_over = sorted(present - wanted - set(unused))
     if missing or unmapped or left_over:
         raise ValueError(

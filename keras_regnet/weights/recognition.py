@@ -1,4 +1,4 @@
-"""Which family and which network a file is, from names and shapes alone."""
+"""Which format and which network a file is, from names and shapes alone."""
 
 import dataclasses
 import re
@@ -12,18 +12,18 @@ from keras_regnet import plan
 from keras_regnet import variants
 from keras_regnet.config import AnyNetConfig
 from keras_regnet.config import RegNetConfig
-from keras_regnet.weights import names
+from keras_regnet.weights import mapping
 from keras_regnet.weights import transforms
-from keras_regnet.weights.families import FAMILIES
-from keras_regnet.weights.families import Layout
-from keras_regnet.weights.families import OURS
+from keras_regnet.weights.formats import FORMATS
+from keras_regnet.weights.formats import Layout
+from keras_regnet.weights.formats import OURS
 from keras_regnet.weights.tensors import Tensors
 
 # transformers leaves this out where it saves a body without classifier.
 _TRANSFORMERS_PREFIX = "regnet."
 _TRANSFORMERS_BODY = ("embedder.", "encoder.")
-# Stands for the name of a family where a file is our own.
-OUR_FAMILY = "keras_regnet"
+# Stands for the name of a format where a file is our own.
+OUR_FORMAT = "keras_regnet"
 _STEMS = ("stem_conv", "stem_conv1")
 # In VISSL's largest checkpoints, between stage and block: how it cut stages.
 _CUT = re.compile(r"\.block\d-part\d(?=\.)")
@@ -51,17 +51,17 @@ class Recognised:
     """What a file holds.
 
     Args:
-      family: a key of `keras_regnet.weights.families.FAMILIES`, or
-        `OUR_FAMILY`.
-      layouts: those of the family that its names can be of.
-      tensors: under the names that the family's map expects.
+      format: a key of `keras_regnet.weights.formats.FORMATS`, or
+        `OUR_FORMAT`.
+      layouts: those of the format that its names can be of.
+      tensors: under the names that the format's map expects.
       stages: the stages' shapes.
       has_se: whether blocks have squeeze-and-excitation.
       has_head_conv: whether a convolution comes before the pool.
       classes: outputs of the classifier, 0 if there is none.
     """
 
-    family: str
+    format: str
     layouts: tuple[Layout, ...]
     tensors: Tensors
     stages: tuple[StageShape, ...]
@@ -81,10 +81,10 @@ class Recognised:
         )
 
     def _has_layout(self, config):
-        if self.family == OUR_FAMILY:
+        if self.format == OUR_FORMAT:
             return True
         try:
-            return names.layout_of(config, self.family) in self.layouts
+            return mapping.layout_of(config, self.format) in self.layouts
         except ValueError:
             return False
 
@@ -109,7 +109,7 @@ class Recognised:
                 f"the first of them {first}"
             )
         network = self.variant() or describe_stages(self.stages)
-        return f"{network} in the names of {self.family!r}"
+        return f"{network} in the names of {self.format!r}"
 
 
 def with_each_rounding(
@@ -139,10 +139,10 @@ def recognise(tensors: Tensors) -> Recognised:
       tensors: the file's.
 
     Returns:
-      The family, and what its names and shapes tell of the network.
+      The format, and what its names and shapes tell of the network.
 
     Raises:
-      ValueError: if the names are of no known family, or the network has
+      ValueError: if the names are of no known format, or the network has
         EvoNorm where ours have batch norm.
     """
     if evolved := next(filter(_EVOLVED.search, tensors), None):
@@ -155,16 +155,16 @@ def recognise(tensors: Tensors) -> Recognised:
         tensors = tensors.renamed(_complete_transformers_name)
     if any(map(_CUT.search, tensors)):
         tensors = tensors.renamed(lambda name: _CUT.sub("", name))
-    for family, layouts in FAMILIES.items():
+    for file_format, layouts in FORMATS.items():
         fitting = tuple(
             layout for layout in layouts if _is_named_so(layout, tensors)
         )
         if fitting:
-            return _recognised(family, fitting, tensors)
+            return _recognised(file_format, fitting, tensors)
     shown = ", ".join(map(repr, sorted(tensors)[:3])) or "none"
     raise ValueError(
-        f"its tensors are not named as a RegNet's are in any of the families "
-        f"{', '.join(FAMILIES)}; the first are {shown}."
+        f"its tensors are not named as a RegNet's are in any of the formats "
+        f"{', '.join(FORMATS)}; the first are {shown}."
     )
 
 
@@ -181,7 +181,7 @@ def recognise_ours(
       What is known of the network; without stages if the file does not tell
       it and the layers are not named as those of our bottleneck blocks.
     """
-    found = _recognised(OUR_FAMILY, (OURS,), tensors)
+    found = _recognised(OUR_FORMAT, (OURS,), tensors)
     if config is not None:
         return dataclasses.replace(found, stages=stage_shapes(config))
     if not _is_named_so(OURS, tensors):
@@ -189,10 +189,10 @@ def recognise_ours(
     return found
 
 
-def _recognised(family, layouts, tensors):
+def _recognised(file_format, layouts, tensors):
     layout = layouts[0]
     return Recognised(
-        family,
+        file_format,
         layouts,
         tensors,
         _stages(layout, tensors.shapes),
@@ -271,7 +271,7 @@ def _has_part(layout, part, tensors):
 
 
 def _stages(layout, shapes):
-    """Returns the stages, or () if the names are not of this family."""
+    """Returns the stages, or () if the names are not of this format."""
     depths, outputs, groups = {}, {}, {}
     grouped, last = (_part_names(layout, part) for part in ("conv2", "conv3"))
     for stage, block, part, shape in _blocks(layout, shapes):

@@ -39,8 +39,8 @@ class WeightRecord:
       source: who publishes this file: "timm", "torchvision", "pycls",
         "transformers", "swag", "vissl", "keras_applications", "kimm" or
         "kecam".
-      family: how the file names its tensors, see
-        `keras_regnet.weights.families`.
+      format: how the file names its tensors, see
+        `keras_regnet.weights.formats`.
       hub_id: repository on the Hugging Face hub, "" if it is not there.
       file: name of the file.
       url: where the file lies, "" if it is on the hub.
@@ -70,7 +70,7 @@ class WeightRecord:
     variant: str
     tag: str
     source: str
-    family: str
+    format: str
     hub_id: str
     file: str
     url: str
@@ -117,7 +117,7 @@ class WeightRecord:
 
     @property
     def crop(self) -> float:
-        """The share of the resized short side that evaluation keeps."""
+        """The fraction of the resized short side that evaluation keeps."""
         return self.test_size / self.resize
 
 
@@ -128,6 +128,7 @@ _TRIPLES = ("mean", "std")
 
 def _parse(row):
     values = dict(row)
+    values["format"] = values.pop("family")
     for name in _INTEGERS:
         values[name] = int(row[name])
     for name in _FLOATS:
@@ -247,29 +248,29 @@ def by_digest(digest: str) -> tuple[WeightRecord, ...]:
     )
 
 
-def of_family(family: str) -> tuple[WeightRecord, ...]:
-    """Returns the records of one family of files.
+def of_format(file_format: str) -> tuple[WeightRecord, ...]:
+    """Returns the records of one format.
 
     Args:
-      family: a key of `keras_regnet.weights.families.FAMILIES`.
+      file_format: a key of `keras_regnet.weights.formats.FORMATS`.
 
     Returns:
       The records.
     """
-    return tuple(r for r in all_records() if r.family == family)
+    return tuple(r for r in all_records() if r.format == file_format)
 
 
-def typical(family: str, variant: str | None) -> WeightRecord:
-    """Returns the record whose rules serve for an unknown file of a family.
+def typical(file_format: str, variant: str | None) -> WeightRecord:
+    """Returns the record whose rules serve for an unknown file of a format.
 
     Args:
-      family: a key of `keras_regnet.weights.families.FAMILIES`.
+      file_format: a key of `keras_regnet.weights.formats.FORMATS`.
       variant: the network that the file holds, None if it is not published.
 
     Returns:
-      A record of that network, or else of the family; all that it could be
+      A record of that network, or else of the format; all that it could be
       agree on mean, std and padding.
     """
-    found = of_family(family)
+    found = of_format(file_format)
     of_network = [record for record in found if record.variant == variant]
     return (of_network or found)[0]

@@ -20,12 +20,12 @@ from keras_regnet.weights import fetch
 from keras_regnet.weights import files
 from keras_regnet.weights import inspection
 from keras_regnet.weights import loading
-from keras_regnet.weights import names
+from keras_regnet.weights import mapping
 from keras_regnet.weights import readers
 from keras_regnet.weights import recognition
 from keras_regnet.weights import records
-from keras_regnet.weights.names import Source
-from keras_regnet.weights.recognition import OUR_FAMILY
+from keras_regnet.weights.mapping import Source
+from keras_regnet.weights.recognition import OUR_FORMAT
 from keras_regnet.weights.recognition import Recognised
 from keras_regnet.weights.records import WeightRecord
 
@@ -81,7 +81,7 @@ class ResolvedWeights:
         variant = self.found.variant()
         candidates = [
             record
-            for record in records.of_family(self.found.family)
+            for record in records.of_format(self.found.format)
             if record.variant == variant and record.classes == self.classes
         ]
         ways = {
@@ -107,19 +107,19 @@ class ResolvedWeights:
         """
         if self.found is None:
             return
-        tensors, mapping = self._tensors_for(model)
-        head = {path for path in mapping if path.startswith(_HEAD)}
+        tensors, sources = self._tensors_for(model)
+        head = {path for path in sources if path.startswith(_HEAD)}
         outputs = {v.shape[-1] for v in model.weights if v.path in head}
         takes_head = outputs == {self.classes}
         try:
             loading.assign(
                 model,
                 tensors,
-                mapping,
+                sources,
                 dropped=self.found.layouts[0].dropped,
                 unfilled=() if takes_head else head,
-                unused=() if takes_head else {mapping[p].name for p in head},
-                stem=names.first_kernel(self.config),
+                unused=() if takes_head else {sources[p].name for p in head},
+                stem=mapping.first_kernel(self.config),
             )
         except ValueError as error:
             raise ValueError(
@@ -130,13 +130,15 @@ class ResolvedWeights:
     def _tensors_for(self, model):
         """Returns the tensors, and where the model's variables are in them."""
         found = self.found
-        if found.family == OUR_FAMILY:
+        if found.format == OUR_FORMAT:
             return _by_layer(model, found.tensors)
-        # A tag may stand for a file of another family than the caller's.
-        same = self.record is not None and self.record.family == found.family
+        # A tag may stand for a file of another format than the caller's.
+        same = self.record is not None and self.record.format == found.format
         order = self.record.channel_order if same else None
-        mapping = names.mapping(self.config, found.family, channel_order=order)
-        return found.tensors, mapping
+        sources = mapping.of_format(
+            self.config, found.format, channel_order=order
+        )
+        return found.tensors, sources
 
 
 def _by_layer(model, tensors):
@@ -148,10 +150,10 @@ def _by_layer(model, tensors):
     }
     named = tensors.renamed(lambda name: paths.get(name, name))
     head_in_file = [name for name in named if name.startswith(_HEAD)]
-    mapping = {
+    sources = {
         path: Source(path, "same") for path in (*paths.values(), *head_in_file)
     }
-    return named, mapping
+    return named, sources
 
 
 def _unloadable(path, reason, error=ValueError):
@@ -282,7 +284,7 @@ def _of_other_file(config, record, path):
         record = _record_of_hash(path, found)
     if record is None:
         _mention_licences(found)
-    rules = record or records.typical(found.family, found.variant())
+    rules = record or records.typical(found.format, found.variant())
     config = dataclasses.replace(config, padding=rules.padding)
     return ResolvedWeights(config, rules.mean, rules.std, record, path, found)
 
@@ -431,7 +433,7 @@ def _mention_licence(record):
 def _mention_licences(found):
     """Warns of an unknown file of names that only non-commercial sets have."""
     network = found.variant()
-    known = [r for r in records.of_family(found.family) if r.variant == network]
+    known = [r for r in records.of_format(found.format) if r.variant == network]
     if known and not any(record.commercial for record in known):
         warnings.warn(
             f"The file holds {found.describe()}. Such weights were published "
@@ -449,7 +451,7 @@ def _record_of_hash(path, found):
     network = found.variant()
     candidates = [
         record
-        for record in records.of_family(found.family)
+        for record in records.of_format(found.format)
         if record.variant == network
     ]
     known = inspection.published_as(path, candidates)

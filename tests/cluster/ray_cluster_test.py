@@ -17,8 +17,8 @@ from ray import cluster_utils
 
 from keras_regnet.design_space import records
 from tests.support import sweep_testing as sweeps
-from training.sweeps import populations
-from training.sweeps import stages
+from training.sweeps import files
+from training.sweeps import spec as spec_lib
 
 _NODE = {"object_store_memory": 100 * 2**20}
 _TRAINER = b"ray::_Trainer"
@@ -59,7 +59,7 @@ class RayClusterTest(absltest.TestCase):
         self.out = pathlib.Path(
             self.enterContext(tempfile.TemporaryDirectory())
         )
-        self.records = self.out / stages.RECORDS_FILE
+        self.records = self.out / files.RECORDS
 
     def start(self, *arguments):
         port = self.cluster.address.rpartition(":")[2]
@@ -76,8 +76,8 @@ class RayClusterTest(absltest.TestCase):
         return driver
 
     def sample(self, n):
-        populations.sample(
-            populations.Spec(regime="synthetic", spaces=("RegNetX",), n=n),
+        spec_lib.sample(
+            spec_lib.Spec(regime="synthetic", spaces=("RegNetX",), n=n),
             self.out,
         )
 
@@ -96,7 +96,7 @@ class RayClusterTest(absltest.TestCase):
         self.assertIn(f"finished: {n} done, 0 failed", said)
         done = [r.index for r in records.read(self.records) if r.done]
         self.assertCountEqual(done, range(n))
-        page = (self.out / stages.REPORT_FILE).read_text()
+        page = (self.out / files.REPORT).read_text()
         self.assertIn(f"{n} networks trained, 0 failed for good", page)
 
     def test_node_is_killed(self):
@@ -114,7 +114,7 @@ class RayClusterTest(absltest.TestCase):
         (again,) = [
             r
             for r in records.read(self.records)
-            if r.done and r.trial == failed.trial
+            if r.done and r.trial_id == failed.trial_id
         ]
         self.assertEqual((failed.attempt, again.attempt), (1, 2))
 

@@ -6,7 +6,8 @@ Run in the environment of `make_torch_logits.py`, whose names it shares:
 
 Small networks of timm, with the weights of `training_parity`, and the paper's
 optimizer: SGD with Nesterov momentum, coupled weight decay on every
-parameter, cosine by epochs with a warm-up.
+parameter, cosine by epochs with a warm-up. In double precision: in single,
+rounding differs from one processor to the next and grows from step to step.
 """
 
 import pathlib
@@ -23,6 +24,10 @@ import make_torch_logits as torch_logits
 from tests.support import paths
 from tests.support import training_parity
 
+# Of ImageNet, not rounded to single precision.
+_MEAN = (123.675, 116.28, 103.53)
+_STD = (58.395, 57.12, 57.375)
+
 
 def network(se_ratio):
     """Returns timm's network of `training_parity.LINE`, filled."""
@@ -38,7 +43,7 @@ def network(se_ratio):
     )
     model = regnet.RegNet(cfg, num_classes=training_parity.CLASSES)
     torch_logits.fill(model, torch_logits.timm_name, training_parity.weight)
-    return model
+    return model.double()
 
 
 def losses(model, run):
@@ -54,7 +59,7 @@ def losses(model, run):
     found = []
     for step in range(run.steps):
         images, labels = training_parity.batch(step)
-        images = (images - torch_logits.MEAN) / torch_logits.STD
+        images = (images.astype("f8") - _MEAN) / _STD
         images = torch.from_numpy(images.transpose(0, 3, 1, 2).copy())
         logits = model(images)
         loss = torch.nn.functional.cross_entropy(

@@ -39,7 +39,7 @@ def run() -> dict:
         ]
     )
     model.layers[-1].kernel.assign(kernel)
-    module = trial.step_module()
+    module = trial.steps_module()
     steps = module.Steps(model, MOMENTUM, DECAY)
     steps.compile(BATCH, BATCH, SIDE)
     rates = np.array(RATES, np.float32)

@@ -8,7 +8,7 @@ from keras_regnet.config import AnyNetConfig
 from keras_regnet.design_space import records
 
 RECORD = records.Record(
-    trial="0",
+    trial_id="0",
     space="RegNetX",
     index=0,
     seed=1,
@@ -33,13 +33,25 @@ FAILED = dataclasses.replace(
 )
 
 
+def trial(**changes) -> records.Trial:
+    """Returns the trial of `RECORD`, with other values of some fields."""
+    names = [field.name for field in dataclasses.fields(records.Trial)]
+    fields = {name: getattr(RECORD, name) for name in names}
+    return records.Trial(**{**fields, **changes})
+
+
+def record_of(trial: records.Trial, **changes) -> records.Record:
+    """Returns the record of another trial with the outcome of `RECORD`."""
+    return dataclasses.replace(RECORD, **vars(trial), **changes)
+
+
 def population(space: str, count: int, mean: float, seed: int = 0):
     """Returns finished trials whose errors scatter around a mean."""
     rng = np.random.default_rng(seed)
     return [
         dataclasses.replace(
             RECORD,
-            trial=f"{space}-{index}",
+            trial_id=f"{space}-{index}",
             space=space,
             index=index,
             depth=int(rng.integers(4, 30)),

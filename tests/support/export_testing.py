@@ -59,7 +59,7 @@ def network(
 
 
 def images(count: int, height: int = SIZE, width: int = SIZE) -> np.ndarray:
-    """Returns smooth uint8 images, as photographs are, of many colours."""
+    """Returns smooth uint8 images, as photographs are, of many colors."""
     rng = np.random.default_rng(count)
     coarse = rng.uniform(0, 255, (count, 5, 5, 3)).astype("float32")
     smooth = keras.ops.image.resize(coarse, (height, width), "bilinear")

@@ -11,7 +11,7 @@ import h5py
 import numpy as np
 
 import keras_regnet
-from keras_regnet.weights import names
+from keras_regnet.weights import mapping
 from tests.support import paths
 
 _DATA = paths.DATA
@@ -63,10 +63,10 @@ def write(model, path, model_name):
       path: of the `.h5` file.
       model_name: what the names of the layers begin with.
     """
-    mapping = names.mapping(model.network, "keras_applications")
+    sources = mapping.of_format(model.network, "keras_applications")
     layers = {}
     for variable in model.weights:
-        layer, kind = mapping[variable.path].name.rsplit("/", 1)
+        layer, kind = sources[variable.path].name.rsplit("/", 1)
         layer = (
             "1head_dense" if layer == "head_dense" else f"{model_name}_{layer}"
         )

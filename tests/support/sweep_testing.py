@@ -1,4 +1,4 @@
-"""Sweeps as processes of their own, which tests can harm."""
+"""Sweeps as processes of their own, into which tests inject faults."""
 
 import contextlib
 import pathlib
@@ -7,14 +7,14 @@ import sys
 import time
 from collections.abc import Callable
 
-from training.sweeps import stages
+from training.sweeps import driver
 
-SCRIPT = pathlib.Path(stages.__file__).parents[1] / "sweep.py"
+SCRIPT = pathlib.Path(driver.__file__).parents[1] / "sweep.py"
 PATIENCE = 400
 
 
 def start(*arguments: str) -> subprocess.Popen:
-    """Starts `training/sweep.py`; what it says can be read from its stdout."""
+    """Starts `training/sweep.py`; its output can be read from its stdout."""
     return subprocess.Popen(
         [sys.executable, SCRIPT, *arguments],
         stdout=subprocess.PIPE,
@@ -30,7 +30,7 @@ def children(pid: int) -> list[int]:
 
 
 def is_running(pid: int) -> bool:
-    """Returns whether there is such a process, and it has not ended."""
+    """Returns whether a process exists and has not ended."""
     with contextlib.suppress(OSError):
         state = pathlib.Path(f"/proc/{pid}/stat").read_text()
         return state.rpartition(")")[2].split()[0] != "Z"
@@ -38,7 +38,7 @@ def is_running(pid: int) -> bool:
 
 
 def lines(path: pathlib.Path) -> int:
-    """Returns how many whole lines a file has, 0 if it is not there."""
+    """Returns the number of whole lines of a file, 0 if it does not exist."""
     return path.read_bytes().count(b"\n") if path.exists() else 0
 
 

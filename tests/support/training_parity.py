@@ -39,9 +39,7 @@ class Run(NamedTuple):
 
 
 RUNS = (
-    # A whole schedule. At this rate rounding stays rounding: the two agree to
-    # 1e-5, where Keras's SGD is 4e-3 away. At 0.005 PyTorch's own float32 and
-    # float64 stay together as well, but not every pair of programs does.
+    # A whole schedule. Keras's own SGD is 4e-3 away from PyTorch's in it.
     Run("short", steps=50, peak=0.001, epochs=10, warmup_epochs=2),
     # The paper's rate for a batch of 1024, from its warm-up on.
     Run("paper", steps=5, peak=0.8, epochs=100, warmup_epochs=5),

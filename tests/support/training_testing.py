@@ -14,7 +14,7 @@ import tensorflow as tf
 import keras_regnet
 from training.config import config as train_config
 from training.config import network as network_lib
-from training.data import datasets
+from training.data import dataset
 from training.trainer import hooks
 from training.trainer import strategy
 from training.trainer import train
@@ -59,13 +59,13 @@ def tiny_config(folder: str, **fields: Any) -> train_config.TrainConfig:
     return train_config.TrainConfig(**{**defaults, **fields})
 
 
-def noise_set(num_train: int, num_val: int, side: int = 32) -> datasets.DataSet:
+def noise_set(num_train: int, num_val: int, side: int = 32) -> dataset.DataSet:
     """Returns a set of seeded noise with ten classes, told by brightness.
 
     The label of an example is its index modulo 10, and its top left pixel
     holds its index.
     """
-    return datasets.DataSet(
+    return dataset.DataSet(
         train=_noise_split(num_train, side, seed=1),
         val=_noise_split(num_val, side, seed=2),
         class_names=tuple("0123456789"),
@@ -80,7 +80,7 @@ def _noise_split(count, side, seed):
     images += (indices % 10 * 19).astype(np.uint8)[:, None, None, None]
     images[:, 0, 0, 0] = indices % 256
     images[:, 0, 0, 1] = indices // 256
-    return datasets.in_memory(images, indices % 10, "noise")
+    return dataset.in_memory(images, indices % 10, "noise")
 
 
 def jpeg(side: tuple[int, int] = (60, 80), seed: int = 0) -> bytes:

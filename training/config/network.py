@@ -1,9 +1,11 @@
 """The network of a run: variant, .json file, small networks, freezing."""
 
+import contextlib
 import dataclasses
 import pathlib
 import re
 import warnings
+from collections.abc import Iterator
 
 import keras
 import numpy as np
@@ -101,17 +103,23 @@ def resolve(
       OSError: if weights cannot be fetched.
       ValueError: if there are no such weights, or they do not fit.
     """
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", UserWarning)
-        try:
-            resolved = weights_lib.resolve(
+    try:
+        with logged_warnings():
+            return weights_lib.resolve(
                 weights or None, network, classes=classes
             )
-        except ImportError as error:
-            raise ValueError(str(error)) from error
+    except ImportError as error:
+        raise ValueError(str(error)) from error
+
+
+@contextlib.contextmanager
+def logged_warnings() -> Iterator[None]:
+    """Logs what the package warns of, in the place of Python's warnings."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        yield
     for warning in caught:
         logging.warning("%s", warning.message)
-    return resolved
 
 
 def build(

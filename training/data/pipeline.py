@@ -4,6 +4,9 @@ The order of an epoch is a permutation of the indices of a `Split`, or of the
 files and blocks of a `Stream`, keyed by seed and epoch. What a step sees is a
 pure function of (seed, step): a run may start at any step, and no state of
 the pipeline is saved.
+
+Elements are dicts until they are batches: "image" (as stored, then augmented),
+"label", and what else a stage needs.
 """
 
 import dataclasses
@@ -11,17 +14,24 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
+from keras_regnet import image_files
+from keras_regnet.images import resize
+from keras_regnet.images import resize_and_crop
 from training.config import config as train_config
 from training.data import augment
-from training.data.mixing import mix
-from training.data.mixing import Mixing
-from training.data.splits import DataSet
-from training.data.splits import Split
-from training.data.splits import Stream
+from training.data import decode
+from training.data.dataset import DataSet
+from training.data.dataset import Split
+from training.data.dataset import Stream
+from training.data.mixup import mix
+from training.data.mixup import Mixing
+
+# What mixing needs of an element, beside image and label.
+_MIXED_BY = ("epoch", "position")
 
 
 @dataclasses.dataclass(frozen=True)
-class Share:
+class Shard:
     """The part of every global batch that one input pipeline makes.
 
     Args:
@@ -56,21 +66,14 @@ def steps_per_epoch(
 
 
 def training_order(
-    split: Split, seed: int, epoch: tf.Tensor, place: tf.Tensor
+    split: Split, seed: int, epoch: tf.Tensor, position: tf.Tensor
 ) -> tf.Tensor:
-    """Returns the index of the example at a place of an epoch.
+    """Returns the index of the example at a position in an epoch.
 
-    Args:
-      split: the training split.
-      seed: the run's seed.
-      epoch: int64 scalar.
-      place: int64 scalar or vector in [0, num_examples).
-
-    Returns:
-      int64 tensor like `place`; a permutation over all places.
+    Over all positions (int64 scalar or vector) it is a permutation.
     """
     return tf.random.experimental.index_shuffle(
-        place,
+        position,
         seed=tf.stack([tf.cast(seed, tf.int64), epoch]),
         max_index=tf.constant(split.num_examples - 1, tf.int64),
     )
@@ -80,9 +83,9 @@ def example_at(
     split: Split,
     config: train_config.TrainConfig,
     epoch: tf.Tensor,
-    place: tf.Tensor,
+    position: tf.Tensor,
 ) -> tf.Tensor:
-    """Returns the index of the example at a place, repetitions counted.
+    """Returns the index of the example at a position, repetitions counted.
 
     The repetitions of an image are as far apart within its batch as can be,
     so that they reach different replicas.
@@ -91,15 +94,12 @@ def example_at(
       split: the training split.
       config: `seed`, `global_batch_size`, `repeated_augmentation` are read.
       epoch: int64 scalar.
-      place: int64 scalar in [0, steps * global_batch_size).
-
-    Returns:
-      int64 scalar.
+      position: int64 scalar or vector in [0, steps * global_batch_size).
     """
     batch = config.global_batch_size
     distinct = batch // config.repeated_augmentation
-    place = place // batch * distinct + place % batch % distinct
-    return training_order(split, config.seed, epoch, place)
+    position = position // batch * distinct + position % batch % distinct
+    return training_order(split, config.seed, epoch, position)
 
 
 # Nothing in the pipelines branches on a tensor in Python: to rewrite it all as
@@ -112,7 +112,7 @@ def train_pipeline(
     data: DataSet,
     config: train_config.TrainConfig,
     start_step: int = 0,
-    share: Share | None = None,
+    shard: Shard | None = None,
 ) -> tf.data.Dataset:
     """Returns batches of images and labels from a step to the run's end.
 
@@ -123,81 +123,83 @@ def train_pipeline(
     Args:
       data: the set; its training split is used.
       config: the run's configuration.
-      start_step: step from which the run goes on.
-      share: part of each global batch; default all of it, in one piece.
+      start_step: step from which the run resumes.
+      shard: part of each global batch; default all of it, in one piece.
 
     Returns:
       A dataset of float32 images (batch, size, size, 3) and int32 labels
       (batch,), or float32 targets (batch, classes) where batches are mixed;
       one element per replica and step.
     """
-    share = share or Share(batch_size=config.global_batch_size)
+    split = data.train
+    shard = shard or Shard(batch_size=config.global_batch_size)
     augmentation = augment.Augmentation.from_config(config, data.small_images)
 
-    def augmented(source, label, *rest):
-        draws = rest[-3:]
-        image = augment.train_image(source, augmentation, augment.Draws(*draws))
-        # Where batches are mixed, epoch and place go with the image.
-        return image, label, *rest[:-3]
+    def augmented(element, image, label):
+        random = element["random"]
+        if augmentation.kind == "random_resized_crop":
+            pixels = decode.decode_crop(image, random.crop_tries)
+        else:
+            pixels = image_files.decode(image)
+        return {
+            "image": augment.augment_image(pixels, augmentation, random),
+            "label": label,
+            **{name: element[name] for name in _MIXED_BY if name in element},
+        }
 
-    drawn = _random_numbers(data.train, config, augmentation, start_step, share)
-    make = _drawn if isinstance(data.train, Split) else _streamed
-    examples = make(data.train, config, start_step, share, drawn, augmented)
+    elements = _elements(split, config, augmentation, start_step, shard)
+    if isinstance(split, Split):
+        examples = elements.map(
+            lambda element: augmented(element, *split.read(element["index"])),
+            tf.data.AUTOTUNE,
+        )
+    else:
+        stored = _stored(split, config, start_step, shard)
+        examples = tf.data.Dataset.zip(stored, elements).map(
+            lambda stored, element: augmented(element, *stored),
+            tf.data.AUTOTUNE,
+        )
     if not config.mixes():
-        return _batched(examples, share)
+        return _batched(examples, shard, lambda x: (x["image"], x["label"]))
     mixing = Mixing.from_config(config, len(data.class_names))
 
-    def mixed(images, labels, epochs, places):
-        return mix(images, labels, mixing, config.seed, epochs[0], places[0])
+    def mixed(batch):
+        first = (batch[name][0] for name in _MIXED_BY)
+        return mix(batch["image"], batch["label"], mixing, config.seed, *first)
 
-    return _batched(examples, share, mixed)
+    return _batched(examples, shard, mixed)
 
 
-def _random_numbers(split, config, augmentation, start_step, share):
-    """Returns (epoch, place, *draws) of a share's images, step by step.
+def _elements(split, config, augmentation, start_step, shard):
+    """Returns a shard's elements before their images are read.
 
-    Every pipeline draws for the whole step and takes its share, so that the
-    images are the same however many pipelines there are.
+    An element holds "random", of a `Split` the "index", and, where batches are
+    mixed, "epoch" and "position": each tensor costs time per image. Every
+    pipeline samples for the whole step and takes its shard, so that the images
+    are the same however many pipelines there are.
     """
     steps, batch = steps_per_epoch(split, config), config.global_batch_size
-    size = batch // share.count
-    mine = slice(share.index * size, (share.index + 1) * size)
+    size = batch // shard.count
+    own = slice(shard.index * size, (shard.index + 1) * size)
 
     def of_step(step):
         epoch, first = step // steps, step % steps * batch
-        draws = augment.draw(augmentation, config.seed, epoch, first, batch)
-        return (
-            tf.fill([size], epoch),
-            first + tf.range(mine.start, mine.stop, dtype=tf.int64),
-            *(values[mine] for values in draws.tensors()),
-        )
+        positions = first + tf.range(own.start, own.stop, dtype=tf.int64)
+        random = augment.sample(augmentation, config.seed, epoch, first, batch)
+        elements = {"random": tf.nest.map_structure(lambda x: x[own], random)}
+        if isinstance(split, Split):
+            elements["index"] = example_at(split, config, epoch, positions)
+        if config.mixes():
+            elements["epoch"] = tf.fill([size], epoch)
+            elements["position"] = positions
+        return elements
 
-    return tf.data.Dataset.range(start_step, config.num_steps(steps)).map(
-        of_step, tf.data.AUTOTUNE
-    )
-
-
-def _drawn(split, config, start_step, share, drawn, augmented):
-    """Returns the training examples of a share of a Split."""
-    del start_step, share
-
-    def with_indices(epochs, places, *draws):
-        indices = example_at(split, config, epochs[0], places)
-        return indices, *_carried(config, epochs, places, *draws)
-
-    def example(index, *rest):
-        return augmented(*split.read(index), *rest)
-
-    return drawn.map(with_indices).unbatch().map(example, tf.data.AUTOTUNE)
+    steps_left = tf.data.Dataset.range(start_step, config.num_steps(steps))
+    return steps_left.map(of_step, tf.data.AUTOTUNE).unbatch()
 
 
-def _carried(config, epochs, places, *draws):
-    """Leaves out what nothing needs: each tensor costs time per image."""
-    return (epochs, places, *draws) if config.mixes() else draws
-
-
-def _streamed(stream, config, start_step, share, drawn, augmented):
-    """Returns the training examples of a share of a Stream."""
+def _stored(stream, config, start_step, shard):
+    """Returns a shard's (image, label) pairs, in the order of a `Stream`."""
     batch, steps = config.global_batch_size, steps_per_epoch(stream, config)
     repeats = config.repeated_augmentation
 
@@ -218,17 +220,19 @@ def _streamed(stream, config, start_step, share, drawn, augmented):
         start_step // steps, config.num_epochs(steps)
     )
     examples = epochs.flat_map(of_epoch).skip(start_step % steps * batch)
-    if share.count > 1:
-        size = batch // share.count
-        examples = (
-            examples.enumerate()
-            .filter(lambda place, _: place % batch // size == share.index)
-            .map(lambda _, example: example)
-        )
-    drawn = drawn.map(lambda *values: _carried(config, *values)).unbatch()
-    return tf.data.Dataset.zip(examples, drawn).map(
-        lambda example, rest: augmented(*example, *rest),
-        tf.data.AUTOTUNE,
+    return _sharded(examples, config, shard)
+
+
+def _sharded(examples, config, shard):
+    """Leaves out what other pipelines read of the global batches."""
+    if shard.count == 1:
+        return examples
+    batch = config.global_batch_size
+    size = batch // shard.count
+    return (
+        examples.enumerate()
+        .filter(lambda position, _: position % batch // size == shard.index)
+        .map(lambda _, example: example)
     )
 
 
@@ -236,7 +240,7 @@ def _streamed(stream, config, start_step, share, drawn, augmented):
 def eval_pipeline(
     data: DataSet,
     config: train_config.TrainConfig,
-    share: Share | None = None,
+    shard: Shard | None = None,
 ) -> tf.data.Dataset:
     """Returns the whole evaluation split once, in order.
 
@@ -246,48 +250,59 @@ def eval_pipeline(
     Args:
       data: the set; its evaluation split is used.
       config: the run's configuration.
-      share: part of each global batch; default all of it, in one piece.
+      shard: part of each global batch; default all of it, in one piece.
 
     Returns:
       A dataset of images, labels and float32 weights (batch,).
     """
-    share = share or Share(batch_size=config.global_batch_size)
-    split, batch = data.val, config.global_batch_size
-    steps = eval_steps(split, config)
+    split = data.val
+    shard = shard or Shard(batch_size=config.global_batch_size)
+    num_filled = eval_steps(split, config) * config.global_batch_size
 
-    def prepared(position, source, label):
-        image = augment.eval_image(
-            source,
-            config.evaluation_size(),
-            data.small_images,
-            config.antialias,
-            config.eval_crop_fraction,
-            config.interpolation,
-        )
-        weight = tf.cast(position < split.num_examples, tf.float32)
-        return image, label, weight
+    def prepared(position, image, label):
+        return {
+            "image": _evaluation_image(image, data, config),
+            "label": label,
+            "weight": tf.cast(position < split.num_examples, tf.float32),
+        }
 
-    def drawn(position):
-        index = tf.minimum(position, split.num_examples - 1)
-        return prepared(position, *split.read(index))
-
+    positions = tf.data.Dataset.range(num_filled)
     if isinstance(split, Split):
-        examples = _positions(0, steps, batch, share).map(
-            drawn, tf.data.AUTOTUNE
+        last = split.num_examples - 1
+        examples = _sharded(positions, config, shard).map(
+            lambda position: prepared(
+                position, *split.read(tf.minimum(position, last))
+            ),
+            tf.data.AUTOTUNE,
         )
-        return _batched(examples, share)
-    stored = split.examples(None)
-    examples = stored.concatenate(
-        stored.take(1).repeat(steps * batch - split.num_examples)
-    ).enumerate()
-    size = batch // share.count
-    examples = examples.filter(
-        lambda position, _: position % batch // size == share.index
-    ).map(
-        lambda position, example: prepared(position, *example),
-        tf.data.AUTOTUNE,
+    else:
+        stored = split.examples(None)
+        filled = stored.concatenate(
+            stored.take(1).repeat(num_filled - split.num_examples)
+        )
+        examples = _sharded(
+            tf.data.Dataset.zip(positions, filled), config, shard
+        ).map(
+            lambda position, example: prepared(position, *example),
+            tf.data.AUTOTUNE,
+        )
+    return _batched(
+        examples, shard, lambda x: (x["image"], x["label"], x["weight"])
     )
-    return _batched(examples, share)
+
+
+def _evaluation_image(image, data, config):
+    pixels, size = image_files.decode(image), config.evaluation_size()
+    how = {
+        "interpolation": config.interpolation,
+        "antialias": config.antialias,
+    }
+    if data.small_images:
+        pixels = resize(pixels, (size, size), **how)
+    else:
+        shorter = round(size / config.eval_crop_fraction)
+        pixels = resize_and_crop(pixels, shorter, size, **how)
+    return tf.ensure_shape(pixels, [size, size, 3])
 
 
 def eval_steps(split: Split | Stream, config: train_config.TrainConfig) -> int:
@@ -298,22 +313,13 @@ def eval_steps(split: Split | Stream, config: train_config.TrainConfig) -> int:
 def distribute(
     strategy: tf.distribute.Strategy,
     config: train_config.TrainConfig,
-    make: Callable[[Share], tf.data.Dataset],
+    make: Callable[[Shard], tf.data.Dataset],
 ) -> tf.distribute.DistributedDataset:
-    """Returns a dataset of global batches, one part for each replica.
-
-    Args:
-      strategy: what it is distributed over.
-      config: `global_batch_size` is read.
-      make: makes the part of the batches that one pipeline gives.
-
-    Returns:
-      A distributed dataset.
-    """
+    """Returns global batches, each pipeline's shard made by `make`."""
 
     def of_pipeline(context):
         return make(
-            Share(
+            Shard(
                 index=context.input_pipeline_id,
                 count=context.num_input_pipelines,
                 batch_size=config.global_batch_size
@@ -324,25 +330,13 @@ def distribute(
     return strategy.distribute_datasets_from_function(of_pipeline)
 
 
-def _positions(start_step, end_step, global_batch_size, share):
-    """Returns the places in the run of one pipeline's examples."""
-    if share.count == 1:
-        return tf.data.Dataset.range(
-            start_step * global_batch_size, end_step * global_batch_size
-        )
-    size = global_batch_size // share.count
-
-    def of_step(step):
-        first = step * global_batch_size + share.index * size
-        return tf.data.Dataset.range(first, first + size)
-
-    return tf.data.Dataset.range(start_step, end_step).flat_map(of_step)
-
-
-def _batched(examples, share, change=None):
+def _batched(examples, shard, finish):
+    """Returns batches as tuples, which `finish` makes of dicts."""
     options = tf.data.Options()
     options.deterministic = True
-    batches = examples.batch(share.batch_size, drop_remainder=True)
-    if change:
-        batches = batches.map(change, tf.data.AUTOTUNE)
-    return batches.prefetch(tf.data.AUTOTUNE).with_options(options)
+    return (
+        examples.batch(shard.batch_size, drop_remainder=True)
+        .map(finish, tf.data.AUTOTUNE)
+        .prefetch(tf.data.AUTOTUNE)
+        .with_options(options)
+    )

@@ -18,11 +18,11 @@ from absl import logging
 from keras_regnet import atomic
 from keras_regnet import errors
 from training.config import config as train_config
-from training.data import array_records
-from training.data import folders
-from training.data import splits
-from training.data.splits import DataSet
-from training.data.splits import Split
+from training.data import array_record
+from training.data import dataset
+from training.data.dataset import DataSet
+from training.data.dataset import Split
+from training.data.folder import load_folder
 
 _MANIFEST = "shards.json"
 _LABELS = "{}-labels.npy"
@@ -31,7 +31,7 @@ _ARRAY_RECORD = "array_record"
 FORMATS = (_TFRECORD, _ARRAY_RECORD)
 _WRITERS = {
     _TFRECORD: tf.io.TFRecordWriter,
-    _ARRAY_RECORD: array_records.writer,
+    _ARRAY_RECORD: array_record.writer,
 }
 _FEATURES = {
     "image": tf.io.FixedLenFeature([], tf.string),
@@ -39,7 +39,9 @@ _FEATURES = {
 }
 
 
-def load(folder: pathlib.Path, config: train_config.TrainConfig) -> DataSet:
+def load_shards(
+    folder: pathlib.Path, config: train_config.TrainConfig
+) -> DataSet:
     """Returns the set in a folder of shards.
 
     Args:
@@ -87,7 +89,7 @@ def _paths(folder, counts):
 
 def _fits(paths, cache):
     size = sum(path.stat().st_size for path in paths)
-    return cache or size <= splits.IN_MEMORY_BYTES
+    return cache or size <= dataset.IN_MEMORY_BYTES
 
 
 def _random(folder, counts, part, cache):
@@ -100,22 +102,22 @@ def _random(folder, counts, part, cache):
         raise ValueError(
             f"The labels of the shards cannot be read: {file} ({error})"
         ) from error
-    split = array_records.split(paths, labels, _parse)
+    split = array_record.split(paths, labels, _parse)
     if not _fits(paths, cache):
         return split
-    return splits.loaded(split, f"{folder} {part}")
+    return dataset.load_into_memory(split, f"{folder} {part}")
 
 
 def _sequential(folder, counts, part, cache):
     """Returns the examples of TFRecord files, as a stream if they are many."""
     paths = _paths(folder, counts)
     files = [str(path) for path in paths]
-    stream = splits.from_records(
+    stream = dataset.from_records(
         files, sum(counts.values()), _parse, f"{folder} {part}"
     )
     if not _fits(paths, cache):
         return stream
-    return splits.read_all(stream.examples(None), stream.name)
+    return dataset.read_all(stream.examples(None), stream.name)
 
 
 def _parse(record):
@@ -140,8 +142,8 @@ def write(
     Args:
       source: has train/ and val/ with one folder per class in each.
       folder: where the shards go; it must not hold any.
-      images_per_shard: most images in a file.
-      skip_bad_images: leave out files that are no images, not raise.
+      images_per_shard: maximum number of images in a file.
+      skip_bad_images: leave out files that are not images, and do not raise.
       seed: of the order.
       file_format: one of `FORMATS`.
 
@@ -149,7 +151,7 @@ def write(
       Images written for "train" and "val", and "skipped".
 
     Raises:
-      ValueError: naming the file that is no image.
+      ValueError: naming the file that is not an image.
     """
     if images_per_shard < 1:
         raise ValueError(
@@ -158,7 +160,7 @@ def write(
         )
     if file_format not in FORMATS:
         raise errors.unknown_value("format", file_format, FORMATS)
-    data = folders.load(source)
+    data = load_folder(source)
     folder.mkdir(parents=True, exist_ok=True)
     if any(folder.iterdir()):
         raise ValueError(f"The output folder must be empty. Received: {folder}")
@@ -181,13 +183,13 @@ def write(
 
 
 def _checked(split: Split, skip: bool) -> Split:
-    """Returns the part of a split that are images."""
-    good = splits.readable(split)
+    """Returns the examples of a split that are images."""
+    good = dataset.readable(split)
     bad = np.setdiff1d(np.arange(split.num_examples), good)
     if not len(bad):
         return split
     if not skip:
-        raise ValueError(splits.find_unreadable(split, bad))
+        raise ValueError(dataset.find_unreadable(split, bad))
     for index in bad:
         logging.warning("left out, not an image: %s", split.describe(index))
     return split.subset(good)

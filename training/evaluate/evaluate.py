@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from absl import logging
 
+from keras_regnet.open_model import OpenedModel
 from training.config import config as train_config
-from training.data import datasets
+from training.data import dataset
 from training.data import pipeline as train_data
 from training.evaluate import metrics as metrics_lib
-from training.evaluate import predictors
 
 # What a run, or the record of published weights, decides about an evaluation.
 _OF_MODEL = (
@@ -45,24 +45,38 @@ class Result:
 
 
 def settings(
-    predictor: predictors.Predictor, given: Mapping[str, Any]
+    predictor: OpenedModel, given: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Returns fields of the configuration that a classifier is evaluated with.
 
     Args:
-      predictor: the classifier; its settings hold where none are given.
+      predictor: the classifier; the settings of its run, or of the record of
+        its weights, hold where none are given.
       given: fields that were asked for; None for those that were not.
     """
-    known = predictor.settings
+    known = predictor.settings or _of_record(predictor.record)
     fields = {name: known[name] for name in _OF_MODEL if name in known}
-    if predictor.image_size:
-        fields["eval_image_size"] = predictor.image_size
+    side, _ = predictor.image_size
+    if side:
+        fields["eval_image_size"] = side
     return fields | {k: v for k, v in given.items() if v is not None}
 
 
+def _of_record(record):
+    """Returns how the source of published weights evaluates them."""
+    if record is None:
+        return {}
+    return {
+        "eval_image_size": record.test_size,
+        "eval_crop_fraction": record.crop,
+        "interpolation": record.interpolation,
+        "antialias": record.antialias,
+    }
+
+
 def evaluate(
-    predictor: predictors.Predictor,
-    data: datasets.DataSet,
+    predictor: OpenedModel,
+    data: dataset.DataSet,
     config: train_config.TrainConfig,
     flip_tta: bool = False,
 ) -> Result:
@@ -82,9 +96,10 @@ def evaluate(
       ValueError: if sizes or classes do not fit, or an image is unreadable.
     """
     size = config.evaluation_size()
-    if predictor.image_size not in (0, size):
+    side, _ = predictor.image_size
+    if side not in (None, size):
         raise ValueError(
-            f"`image_size` must be {predictor.image_size} for this model. "
+            f"`image_size` must be {side} for this model. "
             f"Received: image_size={size}, model={predictor.name!r}"
         )
     if predictor.classes:
@@ -128,9 +143,9 @@ def _predict(predictor, data, config, flip_tta):
     try:
         for number, (images, batch_labels, weights) in enumerate(batches):
             begin = time.perf_counter()
-            found = predictor.predict(images)
+            found = predictor(images)
             if flip_tta:
-                mirrored = predictor.predict(images[:, :, ::-1])
+                mirrored = predictor(images[:, :, ::-1])
                 found = (found + mirrored) / 2
             if number:
                 seconds += time.perf_counter() - begin
@@ -139,7 +154,7 @@ def _predict(predictor, data, config, flip_tta):
             probabilities.append(found[real])
             labels.append(batch_labels[real])
     except Exception as error:
-        message = datasets.find_unreadable(
+        message = dataset.find_unreadable(
             data.val, range(data.val.num_examples)
         )
         if message:

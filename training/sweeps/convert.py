@@ -12,8 +12,7 @@ import pathlib
 import shutil
 import sys
 
-# Run by path, Python looks for modules in this folder first. What has to be
-# found is the checkout, with or without an installed keras_regnet.
+# Run by path, Python looks for modules in this folder first.
 if __name__ == "__main__":
     sys.path[0] = str(pathlib.Path(__file__).resolve().parents[2])
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -22,22 +21,16 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from keras_regnet import atomic
+from training.sweeps import arrays
 from training.sweeps import regimes
-from training.sweeps import trial_data
 
-# ImageNet's images are stored with this side, cut out at the centre.
+# ImageNet's images are stored as center crops with this side.
 _STORED_SIDE = 256
 _TEST_SPLITS = ("test", "validation")
 
 
 def to_npz(regime: regimes.Regime, data_dir: str, target: pathlib.Path) -> None:
-    """Writes a set of small images as one compressed file.
-
-    Args:
-      regime: names the set, and the subset.
-      data_dir: where tensorflow-datasets has it.
-      target: the file, which appears when it is whole.
-    """
+    """Writes a set of small images as one compressed file."""
     builder = tfds.builder(regime.dataset, data_dir=data_dir)
     if not builder.is_prepared():
         print(
@@ -51,7 +44,7 @@ def to_npz(regime: regimes.Regime, data_dir: str, target: pathlib.Path) -> None:
     labels = train["label"]
     chosen = np.arange(len(labels))
     if regime.train_images:
-        chosen = trial_data.stratified(
+        chosen = arrays.stratified(
             labels, regime.train_images, regime.subset_seed
         )
     with atomic.replacing(target) as partial:
@@ -67,13 +60,7 @@ def to_npz(regime: regimes.Regime, data_dir: str, target: pathlib.Path) -> None:
 def to_folder(
     regime: regimes.Regime, data_dir: str, target: pathlib.Path
 ) -> None:
-    """Writes a set of photos as a folder of arrays, one image at a time.
-
-    Args:
-      regime: names the set.
-      data_dir: where tensorflow-datasets has it.
-      target: the folder, which appears when it is whole.
-    """
+    """Writes a set of photos as a folder of arrays, one image at a time."""
     builder = tfds.builder(regime.dataset, data_dir=data_dir)
     test = next(s for s in _TEST_SPLITS if s in builder.info.splits)
     temporary = target.with_name(f".{os.getpid()}-{target.name}")
@@ -105,15 +92,12 @@ def _write_split(builder, split, folder, name):
 
 
 def scaled(image: np.ndarray, side: int = _STORED_SIDE) -> np.ndarray:
-    """Returns an image scaled to a shorter side, cut to a square there.
+    """Returns the center square of an image, scaled to a side.
 
-    Args:
-      image: uint8 (height, width, 3).
-      side: of the result.
-
-    Returns:
-      uint8 (side, side, 3), bilinear without antialiasing, as the paper's
-      code scales its test images.
+    Bilinear without antialiasing, as the paper's code scales test images;
+    uint8 (side, side, 3). `keras_regnet.images` truncates the longer side to
+    whole pixels first, which moves the crop: the arrays of a regime never
+    change.
     """
     height, width = image.shape[:2]
     scale = min(height, width) / side
@@ -126,19 +110,19 @@ def scaled(image: np.ndarray, side: int = _STORED_SIDE) -> np.ndarray:
 
 
 def _positions(side, scale, margin, size):
-    """Where the pixels' centres lie in the original."""
-    centres = (np.arange(side) + margin + 0.5) * scale - 0.5
-    return np.clip(centres, 0, size - 1)
+    """Returns where the centers of the pixels are in the original."""
+    centers = (np.arange(side) + margin + 0.5) * scale - 0.5
+    return np.clip(centers, 0, size - 1)
 
 
 def _interpolate(pixels, positions, axis):
     low = np.floor(positions).astype(int)
     high = np.minimum(low + 1, pixels.shape[axis] - 1)
-    share = (positions - low).astype(np.float32)
-    share = share.reshape((-1, 1, 1) if axis == 0 else (1, -1, 1))
+    fraction = (positions - low).astype(np.float32)
+    fraction = fraction.reshape((-1, 1, 1) if axis == 0 else (1, -1, 1))
     return (
-        np.take(pixels, low, axis) * (1 - share)
-        + np.take(pixels, high, axis) * share
+        np.take(pixels, low, axis) * (1 - fraction)
+        + np.take(pixels, high, axis) * fraction
     )
 
 

@@ -1,43 +1,30 @@
-"""Workers that train trials, wherever they are, and what becomes of them.
+"""Pools of workers that train trials, on this machine or elsewhere.
 
 A worker lives for many trials, since importing a framework takes longer than
 many a trial; after a failure, and now and then against leaks, its successor
-starts afresh. `training/sweeps/workers.py` has workers on this machine,
-`training/sweeps/ray_workers.py` those on a Ray cluster.
+starts afresh. `local_pool.py` has workers on this machine, `ray_pool.py`
+those on a Ray cluster.
 """
 
 import abc
-import dataclasses
 import math
 import pathlib
 import time
 from collections.abc import Iterator
-from typing import Any
 
-_MAX_STILLBORN = 3
+import keras
+
+from keras_regnet.design_space.records import Record
+from training.sweeps.messages import Job
+from training.sweeps.messages import Outcome
+from training.sweeps.messages import Ready
+from training.sweeps.options import Options
+
+_MAX_FAILED_STARTS = 3
 
 
 class WorkerError(Exception):
     """Workers cannot work here at all."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Setup:
-    """What workers of any kind need to know.
-
-    Args:
-      folder: of the sweep.
-      regime: name of the regime.
-      threads: cores that each may use; 0 for the backend's choice.
-      trials_per_worker: after how many trials a worker is replaced.
-      gpus: that each has on a Ray cluster; less than 1 for a share of one.
-    """
-
-    folder: pathlib.Path
-    regime: str
-    threads: int = 1
-    trials_per_worker: int = 50
-    gpus: float = 0.0
 
 
 class Worker(abc.ABC):
@@ -47,9 +34,9 @@ class Worker(abc.ABC):
       number: names it; its successor has the same.
 
     Attributes:
-      job: what it is busy with, None if nothing.
+      job: what it trains, None if nothing.
       since: when it was started, or given its job.
-      trials: how many it was given.
+      trials: number of trials it was given.
       ready: whether it can take one.
       startup_limit: seconds within which it must be ready.
     """
@@ -58,27 +45,26 @@ class Worker(abc.ABC):
 
     def __init__(self, number: int):
         self.number = number
-        self.job: dict[str, Any] | None = None
+        self.job: Job | None = None
         self.since = time.monotonic()
         self.trials = 0
         self.ready = False
 
     @property
     def idle(self) -> bool:
-        """Whether it waits for a trial."""
+        """Whether it waits for a job."""
         return self.ready and self.job is None
 
-    def give(self, job: dict[str, Any]) -> None:
-        """Hands over a trial."""
+    def assign(self, job: Job) -> None:
+        """Hands over a job."""
         self.job, self.since = job, time.monotonic()
         self.trials += 1
         self.send(job)
 
-    def left(self, limit: float) -> float:
-        """Returns how many seconds it has yet, infinity if it has nothing on.
+    def remaining(self, limit: float) -> float:
+        """Returns the seconds it has left, if a trial may take `limit`.
 
-        Args:
-          limit: seconds that a trial may take.
+        They are infinite for a worker that waits for a job.
         """
         if self.ready:
             limit = math.inf if self.job is None else limit
@@ -87,8 +73,8 @@ class Worker(abc.ABC):
         return self.since + limit - time.monotonic()
 
     @abc.abstractmethod
-    def send(self, job: dict[str, Any]) -> None:
-        """Sends a trial on its way."""
+    def send(self, job: Job) -> None:
+        """Sends a job to the process."""
 
     @abc.abstractmethod
     def reason(self) -> str:
@@ -100,16 +86,22 @@ class Worker(abc.ABC):
 
 
 class Pool(abc.ABC):
-    """Workers, and the trials that they are busy with.
+    """Workers, and the jobs that they train.
 
     Args:
-      count: how many workers.
-      setup: what they need to know.
+      count: number of workers.
+      folder: of the sweep.
+      regime: name of the regime.
+      options: `trials_per_worker` is read here, more by the kinds of pools.
     """
 
-    def __init__(self, count: int, setup: Setup):
-        self._setup = setup
-        self._stillborn = 0
+    def __init__(
+        self, count: int, folder: pathlib.Path, regime: str, options: Options
+    ):
+        self._folder = folder
+        self._regime = regime
+        self._options = options
+        self._failed_starts = 0
         self._workers: list[Worker] = []
         for number in range(1, count + 1):
             self._workers.append(self._start(number))
@@ -122,71 +114,60 @@ class Pool(abc.ABC):
             worker.stop()
 
     @property
-    def running(self) -> int:
-        """How many trials are being trained."""
-        return sum(worker.job is not None for worker in self._workers)
-
-    @property
     def idle(self) -> int:
-        """How many workers are ready and wait for a trial."""
+        """Number of workers that are ready and wait for a job."""
         return sum(worker.idle for worker in self._workers)
 
-    def give(self, job: dict[str, Any]) -> None:
-        """Hands a trial to an idle worker.
+    def submit(self, job: Job) -> None:
+        """Hands a job to an idle worker."""
+        next(w for w in self._workers if w.idle).assign(job)
 
-        Args:
-          job: "trial", the fields of a `Trial`, and "attempt".
-        """
-        next(worker for worker in self._workers if worker.idle).give(job)
-
-    def wait(
-        self, timeout: float, limit: float = math.inf
-    ) -> Iterator[tuple[dict, dict]]:
-        """Yields what came of trials, after waiting for something to happen.
+    def wait(self, timeout: float, limit: float = math.inf) -> Iterator[Record]:
+        """Yields the records of jobs that ended, after waiting for news.
 
         Args:
           timeout: seconds to wait at most.
           limit: seconds that a trial may take; a worker that takes longer is
             ended.
 
-        Yields:
-          The job, and the record's fields; where a worker ended in the
-          middle, only "status", "reason" and "seconds".
-
         Raises:
           WorkerError: if workers end before they are ready.
         """
-        left = min((worker.left(limit) for worker in self._workers), default=0)
+        left = min((w.remaining(limit) for w in self._workers), default=0)
         for worker, messages, ended in self._poll(max(0, min(timeout, left))):
             for message in messages:
-                if "ready" in message:
-                    worker.ready, self._stillborn = True, 0
+                if isinstance(message, Ready):
+                    worker.ready, self._failed_starts = True, 0
                     continue
-                job, worker.job = worker.job, None
-                yield job, message
-                worn = worker.trials >= self._setup.trials_per_worker
-                if not ended and (worn or message["status"] == "failed"):
+                worker.job = None
+                yield message.record
+                old = worker.trials >= self._options.trials_per_worker
+                if not ended and (old or not message.record.done):
                     self._replace(worker)
             if ended:
-                yield from self._bury(worker, worker.reason())
-        for worker in [w for w in self._workers if w.left(limit) <= 0]:
+                yield from self._replace_failed(worker, worker.reason())
+        for worker in [w for w in self._workers if w.remaining(limit) <= 0]:
             reason = f"not ready within {worker.startup_limit:g} s"
             if worker.ready:
                 reason = f"took longer than {limit:g} s, and was ended"
-            yield from self._bury(worker, reason)
+            yield from self._replace_failed(worker, reason)
 
-    def _bury(self, worker, reason):
-        """Replaces a worker that has ended; its trial has failed."""
+    def _replace_failed(self, worker, reason):
+        """Replaces a worker that has failed, and its job with it."""
         if not worker.ready:
-            self._stillborn += 1
-        if self._stillborn >= _MAX_STILLBORN:
+            self._failed_starts += 1
+        if self._failed_starts >= _MAX_FAILED_STARTS:
             raise WorkerError(f"Workers end before they are ready: {reason}")
         seconds = round(time.monotonic() - worker.since, 3)
         self._replace(worker)
         if worker.job is not None:
-            yield (
-                worker.job,
-                {"status": "failed", "reason": reason, "seconds": seconds},
+            yield Record(
+                **vars(worker.job.trial),
+                status="failed",
+                reason=reason,
+                attempt=worker.job.attempt,
+                seconds=seconds,
+                backend=keras.backend.backend(),
             )
 
     def _replace(self, worker):
@@ -206,12 +187,8 @@ class Pool(abc.ABC):
     @abc.abstractmethod
     def _poll(
         self, timeout: float
-    ) -> Iterator[tuple[Worker, list[dict[str, Any]], bool]]:
-        """Yields workers of which there is news.
+    ) -> Iterator[tuple[Worker, list[Ready | Outcome], bool]]:
+        """Yields each worker with news, its messages, and whether it ended.
 
-        Args:
-          timeout: seconds to wait at most.
-
-        Yields:
-          A worker, its messages, and whether it has ended.
+        Waits for news at most `timeout` seconds.
         """

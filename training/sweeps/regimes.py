@@ -1,4 +1,4 @@
-"""Regimes: what a network of a population is trained on, and how.
+"""Regimes: the data and the training of the networks of a population.
 
 A regime is named in every record, so a published one is never changed: its
 successor gets another name.
@@ -28,15 +28,15 @@ class Regime:
       stem: of the networks that are sampled.
       stem_width: channels of the stem.
       strides: stride of each stage's first block.
-      flops: (least, greatest) multiply-adds of the networks.
-      epochs: how long.
+      flops: (min, max) multiply-adds of the networks.
+      epochs: passes over the training images.
       batch_size: images per step; the rest of an epoch is dropped.
       learning_rate: at the start of a half-period cosine.
-      per_epoch_schedule: whether the rate is held for an epoch.
+      per_epoch_schedule: whether the learning rate is constant in an epoch.
       momentum: Nesterov's.
       weight_decay: L2 on all parameters.
       shift: an image is shifted by up to so many pixels; where it is larger
-        than `image_size`, a place is cut out at random instead.
+        than `image_size`, a random crop is taken instead.
       flip: whether images are mirrored at random.
       steps_per_call: training steps per call into the backend; 0 for a whole
         epoch.
@@ -139,17 +139,7 @@ NAMES = tuple(_REGIMES)
 
 
 def get(name: str) -> Regime:
-    """Returns a regime.
-
-    Args:
-      name: one of `NAMES`.
-
-    Returns:
-      A `Regime`.
-
-    Raises:
-      ValueError: if there is none of that name.
-    """
+    """Returns the regime of a name, one of `NAMES`."""
     if name not in _REGIMES:
         raise errors.unknown_value("regime", name, NAMES)
     return _REGIMES[name]

@@ -1,14 +1,12 @@
-"""One trial: a network, a seed and a regime, trained and evaluated.
+"""Trains and evaluates one trial: a network with a seed, as a regime says.
 
-Runs on any Keras backend; what has to be compiled is in one small module per
-backend, `training/sweeps/step_tensorflow.py` and its siblings.
+Runs on any Keras backend; the compiled steps are in one small module per
+backend, `training/sweeps/steps_tensorflow.py` and its siblings.
 """
 
 import dataclasses
 import datetime
-import hashlib
 import importlib
-import json
 import platform
 import time
 from typing import Any
@@ -18,104 +16,32 @@ import numpy as np
 
 import keras_regnet
 from keras_regnet import errors
-from keras_regnet.design_space import records
+from keras_regnet.design_space.records import Record
+from keras_regnet.design_space.records import Trial
+from training.sweeps import arrays as arrays_lib
 from training.sweeps import regimes
-from training.sweeps import trial_data
 
-_STEP_MODULES = {
-    "tensorflow": "training.sweeps.step_tensorflow",
-    "jax": "training.sweeps.step_jax",
-    "torch": "training.sweeps.step_torch",
+_STEPS_MODULES = {
+    "tensorflow": "training.sweeps.steps_tensorflow",
+    "jax": "training.sweeps.steps_jax",
+    "torch": "training.sweeps.steps_torch",
 }
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Trial:
-    """What is to be trained; its fields are those of `records.Record`.
-
-    Args:
-      trial: identifies config, seed and regime, see `identify`.
-      space: name of the space that the network was drawn from.
-      index: its number in the sample.
-      seed: of weights, shuffling and augmentation.
-      regime: name of the regime.
-      config: the network, as its `to_json` writes it.
-      depth: blocks.
-      flops: multiply-adds.
-      params: parameters.
-      activations: activations.
-    """
-
-    trial: str
-    space: str
-    index: int
-    seed: int
-    regime: str
-    config: str
-    depth: int
-    flops: int
-    params: int
-    activations: int
-
-
-def identify(config: str, seed: int, regime: str) -> str:
-    """Returns a short name for what a trial depends on.
-
-    Args:
-      config: the network, as its `to_json` writes it.
-      seed: the trial's seed.
-      regime: name of the regime.
-
-    Returns:
-      16 hexadecimal digits, which depend on the regime's fields too, but not
-      on fields with their default values: a later version may have more.
-    """
-    network = keras_regnet.config.from_json(config)
-    kind = type(network).__name__
-    described = [kind, _unusual(network), seed, regime]
-    described.append(_unusual(regimes.get(regime)))
-    content = json.dumps(described, sort_keys=True)
-    return hashlib.sha256(content.encode()).hexdigest()[:16]
-
-
-def _unusual(instance):
-    """Returns the fields of a dataclass that have not their default value."""
-    return {
-        field.name: getattr(instance, field.name)
-        for field in dataclasses.fields(instance)
-        if getattr(instance, field.name) != field.default
-    }
 
 
 class TrialError(Exception):
     """A trial went wrong in a way that has a name."""
 
 
-def step_module() -> Any:
-    """Returns the module that compiles steps for Keras's backend.
-
-    Raises:
-      ValueError: if there is none.
-    """
+def steps_module() -> Any:
+    """Returns the module that compiles steps for Keras's backend."""
     backend = keras.backend.backend()
-    if backend not in _STEP_MODULES:
-        raise errors.unknown_value("backend", backend, _STEP_MODULES)
-    return importlib.import_module(_STEP_MODULES[backend])
+    if backend not in _STEPS_MODULES:
+        raise errors.unknown_value("backend", backend, _STEPS_MODULES)
+    return importlib.import_module(_STEPS_MODULES[backend])
 
 
-def run(
-    trial: Trial, arrays: trial_data.Arrays, attempt: int = 1
-) -> records.Record:
-    """Trains a network and returns what came of it.
-
-    Args:
-      trial: what to train.
-      arrays: the regime's data.
-      attempt: 1 for the first.
-
-    Returns:
-      A record, "done" or "failed"; this raises no errors of training.
-    """
+def run(trial: Trial, arrays: arrays_lib.Arrays, attempt: int = 1) -> Record:
+    """Trains a network; an error of training becomes a failed record."""
     started = datetime.datetime.now(datetime.UTC)
     start = time.perf_counter()
     measured = _Measured()
@@ -124,10 +50,10 @@ def run(
         outcome = {"status": "done", "error": measured.test_errors[-1]}
     except Exception as error:
         outcome = {"status": "failed", "reason": _reason(error)}
-    return records.Record(
-        **dataclasses.asdict(trial),
+    return Record(
+        **vars(trial),
         **outcome,
-        **dataclasses.asdict(measured),
+        **vars(measured),
         attempt=attempt,
         seconds=round(time.perf_counter() - start, 3),
         started=started.isoformat(timespec="seconds"),
@@ -147,7 +73,7 @@ def environment() -> dict[str, str]:
     }
     return {
         "backend": backend,
-        "device": step_module().device(),
+        "device": steps_module().device(),
         "versions": ", ".join(f"{k} {v}" for k, v in versions.items()),
     }
 
@@ -155,7 +81,7 @@ def environment() -> dict[str, str]:
 def _reason(error):
     if isinstance(error, TrialError):
         return str(error)
-    if isinstance(error, MemoryError) or step_module().is_out_of_memory(error):
+    if isinstance(error, MemoryError) or steps_module().is_out_of_memory(error):
         return "out of memory"
     message = " ".join(str(error).split())[:300]
     return f"{type(error).__name__}: {message}"
@@ -163,7 +89,7 @@ def _reason(error):
 
 @dataclasses.dataclass
 class _Measured:
-    """The measured fields of a record, filled as a trial goes on."""
+    """The measured fields of a record, filled during a trial."""
 
     train_losses: list[float] = dataclasses.field(default_factory=list)
     train_errors: list[float] = dataclasses.field(default_factory=list)
@@ -176,7 +102,7 @@ class _Measured:
     seconds_test: float = 0.0
 
     def clock(self, part: str, since: float) -> float:
-        """Adds the time since a moment to a part's; returns the time now."""
+        """Adds the time since a moment to that of a part; returns now."""
         now = time.perf_counter()
         name = f"seconds_{part}"
         setattr(self, name, round(getattr(self, name) + now - since, 3))
@@ -185,7 +111,7 @@ class _Measured:
 
 def _train(trial, arrays, measured):
     regime = regimes.get(trial.regime)
-    # The steps of networks before must not pile up in Keras's state.
+    # Keras's state would keep the steps of earlier networks.
     keras.backend.clear_session(free_memory=False)
     keras.utils.set_random_seed(trial.seed)
     moment = time.perf_counter()
@@ -196,51 +122,43 @@ def _train(trial, arrays, measured):
         classifier_activation=None,
     )
     moment = measured.clock("build", moment)
-    steps = step_module().Steps(model, regime.momentum, regime.weight_decay)
+    steps = steps_module().Steps(model, regime.momentum, regime.weight_decay)
     steps.compile(regime.batch_size, regime.test_batch_size, regime.image_size)
     measured.clock("compile", moment)
     rng = np.random.default_rng(trial.seed)
-    rates = learning_rates(regime, trial_data.steps_per_epoch(arrays, regime))
+    lrs = learning_rates(regime, arrays_lib.steps_per_epoch(arrays, regime))
     for epoch in range(regime.epochs):
-        _train_epoch(steps, arrays, regime, rates[epoch], rng, measured)
+        _train_epoch(steps, arrays, regime, lrs[epoch], rng, measured)
         last = epoch == regime.epochs - 1
         _evaluate(steps, arrays, regime, last, measured)
 
 
 def learning_rates(regime: regimes.Regime, steps: int) -> np.ndarray:
-    """Returns the half-period cosine of a regime.
-
-    Args:
-      regime: the regime.
-      steps: training steps per epoch.
-
-    Returns:
-      float32 (epochs, steps).
-    """
+    """Returns a regime's half-period cosine, float32 (epochs, steps)."""
     done = np.arange(regime.epochs * steps).reshape(regime.epochs, steps)
     done = done / max(1, regime.epochs * steps)
     if regime.per_epoch_schedule:
         done = np.broadcast_to(done[:, :1], done.shape)
-    rates = regime.learning_rate * 0.5 * (1 + np.cos(np.pi * done))
-    return rates.astype(np.float32)
+    lrs = regime.learning_rate * 0.5 * (1 + np.cos(np.pi * done))
+    return lrs.astype(np.float32)
 
 
-def _train_epoch(steps, arrays, regime, rates, rng, measured):
+def _train_epoch(steps, arrays, regime, lrs, rng, measured):
     loss, hits, first = 0.0, 0, 0
     moment = time.perf_counter()
-    for images, labels in trial_data.train_chunks(arrays, regime, rng):
+    for images, labels in arrays_lib.train_chunks(arrays, regime, rng):
         moment = measured.clock("input", moment)
-        chunk = rates[first : first + len(labels)]
+        chunk = lrs[first : first + len(labels)]
         chunk_loss, chunk_hits = steps.train(images, labels, chunk)
         moment = measured.clock("train", moment)
         loss, hits = loss + chunk_loss, hits + chunk_hits
         first += len(labels)
-    # A record holds no NaN, which JSON does not have: its reason tells.
+    # JSON has no NaN: the record's reason says it instead.
     if not np.isfinite(loss):
         epoch = len(measured.train_losses) + 1
         raise TrialError(f"loss is {loss} in epoch {epoch}")
-    measured.train_losses.append(round(loss / len(rates), 4))
-    images = len(rates) * regime.batch_size
+    measured.train_losses.append(round(loss / len(lrs), 4))
+    images = len(lrs) * regime.batch_size
     measured.train_errors.append(_error(hits, images))
 
 
@@ -251,7 +169,7 @@ def _evaluate(steps, arrays, regime, last, measured):
     moment = time.perf_counter()
     hits = sum(
         steps.evaluate(images, labels)
-        for images, labels in trial_data.test_chunks(arrays, regime, count)
+        for images, labels in arrays_lib.test_chunks(arrays, regime, count)
     )
     measured.clock("test", moment)
     measured.test_errors.append(_error(hits, count))

@@ -10,7 +10,7 @@ from training.config import config as train_config
 from training.config import config_checks
 from training.config import network as network_lib
 from training.config import recipes
-from training.data import datasets
+from training.data import load
 from training.trainer import memory
 from training.trainer import state as state_lib
 from training.trainer import strategy as train_strategy
@@ -40,8 +40,8 @@ def report(config: train_config.TrainConfig) -> str:
     folder = files.run_folder(config)
     files.check(folder, config, network)
     strategy, num_replicas = _devices(config)
-    datasets.check_prepared(config)
-    data = datasets.load(config)
+    load.check_prepared(config)
+    data = load.load_dataset(config)
     found = checkpoint.newest(folder / "checkpoints")
     weights, not_fetched = _weights(
         config, network, found and folder, len(data.class_names)

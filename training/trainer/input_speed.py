@@ -7,8 +7,8 @@ import tensorflow as tf
 from absl import logging
 
 from training.config import config as train_config
-from training.data import datasets
-from training.data import image_faults
+from training.data import decode_errors
+from training.data import load
 from training.data import pipeline as train_data
 
 _SECONDS = 10.0
@@ -20,13 +20,13 @@ def measure(config: train_config.TrainConfig) -> float:
 
     The time to the first batch does not count.
     """
-    data = datasets.load(config)
-    share = train_data.Share(batch_size=config.global_batch_size)
+    data = load.load_dataset(config)
+    shard = train_data.Shard(batch_size=config.global_batch_size)
     # Small sets last for seconds: go on over epochs that nothing trains.
     config = dataclasses.replace(
         config, epochs=_EPOCHS, total_steps=0, total_examples=0
     )
-    batches = iter(train_data.train_pipeline(data, config, 0, share))
+    batches = iter(train_data.train_pipeline(data, config, 0, shard))
     try:
         next(batches)
         images, begin, seconds = 0, time.monotonic(), 0.0
@@ -35,7 +35,7 @@ def measure(config: train_config.TrainConfig) -> float:
             images += config.global_batch_size
             seconds = time.monotonic() - begin
     except tf.errors.OpError as error:
-        image_faults.raise_unreadable(
+        decode_errors.raise_unreadable(
             data.train, range(data.train.num_examples), error
         )
         raise

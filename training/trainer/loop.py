@@ -7,7 +7,7 @@ import time
 import tensorflow as tf
 from absl import logging
 
-from training.data import image_faults
+from training.data import decode_errors
 from training.trainer import checkpointing
 from training.trainer import precise_bn
 from training.trainer import preemption
@@ -117,7 +117,9 @@ class Loop:
         begin = time.monotonic()
         with (
             self._profiler.profiling(first),
-            image_faults.named_faults(run.data.train, run.config, first, count),
+            decode_errors.named_faults(
+                run.data.train, run.config, first, count
+            ),
         ):
             sums, done = self._step.run(
                 self._batches,

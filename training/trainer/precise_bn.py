@@ -12,7 +12,7 @@ import keras
 import tensorflow as tf
 
 from training.config import config as train_config
-from training.data import datasets
+from training.data import dataset
 from training.data import pipeline as train_data
 
 
@@ -52,7 +52,7 @@ class PreciseStatistics:
 
     def measure(
         self,
-        data: datasets.DataSet,
+        data: dataset.DataSet,
         config: train_config.TrainConfig,
         epoch: int,
         steps_per_epoch: int,
@@ -68,8 +68,8 @@ class PreciseStatistics:
             train_data.distribute(
                 self._strategy,
                 config,
-                lambda share: train_data.train_pipeline(
-                    data, config, first, share=share
+                lambda shard: train_data.train_pipeline(
+                    data, config, first, shard=shard
                 ),
             )
         )

@@ -3,7 +3,7 @@
 import tensorflow as tf
 from absl import logging
 
-from training.data import image_faults
+from training.data import decode_errors
 from training.trainer import progress as progress_lib
 from training.trainer import run as run_lib
 from training.trainer import state as state_lib
@@ -34,7 +34,7 @@ class Reporter:
     def _show_inputs(self):
         """Shows TensorBoard the network, and the first training images."""
         data, config = self._run.data, self._run.config
-        with image_faults.named_faults(data.train, config, 0, 1):
+        with decode_errors.named_faults(data.train, config, 0, 1):
             images, names = tensorboard.first_images(data, config)
         self._events.write_images("training images", images, names)
         side, logits = config.image_size, self._state.logits

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from keras_regnet import weights as weights_lib
 from training.config import config as train_config
-from training.data import datasets
+from training.data import dataset
 from training.data import pipeline as train_data
 from training.trainer import hooks as hooks_lib
 from training.trainer import processes as processes_lib
@@ -32,7 +32,7 @@ class Run:
     folder: pathlib.Path
     strategy: tf.distribute.Strategy
     processes: processes_lib.Processes
-    data: datasets.DataSet
+    data: dataset.DataSet
     hooks: hooks_lib.Hooks
 
     @property
@@ -62,9 +62,9 @@ class Run:
         return train_data.distribute(
             self.strategy,
             self.config,
-            lambda share: self.hooks.training_batches(
+            lambda shard: self.hooks.training_batches(
                 train_data.train_pipeline(
-                    self.data, self.config, start_step, share
+                    self.data, self.config, start_step, shard
                 )
             ),
         )
@@ -74,7 +74,7 @@ class Run:
         return train_data.distribute(
             self.strategy,
             self.config,
-            lambda share: train_data.eval_pipeline(
-                self.data, self.config, share
+            lambda shard: train_data.eval_pipeline(
+                self.data, self.config, shard
             ).repeat(),
         )

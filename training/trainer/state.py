@@ -16,7 +16,7 @@ import tensorflow as tf
 from keras_regnet import weights as weights_lib
 from training.config import config as train_config
 from training.config import network as network_lib
-from training.data import datasets
+from training.data import dataset
 from training.data import pipeline as train_data
 from training.trainer import averages as averages_lib
 from training.trainer import optimizer as train_optimizer
@@ -30,7 +30,7 @@ _OF_REPLICAS = "replicas/"
 def build(
     config: train_config.TrainConfig,
     weights: weights_lib.ResolvedWeights,
-    data: datasets.DataSet,
+    data: dataset.DataSet,
     strategy: tf.distribute.Strategy,
 ) -> tuple[keras.Model, keras.optimizers.Optimizer]:
     """Returns the initial model and its built optimizer.

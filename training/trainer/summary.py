@@ -9,7 +9,7 @@ from absl import logging
 import keras_regnet
 from training.config import config as train_config
 from training.config import network as network_lib
-from training.data import datasets
+from training.data import dataset
 from training.data import pipeline as train_data
 from training.trainer import run as run_lib
 
@@ -29,7 +29,7 @@ def log(run: run_lib.Run) -> None:
 def lines(
     config: train_config.TrainConfig,
     network: network_lib.Network,
-    data: datasets.DataSet,
+    data: dataset.DataSet,
     num_replicas: int,
 ) -> Iterator[str]:
     """Yields lines on network, data set, length and learning rate."""

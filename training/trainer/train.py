@@ -8,7 +8,7 @@ from keras_regnet import weights as weights_lib
 from training.config import config as train_config
 from training.config import config_checks
 from training.config import network as network_lib
-from training.data import datasets
+from training.data import load
 from training.trainer import checkpointing
 from training.trainer import hooks as hooks_lib
 from training.trainer import loop as loop_lib
@@ -73,7 +73,7 @@ def train_and_evaluate(
         with processes_lib.lost_workers(processes, folder / "checkpoints"):
             stored = checkpointing.look(folder, config, network, processes)
             if not stored.finished:
-                data = datasets.load(config)
+                data = load.load_dataset(config)
                 # A run that resumes keeps the padding of its weights.
                 weights = stored.architecture or network_lib.resolve(
                     config.weights, network, len(data.class_names)

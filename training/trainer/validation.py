@@ -4,7 +4,7 @@ import time
 
 import tensorflow as tf
 
-from training.data import image_faults
+from training.data import decode_errors
 from training.data import pipeline as train_data
 from training.trainer import preemption
 from training.trainer import progress
@@ -39,7 +39,7 @@ class Validation:
         try:
             sums = self._sums(train_data.eval_steps(split, self._run.config))
         except tf.errors.OpError as error:
-            image_faults.raise_unreadable(
+            decode_errors.raise_unreadable(
                 split, range(split.num_examples), error
             )
             raise

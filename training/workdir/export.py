@@ -13,7 +13,7 @@ from keras_regnet import weights as weights_lib
 from keras_regnet.export import saved_model
 from training.config import config as train_config
 from training.config import network as network_lib
-from training.data import datasets
+from training.data import dataset
 
 # The export is checked on this many images, and at a larger size too.
 _CHECK_IMAGES = 4
@@ -24,7 +24,7 @@ def write(
     folder: pathlib.Path,
     config: train_config.TrainConfig,
     architecture: weights_lib.ResolvedWeights,
-    data: datasets.DataSet,
+    data: dataset.DataSet,
     weights: network_lib.LayerWeights,
 ) -> None:
     """Writes model.keras and saved_model/, and checks the latter.
@@ -66,7 +66,7 @@ def write(
 def _check_images(config, data) -> list[np.ndarray]:
     """Returns validation images as uint8, at two sizes."""
     size = config.image_size
-    images = datasets.samples(data.val, _CHECK_IMAGES)
+    images = dataset.sample_images(data.val, _CHECK_IMAGES)
     return [
         np.stack(
             [

@@ -11,7 +11,7 @@ import pathlib
 import tensorflow as tf
 
 from training.config import config as train_config
-from training.data import datasets
+from training.data import dataset
 from training.data import pipeline as train_data
 from training.workdir import files
 
@@ -91,7 +91,7 @@ def _metadata(plugin, data_class, text=""):
 
 
 def first_images(
-    data: datasets.DataSet, config: train_config.TrainConfig
+    data: dataset.DataSet, config: train_config.TrainConfig
 ) -> tuple[tf.Tensor, str]:
     """Returns the first images of a run's first step, and their classes.
 
@@ -103,8 +103,8 @@ def first_images(
       with the weights of those that are mixed.
     """
     count = min(_IMAGES, config.global_batch_size)
-    share = train_data.Share(batch_size=count)
-    (batch,) = train_data.train_pipeline(data, config, 0, share).take(1)
+    shard = train_data.Shard(batch_size=count)
+    (batch,) = train_data.train_pipeline(data, config, 0, shard).take(1)
     images, labels = batch
     if labels.shape.rank == 1:
         labels = tf.one_hot(labels, len(data.class_names))

@@ -149,15 +149,20 @@ class CommandTest(parameterized.TestCase):
         )
         self.assertEqual(status, 1)
         self.assertRegex(output, "verdict +largest difference .* is above")
+        status, _, errors = self.command(
+            "{out}/model.onnx", "--out={out}/model.tflite"
+        )
+        self.assertEqual(status, 1)
+        self.assertIn("an exported file is compared by --existing", errors)
 
-    def test_grey_photographs(self):
+    def test_gray_photographs(self):
         model = keras_regnet.build(
             export_testing.NETWORKS["x"], input_shape=(32, 32, 1), classes=2
         )
-        model.save(self.folder / "grey.keras")
+        model.save(self.folder / "gray.keras")
         for images in ((), ("--images={inputs}/photos",)):
             status, output, errors = self.command(
-                "{out}/grey.keras", "--out={out}/model.tflite", *images
+                "{out}/gray.keras", "--out={out}/model.tflite", *images
             )
             self.assertEqual((status, errors), (0, ""))
         self.assertRegex(output, "images compared +6\n")
@@ -194,12 +199,18 @@ class CommandTest(parameterized.TestCase):
         (("RegNetX-200MF",), "One of --out and --existing"),
         (("RegNetX-20MF", "--out={out}/a.tflite"), "Did you mean"),
         (("{inputs}/run", "--out={out}/a.onnx"), "must end in '.tflite'"),
-        (("{inputs}/empty", "--out={out}/a.tflite"), "is no finished run"),
-        (("{inputs}/broken.keras", "--out={out}/a.tflite"), "no Keras model"),
-        (("{inputs}/none.keras", "--out={out}/a.tflite"), "No such file"),
+        (("{inputs}/empty", "--out={out}/a.tflite"), "must be a run folder"),
+        (
+            ("{inputs}/broken.keras", "--out={out}/a.tflite"),
+            "is not a readable .keras file",
+        ),
+        (
+            ("{inputs}/none.keras", "--out={out}/a.tflite"),
+            "`model` does not exist",
+        ),
         (
             ("{inputs}/run", "--quantize=int8", "--out={out}/a.tflite"),
-            "`representative` must be given for --quantize=int8",
+            "`representative` must be given for quantize=int8",
         ),
         (
             ("{inputs}/run", "--quantize=int8", "--out={out}/a.tflite",
@@ -214,16 +225,16 @@ class CommandTest(parameterized.TestCase):
         (
             ("{inputs}/run", "--format=onnx", "--quantize=int8",
              "--out={out}/a.onnx"),
-            "`quantize` is for --format=litert",
+            "`quantize` is for format=litert",
         ),
         (
             ("{inputs}/run", "--bfloat16", "--out={out}/a.tflite"),
-            "`bfloat16` is for --format=saved_model. Received: bfloat16=True",
+            "`bfloat16` is for format=saved_model. Received: bfloat16=True",
         ),
         (
             ("{inputs}/run", "--format=saved_model", "--input=int8",
              "--out={out}/a"),
-            "`input` is for --format=litert or onnx",
+            "`input` is for format=litert or onnx",
         ),
         (
             ("{inputs}/run", "--format=saved_model", "--batch=4",
@@ -255,7 +266,7 @@ class CommandTest(parameterized.TestCase):
         (
             ("{inputs}/run", "--labels={inputs}/binary.txt",
              "--out={out}/a.tflite"),
-            "binary.txt is no text in UTF-8",
+            "binary.txt is not a text in UTF-8",
         ),
         (
             ("{inputs}/run", "--batch=many", "--out={out}/a.tflite"),
@@ -310,7 +321,20 @@ class ImagesTest(absltest.TestCase):
         self.assertEqual(few.pixels.shape, (2, 32, 64, 3))
         self.assertEqual(few.labels.tolist(), [0, 3])
 
-    def test_centre_is_cut_out(self):
+    def test_class_folders_may_be_links(self):
+        photos = self.folder / "photos"
+        photos.mkdir()
+        _photos(photos)
+        linked = photos / "deep" / "b"
+        linked.rename(self.folder / "elsewhere")
+        linked.symlink_to(self.folder / "elsewhere")
+        # A link that leads back into its own folder is not followed for ever.
+        (photos / "deep" / "back").symlink_to(photos)
+        loaded = images_lib.load(str(photos), 32)
+        self.assertEqual(loaded.class_names, ("a", "b", "c", "d"))
+        self.assertEqual(loaded.labels.tolist(), [0, 0, 1, 1, 2, 3])
+
+    def test_center_is_cut_out(self):
         image = export_testing.images(1, 37, 57)[0]
         (self.folder / "one").mkdir()
         Image.fromarray(image).save(self.folder / "one" / "image.png")
@@ -322,7 +346,7 @@ class ImagesTest(absltest.TestCase):
         image = Image.fromarray(export_testing.images(1, 40, 40)[0])
         sideways = Image.Exif()
         sideways[0x0112] = 6
-        # Colours at full resolution: else what a block has depends on the turn.
+        # Colors at full resolution: else what a block has depends on the turn.
         options = {"quality": 100, "subsampling": 0}
         image.save(self.folder / "a.jpg", **options)
         image = image.rotate(90)
@@ -363,12 +387,12 @@ class LatencyTest(absltest.TestCase):
         self.assertEqual(found.delegate, "XNNPACK")
         with mock.patch("time.perf_counter", side_effect=[0, 1, 5, 7, 9, 12]):
             found = export.latency(
-                model, "none", image_size=32, calls=3, warm_up=0
+                model, quantize="none", image_size=32, calls=3, warm_up=0
             )
         self.assertEqual(found.milliseconds, 2000)
         self.assertEqual((found.least, found.most), (1000, 3000))
         with self.assertRaisesRegex(ValueError, "`group_width` must be"):
-            export.latency(model, "none", image_size=32, group_width=0)
+            export.latency(model, quantize="none", image_size=32, group_width=0)
 
 
 if __name__ == "__main__":

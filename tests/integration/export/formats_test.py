@@ -97,6 +97,13 @@ class FormatsTest(parameterized.TestCase):
         with self.assertRaisesRegex(ValueError, "3 names for 4 outputs"):
             onnx.save(self.models["x"], path, class_names="abc", image_size=32)
 
+    def test_same_onnx_bytes_again(self):
+        paths = [self.folder / name for name in ("first.onnx", "second.onnx")]
+        for path in paths:
+            onnx.save(self.models["x"], path, image_size="dynamic")
+        first, second = (path.read_bytes() for path in paths)
+        self.assertEqual(first, second)
+
     def test_an_operation_that_onnx_lacks(self):
         inputs = keras.Input((8, 8, 3))
         x = keras.ops.erfinv(inputs)
@@ -131,7 +138,7 @@ class FormatsTest(parameterized.TestCase):
         head = model.get_layer("head_fc")
         logits = features["features"] @ head.kernel + head.bias
         np.testing.assert_allclose(tf.nn.softmax(logits), expected, atol=1e-5)
-        # 256/224 of 32: the centre is cut out as it is.
+        # 256/224 of 32: the center is cut out as it is.
         image = export_testing.images(1, 37, 37)[0]
         png = tf.io.encode_png(image).numpy()
         found = signatures["jpeg"](jpeg=tf.constant([png, png]))
@@ -147,7 +154,7 @@ class FormatsTest(parameterized.TestCase):
             for node in function.node_def
         }
         self.assertIn("Conv2D", operations)
-        # What is left normalises the images.
+        # What is left normalizes the images.
         batch_norms = [
             node
             for function in graph.library.function
@@ -259,7 +266,7 @@ class FormatsTest(parameterized.TestCase):
     @parameterized.parameters(
         ("a\nb\n", "labels.txt must have one name .* 2 names for 4 classes"),
         ("", "0 names for 4 classes"),
-        (b"\xff\xfea", "labels.txt is no text in UTF-8"),
+        (b"\xff\xfea", "labels.txt is not a text in UTF-8"),
     )
     def test_the_example_refuses_labels_that_do_not_fit(self, text, message):
         model = self.folder / "model.tflite"

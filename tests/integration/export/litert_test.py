@@ -16,10 +16,11 @@ from absl.testing import absltest
 from absl.testing import parameterized
 from ai_edge_litert import interpreter
 
-from keras_regnet.export import grouping
+from keras_regnet.export import inference_model
 from keras_regnet.export import labels
 from keras_regnet.export import litert
 from keras_regnet.export import runners
+from keras_regnet.export.spec import ExportSpec
 from tests.support import export_testing
 
 _IN_A_NEW_PROCESS = """
@@ -58,37 +59,6 @@ def _least_channels(contents):
     return min(shape[3] for shape in kernels[1:] if shape[1] == 3)
 
 
-class GroupingTest(parameterized.TestCase):
-    @parameterized.parameters(
-        # (groups, width, largest), groups left: a divisor, none too wide.
-        ((4, 16, 64), 1),
-        ((10, 16, 64), 5),
-        ((24, 16, 64), 6),
-        ((46, 8, 64), 23),
-        ((19, 8, 64), 19),
-        ((3, 100, 64), 3),
-    )
-    def test_merged_kernel_computes_the_same(self, arguments, left):
-        groups, width, _ = arguments
-        self.assertEqual(grouping.merged_groups(*arguments), left)
-        rng = np.random.default_rng(0)
-        kernel = rng.normal(size=(1, 1, width, 2 * groups))
-        pixel = rng.normal(size=groups * width)
-
-        def convolved(kernel, groups):
-            per_group = zip(
-                np.split(pixel, groups),
-                np.split(kernel[0, 0], groups, axis=1),
-                strict=True,
-            )
-            return np.concatenate([own @ filters for own, filters in per_group])
-
-        merged = grouping.merged_kernel(kernel, groups, left)
-        np.testing.assert_allclose(
-            convolved(merged, left), convolved(kernel, groups), atol=1e-12
-        )
-
-
 class LiteRTTest(parameterized.TestCase):
     @classmethod
     def setUpClass(cls):
@@ -119,7 +89,7 @@ class LiteRTTest(parameterized.TestCase):
     )
     def test_equals_the_model(self, kind, quantize, tolerance):
         contents = litert.convert(
-            self.models[kind], quantize, batch=4, image_size=32
+            self.models[kind], quantize=quantize, batch=4, image_size=32
         )
         found = _run(contents, self.images)
         np.testing.assert_allclose(found, self.expected[kind], atol=tolerance)
@@ -135,7 +105,7 @@ class LiteRTTest(parameterized.TestCase):
         ]
         self.assertEqual(operations["CONV_2D"], len(convolutions))
         gates = sum("_se_scale" in layer.name for layer in model.layers)
-        # One product a gate; of the normalisation, the subtraction.
+        # One product a gate; of the normalization, the subtraction.
         self.assertEqual(operations["MUL"], gates)
         self.assertEqual(operations["SUB"], 1)
         self.assertNoCommonElements(
@@ -150,7 +120,10 @@ class LiteRTTest(parameterized.TestCase):
             options.update(representative=self.images, keep_float=())
         contents = [
             litert.convert(
-                self.models["y"], quantize, group_width=width, **options
+                self.models["y"],
+                quantize=quantize,
+                group_width=width,
+                **options,
             )
             for width in (None, 8)
         ]
@@ -240,6 +213,54 @@ class LiteRTTest(parameterized.TestCase):
             atol=1e-5,
         )
 
+    def test_normalization_that_was_adapted(self):
+        """Joined to the one convolution that reads it, or as a layer."""
+        images = self.images.astype("float32")
+        normalization = keras.layers.Normalization()
+        normalization.adapt(images)
+        inputs = keras.Input((32, 32, 3))
+        normalized = normalization(inputs)
+        conv = keras.layers.Conv2D(2, 3)(normalized)
+        activated = keras.layers.ReLU()(normalized)
+        for x, subtracted in ((conv, True), (activated, False)):
+            model = keras.Model(inputs, keras.layers.GlobalMaxPooling2D()(x))
+            contents = litert.convert(model, batch=4)
+            np.testing.assert_allclose(
+                _run(contents, self.images),
+                model.predict_on_batch(images),
+                atol=1e-5,
+            )
+            spec = ExportSpec(batch=4)
+            network = inference_model.inference_model(model, spec)
+            mean = network.get_layer(inference_model.PIXELS).mean
+            self.assertEqual(any(mean), subtracted)
+
+    def test_images_with_two_readers_are_normalized_by_a_layer(self):
+        inputs = keras.Input((8, 8, 3))
+        x = keras.layers.Normalization(mean=[9.0] * 3, variance=[4.0] * 3)(
+            inputs
+        )
+        x = keras.layers.Conv2D(3, 1)(x) + inputs / 255.0
+        model = keras.Model(inputs, keras.layers.GlobalMaxPooling2D()(x))
+        images = export_testing.images(4, 8, 8)
+        np.testing.assert_allclose(
+            _run(litert.convert(model, batch=4), images),
+            model.predict_on_batch(images.astype("float32")),
+            rtol=1e-5,
+        )
+
+    def test_all_options_in_one(self):
+        spec = ExportSpec(input="float", image_size=32)
+        self.assertEqual(
+            litert.convert(self.models["x"], spec, input="uint8"),
+            litert.convert(self.models["x"], image_size=32),
+        )
+
+    def test_a_sequential_model(self):
+        model = keras.Sequential([keras.Input((32, 32, 3)), self.models["x"]])
+        found = _run(litert.convert(model, batch=4), self.images)
+        np.testing.assert_allclose(found, self.expected["x"], atol=1e-5)
+
     def test_save_writes_labels_beside(self):
         path = self.folder / "new" / "model.tflite"
         litert.save(self.models["x"], path, "abcd", image_size=32)
@@ -284,20 +305,6 @@ class LiteRTTest(parameterized.TestCase):
         model = keras.Model(inputs, keras.layers.GlobalMaxPooling2D()(x))
         with self.assertRaisesRegex(ValueError, "LiteRT lacks: Erfinv$"):
             litert.convert(model)
-
-    @parameterized.parameters(
-        (dict(quantize="int4"), "Did you mean 'int8'"),
-        (dict(input="uint9"), "Did you mean 'uint8'"),
-        (dict(batch=0), "`batch` must be an integer above 0"),
-        (dict(batch="any"), "or 'dynamic'. Received: batch='any'"),
-        (dict(image_size=(32, 32, 3)), "a pair of them"),
-        (dict(image_size=-1), "Received: image_size=-1"),
-        (dict(group_width=0), "`group_width` must be an integer above 0"),
-        (dict(representative=[]), "for quantize='int8' alone"),
-    )
-    def test_wrong_arguments(self, arguments, message):
-        with self.assertRaisesRegex(ValueError, message):
-            litert.convert(self.models["x"], **arguments)
 
     def test_wrong_models(self):
         fixed = export_testing.network("x", 32)

@@ -36,7 +36,7 @@ class QuantizationTest(parameterized.TestCase):
         cls.reports = {}
         for kind, model in cls.models.items():
             cls.files[kind], cls.reports[kind] = litert.convert_int8(
-                model, export_testing.images(33), image_size=32
+                model, representative=export_testing.images(33), image_size=32
             )
 
     @parameterized.parameters(*export_testing.NETWORKS)
@@ -51,7 +51,10 @@ class QuantizationTest(parameterized.TestCase):
 
     def test_weights_are_int8_per_channel(self):
         contents, _ = litert.convert_int8(
-            self.models["y"], "random", image_size=32, keep_float=()
+            self.models["y"],
+            representative="random",
+            image_size=32,
+            keep_float=(),
         )
         tensors, loaded = _tensors(contents)
         (images,) = loaded.get_input_details()
@@ -70,7 +73,10 @@ class QuantizationTest(parameterized.TestCase):
 
     def test_all_pixels_are_in_range(self):
         contents = litert.convert(
-            self.models["x"], "int8", self.representative, image_size=32
+            self.models["x"],
+            quantize="int8",
+            representative=self.representative,
+            image_size=32,
         )
         _, loaded = _tensors(contents)
         (images,) = loaded.get_input_details()
@@ -89,8 +95,8 @@ class QuantizationTest(parameterized.TestCase):
         images = self.held_out[:8]
         contents = litert.convert(
             self.models["x"],
-            "int8",
-            export_testing.images(33),
+            quantize="int8",
+            representative=export_testing.images(33),
             input=kind,
             image_size=32,
         )
@@ -122,7 +128,7 @@ class QuantizationTest(parameterized.TestCase):
     def test_layers_by_name_stay_in_float(self):
         contents, report = litert.convert_int8(
             self.models["x"],
-            "random",
+            representative="random",
             image_size=32,
             keep_float=["head_fc", "stage1_block1_conv2_act"],
         )
@@ -137,8 +143,8 @@ class QuantizationTest(parameterized.TestCase):
         with self.assertRaisesRegex(ValueError, r"Received: \['nowhere'\]"):
             litert.convert(
                 self.models["x"],
-                "int8",
-                "random",
+                quantize="int8",
+                representative="random",
                 image_size=32,
                 keep_float=["nowhere"],
             )
@@ -146,14 +152,14 @@ class QuantizationTest(parameterized.TestCase):
     def test_same_bytes_again(self):
         again = litert.convert(
             self.models["y"],
-            "int8",
-            export_testing.images(33),
+            quantize="int8",
+            representative=export_testing.images(33),
             image_size=32,
         )
         self.assertEqual(again, self.files["y"])
 
     @parameterized.parameters(
-        (None, "for quantize='int8': images as the model"),
+        (None, "for quantize=int8: images as the model"),
         ([], "`representative` must be of shape"),
         (np.zeros([2, 40, 32, 3]), r"\(n, 32, 32, 3\).*\(2, 40, 32, 3\)"),
         (np.full([2, 32, 32, 3], 0.3), "`representative` must have RGB"),
@@ -162,7 +168,10 @@ class QuantizationTest(parameterized.TestCase):
     def test_refuses(self, representative, message):
         with self.assertRaisesRegex(ValueError, message):
             litert.convert(
-                self.models["x"], "int8", representative, image_size=32
+                self.models["x"],
+                quantize="int8",
+                representative=representative,
+                image_size=32,
             )
 
 

@@ -53,7 +53,7 @@ class SavedModelTest(absltest.TestCase):
         self.assertEqual((self.path / "labels.txt").read_text(), "a\nb\nc\nd\n")
         self.assertEqual(os.listdir(self.folder), ["saved_model"])
         self.assertLess(
-            check_saved_model.largest_difference(str(self.path)), 1e-5
+            check_saved_model.max_absolute_error(str(self.path)), 1e-5
         )
 
     def test_signatures(self):
@@ -83,7 +83,7 @@ class SavedModelTest(absltest.TestCase):
         )
         with (
             wrong,
-            self.assertRaisesRegex(RuntimeError, "largest difference"),
+            self.assertRaisesRegex(RuntimeError, "max absolute error"),
         ):
             self.save(check_images=self.images[:1], portable=False)
         self.assertEqual(os.listdir(self.folder), ["saved_model"])
@@ -126,15 +126,15 @@ class SavedModelTest(absltest.TestCase):
         with self.assertRaisesRegex(ValueError, "one input .batch, height"):
             saved_model.save(keras.Model(inputs, x), self.path)
 
-    def test_grey_image_files(self):
+    def test_gray_image_files(self):
         model = keras_regnet.build(_NETWORK, input_shape=(32, 32, 1), classes=4)
         saved_model.save(model, self.path, jpeg_size=32)
         serve = tf.saved_model.load(self.path).signatures["jpeg"]
         image = self.images[0][:1, :, :32]
         files = [tf.io.encode_png(image[0])]
-        grey = tf.io.decode_png(files[0], channels=1)
+        gray = tf.io.decode_png(files[0], channels=1)
         side = round(32 / saved_model.images_lib.CROP_SHARE)
-        large = tf.image.resize(grey, [side, side])[2:34, 2:34]
+        large = tf.image.resize(gray, [side, side])[2:34, 2:34]
         (found,) = serve(jpeg=tf.stack(files))["probabilities"]
         (expected,) = model.predict_on_batch(large[None])
         np.testing.assert_allclose(found, expected, atol=0.02)

@@ -33,12 +33,13 @@ def _modules():
     return ["keras_regnet", *names]
 
 
-def _public_functions():
+def _public():
+    """Yields what packages list in `__all__`: name and function or class."""
     for name in _modules():
         module = importlib.import_module(name)
-        for attribute, value in vars(module).items():
-            is_ours = getattr(value, "__module__", None) == name
-            if inspect.isfunction(value) and is_ours and attribute[0] != "_":
+        for attribute in getattr(module, "__all__", ()):
+            value = getattr(module, attribute)
+            if inspect.isfunction(value) or inspect.isclass(value):
                 yield f"{name}.{attribute}", value
 
 
@@ -60,14 +61,34 @@ class DocstringTest(parameterized.TestCase):
         )
         self.assertGreater(examples, 30)
 
-    def test_public_functions_are_documented(self):
-        functions = dict(_public_functions())
-        self.assertGreater(len(functions), 20)
-        for name, function in functions.items():
-            doc = inspect.getdoc(function) or ""
+    def test_public_names_are_documented(self):
+        public = dict(_public())
+        self.assertGreater(len(public), 50)
+        for name, value in public.items():
+            doc = inspect.getdoc(value) or ""
             self.assertTrue(doc, f"{name} has no docstring")
-            if inspect.signature(function).parameters:
+            if inspect.isclass(value):
+                continue
+            signature = inspect.signature(value)
+            if signature.parameters:
                 self.assertIn("Args:", doc, name)
+            if signature.return_annotation is not None:
+                self.assertRegex(doc, "Returns:|Yields:", name)
+
+    def test_public_names_are_annotated(self):
+        for name, value in _public():
+            if not inspect.isfunction(value):
+                continue
+            signature = inspect.signature(value)
+            for parameter in signature.parameters.values():
+                self.assertIsNot(parameter.annotation, parameter.empty, name)
+            self.assertIsNot(signature.return_annotation, signature.empty, name)
+
+    def test_functions_of_the_package_have_examples(self):
+        for name in keras_regnet.__all__:
+            value = getattr(keras_regnet, name)
+            if inspect.isfunction(value):
+                self.assertIn(">>>", value.__doc__, name)
 
 
 class ReadmeTest(absltest.TestCase):

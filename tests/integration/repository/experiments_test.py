@@ -1,4 +1,4 @@
-"""The judge of the CIFAR-10 experiment, and that its results are current."""
+"""The claims of the CIFAR-10 experiment, and that its results are current."""
 
 import pathlib
 import tempfile
@@ -12,7 +12,7 @@ from keras_regnet.config import from_json
 from keras_regnet.design_space import records
 from keras_regnet.design_space import summary
 from tests.support import design_space_testing as testing
-from training.sweeps import populations
+from training.sweeps import spec as spec_lib
 
 _FOLDER = pathlib.Path(claims.__file__).parent
 
@@ -35,8 +35,8 @@ class VerdictTest(parameterized.TestCase):
         (50, 50, "not reproduced (undecided)"),
     )
     def test_better(self, first, second, expected):
-        judged = claims._better(_population(first), _population(second, seed=1))
-        self.assertEqual(judged[-1], expected)
+        result = claims._better(_population(first), _population(second, seed=1))
+        self.assertEqual(result[-1], expected)
         other = claims._worse(_population(second), _population(first, seed=1))
         self.assertEqual(other[-1], expected)
 
@@ -48,29 +48,29 @@ class VerdictTest(parameterized.TestCase):
         (50, 20.0, "not reproduced (undecided)"),
     )
     def test_equal(self, mean, spread, expected):
-        judged = claims._equal(
+        result = claims._equal(
             _population(mean, spread=spread),
             _population(50, spread=spread, seed=1),
         )
-        self.assertEqual(judged[-1], expected)
+        self.assertEqual(result[-1], expected)
 
     @parameterized.parameters(
         (40, 50, "reproduced"),
         (50, 40, "contradicted"),
     )
     def test_search(self, first, second, expected):
-        judged = claims._finds_better(
+        result = claims._finds_better(
             _population(first), _population(second, seed=1)
         )
-        self.assertEqual(judged[-1], expected)
+        self.assertEqual(result[-1], expected)
 
     @parameterized.parameters(
         (lambda b: b <= 2, "reproduced"), (lambda b: b > 2, "contradicted")
     )
     def test_best_value(self, allowed, expected):
-        judge = claims._best_value(lambda n: n.bottleneck_ratios[0], allowed)
-        judged = judge(_population(50))
-        self.assertEqual(judged, ("2", "[2, 2]", expected))
+        evaluate = claims._best_value(lambda n: n.bottleneck_ratios[0], allowed)
+        result = evaluate(_population(50))
+        self.assertEqual(result, ("2", "[2, 2]", expected))
 
 
 class TableTest(absltest.TestCase):
@@ -120,20 +120,20 @@ class TableTest(absltest.TestCase):
 
 
 class SampleTest(absltest.TestCase):
-    def test_the_same_networks_are_drawn_today(self):
-        spec = populations.Spec(
+    def test_the_same_networks_are_sampled_today(self):
+        spec = spec_lib.Spec(
             regime="cifar10", spaces=tuple(claims.SPACES.values()), n=2
         )
         with tempfile.TemporaryDirectory() as folder:
-            drawn = populations.sample(spec, folder)
+            trials = spec_lib.sample(spec, folder)
         recorded = {
-            (r.space, r.index): (r.network, r.seed, r.trial)
+            (r.space, r.index): (r.network, r.seed, r.trial_id)
             for r in records.read(_FOLDER / "records.jsonl.gz")
         }
-        for trial in drawn:
+        for trial in trials:
             self.assertEqual(
                 recorded[trial.space, trial.index],
-                (from_json(trial.config), trial.seed, trial.trial),
+                (from_json(trial.config), trial.seed, trial.trial_id),
             )
 
 

@@ -23,7 +23,7 @@ from absl.testing import absltest
 from absl.testing import parameterized
 
 import keras_regnet
-from keras_regnet.export import command
+from keras_regnet import open_model
 from keras_regnet.weights import fetch
 from keras_regnet.weights import records
 from keras_regnet.weights import resolving
@@ -34,7 +34,8 @@ from tests.support import training_testing
 from tests.support import weight_fixtures
 from training.config import config as train_config
 from training.config import network as network_lib
-from training.data import datasets
+from training.data import dataset
+from training.data import load
 from training.evaluate import evaluate
 from training.evaluate import predictors
 from training.trainer import dry_run
@@ -78,7 +79,7 @@ _ROUNDED = {
 def _rules(record):
     """Returns what a network must know of a file, which names a case."""
     return (
-        record.family,
+        record.format,
         record.padding,
         record.mean,
         record.std,
@@ -132,7 +133,7 @@ def _folder():
 
 def _source(record):
     """Returns what --variant and --weights are for a record's file."""
-    family = record.family
+    family = record.format
     if record.width_rounding == "torchvision":
         variant, name = _ROUNDED[family]
         return variant, str(_folder() / name)
@@ -184,7 +185,7 @@ class WeightsPathTest(parameterized.TestCase):
 
     def use_data(self, data):
         self.enterContext(
-            mock.patch.object(datasets, "load", return_value=data)
+            mock.patch.object(load, "load_dataset", return_value=data)
         )
 
     def known_as(self, record):
@@ -411,14 +412,16 @@ class ModelsTest(parameterized.TestCase):
             (_published("x200.safetensors", "RegNetX-200MF", "timm"), None),
             _source(records.find("RegNetX-400MF", "tv2_in1k"))[::-1],
         ):
-            model, _, _ = (
-                command._load(variant, path)
+            opened = (
+                open_model.open_model(variant, path)
                 if variant
-                else command._load(path, "none")
+                else open_model.open_model(path)
             )
             _, expected = _expected(variant or "RegNetX-200MF", path)
             np.testing.assert_allclose(
-                model(_images(), training=False), expected, atol=1e-5
+                opened.keras_model(_images(), training=False),
+                expected,
+                atol=1e-5,
             )
 
 
@@ -431,7 +434,7 @@ class CommandsTest(absltest.TestCase):
         data = training_testing.noise_set(8, 8)
         arrays = folder / "noise.npz"
         images = [
-            np.stack(datasets.samples(split, 8))
+            np.stack(dataset.sample_images(split, 8))
             for split in (data.train, data.val)
         ]
         np.savez(

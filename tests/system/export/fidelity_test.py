@@ -1,4 +1,4 @@
-"""Every format and quantisation of whole networks, on real images. Slow."""
+"""Every format and quantization of whole networks, on real images. Slow."""
 
 import concurrent.futures
 import pathlib

@@ -1,10 +1,10 @@
-"""Strikes a small sweep many times; prints the table of docs/sweeps.md.
+"""Injects faults into a small sweep; prints the table of docs/sweeps.md.
 
     python tests/system/faults/sweep_faults.py --folder=/tmp/sweep_faults
 
-Workers and driver are killed at random moments, and a torn line is left now
-and then; then files may not grow beyond one size after another. Each time the
-same command goes on. It stops with an error where a promise is broken.
+Workers and driver are killed at random moments, and a truncated line is left
+now and then; then files may not grow beyond one size after another. Each time
+the same command resumes. It stops with an error where an invariant is broken.
 """
 
 import argparse
@@ -23,33 +23,33 @@ if __name__ == "__main__":
 
 from keras_regnet.design_space import records
 from tests.support import sweep_testing as sweeps
-from training.sweeps import stages
+from training.sweeps import files
 
 _TRIALS = 40
 _COMMAND = ("--regime=synthetic", "--space=RegNetX", f"--n={_TRIALS}")
 # Kilobytes that a file may have: too few for one or another of a sweep.
 _SIZES = (1, 8, 30, 40, 60, 100)
-_TORN = 100
-# A blow comes so many seconds after a start, or after a trial has ended.
+_TRUNCATED_BYTES = 100
+# A fault comes so many seconds after a start, or after a trial has ended.
 _EARLY_SECONDS = 20
 _LATE_SECONDS = 3
-_EARLY_SHARE = 0.25
+_EARLY_FRACTION = 0.25
 
 
 def _command(out):
-    # What is killed is no fault of the trial: it is always tried again.
+    # A killed trial is always tried again.
     return ("run", f"--out={out}", *_COMMAND, "--workers=2", "--retries=99")
 
 
 class Witness:
-    """Knows what was written, and that it stays.
+    """Checks that records stay as they were written.
 
     Args:
       out: the sweep's folder.
     """
 
     def __init__(self, out: pathlib.Path):
-        self.path = out / stages.RECORDS_FILE
+        self.path = out / files.RECORDS
         self._seen = b""
 
     def look(self) -> int:
@@ -59,12 +59,12 @@ class Witness:
           SystemExit: if a record is lost, or a trial was done twice.
         """
         content = self.path.read_bytes() if self.path.exists() else b""
-        whole, _ = records.split_torn(content)
+        whole, _ = records.split_truncated(content)
         if not whole.startswith(self._seen):
             sys.exit(f"{self.path}: a record was lost")
         self._seen = whole
         found = records.read(self.path) if whole else []
-        done = [record.trial for record in found if record.done]
+        done = [record.trial_id for record in found if record.done]
         if len(set(done)) < len(done):
             sys.exit(f"{self.path}: a finished trial ran again")
         return len(done)
@@ -79,8 +79,8 @@ def _finish(out, witness):
     driver = sweeps.start(*_command(out))
     said, _ = driver.communicate()
     if driver.returncode or witness.look() != _TRIALS:
-        sys.exit(f"the same command did not go on:\n{said}")
-    page = (out / stages.REPORT_FILE).read_text()
+        sys.exit(f"the same command did not resume:\n{said}")
+    page = (out / files.REPORT).read_text()
     if f"{_TRIALS} networks trained, 0 failed for good" not in page:
         sys.exit("the page does not have all trials")
     return said
@@ -91,13 +91,13 @@ def _kill_driver(driver, witness, rng):
     driver.kill()
     driver.wait()
     sweeps.wait_until(lambda: not any(map(sweeps.is_running, children)), 60)
-    torn = rng.random() < 0.5 and witness.look()
-    if torn:
+    truncated = rng.random() < 0.5 and witness.look()
+    if truncated:
         with open(witness.path, "rb+") as file:
             line = file.readline()
             file.seek(0, os.SEEK_END)
-            file.write(line[:_TORN])
-    return bool(torn)
+            file.write(line[:_TRUNCATED_BYTES])
+    return bool(truncated)
 
 
 def _await_news(driver, witness):
@@ -108,7 +108,7 @@ def _await_news(driver, witness):
 
 
 def kill(out: pathlib.Path, kills: int, seed: int) -> dict[str, int]:
-    """Kills workers and drivers of a sweep until it was hit often enough.
+    """Kills workers and drivers of a sweep a number of times.
 
     Args:
       out: the sweep's folder.
@@ -116,18 +116,18 @@ def kill(out: pathlib.Path, kills: int, seed: int) -> dict[str, int]:
       seed: of the moments.
 
     Returns:
-      Counts of what was done and found.
+      Numbers of faults and of their records.
     """
     rng = random.Random(seed)
     witness = Witness(out)
     victims = ["worker", "driver"] * kills
     rng.shuffle(victims)
-    counts = {"worker": 0, "driver": 0, "torn": 0, "early": 0}
+    counts = {"worker": 0, "driver": 0, "truncated": 0, "early": 0}
     while victims:
         driver = sweeps.start(*_command(out))
         begun = time.monotonic()
         while victims and driver.poll() is None:
-            if rng.random() < _EARLY_SHARE:
+            if rng.random() < _EARLY_FRACTION:
                 time.sleep(rng.uniform(0, _EARLY_SECONDS))
                 counts["early"] += 1
             else:
@@ -136,7 +136,7 @@ def kill(out: pathlib.Path, kills: int, seed: int) -> dict[str, int]:
             victim = victims.pop()
             counts[victim] += 1
             if victim == "driver":
-                counts["torn"] += _kill_driver(driver, witness, rng)
+                counts["truncated"] += _kill_driver(driver, witness, rng)
             elif workers := sweeps.children(driver.pid):
                 os.kill(rng.choice(workers), signal.SIGKILL)
             print(
@@ -147,7 +147,7 @@ def kill(out: pathlib.Path, kills: int, seed: int) -> dict[str, int]:
         driver.stdout.close()
         driver.wait()
         if driver.returncode == 0 and victims:
-            sys.exit("the sweep was over before it was hit often enough")
+            sys.exit("the sweep ended before all faults were injected")
     said = _finish(out, witness)
     counts["unlike"] = sum(
         not reason.startswith("worker was killed (SIGKILL)")
@@ -179,7 +179,7 @@ def fill(out: pathlib.Path) -> list[str]:
             stderr=subprocess.STDOUT,
             text=True,
             check=False,
-            # Cut .pyc files are no part of the promise.
+            # Truncated .pyc files are not part of the invariant.
             env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
         )
         said.append(result.stdout.strip().splitlines()[-1])
@@ -194,7 +194,7 @@ def fill(out: pathlib.Path) -> list[str]:
 
 
 def main() -> None:
-    """Strikes, and prints what came of it."""
+    """Injects the faults, and prints the table of results."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--folder", type=pathlib.Path, required=True)
     parser.add_argument("--kills", type=int, default=6)
@@ -202,7 +202,7 @@ def main() -> None:
     options = parser.parse_args()
     counts = kill(options.folder / "killed", options.kills, options.seed)
     said = fill(options.folder / "filled")
-    print("\n| fault | times | what came of it |\n| --- | --- | --- |")
+    print("\n| fault | times | result |\n| --- | --- | --- |")
     print(
         f"| SIGKILL for a worker | {counts['worker']} "
         f"| {counts['recorded']} trials recorded as killed, and trained again "
@@ -210,20 +210,20 @@ def main() -> None:
     )
     print(
         f"| SIGKILL for the driver | {counts['driver']} | workers gone within "
-        "a minute; went on |"
+        "a minute; resumed |"
     )
     print(
-        f"| last line torn | {counts['torn']} | recognised, its trial runs "
-        "again |"
+        f"| last line truncated | {counts['truncated']} | detected, its "
+        "trial runs again |"
     )
     print(
         f"| files may not grow (`ulimit -f`) | {len(said)} | one line that "
-        "names the file; went on |"
+        "names the file; resumed |"
     )
     print(
         f"\nOf {_TRIALS} trials each none was lost, and none trained twice. "
-        f"Other reasons of failures: {counts['unlike']}. Blows that "
-        f"waited for no news: {counts['early']}."
+        f"Other reasons of failures: {counts['unlike']}. Faults that "
+        f"did not wait for news: {counts['early']}."
     )
 
 

@@ -1,4 +1,4 @@
-"""What `training/sweep.py` says to its user: one process runs commands."""
+"""The output of `training/sweep.py`: one process runs all commands."""
 
 import json
 import pathlib
@@ -11,8 +11,8 @@ from absl.testing import absltest
 
 from keras_regnet.design_space import records
 from tests.support import design_space_testing as testing
-from training.sweeps import populations
-from training.sweeps import stages
+from training.sweeps import files
+from training.sweeps import spec as spec_lib
 
 # Imported anew for each command, it would take minutes.
 _CODE = """
@@ -40,10 +40,10 @@ _DIGITS = ("--regime=digits", "--space=RegNetX", "--n=2")
 
 
 def _answers(*commands):
-    """Returns (exit status, what it said) of each command."""
+    """Returns (exit status, output) of each command."""
     result = subprocess.run(
         [sys.executable, "-c", _CODE],
-        cwd=pathlib.Path(stages.__file__).parents[2],
+        cwd=pathlib.Path(files.__file__).parents[2],
         input=json.dumps(commands),
         capture_output=True,
         text=True,
@@ -66,13 +66,13 @@ class MainTest(absltest.TestCase):
 
     def test_errors_are_one_line_each(self):
         empty, sampled = self._out("empty"), self._out("sampled")
-        spec = populations.Spec(regime="synthetic", spaces=("RegNetX",), n=2)
-        populations.sample(spec, sampled)
+        spec = spec_lib.Spec(regime="synthetic", spaces=("RegNetX",), n=2)
+        spec_lib.sample(spec, sampled)
         schema = self._out("schema")
         line = {**json.loads(testing.RECORD.to_json()), "schema": 99}
-        (schema / stages.RECORDS_FILE).write_text(json.dumps(line) + "\n")
-        torn = self._out("torn")
-        packed = torn / stages.PACKED_FILE
+        (schema / files.RECORDS).write_text(json.dumps(line) + "\n")
+        truncated = self._out("truncated")
+        packed = truncated / files.PACKED
         records.write_packed(packed, [testing.RECORD])
         packed.write_bytes(packed.read_bytes()[:-20])
         file = self.folder / "file"
@@ -101,7 +101,10 @@ class MainTest(absltest.TestCase):
             (["report", new], "no such folder: .*/new'"),
             (["train", new], "no such folder: .*/new'"),
             (["analyze", f"--out={schema}"], "line 1 has another `schema`"),
-            (["report", f"--out={torn}"], "records.jsonl.gz is no whole gzip"),
+            (
+                ["report", f"--out={truncated}"],
+                "records.jsonl.gz is not a whole gzip",
+            ),
             (["sample", f"--out={sampled}", "--n=1"], "n or trials .fewer"),
             (["sample", f"--out={sampled}", "--seed=1"], "seed differ"),
             (
@@ -142,7 +145,7 @@ class MainTest(absltest.TestCase):
             [[("2", "1")], [], [("3", "1")], [("6", "1")], [("12", "2")]],
         )
         self.assertIn("flag error", answers[5][1])
-        spec, trials = populations.load(self.folder)
+        spec, trials = spec_lib.load(self.folder)
         self.assertEqual((spec.regime, spec.n, spec.trials), ("digits", 3, 2))
         self.assertLen(trials, 12)
 

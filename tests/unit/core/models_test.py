@@ -312,7 +312,7 @@ class ArgumentsTest(parameterized.TestCase):
     def test_refuses_the_other_config(self):
         with self.assertRaisesRegex(ValueError, "must be a RegNetConfig"):
             keras_regnet.RegNet(FOUR_STAGES)
-        with self.assertRaisesRegex(ValueError, "must be a AnyNetConfig"):
+        with self.assertRaisesRegex(ValueError, "must be an AnyNetConfig"):
             keras_regnet.AnyNet(SMALL)
         with self.assertRaisesRegex(ValueError, "Did you mean '400MF'"):
             keras_regnet.RegNetX("400MG")
@@ -336,6 +336,20 @@ class ArgumentsTest(parameterized.TestCase):
                 "name",
             ],
         )
+
+    @parameterized.parameters(
+        "RegNet", "AnyNet", "RegNetX", "RegNetY", "RegNetZ", "RegNetV"
+    )
+    def test_builders_have_the_arguments_of_build(self, name):
+        builder = getattr(keras_regnet, name)
+        first, *rest = inspect.signature(builder).parameters.values()
+        _, *expected = inspect.signature(keras_regnet.build).parameters.values()
+        self.assertEqual(rest, expected)
+        is_family = name.startswith("RegNet") and name != "RegNet"
+        self.assertEqual(first.name, "variant" if is_family else "config")
+        self.assertEqual(first.kind, first.POSITIONAL_OR_KEYWORD)
+        self.assertIn(f"{name}(", builder.__doc__)
+        self.assertEqual(builder.__name__, name)
 
     def test_arguments_by_position(self):
         model = keras_regnet.RegNetX("200MF", None, False)
@@ -514,7 +528,7 @@ class StructureTest(parameterized.TestCase):
         images = _images(2, 32, 32, 3)
         self.assertEqual(bare(images, training=True).shape, (2, 2, 2, 64))
         replaced = keras_regnet.replace_head(whole, 5)
-        self.assertTrue(replaced._rematerialises_blocks)
+        self.assertTrue(replaced._rematerializes_blocks)
         self.assertEqual(replaced(images, training=True).shape, (2, 5))
 
     def test_a_stride_of_four_is_two_levels(self):
@@ -593,7 +607,7 @@ class SavingTest(parameterized.TestCase):
         else:
             other.save_weights(path)
         with self.assertRaisesRegex(
-            ValueError, "do not fit the model 'regnet'"
+            ValueError, "holds a network of depths .*asked for was"
         ):
             keras_regnet.RegNet(SMALL, weights=path)
 

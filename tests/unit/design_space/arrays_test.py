@@ -1,4 +1,5 @@
 import itertools
+from fractions import Fraction
 
 import hypothesis
 import numpy as np
@@ -8,6 +9,7 @@ from hypothesis import strategies
 
 from keras_regnet import plan
 from keras_regnet import variants
+from keras_regnet import widths as widths_lib
 from keras_regnet.complexity import complexity
 from keras_regnet.config import AnyNetConfig
 from keras_regnet.design_space import arrays
@@ -126,10 +128,10 @@ class CompatibleTest(parameterized.TestCase):
     def test_equals_plan(self, ratio):
         pairs = itertools.product(range(1, 90), (1, 2, 3, 6, 8, 16, 24, 120))
         widths, groups = np.array(list(pairs)).T[:, None]
-        parts = arrays.ratio_parts(np.full((1, 1), ratio))
-        built = arrays.compatible(widths, widths, *parts, groups)
+        ratios = widths_lib.as_fractions(np.full((1, 1), ratio))
+        built = arrays.Networks.fitted(widths, widths, ratios, groups)
         expected = [
-            plan.compatible_width(width, ratio, group)
+            widths_lib.compatible_width(width, ratio, group)
             for width, group in zip(
                 *map(np.ravel, (widths, groups)), strict=True
             )
@@ -154,9 +156,8 @@ class QuantizedLinearTest(parameterized.TestCase):
             line[0].astype(int), *line[1:], stages=4
         )
         self.assertEqual(kept.tolist(), list(range(24)))
-        ones = np.ones((1, 24), int)
         groups = np.array([[c.group_width for c in configs]])
-        built = arrays.compatible(depths, widths, ones, ones, groups)
+        built = arrays.Networks.fitted(depths, widths, Fraction(1), groups)
         for key, built_values in (
             ("depths", built.depths),
             ("widths", built.widths),
@@ -183,7 +184,7 @@ class QuantizedLinearTest(parameterized.TestCase):
         self.assertNotEmpty(found)
         for index in range(800):
             line = [x[index].item() for x in (depth, w_0, w_a, w_m)]
-            blocks = plan.block_widths(*line)
+            blocks = widths_lib.block_widths(*line)
             levels = sorted(set(blocks))
             if index in found:
                 self.assertEqual(found[index][1].tolist(), levels)

@@ -176,7 +176,7 @@ class ProposeTest(parameterized.TestCase):
         (dict(max_latency=3), "must be given together"),
         (
             dict(latency=lambda config: 9.0, max_latency=3),
-            "at least 9, the least of 200 networks",
+            "at least 9, the lowest of 200 networks",
         ),
         (dict(latency=3.0, max_latency=3), "must be a function"),
         (dict(latency=len, max_latency="3ms"), "a number above 0.*'3ms'"),

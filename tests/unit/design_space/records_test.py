@@ -20,13 +20,14 @@ class RecordTest(parameterized.TestCase):
         for record in (testing.RECORD, testing.FAILED):
             line = record.to_json()
             self.assertNotIn("\n", line)
-            self.assertEqual(records.from_dict(json.loads(line)), record)
+            self.assertEqual(records.Record.from_dict(json.loads(line)), record)
 
     def test_line_is_flat(self):
         values = json.loads(testing.RECORD.to_json())
         for name, value in values.items():
             self.assertNotIsInstance(value, dict, name)
         self.assertEqual(values["schema"], 1)
+        self.assertEqual(values["trial"], "0")
 
     def test_network(self):
         network = testing.RECORD.network
@@ -41,24 +42,24 @@ class RecordTest(parameterized.TestCase):
         ("nan", {"seconds": float("nan")}, "`seconds` must be.*nan"),
         ("status", {"status": "gone"}, "`status` must be one of.*'gone'"),
         ("no error", {"error": None}, "`error` where `status` is 'done'"),
-        ("unknown", {"colour": 1}, "Missing or unknown: colour"),
+        ("unknown", {"color": 1}, "Missing or unknown: color"),
         ("config", {"config": "{}"}, "record: `config`: Unknown `type`"),
         ("huge", {"flops": 10**400}, "`flops` must be.*1000"),
         ("no percentage", {"error": 100.5}, "`error` must be from 0 to 100"),
         ("below 0", {"error": -0.5}, "`error` must be from 0 to 100"),
     )
     def test_refuses(self, change, message):
-        values = {**dataclasses.asdict(testing.RECORD), **change}
+        values = {**testing.RECORD.to_dict(), **change}
         with self.assertRaisesRegex(ValueError, message):
-            records.from_dict(values)
+            records.Record.from_dict(values)
 
     def test_refuses_missing_field(self):
-        values = dataclasses.asdict(testing.RECORD)
+        values = testing.RECORD.to_dict()
         del values["seed"]
         with self.assertRaisesRegex(ValueError, "unknown: seed"):
-            records.from_dict(values)
+            records.Record.from_dict(values)
 
-    def test_nan_is_no_record(self):
+    def test_nan_is_not_a_record(self):
         record = dataclasses.replace(testing.RECORD, error=float("nan"))
         with self.assertRaises(ValueError):
             record.to_json()
@@ -79,12 +80,12 @@ class FileTest(absltest.TestCase):
             log.close()
         self.assertEqual(records.read(self.path), [testing.RECORD] * 2)
 
-    def test_torn_line_is_removed_and_told(self):
+    def test_truncated_line_is_removed_and_kept(self):
         line = testing.RECORD.to_json() + "\n"
         self.path.write_text(line + line[:100])
         self.assertEqual(records.read(self.path), [testing.RECORD])
         log = records.Log(self.path)
-        self.assertEqual(log.torn.decode(), line[:100])
+        self.assertEqual(log.truncated.decode(), line[:100])
         log.append(testing.FAILED)
         log.close()
         expected = [testing.RECORD, testing.FAILED]
@@ -98,7 +99,7 @@ class FileTest(absltest.TestCase):
 
     def test_nested_beyond_measure(self):
         self.path.write_text("[" * 100_000 + "\n")
-        with self.assertRaisesRegex(ValueError, "line 1 is no JSON"):
+        with self.assertRaisesRegex(ValueError, "line 1 is not JSON"):
             records.read(self.path)
 
     def test_other_schema_names_the_line(self):
@@ -119,7 +120,7 @@ class FileTest(absltest.TestCase):
         self.assertLen(gzip.decompress(first).splitlines(), 2)
         for damaged in (first[:-9], b"\x00" + first[1:], first[:30] + b"x"):
             packed.write_bytes(damaged)
-            with self.assertRaisesRegex(ValueError, "gz is no whole gzip"):
+            with self.assertRaisesRegex(ValueError, "gz is not a whole gzip"):
                 records.read(packed)
 
     def test_full_disk_leaves_whole_lines(self):
@@ -128,7 +129,7 @@ class FileTest(absltest.TestCase):
         log.append(testing.RECORD)
         size = self.path.stat().st_size
         soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-        # A module imported meanwhile would leave a torn .pyc behind.
+        # A module imported meanwhile would leave a truncated .pyc behind.
         self.enterContext(mock.patch.object(sys, "dont_write_bytecode", True))
         resource.setrlimit(resource.RLIMIT_FSIZE, (size + 99, hard))
         try:
@@ -146,7 +147,7 @@ class FileTest(absltest.TestCase):
 class GroupsTest(absltest.TestCase):
     def test_last_of_each_trial(self):
         done = dataclasses.replace(testing.RECORD, attempt=2)
-        other = dataclasses.replace(testing.FAILED, trial="1")
+        other = dataclasses.replace(testing.FAILED, trial_id="1")
         again = dataclasses.replace(other, attempt=2)
         found = [testing.FAILED, other, done, again]
         self.assertEqual(records.last_of_each_trial(found), [done, again])

@@ -64,7 +64,7 @@ class ReportTest(absltest.TestCase):
         )
         cls.failed = dataclasses.replace(
             testing.FAILED,
-            trial="f",
+            trial_id="f",
             space="RegNetX",
             index=7,
             attempt=2,
@@ -273,7 +273,7 @@ class SummaryTest(absltest.TestCase):
         self.assertLess(pair["high"], -10)
         self.assertEqual(pair["sizes"], [20, 30])
         self.assertEqual(result["spaces"][2]["missing"], 2)
-        words = " ".join(summary.in_words(result))
+        words = " ".join(summary.sentences(result))
         self.assertIn("n = 20 and 30, 0 and 0 failed: A is better.", words)
         self.assertEqual(json.loads(json.dumps(result)), result)
 

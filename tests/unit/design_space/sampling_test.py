@@ -200,7 +200,7 @@ class RefusalTest(parameterized.TestCase):
         chosen = space("AnyNetX_A")
         uniforms = np.random.default_rng(1).random((chosen.numbers, 50_000))
         least = arrays.complexity(
-            chosen.draw(uniforms).networks,
+            chosen.candidates(uniforms).networks,
             chosen.template,
             chosen.strides,
             (224, 224),
@@ -228,7 +228,7 @@ class RefusalTest(parameterized.TestCase):
             )
 
     @parameterized.parameters(
-        (dict(flops=(4e8, 3e8)), "`flops` must be .least, greatest."),
+        (dict(flops=(4e8, 3e8)), "`flops` must be .min, max."),
         (dict(params=5e6), "`params` must be"),
         (dict(activations=(0, math.nan)), "`activations` must be"),
         (dict(n=0), "`n` must be an integer above 0"),

@@ -23,7 +23,7 @@ def _rng(seed=0):
 
 
 def _draw(chosen, n=100_000):
-    return chosen.draw(_rng().random((chosen.numbers, n))).parameters
+    return chosen.candidates(_rng().random((chosen.numbers, n))).parameters
 
 
 def _log_uniform(values, below_first):
@@ -140,7 +140,7 @@ class MarginalsTest(parameterized.TestCase):
     def test_regnet(self, parameter):
         chosen = space("RegNetX")
         uniforms = _rng().random((1, 100_000))
-        drawn = chosen.drawers[parameter].draw(uniforms)
+        drawn = chosen.samplers[parameter].sample(uniforms)
         self._assert_drawn(drawn, _MARGINALS[parameter])
 
     @parameterized.parameters(
@@ -148,7 +148,9 @@ class MarginalsTest(parameterized.TestCase):
     )
     def test_regnet_log_uniform(self, parameter, low, high, step):
         drawn = (
-            space("RegNetX").drawers[parameter].draw(_rng().random((1, 9999)))
+            space("RegNetX")
+            .samplers[parameter]
+            .sample(_rng().random((1, 9999)))
         )
         on_grid = np.abs(drawn / step - np.round(drawn / step))
         self.assertLess(on_grid.max(), 1e-6)
@@ -179,7 +181,8 @@ class RestrictTest(parameterized.TestCase):
         )
         uniforms = _rng().random((by_hand.numbers, 50))
         drawn = [
-            s.draw(uniforms).networks for s in (by_hand, space("AnyNetX_D"))
+            s.candidates(uniforms).networks
+            for s in (by_hand, space("AnyNetX_D"))
         ]
         np.testing.assert_array_equal(drawn[0].widths, drawn[1].widths)
 

@@ -162,8 +162,8 @@ class BestTest(parameterized.TestCase):
         np.testing.assert_allclose(trend.median, [10, 16, 20], atol=2)
         for place, (depth, errors) in enumerate(regimes):
             self.assertEqual(trend.best[place], depth[np.argmin(errors)])
-            self.assertEqual(trend.least[place], depth.min())
-            self.assertEqual(trend.greatest[place], depth.max())
+            self.assertEqual(trend.min[place], depth.min())
+            self.assertEqual(trend.max[place], depth.max())
         self.assertTrue((trend.low <= trend.median).all())
         self.assertTrue((trend.median <= trend.high).all())
 

@@ -168,14 +168,14 @@ class VerifyTest(parameterized.TestCase):
         with self.assertRaisesRegex(FileNotFoundError, "nothing.tflite"):
             self.verify(file=self.folder / "nothing.tflite")
         for name, kind in (
-            ("broken.tflite", "LiteRT file"),
-            ("broken.onnx", "ONNX file"),
+            ("broken.tflite", "a LiteRT file"),
+            ("broken.onnx", "an ONNX file"),
         ):
             (self.folder / name).write_bytes(self.file.read_bytes()[:999])
-            with self.assertRaisesRegex(ValueError, f"is no {kind}"):
+            with self.assertRaisesRegex(ValueError, f"is not {kind}"):
                 self.verify(file=self.folder / name)
         (self.folder / "empty").mkdir()
-        with self.assertRaisesRegex(ValueError, "is no SavedModel"):
+        with self.assertRaisesRegex(ValueError, "is not a SavedModel"):
             self.verify(file=self.folder / "empty")
         (self.folder / "model.h5").write_text("")
         with self.assertRaisesRegex(ValueError, "Unknown `file`"):

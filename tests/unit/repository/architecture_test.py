@@ -18,7 +18,9 @@ _WITHOUT_KERAS = (
     "keras_regnet/digits.py",
     "keras_regnet/errors.py",
     "keras_regnet/plan.py",
+    "keras_regnet/rows.py",
     "keras_regnet/variants.py",
+    "keras_regnet/widths.py",
     "keras_regnet/design_space",
 )
 _FRAMEWORKS = ("keras", "tensorflow", "jax", "torch")

@@ -1,11 +1,18 @@
-"""What becomes of trials, with workers of any kind: nothing is started."""
+"""Trials in pools of workers of any kind: nothing is started."""
 
 import pathlib
 import time
 
 from absl.testing import absltest
 
+from keras_regnet.design_space.records import Record
+from tests.support import design_space_testing as testing
+from training.sweeps import messages
 from training.sweeps import pool
+from training.sweeps.messages import Job
+from training.sweeps.messages import Outcome
+from training.sweeps.messages import Ready
+from training.sweeps.options import Options
 
 
 class _Worker(pool.Worker):
@@ -27,15 +34,13 @@ class _Worker(pool.Worker):
 
 
 class _Pool(pool.Pool):
-    """News is what a test puts into `news`."""
+    """Its news is put into `news` by a test."""
 
     def __init__(self, count, trials_per_worker=50, ready=True):
         self.made, self.news, self.waited = [], [], []
         self.ready = ready
-        setup = pool.Setup(
-            pathlib.Path(), "synthetic", trials_per_worker=trials_per_worker
-        )
-        super().__init__(count, setup)
+        options = Options(trials_per_worker=trials_per_worker)
+        super().__init__(count, pathlib.Path(), "synthetic", options)
 
     def _start(self, number):
         self.made.append(_Worker(number, self.ready))
@@ -52,49 +57,60 @@ class _Pool(pool.Pool):
         yield from news
 
 
-_DONE = {"status": "done"}
+def _job(index=0, attempt=1):
+    return Job(testing.trial(index=index), attempt)
+
+
+def _outcome(job, **changes):
+    fields = {"status": "done", "error": 1.0, "attempt": job.attempt}
+    return Outcome(Record(**vars(job.trial), **{**fields, **changes}))
 
 
 class PoolTest(absltest.TestCase):
-    def test_gives_and_takes(self):
+    def test_submits_and_yields(self):
         with _Pool(2) as workers:
-            workers.give({"trial": 1})
-            workers.give({"trial": 2})
-            self.assertEqual((workers.running, workers.idle), (2, 0))
+            jobs = [_job(index) for index in range(3)]
+            workers.submit(jobs[0])
+            workers.submit(jobs[1])
+            self.assertEqual(workers.idle, 0)
             first, second = workers.made
-            workers.news = [(second, [_DONE], False)]
-            self.assertEqual(list(workers.wait(1)), [({"trial": 2}, _DONE)])
-            self.assertEqual((workers.running, workers.idle), (1, 1))
-            workers.give({"trial": 3})
-            self.assertEqual(second.sent, [{"trial": 2}, {"trial": 3}])
+            outcome = _outcome(jobs[1])
+            workers.news = [(second, [outcome], False)]
+            self.assertEqual(list(workers.wait(1)), [outcome.record])
+            self.assertEqual(workers.idle, 1)
+            workers.submit(jobs[2])
+            self.assertEqual(first.sent, jobs[:1])
+            self.assertEqual(second.sent, jobs[1:])
         self.assertTrue(first.stopped and second.stopped)
 
-    def test_only_what_hangs_is_ended(self):
+    def test_only_a_worker_that_hangs_is_ended(self):
         workers = _Pool(2)
-        workers.give("slow")
+        workers.submit(_job(1, attempt=3))
         slow, quick = workers.made
         time.sleep(0.1)
-        workers.give("quick")
-        ((job, result),) = workers.wait(60, limit=0.2)
+        workers.submit(_job(2))
+        (record,) = workers.wait(60, limit=0.2)
         self.assertLess(workers.waited[-1], 0.11)
-        self.assertEqual(job, "slow")
-        self.assertEqual(result["status"], "failed")
+        self.assertEqual((record.index, record.attempt), (1, 3))
+        self.assertEqual(record.status, "failed")
         reason = "took longer than 0.2 s, and was ended"
-        self.assertEqual(result["reason"], reason)
-        self.assertBetween(result["seconds"], 0.2, 5)
+        self.assertEqual(record.reason, reason)
+        self.assertEqual(record.backend, "tensorflow")
+        self.assertBetween(record.seconds, 0.2, 5)
         self.assertTrue(slow.stopped)
         self.assertFalse(quick.stopped)
         self.assertEqual([w.number for w in workers.made], [1, 2, 1])
 
-    def test_a_result_that_came_is_not_late(self):
+    def test_an_outcome_that_arrived_is_not_late(self):
         workers = _Pool(1)
-        workers.give("slow")
+        workers.submit(_job())
         time.sleep(0.1)
-        workers.news = [(workers.made[0], [_DONE], False)]
-        self.assertEqual(list(workers.wait(1, limit=0.05)), [("slow", _DONE)])
+        outcome = _outcome(_job())
+        workers.news = [(workers.made[0], [outcome], False)]
+        self.assertEqual(list(workers.wait(1, limit=0.05)), [outcome.record])
         self.assertLen(workers.made, 1)
 
-    def test_who_waits_has_no_limit(self):
+    def test_an_idle_worker_has_no_limit(self):
         workers = _Pool(1)
         time.sleep(0.1)
         self.assertEmpty(list(workers.wait(0.01, limit=0.05)))
@@ -102,18 +118,19 @@ class PoolTest(absltest.TestCase):
 
     def test_ended_in_the_middle(self):
         workers = _Pool(1)
-        workers.give("x")
+        workers.submit(_job(5))
         workers.news = [(workers.made[0], [], True)]
-        ((job, result),) = workers.wait(1)
-        self.assertEqual((job, result["reason"]), ("x", "it died"))
+        (record,) = workers.wait(1)
+        self.assertEqual((record.index, record.reason), (5, "it died"))
         self.assertLen(workers.made, 2)
 
     def test_fresh_after_a_failure_and_some_trials(self):
         workers = _Pool(1, trials_per_worker=2)
-        for result in ({"status": "failed"}, _DONE, _DONE):
-            workers.give("x")
-            workers.news = [(workers.made[-1], [result], False)]
-            self.assertEqual(list(workers.wait(1)), [("x", result)])
+        failure = _outcome(_job(), status="failed", error=None)
+        for outcome in (failure, _outcome(_job()), _outcome(_job())):
+            workers.submit(_job())
+            workers.news = [(workers.made[-1], [outcome], False)]
+            self.assertEqual(list(workers.wait(1)), [outcome.record])
         self.assertEqual([len(w.sent) for w in workers.made], [1, 2, 0])
 
     def test_workers_that_never_get_ready(self):
@@ -127,9 +144,24 @@ class PoolTest(absltest.TestCase):
 
     def test_ready_at_last(self):
         workers = _Pool(1, ready=False)
-        workers.news = [(workers.made[0], [{"ready": True}], False)]
+        workers.news = [(workers.made[0], [Ready()], False)]
         self.assertEmpty(list(workers.wait(1)))
         self.assertEqual(workers.idle, 1)
+
+
+class MessagesTest(absltest.TestCase):
+    def test_survive_json(self):
+        job = _job(3, attempt=2)
+        self.assertEqual(Job.from_json(job.to_json()), job)
+        for message in (Ready(), _outcome(job), Outcome(testing.FAILED)):
+            line = message.to_json()
+            self.assertNotIn("\n", line)
+            self.assertEqual(messages.from_worker(line), message)
+
+    def test_a_record_is_checked(self):
+        line = _outcome(_job()).to_json().replace('"done"', '"gone"')
+        with self.assertRaisesRegex(ValueError, "outcome: `status` must be"):
+            messages.from_worker(line)
 
 
 if __name__ == "__main__":

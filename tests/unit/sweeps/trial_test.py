@@ -11,11 +11,13 @@ from absl.testing import absltest
 
 import keras_regnet
 from keras_regnet.config import AnyNetConfig
+from keras_regnet.design_space import records
 from tests.support import backend_steps
 from tests.support import paths
+from training.sweeps import arrays as arrays_lib
 from training.sweeps import regimes
+from training.sweeps import spec
 from training.sweeps import trial
-from training.sweeps import trial_data
 
 _NETWORK = AnyNetConfig(
     (1, 1), (8, 16), strides=4, group_widths=8, stem="cifar", stem_width=8
@@ -24,8 +26,8 @@ _NETWORK = AnyNetConfig(
 
 def _trial(seed=0, config=_NETWORK, regime="synthetic"):
     config = config.to_json()
-    return trial.Trial(
-        trial=trial.identify(config, seed, regime),
+    return records.Trial(
+        trial_id=spec.identify(config, seed, regime),
         space="test",
         index=0,
         seed=seed,
@@ -95,14 +97,14 @@ class StepsTest(absltest.TestCase):
             mock.patch.object(keras.backend, "backend", return_value="jaxx"),
             self.assertRaisesRegex(ValueError, "Did you mean 'jax'"),
         ):
-            trial.step_module()
+            trial.steps_module()
 
 
 class TrialTest(absltest.TestCase):
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        cls.arrays = trial_data.load(regimes.get("synthetic"), "")
+        cls.arrays = arrays_lib.load(regimes.get("synthetic"), "")
         cls.record = trial.run(_trial(), cls.arrays)
 
     def test_done(self):
@@ -150,10 +152,10 @@ class TrialTest(absltest.TestCase):
     def test_identity_depends_on_everything(self):
         config = _NETWORK.to_json()
         identities = {
-            trial.identify(config, 0, "synthetic"),
-            trial.identify(config, 1, "synthetic"),
-            trial.identify(config, 0, "digits"),
-            trial.identify(
+            spec.identify(config, 0, "synthetic"),
+            spec.identify(config, 1, "synthetic"),
+            spec.identify(config, 0, "digits"),
+            spec.identify(
                 dataclasses.replace(_NETWORK, se_ratio=0.25).to_json(),
                 0,
                 "synthetic",
@@ -167,8 +169,8 @@ class TrialTest(absltest.TestCase):
         values = json.loads(config)
         self.assertEqual(values.pop("padding"), "symmetric")
         self.assertEqual(
-            trial.identify(json.dumps(values), 0, "synthetic"),
-            trial.identify(config, 0, "synthetic"),
+            spec.identify(json.dumps(values), 0, "synthetic"),
+            spec.identify(config, 0, "synthetic"),
         )
 
 

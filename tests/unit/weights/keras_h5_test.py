@@ -14,7 +14,7 @@ from absl.testing import parameterized
 import keras_regnet
 from keras_regnet.weights import keras_h5
 from keras_regnet.weights import keras_numbered
-from keras_regnet.weights import names
+from keras_regnet.weights import mapping
 from tests.support import keras_h5_testing
 
 # Names and places of tensors that must not be taken for each other: of one
@@ -102,7 +102,7 @@ class KerasH5Test(parameterized.TestCase):
         self.assertEqual(tensors.shapes[first], tensors.shapes[second])
         self.assertGreater(np.abs(tensors[first] - tensors[second]).max(), 0.1)
         model = self.build("whole_x")
-        sources = names.mapping(
+        sources = mapping.of_format(
             keras_h5_testing.config("whole_x"), "keras_applications"
         )
         for variable in model.weights:

@@ -11,7 +11,7 @@ import keras_regnet
 from keras_regnet import variants
 from keras_regnet.weights import exporting
 from keras_regnet.weights import loading
-from keras_regnet.weights import names
+from keras_regnet.weights import mapping
 from keras_regnet.weights import nesting
 from keras_regnet.weights import recognition
 from keras_regnet.weights import transforms
@@ -47,7 +47,7 @@ class FillTest(parameterized.TestCase):
     def fill(self, **changes):
         state = {**self.state, **changes}
         state = {name: v for name, v in state.items() if v is not None}
-        loading.assign(self.model, state, names.mapping(_CONFIG, "timm"))
+        loading.assign(self.model, state, mapping.of_format(_CONFIG, "timm"))
 
     def test_every_variable_gets_its_value(self):
         self.fill()
@@ -112,7 +112,7 @@ class FillTest(parameterized.TestCase):
         model = keras_regnet.build(_CONFIG, input_shape=(32, 32, 3), classes=4)
         state = {**self.state, _NORM: np.full(32, 1e5, "f4")}
         with self.assertRaisesRegex(ValueError, "beyond what float16 can"):
-            loading.assign(model, state, names.mapping(_CONFIG, "timm"))
+            loading.assign(model, state, mapping.of_format(_CONFIG, "timm"))
 
     def test_checks_the_stem_before_it_is_adapted(self):
         """A view of one number may be of any size, and a copy fill memory."""
@@ -123,7 +123,7 @@ class FillTest(parameterized.TestCase):
             loading.assign(
                 model,
                 state,
-                names.mapping(_CONFIG, "timm"),
+                mapping.of_format(_CONFIG, "timm"),
                 stem="stem_conv/kernel",
             )
 
@@ -192,9 +192,9 @@ class RecognitionTest(parameterized.TestCase):
         ("RegNetZ-B16", "byobnet"),
         ("RegNetV-4.0GF", "timm"),
     )
-    def test_names_family_and_variant(self, variant, family):
+    def test_names_format_and_variant(self, variant, family):
         found = self.recognise(variant, family)
-        self.assertEqual(found.family, family)
+        self.assertEqual(found.format, family)
         self.assertEqual(found.variant(), variant)
         self.assertEqual(found.classes, 7)
         self.assertEqual(
@@ -209,13 +209,13 @@ class RecognitionTest(parameterized.TestCase):
         config = variants.get_config("RegNetY-10B-SEER")
         shapes = {
             re.sub(r"(res\d)\.", r"\1.block0-part1.", source.name): (1,) * 4
-            for source in names.mapping(config, "classy", False).values()
+            for source in mapping.of_format(config, "classy", False).values()
         }
         self.assertIn(
             "_feature_blocks.res4.block0-part1.block3-16.f.c.weight", shapes
         )
         found = recognition.recognise(Tensors(shapes, None))
-        self.assertEqual(found.family, "classy")
+        self.assertEqual(found.format, "classy")
         self.assertEqual([s.depth for s in found.stages], [2, 7, 17, 1])
         self.assertIn(
             "_feature_blocks.res4.block3-16.f.c.weight", found.tensors
@@ -224,10 +224,12 @@ class RecognitionTest(parameterized.TestCase):
     def test_a_body_of_transformers(self):
         shapes = {
             source.name.removeprefix("regnet."): (1,) * 4
-            for source in names.mapping(_CONFIG, "transformers", False).values()
+            for source in mapping.of_format(
+                _CONFIG, "transformers", False
+            ).values()
         }
         found = recognition.recognise(Tensors(shapes, None))
-        self.assertEqual(found.family, "transformers")
+        self.assertEqual(found.format, "transformers")
         self.assertEqual(found.classes, 0)
         self.assertIsNone(found.variant())
         self.assertIn("a network of depths 1-2", found.describe())

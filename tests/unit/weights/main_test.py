@@ -86,7 +86,7 @@ class WeightsMainTest(parameterized.TestCase):
     def test_verify(self):
         text, good = weights_main.verify(self.trained)
         self.assertTrue(good, text)
-        self.assertIn("family   timm\n", text)
+        self.assertIn("format   timm\n", text)
         self.assertIn("network  RegNetX-200MF\n", text)
         self.assertIn("classes  3\n", text)
         self.assertIn(
@@ -115,7 +115,7 @@ class WeightsMainTest(parameterized.TestCase):
         write(path)
         text, good = weights_main.verify(str(path))
         self.assertTrue(good, text)
-        self.assertIn("family   keras_regnet\nnetwork  RegNetX-200MF\n", text)
+        self.assertIn("format   keras_regnet\nnetwork  RegNetX-200MF\n", text)
         self.assertIn("classes  3\ntag      unknown", text)
         exported, _ = weights_main.verify(self.trained)
         table = [line for line in text.splitlines() if line[:2] == "| "]

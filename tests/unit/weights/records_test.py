@@ -5,7 +5,7 @@ from absl.testing import absltest
 from absl.testing import parameterized
 
 from keras_regnet import variants
-from keras_regnet.weights import families
+from keras_regnet.weights import formats
 from keras_regnet.weights import records
 from tests.support import published
 
@@ -59,7 +59,7 @@ class RecordsTest(parameterized.TestCase):
     def test_every_record_is_complete(self):
         for record in records.all_records():
             with self.subTest(f"{record.variant} {record.full_tag}"):
-                self.assertIn(record.family, (*families.FAMILIES, "kimm"))
+                self.assertIn(record.format, (*formats.FORMATS, "kimm"))
                 self.assertTrue(bool(record.hub_id) ^ bool(record.url))
                 if record.url:
                     self.assertEndsWith(record.url, "/" + record.file)
@@ -90,17 +90,17 @@ class RecordsTest(parameterized.TestCase):
 
     def test_files_of_one_network_are_treated_alike(self):
         """So that the rules hold for unknown files, too."""
-        for family, network in itertools.product(
-            families.FAMILIES, variants.list_variants()
+        for file_format, network in itertools.product(
+            formats.FORMATS, variants.list_variants()
         ):
             rules = {
                 (r.mean, r.std, r.padding)
-                for r in records.of_family(family)
+                for r in records.of_format(file_format)
                 if r.variant == network
             }
-            self.assertLessEqual(len(rules), 1, (family, network))
-            typical = records.typical(family, network)
-            self.assertEqual(typical.family, family)
+            self.assertLessEqual(len(rules), 1, (file_format, network))
+            typical = records.typical(file_format, network)
+            self.assertEqual(typical.format, file_format)
             if rules:
                 self.assertEqual(typical.variant, network)
 

@@ -15,8 +15,8 @@ from absl.testing import parameterized
 
 import keras_regnet
 from keras_regnet.weights import exporting
-from keras_regnet.weights import families
 from keras_regnet.weights import fetch
+from keras_regnet.weights import formats
 from keras_regnet.weights import recognition
 from keras_regnet.weights import records
 from keras_regnet.weights import tensors
@@ -231,7 +231,7 @@ class TagsTest(FolderTest):
 
     def test_every_published_file_can_be_read(self):
         for record in records.all_records():
-            self.assertIn(record.family, families.FAMILIES)
+            self.assertIn(record.format, formats.FORMATS)
 
     def test_unpublished_networks_have_no_tags(self):
         with self.assertRaisesRegex(ValueError, "a network that was not publ"):
@@ -257,7 +257,7 @@ class TagsTest(FolderTest):
         config = keras_regnet.get_config("RegNetY-16GF")
         found = recognition.Recognised(
             "swag",
-            families.FAMILIES["swag"],
+            formats.FORMATS["swag"],
             tensors.Tensors({}, None),
             recognition.stage_shapes(config),
             has_se=True,

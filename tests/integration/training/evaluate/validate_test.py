@@ -20,7 +20,7 @@ from tests.support import paths
 from tests.support import training_testing
 from training.config import config as train_config
 from training.config import network as network_lib
-from training.data import datasets
+from training.data import load
 from training.data import pipeline as train_data
 from training.evaluate import evaluate
 from training.evaluate import metrics
@@ -93,7 +93,7 @@ class ModelsTest(parameterized.TestCase):
         cls.config = train_config.TrainConfig(
             dataset="digits", eval_image_size=32, global_batch_size=64
         )
-        cls.data = datasets.load(cls.config)
+        cls.data = load.load_dataset(cls.config)
         images, labels, weights = (
             np.concatenate(arrays)
             for arrays in zip(
@@ -165,10 +165,13 @@ class ModelsTest(parameterized.TestCase):
         ):
             with self.assertRaisesRegex(ValueError, message):
                 predictors.load(*arguments)
-        for suffix in (".keras", ".tflite"):
+        for suffix, message in (
+            (".keras", "is not a readable .keras file"),
+            (".tflite", "is not a LiteRT file"),
+        ):
             broken = self.folder / f"broken{suffix}"
             broken.write_bytes(b"nothing of the kind")
-            with self.assertRaisesRegex(ValueError, "not a readable"):
+            with self.assertRaisesRegex(ValueError, message):
                 predictors.load(str(broken))
         with self.assertRaisesRegex(ValueError, "must be 32 for this model"):
             evaluate.evaluate(

@@ -48,8 +48,8 @@ class Trained:
             data.distribute(
                 self.strategy,
                 self.config,
-                lambda share: data.train_pipeline(
-                    self.noise, self.config, 0, share
+                lambda shard: data.train_pipeline(
+                    self.noise, self.config, 0, shard
                 ),
             )
         )
@@ -66,7 +66,7 @@ class Trained:
         batches = data.distribute(
             self.strategy,
             self.config,
-            lambda share: data.eval_pipeline(self.noise, self.config, share),
+            lambda shard: data.eval_pipeline(self.noise, self.config, shard),
         )
         count = data.eval_steps(self.noise.val, self.config)
         zero = tf.zeros([4], tf.float64)

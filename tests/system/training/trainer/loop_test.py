@@ -19,7 +19,7 @@ from absl.testing import parameterized
 from tests.support import training_testing
 from training.config import config as train_config
 from training.config import network as network_lib
-from training.data import datasets
+from training.data import load
 from training.data import pipeline as train_data
 from training.trainer import train as train_lib
 from training.workdir import checkpoint
@@ -97,7 +97,7 @@ class RunTest(parameterized.TestCase):
         self.assertEqual((width, height), (b"32", b"32"))
         # What the first step trains on, in its order.
         (batch, labels), *_ = train_data.train_pipeline(
-            datasets.load(self.config), self.config
+            load.load_dataset(self.config), self.config
         ).take(1)
         self.assertLen(pictures, 16)
         for file, expected in zip(pictures, batch, strict=False):
@@ -286,8 +286,8 @@ class ResumeTest(parameterized.TestCase):
         config = self.config("early")
         with (
             mock.patch.object(
-                datasets,
-                "load",
+                load,
+                "load_dataset",
                 side_effect=lambda _: os.kill(os.getpid(), signal.SIGTERM),
             ),
             self.assertRaisesRegex(SystemExit, "^0$"),

@@ -8,9 +8,10 @@ from absl.testing import absltest
 from absl.testing import parameterized
 
 from keras_regnet import image_files
+from keras_regnet import images
 from tests.support import training_testing
 from training.data import augment
-from training.data import images
+from training.data import decode
 
 PAPER = augment.Augmentation(
     kind="random_resized_crop",
@@ -25,15 +26,18 @@ PAD_CROP = dataclasses.replace(PAPER, kind="pad_crop", pca_lighting_std=0.0)
 
 
 def train_image(source, augmentation=PAPER, seed=0, epoch=0, index=0):
-    draws = draws_of(augmentation, seed, epoch, index)
-    return augment.train_image(tf.constant(source), augmentation, draws).numpy()
+    epoch, index = (tf.constant(value, tf.int64) for value in (epoch, index))
+    random = augment.sample(augmentation, seed, epoch, index, 1)
+    random = tf.nest.map_structure(lambda values: values[0], random)
+    return augmented(tf.constant(source), augmentation, random).numpy()
 
 
-def draws_of(augmentation, seed, epoch, place, number=0, count=1):
-    """The random numbers of one of `count` images of a step."""
-    epoch, place = (tf.constant(value, tf.int64) for value in (epoch, place))
-    draws = augment.draw(augmentation, seed, epoch, place, count)
-    return augment.Draws(*(values[number] for values in draws.tensors()))
+def augmented(source, augmentation, random):
+    if augmentation.kind == "random_resized_crop":
+        pixels = decode.decode_crop(source, random.crop_tries)
+    else:
+        pixels = image_files.decode(source)
+    return augment.augment_image(pixels, augmentation, random)
 
 
 class PurityTest(parameterized.TestCase):
@@ -55,13 +59,13 @@ class PurityTest(parameterized.TestCase):
     def test_parallel_maps_agree_with_one_image_at_a_time(self):
         source = training_testing.jpeg()
 
-        draws = augment.draw(
+        random = augment.sample(
             PAPER, 1, tf.constant(2, tf.int64), tf.constant(40, tf.int64), 20
         )
         one_by_one, parallel = (
-            tf.data.Dataset.from_tensor_slices(draws.tensors()).map(
-                lambda *draws: augment.train_image(
-                    tf.constant(source), PAPER, augment.Draws(*draws)
+            tf.data.Dataset.from_tensor_slices({"random": random}).map(
+                lambda element: augmented(
+                    tf.constant(source), PAPER, element["random"]
                 ),
                 calls,
             )
@@ -73,7 +77,7 @@ class PurityTest(parameterized.TestCase):
     def test_keys_of_different_images_differ(self):
         keys = {
             tuple(
-                augment.draw_key(
+                augment.random_key(
                     seed, tf.constant(epoch, tf.int64), tf.constant(index), salt
                 ).numpy()
             )
@@ -93,9 +97,9 @@ class CropTest(parameterized.TestCase):
     def test_windows_lie_within_the_image(self, shape, aspect):
         rng = np.random.default_rng(0)
         for _ in range(30):
-            draws = tf.constant(rng.random((10, 5)), tf.float32)
-            top, left, height, width = augment.crop_window(
-                tf.constant(shape), augment.crop_tries(draws, 0.08, aspect)
+            uniform = tf.constant(rng.random((10, 5)), tf.float32)
+            top, left, height, width = decode.crop_window(
+                tf.constant(shape), decode.crop_tries(uniform, 0.08, aspect)
             ).numpy()
             self.assertBetween(top, 0, shape[0] - height)
             self.assertBetween(left, 0, shape[1] - width)
@@ -106,9 +110,9 @@ class CropTest(parameterized.TestCase):
         rng = np.random.default_rng(1)
         windows = np.array(
             [
-                augment.crop_window(
+                decode.crop_window(
                     tf.constant([1000, 1000]),
-                    augment.crop_tries(
+                    decode.crop_tries(
                         tf.constant(rng.random((10, 5)), tf.float32),
                         0.08,
                         aspect,
@@ -127,9 +131,9 @@ class CropTest(parameterized.TestCase):
         self.assertBetween((ratio > 1).mean(), 0.42, 0.58)
 
     def test_without_a_fit_the_central_square(self):
-        window = augment.crop_window(
+        window = decode.crop_window(
             tf.constant([10, 1000]),
-            augment.crop_tries(tf.ones([10, 5]) * 0.99, 0.08, "log_uniform"),
+            decode.crop_tries(tf.ones([10, 5]) * 0.99, 0.08, "log_uniform"),
         )
         np.testing.assert_array_equal(window, [0, 495, 10, 10])
 
@@ -145,9 +149,9 @@ class CropTest(parameterized.TestCase):
         for top, left, height, width in windows:
             window = tf.constant([top, left, height, width], tf.int32)
             np.testing.assert_array_equal(
-                images.read_window(
-                    source, lambda _, window=window: window
-                ).numpy(),
+                decode.decode_jpeg_window(
+                    source, tf.constant([70, 90]), window
+                ),
                 whole[top : top + height, left : left + width],
             )
 
@@ -183,10 +187,11 @@ class CropTest(parameterized.TestCase):
 
 class EvalTest(parameterized.TestCase):
     @parameterized.parameters(((60, 80),), ((80, 60),), ((64, 64),))
-    def test_centre_of_the_scaled_image(self, shape):
+    def test_center_of_the_scaled_image(self, shape):
         source = training_testing.jpeg(shape)
-        image = augment.eval_image(tf.constant(source), 32, whole=False)
-        # 32 * 256 / 224 = 36.6 -> 37 on the shorter side.
+        image = images.resize_and_crop(
+            image_files.decode(tf.constant(source)), 37, 32
+        )
         short = min(shape)
         scaled = [side * 37 // short for side in shape]
         expected = tf.image.resize(
@@ -197,16 +202,15 @@ class EvalTest(parameterized.TestCase):
             image, expected[top : top + 32, left : left + 32]
         )
 
-    def test_share_and_interpolation(self):
+    def test_bicubic_interpolation(self):
         source = training_testing.jpeg((60, 80))
-        image = augment.eval_image(
-            tf.constant(source),
+        image = images.resize_and_crop(
+            image_files.decode(tf.constant(source)),
+            50,
             48,
-            whole=False,
-            crop_share=0.96,
             interpolation="bicubic",
         )
-        # 48 / 0.96 = 50; 80 * 50 // 60 = 66.
+        # 80 * 50 // 60 = 66.
         scaled = tf.image.resize(
             image_files.decode(tf.constant(source)), [50, 66], "bicubic"
         )

@@ -12,9 +12,9 @@ from absl.testing import parameterized
 
 from tests.support import training_testing
 from training.config import config as train_config
-from training.data import datasets
+from training.data import dataset
+from training.data import load
 from training.data import pipeline as data
-from training.data import splits
 
 
 def config_for(**fields):
@@ -73,13 +73,13 @@ class OrderTest(parameterized.TestCase):
             np.testing.assert_array_equal(expected[0], found[0])
 
     @parameterized.parameters(2, 4)
-    def test_shares_make_up_the_batches(self, count):
+    def test_shards_make_up_the_batches(self, count):
         noise = training_testing.noise_set(40, 8)
         whole = epochs_of(noise, config_for()).reshape(-1, 8)
         size = 8 // count
         parts = [
             epochs_of(
-                noise, config_for(), share=data.Share(index, count, size)
+                noise, config_for(), shard=data.Shard(index, count, size)
             ).reshape(-1, size)
             for index in range(count)
         ]
@@ -121,6 +121,45 @@ class OrderTest(parameterized.TestCase):
         _, targets = whole[0]
         self.assertEqual(targets.shape, (8, 10))
         np.testing.assert_allclose(targets.sum(1), 1, atol=1e-6)
+
+    @parameterized.parameters(
+        (
+            {"augmentation": "random_resized_crop"},
+            [74, 150, 111, 122, 122, 92, 85, 121],
+            [5, 1, 8, 2, 9, 1, 2, 1],
+        ),
+        (
+            {"augmentation": "pad_crop"},
+            [104.219, 78.504, 98.328, 118.248, 113.525, 87.309, 85.254,
+             106.641],
+            [5, 1, 8, 2, 9, 1, 2, 1],
+        ),
+        (
+            {"augmentation": "random_resized_crop",
+             "crop_aspect": "log_uniform", "pca_lighting_std": 0.1,
+             "auto_augment": "randaugment", "random_erasing": 0.5,
+             "mixup_alpha": 0.2, "cutmix_alpha": 1.0,
+             "repeated_augmentation": 2},
+            [85.926, 157.857, 95.449, 104.819, 96.031, 105.526, 83.388,
+             96.748],
+            [3, 7, 5, 3, 3, 7, 5, 3],
+        ),
+    )  # fmt: skip
+    def test_a_step_sees_what_it_always_saw(self, fields, means, labels):
+        """Runs resume as they began, whichever version began them."""
+        ramp = np.arange(32)[:, None] * 4 + np.arange(32) * 2
+        images = np.arange(40)[:, None, None, None] + ramp[None, :, :, None]
+        images = np.repeat(images.astype(np.uint8), 3, axis=-1)
+        split = dataset.in_memory(images, np.arange(40) % 10, "ramps")
+        ramps = dataset.DataSet(split, split, tuple("0123456789"), True)
+        config = config_for(seed=7, flip=True, **fields)
+        ((images, targets),) = data.train_pipeline(ramps, config, 11).take(1)
+        np.testing.assert_allclose(
+            images.numpy().mean((1, 2, 3)), means, atol=2e-3
+        )
+        if targets.shape.rank == 2:
+            targets = np.argmax(targets, axis=1)
+        np.testing.assert_array_equal(targets, labels)
 
     @parameterized.parameters(1, 8, 21)
     def test_evaluation_sees_everything_once(self, num_val):
@@ -194,12 +233,12 @@ class TfdsTest(parameterized.TestCase):
         keras.utils.set_random_seed(0)
 
     def load(self, in_memory=True):
-        limit = splits.IN_MEMORY_BYTES if in_memory else 0
-        with mock.patch.object(splits, "IN_MEMORY_BYTES", limit):
-            found = datasets.load(
+        limit = dataset.IN_MEMORY_BYTES if in_memory else 0
+        with mock.patch.object(dataset, "IN_MEMORY_BYTES", limit):
+            found = load.load_dataset(
                 config_for(dataset="mini_photos", data_dir=self.folder)
             )
-        kind = datasets.Split if in_memory else datasets.Stream
+        kind = dataset.Split if in_memory else dataset.Stream
         self.assertIsInstance(found.train, kind)
         return found
 
@@ -209,10 +248,10 @@ class TfdsTest(parameterized.TestCase):
 
     @parameterized.parameters(True, False)
     def test_array_records(self, in_memory):
-        limit = splits.IN_MEMORY_BYTES if in_memory else 0
-        self.enterContext(mock.patch.object(splits, "IN_MEMORY_BYTES", limit))
+        limit = dataset.IN_MEMORY_BYTES if in_memory else 0
+        self.enterContext(mock.patch.object(dataset, "IN_MEMORY_BYTES", limit))
         fields = {"dataset": "mini_photos", "data_dir": self.records}
-        found = datasets.load(config_for(**fields))
+        found = load.load_dataset(config_for(**fields))
         self.assertEqual(found.train.in_memory, in_memory)
         config = config_for(epochs=2)
         labels = self.labels(found, config).reshape(2, 40)
@@ -222,12 +261,12 @@ class TfdsTest(parameterized.TestCase):
         self.assertEqual(found.val.num_examples, 21)
         balanced = {"balanced_subset": True, "num_train_examples": 40}
         if in_memory:
-            datasets.load(config_for(**fields, **balanced))
+            load.load_dataset(config_for(**fields, **balanced))
             return
         # Labels are in the records alone.
         for needs in ({"val_fraction": 0.5}, balanced):
             with self.assertRaisesRegex(ValueError, "--cache asks for.*record"):
-                datasets.load(config_for(**fields, **needs))
+                load.load_dataset(config_for(**fields, **needs))
 
     @parameterized.parameters(True, False)
     def test_every_example_once_per_epoch(self, in_memory):
@@ -253,7 +292,7 @@ class TfdsTest(parameterized.TestCase):
         rest = self.labels(found, config_for(), start_step=7)
         np.testing.assert_array_equal(whole[7:], rest)
         parts = [
-            self.labels(found, config_for(), share=data.Share(index, 2, 4))
+            self.labels(found, config_for(), shard=data.Shard(index, 2, 4))
             for index in range(2)
         ]
         np.testing.assert_array_equal(whole, np.concatenate(parts, axis=1))
@@ -269,7 +308,7 @@ class TfdsTest(parameterized.TestCase):
 
     def test_samples(self):
         for in_memory in (True, False):
-            images = datasets.samples(self.load(in_memory).val, 3)
+            images = dataset.sample_images(self.load(in_memory).val, 3)
             self.assertLen(images, 3)
             self.assertEqual(images[0].dtype, np.uint8)
 
@@ -282,7 +321,7 @@ class FolderTest(parameterized.TestCase):
         training_testing.write_folder(self.root)
 
     def load(self):
-        return datasets.load(config_for(dataset=f"folder:{self.root}"))
+        return load.load_dataset(config_for(dataset=f"folder:{self.root}"))
 
     def test_classes_and_images(self):
         found = self.load()
@@ -299,6 +338,12 @@ class FolderTest(parameterized.TestCase):
         (self.root / "train" / ".DS_Store").write_text("")
         (self.root / "train" / "cat" / ".DS_Store").write_text("")
         self.assertEqual(self.load().train.num_examples, 12)
+
+    def test_class_folders_may_be_links(self):
+        shutil.move(self.root / "train" / "cat", self.root.parent / "elsewhere")
+        (self.root / "train" / "cat").symlink_to(self.root.parent / "elsewhere")
+        found = self.load().train
+        np.testing.assert_array_equal(np.bincount(found.labels), [6, 6])
 
     def test_missing_folder(self):
         shutil.rmtree(self.root)
@@ -350,12 +395,12 @@ class FolderTest(parameterized.TestCase):
             }[fault]
         )
         found = self.load()
-        message = datasets.find_unreadable(
+        message = dataset.find_unreadable(
             found.train, range(found.train.num_examples)
         )
         self.assertRegex(message, r"train/dog/3\.jpg")
         self.assertIsNone(
-            datasets.find_unreadable(found.val, range(found.val.num_examples))
+            dataset.find_unreadable(found.val, range(found.val.num_examples))
         )
 
     def test_a_truncated_image_never_passes_a_crop(self):
@@ -376,13 +421,13 @@ class FolderTest(parameterized.TestCase):
 
 class NamesTest(parameterized.TestCase):
     def test_digits(self):
-        found = datasets.load(config_for())
+        found = load.load_dataset(config_for())
         self.assertEqual(found.train.num_examples, 1437)
         self.assertTrue(found.small_images)
 
     def test_synthetic(self):
         config = config_for(dataset="synthetic", image_size=48)
-        (images, _), *_ = data.train_pipeline(datasets.load(config), config)
+        (images, _), *_ = data.train_pipeline(load.load_dataset(config), config)
         self.assertEqual(images.shape, (8, 48, 48, 3))
 
     @parameterized.parameters(
@@ -393,18 +438,20 @@ class NamesTest(parameterized.TestCase):
         with self.assertRaisesRegex(
             ValueError, f"{message}.*'folder:PATH'.*dataset='{name}'"
         ):
-            datasets.load(config_for(dataset=name))
+            load.load_dataset(config_for(dataset=name))
 
     @parameterized.parameters("cifar10:9.9.9", "cifar10/small")
     def test_unknown_version(self, name):
         with self.assertRaisesRegex(
             ValueError, f"a version that the set has.*dataset='{name}'"
         ):
-            datasets.load(config_for(dataset=name))
+            load.load_dataset(config_for(dataset=name))
 
     def test_missing_data_dir(self):
         with self.assertRaisesRegex(ValueError, "data_dir='/nowhere'"):
-            datasets.load(config_for(dataset="cifar10", data_dir="/nowhere"))
+            load.load_dataset(
+                config_for(dataset="cifar10", data_dir="/nowhere")
+            )
 
 
 if __name__ == "__main__":

@@ -14,13 +14,15 @@ from PIL import Image
 
 from keras_regnet import image_files
 from keras_regnet.config import RegNetConfig
+from keras_regnet.design_space.records import Trial
 from tests.support import training_testing  # noqa: F401, finds the checkout
 from training.config import config as train_config
-from training.data import datasets
+from training.data import load
+from training.sweeps import arrays as arrays_lib
 from training.sweeps import convert
 from training.sweeps import regimes
+from training.sweeps import spec
 from training.sweeps import trial
-from training.sweeps import trial_data
 
 # Labels by the order of their synsets, as every ImageNet network has them.
 _SYNSETS = {"n01440764": 0, "n01443537": 1, "n01739381": 59, "n02105855": 230,
@@ -83,7 +85,7 @@ class ImageNetTest(absltest.TestCase):
         config = train_config.TrainConfig(
             dataset="imagenet2012", data_dir=folder
         )
-        cls.data = datasets.load(config)
+        cls.data = load.load_dataset(config)
         cls.folder = pathlib.Path(folder)
 
     def brightness(self, split):
@@ -122,17 +124,17 @@ class ImageNetTest(absltest.TestCase):
             steps_per_call=2,
             test_batch_size=3,
         )
-        target = trial_data.path(regime, self.folder)
+        target = arrays_lib.path(regime, self.folder)
         target.parent.mkdir()
         convert.to_folder(regime, self.folder, target)
-        arrays = trial_data.load(regime, self.folder)
+        arrays = arrays_lib.load(regime, self.folder)
         self.assertEqual(arrays.train_images.shape, (12, 256, 256, 3))
         means = arrays.train_images.mean((1, 2, 3))
         for mean, label in zip(means, arrays.train_labels, strict=True):
             self.assertAlmostEqual(mean, label % 251, delta=3)
         config = RegNetConfig(4, 8, 8, 2.0, 8, stem_width=8).to_json()
-        job = trial.Trial(
-            trial=trial.identify(config, 0, "imagenet"),
+        job = Trial(
+            trial_id=spec.identify(config, 0, "imagenet"),
             space="RegNetX",
             index=0,
             seed=0,

@@ -10,9 +10,10 @@ from PIL import Image
 from PIL import ImageOps
 
 from keras_regnet import image_files
+from keras_regnet import images
 from tests.support import training_testing
 from training.data import augment
-from training.data import images
+from training.data import decode
 
 _ORIENTATION = 0x0112
 # TensorFlow and Pillow may link different versions of libjpeg.
@@ -86,13 +87,13 @@ class FormatsTest(parameterized.TestCase):
         found = image_files.decode(tf.constant(contents))
         self.assertEqual(found.shape, expected.shape)
         np.testing.assert_allclose(found, expected, atol=_DECODERS_DIFFER)
-        window = images.read_window(
-            tf.constant(contents),
-            lambda shape: tf.concat([[3, 5], shape - [20, 20]], axis=0),
-        )
-        height, width, _ = expected.shape
+        tries = tf.random.stateless_uniform([10, 4], (1, 2), 0.2, 0.8)
+        top, left, height, width = decode.crop_window(
+            expected.shape[:2], tries
+        ).numpy()
         np.testing.assert_array_equal(
-            window, found[3 : height - 17, 5 : width - 15]
+            decode.decode_crop(tf.constant(contents), tries),
+            found[top : top + height, left : left + width],
         )
 
     def test_big_endian_exif_behind_jfif(self):
@@ -122,13 +123,17 @@ class FormatsTest(parameterized.TestCase):
     def test_single_pixels(self, *side):
         array = np.full((*side, 3), (200, 100, 50), np.uint8)
         zero = tf.constant(0, tf.int64)
-        draws = augment.draw(CROP, 0, zero, zero, 1)
-        draws = augment.Draws(*(values[0] for values in draws.tensors()))
+        random = augment.sample(CROP, 0, zero, zero, 1)
+        random = tf.nest.map_structure(lambda values: values[0], random)
         for kind in ("png", "jpeg"):
             contents = tf.constant(encode(array, kind))
             for image in (
-                augment.eval_image(contents, 32, whole=False),
-                augment.train_image(contents, CROP, draws),
+                images.resize_and_crop(image_files.decode(contents), 37, 32),
+                augment.augment_image(
+                    decode.decode_crop(contents, random.crop_tries),
+                    CROP,
+                    random,
+                ),
             ):  # fmt: skip
                 self.assertEqual(image.shape, (32, 32, 3))
                 np.testing.assert_allclose(image[16, 16], (200, 100, 50),

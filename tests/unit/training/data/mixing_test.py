@@ -5,21 +5,21 @@ import tensorflow as tf
 from absl.testing import absltest
 from absl.testing import parameterized
 
-from training.data import mixing
+from training.data import mixup
 
 _IMAGES = np.random.default_rng(0).random((6, 16, 20, 3)).astype("float32")
 _LABELS = np.array([0, 1, 2, 3, 0, 1], np.int32)
 
 
-def mix(seed=0, epoch=0, place=0, **fields):
+def mix(seed=0, epoch=0, position=0, **fields):
     settings = {"mixup_alpha": 0.0, "cutmix_alpha": 0.0, "probability": 1.0}
-    images, targets = mixing.mix(
+    images, targets = mixup.mix(
         tf.constant(_IMAGES),
         tf.constant(_LABELS),
-        mixing.Mixing(classes=4, **{**settings, **fields}),
+        mixup.Mixing(classes=4, **{**settings, **fields}),
         seed,
         tf.constant(epoch, tf.int64),
-        tf.constant(place, tf.int64),
+        tf.constant(position, tf.int64),
     )
     return images.numpy(), targets.numpy()
 
@@ -45,8 +45,8 @@ class MixingTest(parameterized.TestCase):
         )
 
     def test_cutmix_pastes_the_area_that_labels_say(self):
-        for place in range(20):
-            images, targets = mix(cutmix_alpha=1.0, place=place)
+        for position in range(20):
+            images, targets = mix(cutmix_alpha=1.0, position=position)
             partner = np.roll(_IMAGES, 1, axis=0)
             pasted = (images == partner).all(axis=(0, 3))
             kept = (images == _IMAGES).all(axis=(0, 3))
@@ -57,15 +57,18 @@ class MixingTest(parameterized.TestCase):
             np.testing.assert_array_equal(pasted, rows[:, None] & columns)
 
     def test_targets_sum_to_one(self):
-        for place in range(10):
-            _, targets = mix(0, 0, place, mixup_alpha=0.2, cutmix_alpha=1.0)
+        for position in range(10):
+            _, targets = mix(0, 0, position, mixup_alpha=0.2, cutmix_alpha=1.0)
             np.testing.assert_allclose(targets.sum(1), 1, atol=1e-6)
 
     def test_both_are_used_and_the_probability_holds(self):
         mixed, cut = 0, 0
-        for place in range(200):
+        for position in range(200):
             images, targets = mix(
-                place=place, mixup_alpha=1.0, cutmix_alpha=1.0, probability=0.5
+                position=position,
+                mixup_alpha=1.0,
+                cutmix_alpha=1.0,
+                probability=0.5,
             )
             if shares(targets) < 1:
                 mixed += 1
@@ -74,12 +77,14 @@ class MixingTest(parameterized.TestCase):
         self.assertBetween(cut / mixed, 0.3, 0.7)
 
     def test_shares_are_beta_distributed(self):
-        found = [shares(mix(place=p, mixup_alpha=0.2)[1]) for p in range(300)]
+        found = [
+            shares(mix(position=p, mixup_alpha=0.2)[1]) for p in range(300)
+        ]
         # Beta(a, a) has the variance 1 / (4 * (2 a + 1)).
         self.assertAlmostEqual(np.mean(found), 0.5, delta=0.08)
         self.assertAlmostEqual(np.var(found), 1 / 5.6, delta=0.03)
 
-    @parameterized.parameters("seed", "epoch", "place")
+    @parameterized.parameters("seed", "epoch", "position")
     def test_pure(self, part):
         both = {"mixup_alpha": 1.0, "cutmix_alpha": 1.0}
         first, again = mix(**both), mix(**both)
@@ -88,8 +93,8 @@ class MixingTest(parameterized.TestCase):
         self.assertTrue((first[1] != other[1]).any())
 
     def test_tiny_alpha_gives_no_nan(self):
-        for place in range(20):
-            _, targets = mix(place=place, mixup_alpha=1e-6)
+        for position in range(20):
+            _, targets = mix(position=position, mixup_alpha=1e-6)
             self.assertTrue(np.isfinite(targets).all())
 
 

@@ -11,9 +11,9 @@ from PIL import ImageEnhance
 from PIL import ImageOps
 
 from tests.support import training_testing
-from training.data import policies
+from training.data import randaugment
 
-RANGES = policies.RANDAUGMENT
+RANGES = randaugment.RANDAUGMENT
 _SHEAR, _SHIFT = 0.3, math.floor(80 * 150 / 331 * 0.8)
 
 
@@ -40,7 +40,7 @@ _PILLOW = {
     ),
     "rotate": lambda image: image.rotate(24, Image.Resampling.BILINEAR),
     "brightness": lambda image: ImageEnhance.Brightness(image).enhance(1.72),
-    "colour": lambda image: ImageEnhance.Color(image).enhance(1.72),
+    "color": lambda image: ImageEnhance.Color(image).enhance(1.72),
     "contrast": lambda image: ImageEnhance.Contrast(image).enhance(1.72),
     "sharpness": lambda image: ImageEnhance.Sharpness(image).enhance(1.72),
     "posterize": lambda image: ImageOps.posterize(image, 8 - 3),
@@ -54,10 +54,10 @@ _EXACT = ("identity", "posterize", "solarize", "equalize", "translate_x",
 
 
 class OperationsTest(parameterized.TestCase):
-    @parameterized.parameters(*policies.OPERATIONS)
+    @parameterized.parameters(*randaugment.OPERATIONS)
     def test_is_pillows(self, name):
         image = photo()
-        found = policies.apply(name, tf.constant(image), 0.8, 1.0, RANGES)
+        found = randaugment.apply(name, tf.constant(image), 0.8, 1.0, RANGES)
         expected = np.asarray(_PILLOW[name](Image.fromarray(image)), int)
         difference = np.abs(np.asarray(found, int) - expected)
         if name in _EXACT:
@@ -68,13 +68,13 @@ class OperationsTest(parameterized.TestCase):
             difference = np.sort(difference, axis=None)[: -image.size // 20]
         self.assertLessEqual(difference.max(), 2)
 
-    @parameterized.parameters("brightness", "colour", "contrast", "sharpness")
+    @parameterized.parameters("brightness", "color", "contrast", "sharpness")
     def test_the_other_direction(self, name):
         image = photo()
-        found = policies.apply(name, tf.constant(image), 0.8, -1.0, RANGES)
+        found = randaugment.apply(name, tf.constant(image), 0.8, -1.0, RANGES)
         enhancer = {
             "brightness": ImageEnhance.Brightness,
-            "colour": ImageEnhance.Color,
+            "color": ImageEnhance.Color,
             "contrast": ImageEnhance.Contrast,
             "sharpness": ImageEnhance.Sharpness,
         }[name]
@@ -83,18 +83,20 @@ class OperationsTest(parameterized.TestCase):
         self.assertLessEqual(difference.max(), 2)
 
     @parameterized.product(
-        name=policies.OPERATIONS, value=(0, 255), side=(1, 33)
+        name=randaugment.OPERATIONS, value=(0, 255), side=(1, 33)
     )
     def test_flat_images(self, name, value, side):
         image = tf.fill([side, side, 3], tf.constant(value, tf.uint8))
-        found = policies.apply(name, image, 1.0, 1.0, policies.TRIVIAL_WIDE)
+        found = randaugment.apply(
+            name, image, 1.0, 1.0, randaugment.TRIVIAL_WIDE
+        )
         self.assertEqual(found.shape, image.shape)
         self.assertEqual(found.dtype, tf.uint8)
 
     @parameterized.parameters("autocontrast", "equalize")
     def test_flat_images_stay(self, name):
         image = np.full((20, 20, 3), (9, 99, 199), np.uint8)
-        found = policies.apply(name, tf.constant(image), 1.0, 1.0, RANGES)
+        found = randaugment.apply(name, tf.constant(image), 1.0, 1.0, RANGES)
         np.testing.assert_array_equal(found, image)
 
 
@@ -102,26 +104,28 @@ class PoliciesTest(parameterized.TestCase):
     def test_every_operation_is_drawn(self):
         """Draws in the middle of each operation's share give that one."""
         image = tf.constant(photo())
-        for number, name in enumerate(policies.OPERATIONS):
-            draws = [(number + 0.5) / len(policies.OPERATIONS), 0.0, 0.9]
-            found = policies.randaugment(image, tf.constant(draws), 1, 24.0)
-            expected = policies.apply(name, image, 0.8, -1.0, RANGES)
+        for number, name in enumerate(randaugment.OPERATIONS):
+            uniform = [(number + 0.5) / len(randaugment.OPERATIONS), 0.0, 0.9]
+            found = randaugment.randaugment(
+                image, tf.constant(uniform), 1, 24.0
+            )
+            expected = randaugment.apply(name, image, 0.8, -1.0, RANGES)
             np.testing.assert_array_equal(found, expected, name)
 
     def test_layers_follow_each_other(self):
         image = tf.constant(photo())
-        draws = np.random.default_rng(2).random(6).astype("float32")
-        once = policies.randaugment(image, draws[:3], 1, 9.0)
-        twice = policies.randaugment(once, draws[3:], 1, 9.0)
-        found = policies.randaugment(image, draws, 2, 9.0)
+        uniform = np.random.default_rng(2).random(6).astype("float32")
+        once = randaugment.randaugment(image, uniform[:3], 1, 9.0)
+        twice = randaugment.randaugment(once, uniform[3:], 1, 9.0)
+        found = randaugment.randaugment(image, uniform, 2, 9.0)
         np.testing.assert_array_equal(found, twice)
 
-    def test_trivialaugment_draws_its_strength(self):
+    def test_trivialaugment_uniform_its_strength(self):
         image = tf.constant(photo())
-        brightness = policies.OPERATIONS.index("brightness") + 0.5
-        which = brightness / len(policies.OPERATIONS)
+        brightness = randaugment.OPERATIONS.index("brightness") + 0.5
+        which = brightness / len(randaugment.OPERATIONS)
         for draw, level in ((0.0, 0), (0.5, 15), (0.999, 30)):
-            found = policies.trivialaugment(
+            found = randaugment.trivialaugment(
                 image, tf.constant([which, draw, 0.0])
             )
             expected = ImageEnhance.Brightness(

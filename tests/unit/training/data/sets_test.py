@@ -16,11 +16,11 @@ from absl.testing import parameterized
 from tests.support import paths
 from tests.support import training_testing
 from training.config import config as train_config
-from training.data import datasets
+from training.data import dataset
+from training.data import load
 from training.data import pipeline as data
 from training.data import shards
-from training.data import splits
-from training.data import subsets
+from training.data import subset
 
 
 def config_for(**fields):
@@ -30,7 +30,7 @@ def config_for(**fields):
 
 
 def sources(split):
-    if isinstance(split, splits.Split):
+    if isinstance(split, dataset.Split):
         return list(split.sources().as_numpy_iterator())
     return [image for image, _ in split.examples(None).as_numpy_iterator()]
 
@@ -64,15 +64,15 @@ class ShardsTest(InFolder):
         )
         self.assertEqual(written, {"train": 12, "val": 12, "skipped": 0})
         self.assertLen(list(out.glob(f"train-*-of-00003.{file_format}")), 3)
-        limit = 0 if large else splits.IN_MEMORY_BYTES
-        with mock.patch.object(splits, "IN_MEMORY_BYTES", limit):
-            return datasets.load(config_for(dataset=f"shards:{out}"))
+        limit = 0 if large else dataset.IN_MEMORY_BYTES
+        with mock.patch.object(dataset, "IN_MEMORY_BYTES", limit):
+            return load.load_dataset(config_for(dataset=f"shards:{out}"))
 
     @parameterized.product(file_format=shards.FORMATS, large=[True, False])
     def test_hold_what_the_folder_held(self, file_format, large):
         found = self.write_and_load(file_format, large)
         stream = large and file_format == "tfrecord"
-        kind = splits.Stream if stream else splits.Split
+        kind = dataset.Stream if stream else dataset.Split
         self.assertIsInstance(found.train, kind)
         self.assertEqual(found.class_names, ("cat", "dog"))
         for part, split in (("train", found.train), ("val", found.val)):
@@ -89,8 +89,8 @@ class ShardsTest(InFolder):
         self.assertLen(whole, 6)
         parts = []
         for index in range(2):
-            share = data.Share(index=index, count=2, batch_size=2)
-            batches = data.train_pipeline(found, config, share=share)
+            shard = data.Shard(index=index, count=2, batch_size=2)
+            batches = data.train_pipeline(found, config, shard=shard)
             parts.append(list(batches.as_numpy_iterator()))
         for (images, labels), *of_hosts in zip(whole, *parts, strict=True):
             np.testing.assert_array_equal(
@@ -113,10 +113,10 @@ class ShardsTest(InFolder):
         out = self.root / "shards"
         (out / "train-labels.npy").write_bytes(b"no labels")
         with self.assertRaisesRegex(ValueError, "cannot be read.*train-labels"):
-            datasets.load(config_for(dataset=f"shards:{out}"))
+            load.load_dataset(config_for(dataset=f"shards:{out}"))
         np.save(out / "train-labels.npy", np.zeros(11, np.int32))
         with self.assertRaisesRegex(ValueError, "11 records.*Received: 12"):
-            datasets.load(config_for(dataset=f"shards:{out}"))
+            load.load_dataset(config_for(dataset=f"shards:{out}"))
         with self.assertRaisesRegex(ValueError, "Did you mean 'tfrecord'"):
             shards.write(self.photos, out, file_format="tfrecords")
 
@@ -135,35 +135,33 @@ class ShardsTest(InFolder):
             shards.write(self.photos, out)
         written = shards.write(self.photos, out, skip_bad_images=True)
         self.assertEqual(written, {"train": 11, "val": 12, "skipped": 1})
-        found = datasets.load(config_for(dataset=f"shards:{out}"))
+        found = load.load_dataset(config_for(dataset=f"shards:{out}"))
         self.assertNotIn(path.read_bytes(), sources(found.train))
 
     def test_a_bad_record_of_a_stream_is_named(self):
         out = self.root / "shards"
         shards.write(self.photos, out)
-        with mock.patch.object(splits, "IN_MEMORY_BYTES", 0):
-            found = datasets.load(config_for(dataset=f"shards:{out}"))
-        self.assertIsNone(datasets.find_unreadable(found.train, ()))
+        with mock.patch.object(dataset, "IN_MEMORY_BYTES", 0):
+            found = load.load_dataset(config_for(dataset=f"shards:{out}"))
+        self.assertIsNone(dataset.find_unreadable(found.train, ()))
         stored = [tf.constant(source) for source in sources(found.train)]
         stored[7] = tf.constant(b"no image")
-        broken = splits.Stream(12, lambda key: [(s, 0) for s in stored], "zoo")
-        self.assertRegex(
-            datasets.find_unreadable(broken, ()), "record 7 of zoo"
-        )
+        broken = dataset.Stream(12, lambda key: [(s, 0) for s in stored], "zoo")
+        self.assertRegex(dataset.find_unreadable(broken, ()), "record 7 of zoo")
 
     def test_what_is_missing(self):
         with self.assertRaisesRegex(ValueError, "Missing: .*shards.json"):
-            datasets.load(config_for(dataset=f"shards:{self.root}"))
+            load.load_dataset(config_for(dataset=f"shards:{self.root}"))
         out = self.root / "shards"
         shards.write(self.photos, out)
         with self.assertRaisesRegex(ValueError, "must be empty"):
             shards.write(self.photos, out)
         next(out.glob("val-*")).unlink()
         with self.assertRaisesRegex(ValueError, "shard is missing: .*val-0"):
-            datasets.load(config_for(dataset=f"shards:{out}"))
+            load.load_dataset(config_for(dataset=f"shards:{out}"))
         (out / "shards.json").write_text(json.dumps({"train": 3}))
         with self.assertRaisesRegex(ValueError, "Not a shards.json"):
-            datasets.load(config_for(dataset=f"shards:{out}"))
+            load.load_dataset(config_for(dataset=f"shards:{out}"))
 
     def test_the_tool(self):
         tool = paths.ROOT / "training" / "make_shards.py"
@@ -187,7 +185,7 @@ class BadImagesTest(InFolder):
             dataset=f"folder:{self.photos}", skip_bad_images=True
         )
         with self.assertLogs("absl", level="INFO") as logs:
-            found = datasets.load(config)
+            found = load.load_dataset(config)
         text = "\n".join(logs.output)
         self.assertIn(str(path), text)
         self.assertEqual(text.count("1 of 12 image files left out"), 2)
@@ -202,7 +200,7 @@ class BadImagesTest(InFolder):
             dataset=f"folder:{self.photos}", skip_bad_images=True
         )
         with self.assertRaisesRegex(ValueError, "No image can be read"):
-            datasets.load(config)
+            load.load_dataset(config)
 
     def test_a_png_called_jpg_is_an_image(self):
         import io
@@ -216,7 +214,7 @@ class BadImagesTest(InFolder):
             dataset=f"folder:{self.photos}", skip_bad_images=True,
             augmentation="random_resized_crop", global_batch_size=12,
         )  # fmt: skip
-        found = datasets.load(config)
+        found = load.load_dataset(config)
         self.assertEqual(found.train.num_examples, 12)
         (images, _), *_ = data.train_pipeline(found, config)
         flat = np.ptp(images.numpy(), axis=(1, 2)).max(-1) < 1
@@ -227,7 +225,7 @@ class BadImagesTest(InFolder):
 class SubsetsTest(InFolder):
     def used(self, count=100, **fields):
         noise = training_testing.noise_set(count, 8)
-        return subsets.used(noise, config_for(**fields))
+        return subset.select(noise, config_for(**fields))
 
     def test_a_number_of_images(self):
         found = self.used(num_train_examples=30)
@@ -251,7 +249,7 @@ class SubsetsTest(InFolder):
             few = noise.train.subset(
                 np.delete(np.arange(100), range(5, 50, 10))
             )
-            subsets.used(
+            subset.select(
                 dataclasses.replace(noise, train=few),
                 config_for(num_train_examples=95, balanced_subset=True),
             )
@@ -280,12 +278,12 @@ class SubsetsTest(InFolder):
         config = config_for(
             dataset=f"folder:{self.photos / 'train'}", val_fraction=0.34
         )
-        found = datasets.load(config)
+        found = load.load_dataset(config)
         self.assertEqual(found.train.num_examples, 8)
         np.testing.assert_array_equal(found.val.labels, [0, 0, 1, 1])
 
     def test_cache_reads_no_file_again(self):
-        found = datasets.load(
+        found = load.load_dataset(
             config_for(dataset=f"folder:{self.photos}", cache=True)
         )
         for path in self.photos.rglob("*.jpg"):
@@ -296,20 +294,20 @@ class SubsetsTest(InFolder):
         out = self.root / "shards"
         shards.write(self.photos, out)
 
-        def load(**fields):
+        def loaded(**fields):
             config = config_for(dataset=f"shards:{out}", **fields)
-            with mock.patch.object(splits, "IN_MEMORY_BYTES", 0):
-                return datasets.load(config)
+            with mock.patch.object(dataset, "IN_MEMORY_BYTES", 0):
+                return load.load_dataset(config)
 
-        stored = sources(load().train)
-        first = load(num_train_examples=5).train
+        stored = sources(loaded().train)
+        first = loaded(num_train_examples=5).train
         self.assertEqual(sources(first), stored[:5])
-        balanced = load(num_train_examples=6, balanced_subset=True).train
+        balanced = loaded(num_train_examples=6, balanced_subset=True).train
         np.testing.assert_array_equal(np.bincount(balanced.labels), [3, 3])
-        self.assertIsInstance(load(cache=True).train, splits.Split)
+        self.assertIsInstance(loaded(cache=True).train, dataset.Split)
         for fields in ({"val_fraction": 0.5}, {"skip_bad_images": True}):
             with self.assertRaisesRegex(ValueError, next(iter(fields))):
-                load(**fields)
+                loaded(**fields)
 
 
 class ArraysTest(InFolder):
@@ -330,7 +328,7 @@ class ArraysTest(InFolder):
     @parameterized.parameters(((28, 28),), ((30, 40, 3),), ((28, 28, 1),))
     def test_keras_names(self, shape):
         x, y, x_test, y_test = self.arrays(shape)
-        found = datasets.load(
+        found = load.load_dataset(
             self.write(x_train=x, y_train=y, x_test=x_test, y_test=y_test)
         )
         self.assertEqual(found.class_names, ("0", "1", "2"))
@@ -349,7 +347,7 @@ class ArraysTest(InFolder):
             train_images=x, train_labels=y, val_images=x, val_labels=y,
             class_names=np.array(["ant", "bee", "cow"]),
         )  # fmt: skip
-        found = datasets.load(config)
+        found = load.load_dataset(config)
         self.assertEqual(found.class_names, ("ant", "bee", "cow"))
         self.assertFalse(found.small_images)
 
@@ -365,12 +363,12 @@ class ArraysTest(InFolder):
             ({"x_train": np.array([{}] * 12)}, "plain arrays"),
         ):
             with self.assertRaisesRegex(ValueError, message):
-                datasets.load(self.write(**{**right, **change}))
+                load.load_dataset(self.write(**{**right, **change}))
         del right["x_test"]
         with self.assertRaisesRegex(ValueError, "Missing: x_test"):
-            datasets.load(self.write(**right))
+            load.load_dataset(self.write(**right))
         with self.assertRaisesRegex(ValueError, "does not exist.*nowhere"):
-            datasets.load(config_for(dataset="arrays:/nowhere.npz"))
+            load.load_dataset(config_for(dataset="arrays:/nowhere.npz"))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,196 @@
+"""From a trained model to the one that is exported, by one clone of its graph.
+
+What a nested model, an adapter or another layer needs before an export is a
+rewrite, see `rewriting`; which rewrites a format gets is written here.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_regnet.export import rewrites
+from keras_regnet.export import rewriting
+from keras_regnet.export import spec as spec_lib
+from keras_regnet.export.spec import ExportSpec
+
+INPUT_NAME = "images"
+PIXELS = "pixels"
+
+# What the pixels of int8 images lack to 0..255.
+_INT8_OFFSET = 128
+
+
+@keras.saving.register_keras_serializable(package="keras_regnet")
+class Pixels(keras.layers.Layer):
+    """Gives pixels of any type as float32, less the mean of each channel.
+
+    Args:
+        mean: Sequence of floats, one per channel, of pixels in 0..255; int8
+            pixels are 128 less than these.
+        **kwargs: Further arguments of `keras.layers.Layer`.
+
+    Input shape: `(batch, height, width, channels)`.
+    Output shape: that of the input.
+
+    Example:
+    >>> pixels = np.full((1, 2, 2, 1), 100, "uint8")
+    >>> float(Pixels([30.0])(pixels)[0, 0, 0, 0])
+    70.0
+    """
+
+    def __init__(self, mean: Iterable[float], **kwargs: Any) -> None:
+        super().__init__(dtype="float32", autocast=False, **kwargs)
+        self.mean = [float(value) for value in mean]
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the arguments of the layer."""
+        return {"name": self.name, "mean": self.mean}
+
+    def call(self, inputs: Any) -> Any:
+        """Returns the pixels as float32, less the mean."""
+        is_signed = keras.backend.standardize_dtype(inputs.dtype) == "int8"
+        mean = np.array(self.mean, "float32") - _INT8_OFFSET * is_signed
+        pixels = keras.ops.cast(inputs, "float32")
+        if not mean.any():
+            return pixels
+        batch, height, width, channels = pixels.shape
+        if height is None or width is None:
+            return pixels - mean
+        # XNNPACK takes ten times as long for a constant of three values.
+        rows = keras.ops.reshape(
+            pixels, (batch or -1, height, width * channels)
+        )
+        rows = rows - np.tile(np.broadcast_to(mean, channels), width)
+        return keras.ops.reshape(rows, (batch or -1, height, width, channels))
+
+
+def inference_model(model: keras.Model, spec: ExportSpec) -> keras.Model:
+    """Returns the model for inference that a converter reads.
+
+    Everything is computed in float32, and the shapes are those of the spec.
+    Batch norm is a part of the convolutions. So is the division of the images
+    by their deviation: it leaves one operation before the first convolution,
+    which quantization rounds once.
+
+    Args:
+      model: a model from images, channels last, to one output.
+      spec: type of the pixels, shapes, and groups to merge.
+
+    Returns:
+      A functional model that shares no weights with `model`; its last layer
+      is the network, a functional model itself.
+
+    Raises:
+      ValueError: if the model is of another kind, or does not take images of
+        that size.
+
+    Example:
+    >>> import keras_regnet
+    >>> model = keras_regnet.RegNetX("200MF", input_shape=(None, None, 3))
+    >>> inference_model(model, ExportSpec(image_size=64)).input.shape
+    (1, 64, 64, 3)
+    """
+    check_model(model)
+    model = rewriting.functional(model)
+    shape = spec.batch_shape(model.inputs[0].shape[1:])
+    steps: list[rewriting.Rewrite] = [
+        rewrites.fold_norms,
+        rewrites.in_float32,
+    ]
+    if spec.group_width is not None:
+        steps.append(rewrites.merge_groups(spec.group_width))
+    changes = rewriting.plan(model, steps)
+    mean = rewrites.join_normalization(model, changes)
+    images = keras.Input(
+        batch_shape=shape,
+        dtype=spec_lib.PIXEL_DTYPES[spec.input],
+        name=INPUT_NAME,
+    )
+    x = Pixels(mean, name=PIXELS)(images)
+    network = _for_images(model, changes, x.shape)
+    given = keras.tree.map_structure(lambda _: x, network.input)
+    return keras.Model(images, network(given), name=model.name)
+
+
+def _for_images(model, changes, shape):
+    """Returns the changed network for float images of a shape."""
+    images = keras.Input(batch_shape=shape, name=INPUT_NAME, dtype="float32")
+    inputs = keras.tree.map_structure(lambda _: images, model.input)
+    try:
+        return rewriting.clone(model, changes, inputs)
+    except ValueError as error:
+        raise ValueError(
+            f"`model` {model.name!r} does not take images of shape "
+            f"{tuple(shape[1:])}: {' '.join(str(error).split())}"
+        ) from error
+
+
+def serving_model(model: keras.Model, spec: ExportSpec) -> keras.Model:
+    """Returns the model that a SavedModel holds; the model itself if it can.
+
+    Args:
+      model: a model from images to one output.
+      spec: whether to fold batch norm and to compute in bfloat16.
+    """
+    steps = [rewrites.fold_norms] * spec.fold_batch_norm
+    steps += [rewrites.in_bfloat16] * spec.bfloat16
+    if not steps:
+        return model
+    model = rewriting.functional(model)
+    return rewriting.clone(model, rewriting.plan(model, steps))
+
+
+def fold_batch_norm(model: keras.Model) -> keras.Model:
+    """Returns a model for inference, without batch norm behind convolutions.
+
+    A batch norm at inference is a factor and an offset for each channel. Both
+    become part of the convolution before it, of its kernel and its bias, in
+    models within the model too. A batch norm that stands elsewhere (behind a
+    sum, say) or shares a convolution stays.
+
+    Args:
+      model: a functional model; it stays as it is and shares no weights.
+
+    Returns:
+      A functional model with the same names, network and pyramid, and the same
+      outputs but for rounding, about 1e-6 of their range in float32. It is
+      not for training: there the batch's own statistics would have been used.
+
+    Raises:
+      ValueError: if the model is not functional.
+
+    Source:
+      arXiv 1712.05877, section 3.2.
+
+    Example:
+    >>> import keras_regnet
+    >>> model = keras_regnet.RegNetX("200MF", input_shape=(32, 32, 3))
+    >>> len(model.layers) - len(fold_batch_norm(model).layers)
+    44
+    """
+    model = rewriting.functional(model)
+    return rewriting.clone(model, rewriting.plan(model, [rewrites.fold_norms]))
+
+
+def check_model(model: keras.Model) -> None:
+    """Raises a ValueError unless a model is one from images to classes."""
+    if not hasattr(model, "inputs") or not hasattr(model, "outputs"):
+        raise ValueError(
+            "`model` must be a functional Keras model. "
+            f"Received: model={model!r}"
+        )
+    shapes = [tuple(tensor.shape) for tensor in model.inputs]
+    if len(shapes) != 1 or len(shapes[0]) != 4 or len(model.outputs) != 1:
+        raise ValueError(
+            "`model` must have one input (batch, height, width, channels) and "
+            f"one output. Received: inputs {shapes}, {len(model.outputs)} "
+            "outputs"
+        )
+    for layer in model.layers:
+        if getattr(layer, "data_format", None) == "channels_first":
+            raise ValueError(
+                "`model` must have its channels last. Received a layer with "
+                f"data_format='channels_first': {layer.name!r}"
+            )

@@ -1,0 +1,179 @@
+"""Clones a functional model with changes: how all exports rebuild a graph.
+
+Rewrites (see `rewrites`) note their changes in a `Changes`, layer by layer;
+then the graph is cloned once. Models within the model are rewritten alike.
+"""
+
+import collections
+import dataclasses
+from collections.abc import Callable
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+
+@dataclasses.dataclass
+class Changes:
+    """How the clone of a model differs from it, by the names of its layers.
+
+    Args:
+      omitted: layer that is left out -> the layer that takes its place.
+      options: layer -> arguments of its constructor that are replaced.
+      weights: layer -> its weights in the clone, if not those of the model.
+      nested: model within the model -> its own changes.
+    """
+
+    omitted: dict[str, str] = dataclasses.field(default_factory=dict)
+    options: dict[str, dict[str, Any]] = dataclasses.field(
+        default_factory=lambda: collections.defaultdict(dict)
+    )
+    weights: dict[str, list[np.ndarray]] = dataclasses.field(
+        default_factory=dict
+    )
+    nested: dict[str, "Changes"] = dataclasses.field(default_factory=dict)
+
+    def weights_of(self, layer: keras.layers.Layer) -> list[np.ndarray]:
+        """Returns the weights of a layer of the model in the clone."""
+        return self.weights.get(layer.name) or layer.get_weights()
+
+
+Rewrite = Callable[[keras.Model, Changes], None]
+
+
+def functional(model: Any) -> keras.Model:
+    """Returns a model as a functional one.
+
+    Raises:
+      ValueError: if it is neither functional nor a built `Sequential`.
+    """
+    if isinstance(model, keras.Sequential) and model.built:
+        return keras.Model(model.inputs, model.outputs, name=model.name)
+    if not _is_functional(model):
+        raise ValueError(
+            "`model` must be a functional Keras model, or a Sequential one "
+            f"whose input shape is known. Received: model={model!r}"
+        )
+    return model
+
+
+def _is_functional(layer):
+    return isinstance(layer, keras.Model) and hasattr(layer, "_nodes_by_depth")
+
+
+def plan(model: keras.Model, rewrites: Sequence[Rewrite]) -> Changes:
+    """Returns the changes of all rewrites, in their order."""
+    changes = Changes()
+    for rewrite in rewrites:
+        rewrite(model, changes)
+    changes.nested = {
+        layer.name: plan(layer, rewrites)
+        for layer in model.layers
+        if _is_functional(layer)
+    }
+    return changes
+
+
+def clone(
+    model: keras.Model, changes: Changes, inputs: Any = None
+) -> keras.Model:
+    """Returns a changed model, which shares no weights with the original.
+
+    Args:
+      model: a functional model.
+      changes: what `plan` returned.
+      inputs: tensors, in the structure of the model's; None for new ones.
+    """
+
+    def clone_operation(operation):
+        if operation.name in changes.nested:
+            return clone(operation, changes.nested[operation.name])
+        if not isinstance(operation, keras.layers.Layer):
+            return operation  # Without a state of its own.
+        options = changes.options.get(operation.name, {})
+        return type(operation).from_config(
+            {**operation.get_config(), **options}
+        )
+
+    def call(operation, *args, **kwargs):
+        if operation.name in changes.omitted:
+            return keras.tree.flatten((args, kwargs))[0]
+        return operation(*args, **kwargs)
+
+    cloned = keras.models.clone_model(
+        model,
+        input_tensors=_new_inputs(model) if inputs is None else inputs,
+        clone_function=clone_operation,
+        call_function=call,
+    )
+    for layer in cloned.layers:
+        if layer.weights and layer.name not in changes.nested:
+            source = model.get_layer(layer.name)
+            layer.set_weights(changes.weights_of(source))
+        if isinstance(layer, keras.layers.Normalization):
+            # What it computes with is derived from its weights.
+            layer.finalize_state()
+    _copy_network(model, cloned, changes)
+    return cloned
+
+
+def _new_inputs(model):
+    names = {
+        id(layer.output): layer.name
+        for layer in model.layers
+        if isinstance(layer, keras.layers.InputLayer)
+    }
+    return keras.tree.map_structure(
+        lambda tensor: keras.Input(
+            batch_shape=tensor.shape, dtype=tensor.dtype, name=names[id(tensor)]
+        ),
+        model.input,
+    )
+
+
+def _copy_network(model, cloned, changes):
+    """Lets the clone of a `RegNetModel` know its network and its pyramid."""
+    if getattr(model, "network", None) is None:
+        return
+    names = {id(layer.output): layer.name for layer in model.layers}
+    pyramid = {}
+    for level, tensor in model.pyramid_outputs.items():
+        name = names[id(tensor)]
+        name = changes.omitted.get(name, name)
+        pyramid[level] = cloned.get_layer(name).output
+    cloned.set_network(model.network, pyramid)
+
+
+class Graph:
+    """The calls of a model's layers (Keras's nodes), and who reads a tensor.
+
+    No public view of the graph has them: a layer's `input` is that of its
+    first call anywhere, and what `keras.ops` makes is not a layer.
+    """
+
+    def __init__(self, model: keras.Model) -> None:
+        calls = [
+            node
+            for nodes in model._nodes_by_depth.values()
+            for node in nodes
+            if not node.is_input
+        ]
+        times = collections.Counter(id(call.operation) for call in calls)
+        # The only calls of what they call.
+        self.single = [call for call in calls if times[id(call.operation)] == 1]
+        self._readers = collections.defaultdict(list)
+        for call in calls:
+            for tensor in call.input_tensors:
+                self._readers[id(tensor)].append(call)
+        for tensor in model.outputs:
+            self._readers[id(tensor)].append(None)
+
+    def only_reader(self, tensor: Any) -> Any:
+        """Returns the call that alone uses a tensor, None if there are more.
+
+        Nor if it is an output, or the layer is called elsewhere, too.
+        """
+        readers = self._readers[id(tensor)]
+        is_only = len(readers) == 1 and readers[0] in self.single
+        return readers[0] if is_only else None

@@ -1,0 +1,199 @@
+"""Resizes images and crops their centers, by the rules of whoever does it.
+
+The pixels may be of any Keras backend, or TensorFlow's in a tf.data pipeline
+or a SavedModel, where height and width may be unknown.
+"""
+
+import sys
+from typing import Any
+
+from keras import ops
+
+# Of longer images, only the middle is resized: the whole of a strip one pixel
+# high would not fit into memory.
+_MAX_ASPECT = 16
+# Interpolates between pixels only, and so stays between their values.
+_WITHOUT_OVERSHOOT = ("bilinear", "nearest", "area")
+
+
+def resize_and_crop(
+    images: Any,
+    resized: int | tuple[int, int],
+    size: int | tuple[int, int],
+    *,
+    interpolation: str = "bilinear",
+    antialias: bool = False,
+    crop_rounding: str = "up",
+    to_integers: bool = False,
+    data_format: str = "channels_last",
+) -> Any:
+    """Scales images, aspect kept, and crops the center.
+
+    Args:
+      images: RGB or gray in 0..255, (..., height, width, channels).
+      resized: length of the shorter side after scaling; or (height, width)
+        that the scaled image must just cover. The other side is truncated to
+        an integer, as PyTorch's transforms and pycls do it.
+      size: side of the crop, or its (height, width).
+      interpolation: "bilinear", "bicubic" or another of `tf.image.resize`.
+      antialias: whether to average over the pixels where an image shrinks:
+        Pillow does, OpenCV does not.
+      crop_rounding: where the crop begins if an odd number of pixels is left
+        over: "up" (pycls), "down" (transformers) or "even" (torchvision and
+        timm, which round half to the even number).
+      to_integers: whether the scaled pixels are integers in 0..255, as where
+        images of 8 bits are scaled.
+      data_format: "channels_last" or "channels_first".
+
+    Returns:
+      float32, (..., *size, channels).
+
+    Raises:
+      ValueError: if height or width of a symbolic Keras tensor is unknown.
+
+    Example:
+    >>> import numpy as np
+    >>> photo = np.zeros((300, 400, 3), "float32")
+    >>> tuple(resize_and_crop(photo, 256, 224).shape)
+    (224, 224, 3)
+    """
+    axes = (-2, -1) if data_format == "channels_first" else (-3, -2)
+    images, own = _cut_strips(images, axes)
+    scaled = _scaled_size(own, _pair(resized))
+    if not _is_known(own) or scaled != own:
+        images = resize(images, scaled, interpolation, antialias, data_format)
+        if to_integers:
+            images = ops.clip(ops.round(images), 0.0, 255.0)
+    size = _pair(size)
+    starts = [
+        _half(side - part, crop_rounding)
+        for side, part in zip(scaled, size, strict=True)
+    ]
+    return _float32(_crop(images, axes, starts, size))
+
+
+def resize(
+    images: Any,
+    size: tuple[Any, Any],
+    interpolation: str = "bilinear",
+    antialias: bool = False,
+    data_format: str = "channels_last",
+) -> Any:
+    """Scales images to (height, width).
+
+    Args:
+      images: in 0..255, (..., height, width, channels).
+      size: height and width, integers or TensorFlow's scalars.
+      interpolation: a method of `tf.image.resize`.
+      antialias: whether to average over the pixels where an image shrinks.
+      data_format: "channels_last" or "channels_first".
+
+    Returns:
+      float32 in 0..255, (..., *size, channels).
+    """
+    tf = _tensorflow(images)
+    if tf is None:
+        images = ops.image.resize(
+            images,
+            size,
+            interpolation=interpolation,
+            antialias=antialias,
+            data_format=data_format,
+        )
+        clip = ops.clip
+    else:
+        # What Keras calls, too, but which takes a size of tensors.
+        first = data_format == "channels_first"
+        images = ops.moveaxis(images, -3, -1) if first else images
+        images = tf.image.resize(
+            images, size, interpolation, antialias=antialias
+        )
+        images = ops.moveaxis(images, -1, -3) if first else images
+        clip = tf.clip_by_value
+    images = _float32(images)
+    if interpolation in _WITHOUT_OVERSHOOT:
+        return images
+    return clip(images, 0.0, 255.0)
+
+
+def _tensorflow(images):
+    """Returns TensorFlow if the images are its tensors, else None."""
+    tf = sys.modules.get("tensorflow")
+    return tf if tf is not None and tf.is_tensor(images) else None
+
+
+def _float32(images):
+    return (_tensorflow(images) or ops).cast(images, "float32")
+
+
+def _pair(size):
+    return size if isinstance(size, tuple) else (size, size)
+
+
+def _is_known(size):
+    return all(isinstance(side, int) for side in size)
+
+
+def _height_and_width(images, axes):
+    """Returns integers, or TensorFlow's scalars if not both are known."""
+    size = tuple(images.shape[axis] for axis in axes)
+    if None not in size:
+        return size
+    tf = _tensorflow(images)
+    if tf is None:
+        raise ValueError(
+            "`images` must have a known height and width to be resized "
+            "outside of a pipeline. "
+            f"Received: shape={tuple(images.shape)}"
+        )
+    shape = tf.shape(images)
+    return tuple(shape[axis] for axis in axes)
+
+
+def _cut_strips(images, axes):
+    """Returns images without the ends of strips, and their height and width."""
+    size = _height_and_width(images, axes)
+    if _is_known(size):
+        cut = tuple(min(side, _MAX_ASPECT * min(size)) for side in size)
+        if cut == size:
+            return images, size
+    else:
+        tf = _tensorflow(images)
+        longest = _MAX_ASPECT * tf.minimum(*size)
+        cut = tuple(tf.minimum(side, longest) for side in size)
+    starts = [(side - part) // 2 for side, part in zip(size, cut, strict=True)]
+    return _crop(images, axes, starts, cut), cut
+
+
+def _scaled_size(size, cover):
+    """Returns the smallest size of the same aspect that covers another."""
+    (height, width), (high, wide) = size, cover
+    by_height = high * width >= wide * height
+    if isinstance(by_height, bool):
+        part, whole = (high, height) if by_height else (wide, width)
+    else:
+        tf = _tensorflow(by_height)
+        part = tf.where(by_height, high, wide)
+        whole = tf.where(by_height, height, width)
+    return height * part // whole, width * part // whole
+
+
+def _half(margin, rounding):
+    """Returns half of a margin, an odd one rounded."""
+    half = margin // 2
+    if rounding == "down":
+        return half
+    return half + margin % 2 * (1 if rounding == "up" else half % 2)
+
+
+def _crop(images, axes, starts, sizes):
+    tf = _tensorflow(images)
+    dynamic = None if tf is None else tf.shape(images)
+    begin = [0] * len(images.shape)
+    shape = [
+        dynamic[axis] if side is None else side
+        for axis, side in enumerate(images.shape)
+    ]
+    for axis, start, size in zip(axes, starts, sizes, strict=True):
+        begin[axis], shape[axis] = start, size
+    return (tf or ops).slice(images, begin, shape)

@@ -1,0 +1,236 @@
+"""Opens anything that classifies images as one function of images.
+
+A variant with weights, weights that tell their network, a `.keras` file, a run
+folder of the trainer, a SavedModel, a LiteRT or an ONNX file.
+"""
+
+import dataclasses
+import json
+import os
+import pathlib
+from collections.abc import Callable
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_regnet import models
+from keras_regnet import variants
+from keras_regnet.config import AnyNetConfig
+from keras_regnet.config import RegNetConfig
+from keras_regnet.export import inference_model
+from keras_regnet.export import labels
+from keras_regnet.export import runners
+from keras_regnet.export import saved_model
+from keras_regnet.weights import fetch
+from keras_regnet.weights import readers
+from keras_regnet.weights import resolving
+from keras_regnet.weights.records import WeightRecord
+from keras_regnet.weights.resolving import ResolvedWeights
+
+_EXPORTED = (".tflite", ".onnx")
+# What a finished run of the trainer leaves in its folder.
+_RUN_MODEL = resolving.RUN_MODEL
+_RUN_CONFIG = "config.json"
+_RUN_LABELS = f"saved_model/{saved_model.LABELS}"
+
+
+@dataclasses.dataclass(frozen=True)
+class OpenedModel:
+    """A classifier of images, a function from pixels to probabilities.
+
+    Args:
+      name: what it was opened from.
+      predict: from a batch of images (n, height, width, channels), uint8 or
+        float pixels in 0..255, to float32 outputs (n, classes).
+      image_size: (height, width) of its images, None for any.
+      class_names: name of each output, None if they are not known.
+      settings: configuration of the run it comes from, {} if there is none.
+      weights: of a variant, "" for something that has its own.
+      record: of published weights, which tells how they are evaluated; None
+        if it is not known.
+      classes: number of outputs, None if only the outputs tell it.
+      keras_model: the model itself, None for an exported file.
+    """
+
+    name: str
+    predict: Callable[[np.ndarray], np.ndarray]
+    image_size: tuple[int | None, int | None]
+    class_names: tuple[str, ...] | None = None
+    settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    weights: str = ""
+    record: WeightRecord | None = None
+    classes: int | None = None
+    keras_model: keras.Model | None = None
+
+    def __call__(self, images: np.ndarray) -> np.ndarray:
+        """Returns the outputs of a batch, see `predict`."""
+        return self.predict(images)
+
+
+def open_model(
+    model: str | os.PathLike[str] | RegNetConfig | AnyNetConfig,
+    weights: str | os.PathLike[str] | ResolvedWeights | None = None,
+    threads: int = 1,
+) -> OpenedModel:
+    """Opens a classifier of images.
+
+    Args:
+      model: the name of a variant, or a configuration; a `.keras`, `.tflite`
+        or `.onnx` file; a run folder of the trainer; the folder of a
+        SavedModel; or a file of weights or "hf:owner/name", which tells its
+        published network.
+      weights: of a variant, see `keras_regnet.build`; None for random ones.
+      threads: threads of a LiteRT or an ONNX file.
+
+    Returns:
+      A callable from images to probabilities, with what is known of it.
+
+    Raises:
+      ImportError: if what reads or runs the file is not installed.
+      UnknownNetworkError: if a file of weights does not tell its network.
+      ValueError: if there is no such model, it is damaged, or `weights` are
+        given for something that has its own.
+      OSError: if weights cannot be fetched.
+
+    Example:
+    >>> opened = open_model("RegNetX-200MF")
+    >>> opened(np.zeros((2, 32, 32, 3), "uint8")).shape
+    (2, 1000)
+    """
+    if isinstance(model, RegNetConfig | AnyNetConfig):
+        return _open_network(model, weights)
+    name = os.fspath(model)
+    if is_variant(name):
+        config = variants.get_config(name)
+        return _open_network(config, weights, variants.variant_name(name))
+    if weights is not None:
+        raise ValueError(
+            "`weights` is for a variant; a file or folder has its own. "
+            f"Received: weights={weights!r}, model={name!r}"
+        )
+    if fetch.is_hub_source(name):
+        return _open_weights(name)
+    return _open_stored(pathlib.Path(name).expanduser(), threads)
+
+
+def is_variant(model: str) -> bool:
+    """Returns whether `open_model` takes a name for that of a variant."""
+    path = pathlib.Path(model).expanduser()
+    is_stored = path.suffix in _EXPORTED or path.is_dir()
+    return not is_stored and not resolving.names_a_file(model)
+
+
+def _open_stored(path, threads):
+    """Opens a file or a folder."""
+    if not path.exists():
+        raise ValueError(f"`model` does not exist. Received: {path}")
+    if path.suffix == ".keras" and readers.is_ours(path):
+        return _opened(str(path), _load_keras(path))
+    if resolving.names_a_file(str(path)):
+        return _open_weights(str(path))
+    if path.suffix in _EXPORTED:
+        return _open_exported(path, labels.labels_path(path), threads)
+    if (path / "saved_model.pb").is_file():
+        return _open_exported(path, path / saved_model.LABELS, threads)
+    if (path / _RUN_CONFIG).is_file() or (path / _RUN_MODEL).is_file():
+        return _open_run(path)
+    raise ValueError(
+        f"`model` must be a run folder ({_RUN_CONFIG}), a SavedModel "
+        "(saved_model.pb), a .keras, .tflite or .onnx file, a file of weights, "
+        f"or the name of a variant. Received: {path}"
+    )
+
+
+def _opened(name, model, **fields):
+    inference_model.check_model(model)
+    height, width = model.inputs[0].shape[1:3]
+    return OpenedModel(
+        name,
+        _predictor(model),
+        (height, width),
+        classes=model.outputs[0].shape[-1],
+        keras_model=model,
+        **fields,
+    )
+
+
+def _predictor(model):
+    if keras.backend.backend() != "tensorflow":
+        return lambda images: model.predict_on_batch(
+            np.asarray(images, "float32")
+        )
+    import tensorflow as tf
+
+    @tf.function(jit_compile=False, reduce_retracing=True)
+    def predict(images):
+        return tf.cast(model(images, training=False), tf.float32)
+
+    return lambda images: predict(np.asarray(images, "float32")).numpy()
+
+
+def _open_network(config, weights, name=""):
+    resolved = resolving.resolve(weights, config)
+    return _open_resolved(name, resolved, weights=str(resolved.path or ""))
+
+
+def _open_weights(source):
+    return _open_resolved(source, resolving.resolve(source))
+
+
+def _open_resolved(name, resolved, **fields):
+    options = {"classes": resolved.classes} if resolved.classes else {}
+    model = models.build(
+        resolved.config,
+        resolved,
+        input_shape=(None, None, 3),
+        name=variants.find_name(resolved.config),
+        **options,
+    )
+    record = resolved.evaluation_record
+    return _opened(name or model.name, model, record=record, **fields)
+
+
+def _open_run(folder):
+    path = folder / _RUN_MODEL
+    if not path.is_file():
+        raise ValueError(f"The run has no model yet. Missing: {path}")
+    names = folder / _RUN_LABELS
+    return _opened(
+        str(folder),
+        _load_keras(path),
+        class_names=labels.read_labels(names) if names.is_file() else None,
+        settings=_settings(folder / _RUN_CONFIG),
+    )
+
+
+def _settings(path):
+    """Returns the configuration in a run's config.json, {} without one."""
+    if not path.is_file():
+        return {}
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8"))["config"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"Not a config.json of a run: {path}") from error
+
+
+def _load_keras(path):
+    try:
+        return keras.saving.load_model(path, compile=False)
+    except Exception as error:
+        # Keras, zipfile and h5py each raise their own on a damaged file.
+        reason = (str(error).splitlines() or [""])[0]
+        raise ValueError(
+            f"`model` is not a readable .keras file: {path} "
+            f"({type(error).__name__}: {reason})"
+        ) from error
+
+
+def _open_exported(path, labels_path, threads):
+    # Pixels that are not whole stay so where a file takes them.
+    signatures = (runners.FLOAT_IMAGES, runners.SERVING)
+    runner = runners.open_file(path, threads, signatures=signatures)
+    names = labels.read_labels(labels_path) if labels_path.is_file() else None
+    height, width = runner.image_size
+    return OpenedModel(str(path), runner.run, (height, width), names)

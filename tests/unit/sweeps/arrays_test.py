@@ -1,0 +1,285 @@
+import contextlib
+import dataclasses
+import io
+import pathlib
+import subprocess
+import tempfile
+from unittest import mock
+
+import numpy as np
+from absl.testing import absltest
+from absl.testing import parameterized
+
+from training.sweeps import arrays as arrays_lib
+from training.sweeps import convert
+from training.sweeps import regimes
+
+_REGIME = regimes.get("synthetic")
+
+
+def _image(side):
+    """Every pixel has a value of its own."""
+    rows, columns = np.mgrid[:side, :side]
+    return np.stack([rows, columns, rows * 0], -1).astype(np.uint8)
+
+
+class AugmentTest(parameterized.TestCase):
+    def test_is_a_shift_and_a_flip(self):
+        images = np.repeat(_image(32)[None], 200, 0)
+        regime = dataclasses.replace(_REGIME, shift=4)
+        seen = set()
+        for out in arrays_lib.augment(images, regime, np.random.default_rng(0)):
+            self.assertEqual(out.shape, (32, 32, 3))
+            center = out[12:20, 12:20].astype(int)
+            flipped = center[0, 0, 1] > center[0, 1, 1]
+            if flipped:
+                out = out[:, ::-1]
+                center = out[12:20, 12:20].astype(int)
+            down = int(center[0, 0, 0]) - 12
+            right = int(center[0, 0, 1]) - 12
+            expected = np.empty((40, 40, 3), np.uint8)
+            expected[:] = (124, 116, 104)
+            expected[4:36, 4:36] = _image(32)
+            expected = expected[down + 4 : down + 36, right + 4 : right + 36]
+            np.testing.assert_array_equal(out, expected)
+            seen.add((down, right, flipped))
+        self.assertEqual({d for d, _, _ in seen}, set(range(-4, 5)))
+        self.assertEqual({r for _, r, _ in seen}, set(range(-4, 5)))
+        self.assertEqual({f for _, _, f in seen}, {True, False})
+
+    def test_cuts_from_larger_images(self):
+        images = np.repeat(_image(40)[None], 100, 0)
+        regime = dataclasses.replace(_REGIME, shift=0, flip=False)
+        out = arrays_lib.augment(images, regime, np.random.default_rng(0))
+        for image in out:
+            top, left = image[0, 0, :2]
+            np.testing.assert_array_equal(
+                image, _image(40)[top : top + 32, left : left + 32]
+            )
+        self.assertEqual(out[:, 0, 0, 0].max(), 8)
+
+    def test_nothing_to_do(self):
+        images = np.repeat(_image(32)[None], 3, 0)
+        regime = dataclasses.replace(_REGIME, shift=0, flip=False)
+        out = arrays_lib.augment(images, regime, np.random.default_rng(0))
+        np.testing.assert_array_equal(out, images)
+
+
+class ChunksTest(absltest.TestCase):
+    def test_train_epoch(self):
+        arrays = arrays_lib.load(_REGIME, "")
+        regime = dataclasses.replace(_REGIME, batch_size=5, steps_per_call=4)
+        rng = np.random.default_rng(0)
+        chunks = list(arrays_lib.train_chunks(arrays, regime, rng))
+        shapes = [labels.shape for _, labels in chunks]
+        self.assertEqual(shapes, [(4, 5), (2, 5)])
+        self.assertEqual(chunks[0][0].shape, (4, 5, 32, 32, 3))
+        labels = np.concatenate([labels.ravel() for _, labels in chunks])
+        counts = np.bincount(labels)
+        self.assertLessEqual(counts.max(), 8)
+        self.assertEqual(counts.sum(), 30)
+        other = next(arrays_lib.train_chunks(arrays, regime, rng))
+        self.assertFalse(np.array_equal(other[1], chunks[0][1]))
+
+    def test_test_images_keep_their_order(self):
+        arrays = arrays_lib.load(_REGIME, "")
+        regime = dataclasses.replace(_REGIME, test_batch_size=6)
+        ((images, labels),) = arrays_lib.test_chunks(arrays, regime, 10)
+        self.assertEqual(labels.shape, (2, 6))
+        np.testing.assert_array_equal(
+            labels.ravel()[:10], arrays.test_labels[:10]
+        )
+        np.testing.assert_array_equal(labels.ravel()[10:], [-1, -1])
+        np.testing.assert_array_equal(
+            images.reshape(-1, 32, 32, 3)[:10], arrays.test_images[:10]
+        )
+
+    def test_center(self):
+        images = np.repeat(_image(40)[None], 8, 0)
+        arrays = arrays_lib.Arrays(None, None, images, np.zeros(8, np.int32))
+        ((cut, _),) = arrays_lib.test_chunks(arrays, _REGIME, 8)
+        np.testing.assert_array_equal(cut[0, 0], _image(40)[4:36, 4:36])
+
+
+class DataTest(absltest.TestCase):
+    def test_stratified(self):
+        labels = np.random.default_rng(1).integers(0, 4, 400)
+        chosen = arrays_lib.stratified(labels, 40, seed=0)
+        self.assertLen(set(chosen.tolist()), 40)
+        self.assertEqual(np.bincount(labels[chosen]).tolist(), [10] * 4)
+        again = arrays_lib.stratified(labels, 40, seed=0)
+        np.testing.assert_array_equal(chosen, again)
+        other = arrays_lib.stratified(labels, 40, seed=1)
+        self.assertFalse(np.array_equal(chosen, other))
+
+    def test_stratified_refuses_a_rest(self):
+        with self.assertRaisesRegex(ValueError, "multiple of.*2.*images=3"):
+            arrays_lib.stratified(np.array([0, 1] * 5), 3, seed=0)
+
+    def test_digits(self):
+        arrays = arrays_lib.load(regimes.get("digits"), "")
+        self.assertEqual(arrays.train_images.shape, (1437, 32, 32, 3))
+        blocks = arrays.test_images.reshape(360, 8, 4, 8, 4, 3)
+        self.assertEqual(np.ptp(blocks, axis=(2, 4)).max(), 0)
+
+    def test_synthetic_classes_can_be_told_apart(self):
+        arrays = arrays_lib.load(_REGIME, "")
+        means = arrays.train_images.mean((1, 2, 3))
+        order = np.argsort(means)
+        self.assertTrue((np.diff(arrays.train_labels[order]) >= 0).all())
+
+    def test_needs_data_dir(self):
+        with self.assertRaisesRegex(ValueError, "`data_dir`.*'cifar10'"):
+            arrays_lib.prepare(
+                "cifar10",
+                regimes.get("cifar10"),
+                self.enterContext(tempfile.TemporaryDirectory()),
+                "",
+            )
+
+    def test_data_dir_without_the_set(self):
+        folder = self.enterContext(tempfile.TemporaryDirectory())
+        failed = subprocess.CompletedProcess([], 1, None, "x\nNot found: a\n")
+        with (
+            mock.patch.object(subprocess, "run", return_value=failed),
+            self.assertRaisesRegex(ValueError, "no 'cifar10': Not found: a"),
+        ):
+            regime = regimes.get("cifar10")
+            arrays_lib.prepare("cifar10", regime, folder, folder)
+
+    def test_no_such_data_dir(self):
+        """tensorflow-datasets would make it, and fetch the set."""
+        folder = self.enterContext(tempfile.TemporaryDirectory())
+        missing = pathlib.Path(folder) / "data_sets"
+        with self.assertRaisesRegex(ValueError, "`data_dir` must be an exist"):
+            arrays_lib.prepare(
+                "cifar10", regimes.get("cifar10"), folder, str(missing)
+            )
+        self.assertFalse(missing.exists())
+
+    def test_arrays_of_photos_stay_on_the_disk(self):
+        folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
+        target = folder / "data" / "imagenet2012"
+        target.mkdir(parents=True)
+        for name in arrays_lib.NAMES:
+            np.save(target / f"{name}.npy", np.arange(3))
+        arrays = arrays_lib.load(regimes.get("imagenet"), folder)
+        self.assertIsInstance(arrays.train_images, np.memmap)
+
+
+class _FakeBuilder:
+    """Stands for tensorflow-datasets: images of several shapes."""
+
+    def __init__(self, images):
+        self._images = images
+        split = mock.Mock(num_examples=len(images))
+        self.info = mock.Mock(splits={"train": split, "validation": split})
+
+    def as_dataset(self, split):
+        del split
+        if not self._images:
+            raise OSError("disk full")
+        return [
+            {"image": image, "label": label}
+            for label, image in enumerate(self._images)
+        ]
+
+
+class ConvertTest(parameterized.TestCase):
+    def test_folder(self):
+        folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
+        gray = [np.full((300, 400, 3), 9, np.uint8)] * 2
+        with (
+            mock.patch.object(
+                convert.tfds, "builder", return_value=_FakeBuilder(gray)
+            ),
+            mock.patch.object(convert.tfds, "as_numpy", lambda x: x),
+        ):
+            regime = regimes.get("imagenet")
+            convert.to_folder(regime, "", folder / "set")
+        images = np.load(folder / "set" / "train_images.npy")
+        self.assertEqual(images.shape, (2, 256, 256, 3))
+        self.assertEqual(np.unique(images).tolist(), [9])
+        labels = np.load(folder / "set" / "test_labels.npy")
+        self.assertEqual(labels.tolist(), [0, 1])
+
+    def test_folder_that_fails_leaves_nothing(self):
+        folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
+        with (
+            mock.patch.object(
+                convert.tfds, "builder", return_value=_FakeBuilder([])
+            ),
+            self.assertRaisesRegex(OSError, "disk full"),
+        ):
+            convert.to_folder(regimes.get("imagenet"), "", folder / "set")
+        self.assertEmpty(list(folder.iterdir()))
+
+    def test_npz(self):
+        folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
+        regime = dataclasses.replace(regimes.get("cifar10"), train_images=4)
+        images = np.arange(8, dtype=np.uint8)[:, None, None, None]
+        images = np.broadcast_to(images, (8, 32, 32, 3))
+        stored = {"image": images, "label": np.array([0, 1] * 4)}
+        builder = mock.Mock()
+        builder.is_prepared.return_value = False
+        builder.as_dataset.return_value = stored
+        said = io.StringIO()
+        with (
+            mock.patch.object(convert.tfds, "builder", return_value=builder),
+            mock.patch.object(convert.tfds, "as_numpy", lambda x: x),
+            contextlib.redirect_stdout(said),
+        ):
+            target = folder / "data" / "cifar10-4-seed0.npz"
+            target.parent.mkdir()
+            convert.to_npz(regime, "sets", target)
+        self.assertEqual(
+            said.getvalue(), "cifar10 is not in sets: it is fetched\n"
+        )
+        builder.download_and_prepare.assert_called_once_with()
+        arrays = arrays_lib.load(regime, folder)
+        self.assertEqual(arrays.train_labels.tolist().count(0), 2)
+        chosen = arrays.train_images[:, 0, 0, 0]
+        np.testing.assert_array_equal(chosen % 2, arrays.train_labels)
+        self.assertLen(arrays.test_images, 8)
+
+    @parameterized.parameters((512, 512), (512, 700), (700, 512))
+    def test_scaled_halves(self, height, width):
+        """At exactly one half, each pixel is the mean of four."""
+        rng = np.random.default_rng(0)
+        image = rng.integers(0, 256, (height, width, 3)).astype(np.uint8)
+        top, left = (height - 512) // 2, (width - 512) // 2
+        square = image[top : top + 512, left : left + 512].astype(float)
+        expected = square.reshape(256, 2, 256, 2, 3).mean((1, 3))
+        found = convert.scaled(image).astype(float)
+        self.assertLessEqual(np.abs(found - expected).max(), 0.5 + 1e-3)
+
+
+class ImportsTest(absltest.TestCase):
+    def test_no_framework_by_itself(self):
+        """A sweep runs where there is no TensorFlow."""
+        folder = pathlib.Path(arrays_lib.__file__).parent
+        for name in (
+            "../sweep",
+            "analysis",
+            "arrays",
+            "driver",
+            "files",
+            "local_pool",
+            "messages",
+            "options",
+            "pool",
+            "ray_pool",
+            "regimes",
+            "spec",
+            "steps_jax",
+            "steps_torch",
+            "trial",
+            "trial_queue",
+            "worker_main",
+        ):
+            text = (folder / f"{name}.py").read_text()
+            self.assertNotRegex(text, r"(?m)^\s*(import|from) tensorflow")
+
+
+if __name__ == "__main__":
+    absltest.main()

@@ -1,0 +1,197 @@
+import dataclasses
+import json
+import pathlib
+import tempfile
+from unittest import mock
+
+from absl.testing import absltest
+from absl.testing import parameterized
+
+import keras_regnet
+from keras_regnet import plan
+from training.sweeps import files
+from training.sweeps import regimes
+from training.sweeps import spec as spec_lib
+
+_SPEC = spec_lib.Spec(
+    regime="digits", spaces=("RegNetX", "AnyNetX_C widths=falling"), n=3
+)
+
+
+class SpecTest(parameterized.TestCase):
+    @parameterized.named_parameters(
+        ("regime", {"regime": "digit"}, "Unknown `regime`.*'digits'"),
+        ("no space", {"spaces": ()}, "`space` must be given"),
+        ("twice", {"spaces": ("RegNetX", "RegNetX")}, "twice: RegNetX"),
+        ("name", {"spaces": ("RegNetQ",)}, "Unknown `name`.*RegNetX"),
+        ("n", {"n": 0}, "`n` must be above 0"),
+        ("trials", {"trials": 0}, "`trials` must be above 0"),
+        ("seed", {"seed": -1}, "`seed` must not be negative"),
+        (
+            "twice in other words",
+            {
+                "spaces": (
+                    "RegNetX w_m=2 depth=12..28",
+                    "RegNetX  depth=12..28.0 w_m=2.0",
+                    "RegNetX depth=12..28",
+                )
+            },
+            "twice: RegNetX  depth=12..28.0 w_m=2.0, RegNetX w_m=2 depth=12",
+        ),
+        ("word", {"spaces": ("RegNetX w_m",)}, "restrictions such as w_m=2"),
+        ("empty", {"spaces": ("",)}, "Unknown `name`"),
+        ("again", {"spaces": ("RegNetX w_m=2 w_m=3",)}, "twice: w_m in"),
+        ("range", {"spaces": ("RegNetX depth=1.2.3..4",)}, "`depth`.*1.2.3"),
+        ("order", {"spaces": ("RegNetX depth=28..12",)}, "`depth`"),
+        (
+            "contradiction",
+            {"spaces": ("AnyNetX_D widths=falling",)},
+            "contradict",
+        ),
+    )
+    def test_refuses(self, change, message):
+        with self.assertRaisesRegex(ValueError, message):
+            dataclasses.replace(_SPEC, **change)
+
+    @parameterized.parameters(
+        ("RegNetX w_m=2", "w_m = 2"),
+        ("RegNetX depth=12..28 w_0=w_a", r"depth in \[12, 28\], w_0 = w_a"),
+        ("AnyNetX_C widths=falling", "widths falling"),
+    )
+    def test_parse_space(self, text, expected):
+        self.assertRegex(repr(spec_lib.parse_space(text)), expected)
+
+
+class SampleTest(absltest.TestCase):
+    def setUp(self):
+        super().setUp()
+        self.folder = pathlib.Path(
+            self.enterContext(tempfile.TemporaryDirectory())
+        )
+
+    def test_trials(self):
+        trials = spec_lib.sample(_SPEC, self.folder)
+        self.assertEqual([t.index for t in trials], [0, 0, 1, 1, 2, 2])
+        self.assertEqual({t.space for t in trials[:2]}, set(_SPEC.spaces))
+        self.assertLen({t.trial_id for t in trials}, 6)
+        self.assertLen({t.seed for t in trials}, 6)
+        for trial in trials:
+            network = keras_regnet.config.from_json(trial.config)
+            counted = keras_regnet.complexity(network, (32, 32, 3), classes=10)
+            self.assertEqual(trial.flops, counted.flops)
+            self.assertEqual(trial.params, counted.params)
+            self.assertBetween(trial.flops, 0.5e6, 1e6)
+            self.assertEqual((network.stem, network.stem_width), ("cifar", 16))
+            stages = plan.stages(network)
+            self.assertEqual(trial.depth, sum(s.depth for s in stages))
+            widths = [stage.width for stage in stages]
+            falling = trial.space.endswith("falling")
+            self.assertEqual(widths, sorted(widths, reverse=falling))
+
+    def test_impossible_sample_leaves_nothing(self):
+        folder = self.folder / "new"
+        error = ValueError("too few networks")
+        with (
+            mock.patch.object(spec_lib, "_trials", side_effect=error),
+            self.assertRaisesRegex(ValueError, "too few networks"),
+        ):
+            spec_lib.sample(_SPEC, folder)
+        self.assertFalse(folder.exists())
+
+    def test_load(self):
+        trials = spec_lib.sample(_SPEC, self.folder)
+        self.assertEqual(spec_lib.load(self.folder), (_SPEC, trials))
+
+    def test_larger_sample_holds_the_smaller(self):
+        first = spec_lib.sample(_SPEC, self.folder)
+        larger = dataclasses.replace(_SPEC, n=5, trials=2)
+        grown = spec_lib.sample(larger, self.folder)
+        self.assertLen(grown, 20)
+        self.assertLess(
+            {t.trial_id for t in first}, {t.trial_id for t in grown}
+        )
+
+    def test_growth_that_was_interrupted(self):
+        """Trials are written first: there may be more than is said."""
+        spec_lib.sample(_SPEC, self.folder)
+        said = (self.folder / files.SPEC).read_text()
+        larger = dataclasses.replace(_SPEC, n=5)
+        grown = spec_lib.sample(larger, self.folder)
+        (self.folder / files.SPEC).write_text(said)
+        self.assertEqual(spec_lib.sample(larger, self.folder), grown)
+
+    def test_sampler_that_changed_since(self):
+        """What was sampled is trained, whatever would be sampled today."""
+        first = spec_lib.sample(_SPEC, self.folder)
+        path = self.folder / files.TRIALS
+        older = [
+            dataclasses.replace(t, trial_id=f"old {t.index}") for t in first
+        ]
+        path.write_text("".join(t.to_json() + "\n" for t in older))
+        self.assertEqual(spec_lib.sample(_SPEC, self.folder), older)
+        with self.assertRaisesRegex(ValueError, "none can be added"):
+            larger = dataclasses.replace(_SPEC, n=4)
+            spec_lib.sample(larger, self.folder)
+
+    def test_other_sweep_in_the_folder(self):
+        spec_lib.sample(_SPEC, self.folder)
+        for change, name in (
+            ({"seed": 1}, "seed"),
+            ({"n": 2}, "fewer"),
+            ({"spaces": ("RegNetX",)}, "some are gone"),
+            ({"regime": "synthetic"}, "regime"),
+        ):
+            other = dataclasses.replace(_SPEC, **change)
+            with self.assertRaisesRegex(ValueError, f"another sweep.*{name}"):
+                spec_lib.sample(other, self.folder)
+
+    def test_regime_that_changed_since(self):
+        spec_lib.sample(_SPEC, self.folder)
+        changed = dataclasses.replace(regimes.get("digits"), epochs=99)
+        with (
+            mock.patch.object(regimes, "get", return_value=changed),
+            self.assertRaisesRegex(ValueError, "another version of the regime"),
+        ):
+            spec_lib.load(self.folder)
+
+    def test_nothing_sampled(self):
+        with self.assertRaisesRegex(ValueError, "run `sample` first"):
+            spec_lib.load(self.folder)
+
+    def test_damaged(self):
+        path = self.folder / files.SPEC
+        path.write_text("{")
+        with self.assertRaisesRegex(ValueError, "is not JSON"):
+            spec_lib.load(self.folder)
+        path.write_text(json.dumps({"regime": "digits"}))
+        with self.assertRaisesRegex(ValueError, "unknown: n, regime_fields"):
+            spec_lib.load(self.folder)
+        path.write_text("[]")
+        with self.assertRaisesRegex(ValueError, "must be a JSON object"):
+            spec_lib.load(self.folder)
+        path.write_text(json.dumps({**_SPEC.to_dict(), "n": "8"}))
+        with self.assertRaisesRegex(ValueError, "`n` must be of type int.*'8'"):
+            spec_lib.load(self.folder)
+        path.write_text(json.dumps({**_SPEC.to_dict(), "spaces": [1, 2]}))
+        with self.assertRaisesRegex(
+            ValueError, r"`spaces` must be names.*1, 2"
+        ):
+            spec_lib.load(self.folder)
+        path.unlink()
+        spec_lib.sample(_SPEC, self.folder)
+        path = self.folder / files.TRIALS
+        whole = path.read_text()
+        for damage in (
+            "",
+            whole[:-9],
+            whole.partition("\n")[2],
+            whole.replace('"depth"', '"deep"'),
+            whole.replace('"index": 1', '"index": "1"'),
+        ):
+            path.write_text(damage)
+            with self.assertRaisesRegex(ValueError, "trials.jsonl is damaged"):
+                spec_lib.load(self.folder)
+
+
+if __name__ == "__main__":
+    absltest.main()

@@ -1,0 +1,117 @@
+"""The driver of a sweep: gives trials to workers and writes their records."""
+
+import contextlib
+import fcntl
+import os
+import pathlib
+import time
+from collections.abc import Iterator
+
+from keras_regnet import atomic
+from keras_regnet.design_space import records
+from training.sweeps import arrays
+from training.sweeps import files
+from training.sweeps import local_pool
+from training.sweeps import pool as pool_lib
+from training.sweeps import regimes
+from training.sweeps import spec as spec_lib
+from training.sweeps.options import Options
+from training.sweeps.trial_queue import TrialQueue
+
+_WAIT_SECONDS = 60.0
+
+
+def train(folder: str | os.PathLike, options: Options) -> None:
+    """Trains the trials of a sweep that are not trained yet.
+
+    Raises:
+      ValueError: if nothing was sampled, the data set is not there, or
+        another process trains this sweep.
+      OSError: if the disk is full; what was written before is whole.
+      pool_lib.WorkerError: if no worker gets as far as to train.
+    """
+    folder = pathlib.Path(folder)
+    spec, trials = spec_lib.load(folder)
+    with _locked(folder), contextlib.closing(_open_log(folder)) as log:
+        past = records.read(folder / files.RECORDS)
+        queue = TrialQueue(trials, past, options.retries, options.trial_timeout)
+        _say(f"{len(trials)} trials: {queue.progress()}")
+        if queue.remaining:
+            regime = regimes.get(spec.regime)
+            arrays.prepare(spec.regime, regime, folder, options.data_dir)
+            with start_pool(
+                folder, spec.regime, options, queue.remaining
+            ) as pool:
+                _train_all(queue, pool, log)
+    _say(f"finished: {queue.counts()}")
+
+
+def _open_log(folder):
+    _unpack(folder)
+    log = records.Log(folder / files.RECORDS)
+    if log.truncated:
+        _say(
+            f"{files.RECORDS}: its last line was cut by a crash, and is "
+            f"removed ({len(log.truncated)} bytes); its trial runs again"
+        )
+    return log
+
+
+def _unpack(folder):
+    """Restores the records of a sweep of which only the packed ones are kept.
+
+    Their trials are done; `collect` would replace them with the new ones.
+    """
+    path = folder / files.RECORDS
+    if path.exists() or not (folder / files.PACKED).exists():
+        return
+    past = records.read(folder / files.PACKED)
+    with atomic.replacing(path) as partial:
+        partial.write_text("".join(r.to_json() + "\n" for r in past))
+    _say(f"{files.PACKED}: {len(past)} records unpacked")
+
+
+@contextlib.contextmanager
+def _locked(folder: pathlib.Path) -> Iterator[None]:
+    """Holds a lock that the system drops with the process."""
+    with open(folder / files.LOCK, "w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ValueError(
+                "`out` must be a sweep that no other process is training. "
+                f"Received: out={str(folder)!r}"
+            ) from error
+        yield
+
+
+def start_pool(
+    folder: pathlib.Path, regime: str, options: Options, jobs: int
+) -> pool_lib.Pool:
+    """Starts the workers for some jobs, to be entered as a context.
+
+    Raises:
+      ValueError: if there is no Ray cluster.
+      ImportError: if Ray is not installed.
+      pool_lib.WorkerError: if the cluster has no room.
+    """
+    if options.engine == "ray":
+        # The extra is needed by this engine alone.
+        from training.sweeps import ray_pool
+
+        return ray_pool.start(folder, regime, options, jobs)
+    count = min(options.workers or os.cpu_count() or 1, jobs)
+    return local_pool.LocalPool(count, folder, regime, options)
+
+
+def _train_all(queue, pool, log):
+    while queue.remaining:
+        while queue.waiting and pool.idle:
+            pool.submit(queue.next_job())
+        for record in pool.wait(_WAIT_SECONDS, queue.limit):
+            log.append(record)
+            _say(f"{queue.finish(record)}; {queue.progress()}")
+
+
+def _say(text):
+    print(time.strftime("%H:%M:%S"), text, flush=True)

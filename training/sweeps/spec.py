@@ -1,0 +1,315 @@
+"""The specification of a sweep, and the trials that are sampled from it.
+
+A sweep's folder holds `sweep.json`, its specification, and `trials.jsonl`,
+one trial a line in the order in which they are trained. The spaces take
+turns, so that a sweep that is interrupted is balanced.
+"""
+
+import dataclasses
+import hashlib
+import json
+import os
+import pathlib
+import re
+import zlib
+from typing import Any
+
+import numpy as np
+
+from keras_regnet import atomic
+from keras_regnet import config as config_lib
+from keras_regnet import design_space
+from keras_regnet import plan
+from keras_regnet.design_space.records import Trial
+from training.sweeps import files
+from training.sweeps import regimes
+
+_SPEC_TYPES = {
+    "regime": str,
+    "regime_fields": dict,
+    "spaces": list,
+    "n": int,
+    "seed": int,
+    "trials": int,
+}
+_NUMBER = r"\d+(?:\.\d+)?"
+_RANGE = re.compile(rf"^(?P<low>{_NUMBER})\.\.(?P<high>{_NUMBER})$")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Spec:
+    """The networks, seeds and regime of a sweep.
+
+    Args:
+      regime: name of the regime.
+      spaces: each a name and restrictions, see `parse_space`.
+      n: number of networks of each space.
+      seed: of the samples.
+      trials: number of seeds that each network is trained with.
+    """
+
+    regime: str
+    spaces: tuple[str, ...]
+    n: int
+    seed: int = 0
+    trials: int = 1
+
+    def __post_init__(self) -> None:
+        regimes.get(self.regime)
+        if not self.spaces:
+            raise ValueError(
+                "`space` must be given at least once. Received: none"
+            )
+        parsed = [parse_space(text) for text in self.spaces]
+        described = [(s.name, frozenset(s.restrictions)) for s in parsed]
+        repeated = {
+            text
+            for text, space in zip(self.spaces, described, strict=True)
+            if described.count(space) > 1
+        }
+        if repeated:
+            raise ValueError(
+                "`space` must name each space once. "
+                f"Received twice: {', '.join(sorted(repeated))}"
+            )
+        if self.seed < 0:
+            raise ValueError(
+                f"`seed` must not be negative. Received: seed={self.seed}"
+            )
+        for name in ("n", "trials"):
+            if getattr(self, name) < 1:
+                raise ValueError(
+                    f"`{name}` must be above 0. "
+                    f"Received: {name}={getattr(self, name)}"
+                )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the content of `sweep.json`, with the regime's fields."""
+        fields = regimes.get(self.regime).to_dict()
+        values = {**dataclasses.asdict(self), "regime_fields": fields}
+        return {**values, "spaces": list(self.spaces)}
+
+
+def parse_space(text: str) -> design_space.Space:
+    """Returns the space of a flag such as "RegNetX w_m=2 depth=12..28"."""
+    name, *restrictions = text.split() or [""]
+    parsed = {}
+    for restriction in restrictions:
+        parameter, equals, value = restriction.partition("=")
+        if not equals or not value:
+            raise ValueError(
+                "`space` must be a name and restrictions such as w_m=2, "
+                "depth=12..28 or widths=falling, with spaces between. "
+                f"Received: {text!r}"
+            )
+        if parameter in parsed:
+            raise ValueError(
+                "`space` must restrict each parameter once. "
+                f"Received twice: {parameter} in {text!r}"
+            )
+        parsed[parameter] = _value(value)
+    return design_space.space(name, **parsed)
+
+
+def _value(text):
+    if match := _RANGE.match(text):
+        return float(match["low"]), float(match["high"])
+    if text in ("True", "False"):
+        return text == "True"
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+def sample(spec: Spec, folder: str | os.PathLike) -> list[Trial]:
+    """Samples the trials of a sweep, unless its folder has them already.
+
+    A larger `n` or `trials`, or more spaces, add trials to those there are; a
+    folder with a sweep that is not part of this one is an error.
+    """
+    folder = pathlib.Path(folder)
+    path = folder / files.SPEC
+    before = []
+    if path.exists():
+        _check_extends(spec, _read_spec(path), path)
+        stored, before = load(folder)
+        if stored == spec:
+            return before
+    samples = [_trials(spec, text) for text in spec.spaces]
+    trials = [t for turn in zip(*samples, strict=True) for t in turn]
+    if not {t.trial_id for t in before} <= {t.trial_id for t in trials}:
+        raise ValueError(
+            f"{path} was sampled by another version of keras_regnet, whose "
+            "networks are not part of this sample: its trials can be trained, "
+            "but none can be added."
+        )
+    lines = "".join(trial.to_json() + "\n" for trial in trials)
+    _write(folder / files.TRIALS, lines)
+    _write(path, json.dumps(spec.to_dict(), indent=2) + "\n")
+    return trials
+
+
+def _trials(spec, text):
+    """Returns the trials of one space, all networks with the first seed first.
+
+    The first networks of a larger sample are those of a smaller one.
+    """
+    regime = regimes.get(spec.regime)
+    space = parse_space(text).vary(
+        stem=regime.stem, stem_width=regime.stem_width, strides=regime.strides
+    )
+    rng = np.random.default_rng([spec.seed, zlib.crc32(text.encode())])
+    side = regime.image_size
+    networks = space.sample(
+        rng,
+        n=spec.n,
+        flops=regime.flops,
+        input_shape=(side, side, 3),
+        classes=regime.classes,
+    )
+    return [
+        _trial(spec, text, networks, index, repeat)
+        for repeat in range(spec.trials)
+        for index in range(spec.n)
+    ]
+
+
+def _trial(spec, text, networks, index, repeat):
+    config = networks[index].to_json()
+    # Another seed for every network, the same whatever else is sampled.
+    entropy = [spec.seed, zlib.crc32(text.encode()), index, repeat]
+    seed = int(np.random.SeedSequence(entropy).generate_state(1)[0] >> 1)
+    return Trial(
+        trial_id=identify(config, seed, spec.regime),
+        space=text,
+        index=index,
+        seed=seed,
+        regime=spec.regime,
+        config=config,
+        depth=sum(stage.depth for stage in plan.stages(networks[index])),
+        flops=int(networks.flops[index]),
+        params=int(networks.params[index]),
+        activations=int(networks.activations[index]),
+    )
+
+
+def identify(config: str, seed: int, regime: str) -> str:
+    """Returns a trial's id, 16 hexadecimal digits.
+
+    It depends on the network (the JSON of its configuration), on the seed and
+    on the regime's fields, but not on fields with their default values: a
+    later version may have more.
+    """
+    network = config_lib.from_json(config)
+    kind = type(network).__name__
+    described = [kind, _changed_fields(network), seed, regime]
+    described.append(_changed_fields(regimes.get(regime)))
+    content = json.dumps(described, sort_keys=True)
+    return hashlib.sha256(content.encode()).hexdigest()[:16]
+
+
+def _changed_fields(instance):
+    """Returns the fields of a dataclass whose values are not the defaults."""
+    return {
+        field.name: getattr(instance, field.name)
+        for field in dataclasses.fields(instance)
+        if getattr(instance, field.name) != field.default
+    }
+
+
+def _check_extends(spec, stored, path):
+    """Raises unless the stored sweep is part of the requested one."""
+    new = spec.to_dict()
+    differing = [
+        name
+        for name in ("regime", "regime_fields", "seed")
+        if stored[name] != new[name]
+    ]
+    if any(new[name] < stored[name] for name in ("n", "trials")):
+        differing += ["n or trials (fewer)"]
+    if set(stored["spaces"]) - set(new["spaces"]):
+        differing += ["spaces (some are gone)"]
+    if differing:
+        raise ValueError(
+            f"`out` holds another sweep: {', '.join(differing)} differ from "
+            f"{path}. Continue it with its own flags, or use another folder."
+        )
+
+
+def _read_spec(path):
+    try:
+        stored = json.loads(path.read_text())
+    except ValueError as error:
+        raise ValueError(f"{path} is not JSON: {error}") from error
+    if not isinstance(stored, dict):
+        raise ValueError(f"{path} is not a sweep: it must be a JSON object")
+    wrong = sorted(_SPEC_TYPES.keys() ^ stored.keys())
+    if wrong:
+        raise ValueError(
+            f"{path} is not a sweep of this version. "
+            f"Missing or unknown: {', '.join(wrong)}"
+        )
+    for name, kind in _SPEC_TYPES.items():
+        if type(stored[name]) is not kind:
+            raise ValueError(
+                f"{path}: `{name}` must be of type {kind.__name__}. "
+                f"Received: {name}={stored[name]!r}"
+            )
+    if not all(isinstance(space, str) for space in stored["spaces"]):
+        raise ValueError(
+            f"{path}: `spaces` must be names. "
+            f"Received: spaces={stored['spaces']!r}"
+        )
+    return stored
+
+
+def load(folder: str | os.PathLike) -> tuple[Spec, list[Trial]]:
+    """Returns a sweep's specification and trials.
+
+    Raises:
+      ValueError: if nothing was sampled there, or a regime has changed since.
+    """
+    folder = pathlib.Path(folder)
+    path = folder / files.SPEC
+    if not path.exists():
+        raise ValueError(
+            "`out` must be a folder in which a sweep was sampled: run "
+            f"`sample` first. Received: out={str(folder)!r}"
+        )
+    stored = _read_spec(path)
+    name = stored["regime"]
+    if stored["regime_fields"] != regimes.get(name).to_dict():
+        raise ValueError(
+            f"{path} was made with another version of the regime {name!r}: "
+            "its trials cannot be compared with new ones."
+        )
+    del stored["regime_fields"]
+    spec = Spec(**{**stored, "spaces": tuple(stored["spaces"])})
+    return spec, _read_trials(folder / files.TRIALS, spec)
+
+
+def _read_trials(path, spec):
+    try:
+        lines = path.read_text().splitlines()
+        trials = [
+            Trial.from_dict(json.loads(line), f"line {number}")
+            for number, line in enumerate(lines, start=1)
+        ]
+    except ValueError as error:
+        raise ValueError(
+            f"{path} is damaged, or of another version: {error}"
+        ) from error
+    # A crash while a sweep grew leaves more than there must be.
+    planned = spec.n * spec.trials * len(spec.spaces)
+    if len(trials) < planned:
+        raise ValueError(
+            f"{path} is damaged: it must have {planned} trials, as "
+            f"{files.SPEC} says. Received: {len(trials)}"
+        )
+    return trials
+
+
+def _write(path, text):
+    with atomic.replacing(path) as partial:
+        partial.write_text(text, encoding="utf-8")
