@@ -145,7 +145,7 @@ RegNetY160 = _application("RegNetY160")
 RegNetY320 = _application("RegNetY320")
 
 
-def preprocess_input(x, data_format: str | None = None):
+def preprocess_input(x: Any, data_format: str | None = None) -> Any:
     """Returns the images as they are; the models divide by 255 themselves.
 
     It stands here because other modules of keras.applications have one.
@@ -162,7 +162,7 @@ def preprocess_input(x, data_format: str | None = None):
 
 
 def decode_predictions(
-    preds, top: int = 5
+    preds: Any, top: int = 5
 ) -> list[list[tuple[str, str, float]]]:
     """Returns the names of the most probable classes of ImageNet.
 

@@ -1,14 +1,12 @@
 """The builders by name: `models.build` of one type or family of networks."""
 
 import inspect
-import os
 from collections.abc import Callable
 from typing import Any
 from typing import TypeVar
 
 from keras_regnet import models
 from keras_regnet import variants
-from keras_regnet import weights as weights_lib
 from keras_regnet.config import AnyNetConfig
 from keras_regnet.config import RegNetConfig
 from keras_regnet.regnet_model import RegNetModel
@@ -21,7 +19,7 @@ def _config_builder(name: str, config_type: type[_Config], doc: str):
 
     def builder(
         config: _Config,
-        weights: str | os.PathLike | weights_lib.ResolvedWeights | None = None,
+        weights: models.Weights = None,
         include_top: bool = True,
         input_tensor: Any = None,
         input_shape: tuple[int | None, ...] | None = None,
@@ -67,7 +65,7 @@ def _family_builder(family: str, default: str, doc: str):
 
     def builder(
         variant: str = default,
-        weights: str | os.PathLike | weights_lib.ResolvedWeights | None = None,
+        weights: models.Weights = None,
         include_top: bool = True,
         input_tensor: Any = None,
         input_shape: tuple[int | None, ...] | None = None,

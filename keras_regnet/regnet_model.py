@@ -30,12 +30,14 @@ class RegNetModel(keras.Model):
     # saved layer by layer.
     def __init__(self, inputs, outputs, name=None, **kwargs):
         super().__init__(inputs, outputs, name=name, **kwargs)
-        self._network = None
-        self._pyramid_layers = ()
+        self._network: RegNetConfig | AnyNetConfig | None = None
+        self._pyramid_layers: tuple[tuple[str, str], ...] = ()
         self._rematerializes_blocks = self._take_over_rematerialization()
 
     def set_network(
-        self, network: RegNetConfig | AnyNetConfig, pyramid: dict[str, Any]
+        self,
+        network: RegNetConfig | AnyNetConfig | None,
+        pyramid: dict[str, Any],
     ) -> None:
         """Records the configuration, and the tensor of each pyramid level."""
         names = {id(layer.output): layer.name for layer in self.layers}
@@ -45,8 +47,8 @@ class RegNetModel(keras.Model):
         )
 
     @property
-    def network(self) -> RegNetConfig | AnyNetConfig:
-        """The configuration from which the model was built."""
+    def network(self) -> RegNetConfig | AnyNetConfig | None:
+        """The configuration of the model; None if no builder made it."""
         return self._network
 
     @property
