@@ -1,7 +1,6 @@
 """The builders by name: `models.build` of one type or family of networks."""
 
 import inspect
-import os
 from collections.abc import Callable
 from typing import Any
 from typing import Protocol
@@ -23,7 +22,7 @@ class _ConfigBuilder(Protocol[_Accepted]):
     def __call__(
         self,
         config: _Accepted,
-        weights: str | os.PathLike | None = None,
+        weights: models.Weights = None,
         include_top: bool = True,
         input_tensor: Any = None,
         input_shape: tuple[int | None, ...] | None = None,
@@ -48,7 +47,7 @@ class _FamilyBuilder(Protocol):
     def __call__(
         self,
         variant: str = ...,
-        weights: str | os.PathLike | None = None,
+        weights: models.Weights = None,
         include_top: bool = True,
         input_tensor: Any = None,
         input_shape: tuple[int | None, ...] | None = None,
@@ -74,7 +73,7 @@ def _config_builder(
 
     def builder(
         config: _Config,
-        weights: str | os.PathLike | None = None,
+        weights: models.Weights = None,
         include_top: bool = True,
         input_tensor: Any = None,
         input_shape: tuple[int | None, ...] | None = None,
@@ -121,7 +120,7 @@ def _family_builder(family: str, default: str, doc: str) -> _FamilyBuilder:
 
     def builder(
         variant: str = default,
-        weights: str | os.PathLike | None = None,
+        weights: models.Weights = None,
         include_top: bool = True,
         input_tensor: Any = None,
         input_shape: tuple[int | None, ...] | None = None,

@@ -38,13 +38,14 @@ class RegNetModel(keras.Model):
         **kwargs: Any,
     ) -> None:
         super().__init__(inputs, outputs, name=name, **kwargs)
-        # None until `set_network`, and in a clone of the bare graph.
-        self._network: Any = None
+        self._network: RegNetConfig | AnyNetConfig | None = None
         self._pyramid_layers: tuple[tuple[str, str], ...] = ()
         self._rematerializes_blocks = self._take_over_rematerialization()
 
     def set_network(
-        self, network: RegNetConfig | AnyNetConfig, pyramid: dict[str, Any]
+        self,
+        network: RegNetConfig | AnyNetConfig | None,
+        pyramid: dict[str, Any],
     ) -> None:
         """Records the configuration, and the tensor of each pyramid level."""
         names = {id(layer.output): layer.name for layer in self.layers}
@@ -54,8 +55,8 @@ class RegNetModel(keras.Model):
         )
 
     @property
-    def network(self) -> RegNetConfig | AnyNetConfig:
-        """The configuration from which the model was built."""
+    def network(self) -> RegNetConfig | AnyNetConfig | None:
+        """The configuration of the model; None if no builder made it."""
         return self._network
 
     @property

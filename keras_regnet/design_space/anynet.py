@@ -91,7 +91,7 @@ class AnyNetSpace(spaces.Space):
 
     def _build(self, parameters):
         depths = parameters["depths"]
-        ratios: Fraction | Ratios = Fraction(1)
+        ratios: Ratios | Fraction = Fraction(1)
         if "bottleneck_ratios" in parameters:
             ratios = as_fractions(parameters["bottleneck_ratios"])
         networks = arrays.Networks.fitted(
@@ -203,8 +203,8 @@ def _can_rise(choices):
     """Whether a sequence that never falls has one value of each set."""
     lowest = -math.inf
     for choice in choices:
-        allowed = [value for value in choice if value >= lowest]
-        if not allowed:
+        possible = [value for value in choice if value >= lowest]
+        if not possible:
             return False
-        lowest = min(allowed)
+        lowest = min(possible)
     return True

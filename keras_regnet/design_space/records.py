@@ -96,8 +96,9 @@ class Trial:
             `config` is not a configuration.
         """
         _check_fields(cls, values, where)
-        kind: Any = cls  # mypy does not see that a class is hashable.
-        fields = {name: values[name] for name in _stored_types(kind)}
+        # For mypy, `type[Self]` is not hashable.
+        types = _stored_types(cls)  # type: ignore[arg-type]
+        fields = {name: values[name] for name in types}
         fields["trial_id"] = fields.pop("trial")
         return cls(**fields)
 
@@ -195,7 +196,7 @@ class Record(Trial):
 
 
 @functools.cache
-def _stored_types(kind):
+def _stored_types(kind: Any):
     """Returns the types of a class's fields by their stored names."""
     types = typing.get_type_hints(kind)
     return {_STORED_NAMES.get(name, name): t for name, t in types.items()}

@@ -86,12 +86,12 @@ class RegNetSpace(spaces.Space):
     def _build(self, parameters):
         if "w_0" in self.orders:
             parameters = {**parameters, "w_a": parameters["w_0"]}
-        depth, w_0, w_a, w_m = (parameters[name][0] for name in _ON_GRID)
         kept, depths, widths = arrays.quantized_linear(
-            depth, w_0, w_a, w_m, self.stages
+            **{name: parameters[name][0] for name in _ON_GRID},
+            stages=self.stages,
         )
         parameters = {name: x[:, kept] for name, x in parameters.items()}
-        ratios: Fraction | Ratios = Fraction(1)
+        ratios: Ratios | Fraction = Fraction(1)
         if "bottleneck_ratio" in parameters:
             ratios = as_fractions(parameters["bottleneck_ratio"])
         networks = arrays.Networks.fitted(
@@ -137,7 +137,7 @@ class RegNetSpace(spaces.Space):
 
     def _has_stages(self, config):
         kept, _, _ = arrays.quantized_linear(
-            np.array([config.depth], int),
+            np.array([config.depth]),
             np.array([config.w_0], float),
             np.array([config.w_a], float),
             np.array([config.w_m], float),

@@ -114,7 +114,7 @@ def _from_tfds(name, size, count, data_dir, training):
         chosen: Collection[int] = set(_spread(range(total), count))
         if training:
             # The rest of a large set need not be read.
-            chosen = range(min(count, total))
+            chosen = set(range(min(count, total)))
             split = f"{split}[:{count}]"
         stored = tfds.as_numpy(builder.as_dataset(split=split))
         class_names = tuple(builder.info.features["label"].names)

@@ -117,7 +117,7 @@ def _choose(source, error, plain):
         for name, outputs in candidates.items()
     }
     kept: list[str] = []
-    outputs: set[int] = set()
+    outputs: set[str] = set()
     best, contents = error, plain
     for name in sorted(measured, key=measured.__getitem__):
         trial = source.quantized(outputs | candidates[name])

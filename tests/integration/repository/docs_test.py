@@ -70,8 +70,9 @@ class DocstringTest(parameterized.TestCase):
             if inspect.isclass(value):
                 continue
             signature = inspect.signature(value)
-            if signature.parameters:
-                self.assertIn("Args:", doc, name)
+            if not signature.parameters:
+                continue
+            self.assertIn("Args:", doc, name)
             if signature.return_annotation is not None:
                 self.assertRegex(doc, "Returns:|Yields:", name)
 
