@@ -89,7 +89,6 @@ class ImportTest(absltest.TestCase):
                 for name in (
                     "BatchNormalization",
                     "Conv2D",
-                    "GroupedConv2D",
                     "Normalization",
                     "PaddedMaxPooling2D",
                     "Pixels",
