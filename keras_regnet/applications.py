@@ -10,6 +10,7 @@ import inspect
 import os
 from collections.abc import Callable
 from typing import Any
+from typing import Protocol
 
 import keras
 
@@ -52,7 +53,24 @@ _DOC = """Builds {variant} as `tf_keras.applications.{name}` did.
     """
 
 
-def _application(name):
+class _Application(Protocol):
+    """The signature of the networks, for editors and type checkers."""
+
+    def __call__(
+        self,
+        model_name: str = ...,
+        include_top: bool = True,
+        include_preprocessing: bool = True,
+        weights: str | os.PathLike | None = "imagenet",
+        input_tensor: Any = None,
+        input_shape: tuple[int | None, ...] | None = None,
+        pooling: str | None = None,
+        classes: int = _CLASSES,
+        classifier_activation: str | Callable | None = "softmax",
+    ) -> regnet_model.RegNetModel: ...
+
+
+def _application(name: str) -> _Application:
     """Returns the function that keras.applications has under a name."""
     variant = variants.variant_name(name)
 
