@@ -25,8 +25,8 @@ _LOSSES = dict(np.load(paths.DATA / "torch_training.npz"))
 
 
 # In single precision two programs part, on each processor elsewhere: training
-# amplifies their rounding. Double precision is held over whole schedules, to the
-# rounding of the learning rate, which Keras's optimizers keep in single.
+# amplifies their rounding. Double precision is held over whole schedules, to
+# the rounding of the learning rate, which Keras's optimizers keep in single.
 _FLOAT32_STEPS = 5
 
 
