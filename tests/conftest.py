@@ -40,7 +40,7 @@ def pytest_collection_modifyitems(items):
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item):
-    """Fails a unit test that computes for too long, however busy the machine."""
+    """Fails a unit test that computes too long, however busy the machine."""
     start = time.process_time()
     result = yield
     seconds = time.process_time() - start
