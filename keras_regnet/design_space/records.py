@@ -96,7 +96,8 @@ class Trial:
             `config` is not a configuration.
         """
         _check_fields(cls, values, where)
-        fields = {name: values[name] for name in _stored_types(cls)}
+        kind: Any = cls  # mypy does not see that a class is hashable.
+        fields = {name: values[name] for name in _stored_types(kind)}
         fields["trial_id"] = fields.pop("trial")
         return cls(**fields)
 
@@ -454,7 +455,7 @@ def last_of_each_trial(records: Iterable[Record]) -> list[Record]:
     Returns:
       The records in the order of each trial's first.
     """
-    kept = {}
+    kept: dict[str, Record] = {}
     for record in records:
         if record.trial_id not in kept or not kept[record.trial_id].done:
             kept[record.trial_id] = record

@@ -14,7 +14,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 import keras_regnet
-from keras_regnet.weights import exporting
+from keras_regnet.weights import save
 from tests.support import oracle_weights
 
 _SHAPE = (32, 32, 3)
@@ -81,7 +81,7 @@ class ExportingTest(parameterized.TestCase):
             np.testing.assert_array_equal(left, right)
 
     def test_layout_of_pytorch(self):
-        state = exporting.state_dict(self.model, "torchvision")
+        state = save.state_dict(self.model, "torchvision")
         ours = {v.path: np.asarray(v) for v in self.model.weights}
         kernel = state["trunk_output.block1.block1-0.f.b.0.weight"]
         self.assertEqual(kernel.shape, (8, 4, 3, 3))
@@ -99,8 +99,8 @@ class ExportingTest(parameterized.TestCase):
         self.assertEqual(state[counters[0]].dtype, "int64")
 
     def test_pycls_takes_blue_first(self):
-        pycls = exporting.state_dict(self.model, "pycls")["stem.conv.weight"]
-        timm = exporting.state_dict(self.model, "timm")["stem.conv.weight"]
+        pycls = save.state_dict(self.model, "pycls")["stem.conv.weight"]
+        timm = save.state_dict(self.model, "timm")["stem.conv.weight"]
         np.testing.assert_array_equal(pycls, timm[:, ::-1])
 
     def test_file_says_that_it_is_pytorch_s(self):
