@@ -56,7 +56,7 @@ def _check_ratio(name, value):
 
 def _plain(value):
     """Returns Python numbers and tuples in place of NumPy's and lists."""
-    if isinstance(value, list | tuple) or getattr(value, "ndim", 0) > 0:
+    if isinstance(value, list | tuple) or getattr(value, "ndim", 0):
         return tuple(_plain(item) for item in value)
     return value.item() if hasattr(value, "item") else value
 

@@ -64,12 +64,12 @@ def resize_and_crop(
         images = resize(images, scaled, interpolation, antialias, data_format)
         if to_integers:
             images = ops.clip(ops.round(images), 0.0, 255.0)
-    sides = _pair(size)
+    size = _pair(size)
     starts = [
         _half(side - part, crop_rounding)
-        for side, part in zip(scaled, sides, strict=True)
+        for side, part in zip(scaled, size, strict=True)
     ]
-    return _float32(_crop(images, axes, starts, sides))
+    return _float32(_crop(images, axes, starts, size))
 
 
 def resize(
@@ -188,7 +188,7 @@ def _half(margin, rounding):
 
 def _crop(images, axes, starts, sizes):
     tf = _tensorflow(images)
-    dynamic: Any = None if tf is None else tf.shape(images)
+    dynamic = None if tf is None else tf.shape(images)
     begin = [0] * len(images.shape)
     shape = [
         dynamic[axis] if side is None else side

@@ -144,8 +144,7 @@ def _check_options(pooling, classes, include_top):
 
 
 def _check_rate(name, rate):
-    is_number = isinstance(rate, numbers.Real)
-    if not is_number or not 0 <= rate < 1:
+    if not isinstance(rate, numbers.Real) or not 0 <= rate < 1:
         raise ValueError(
             f"`{name}` must be a number from 0 to below 1. "
             f"Received: {name}={rate!r}"

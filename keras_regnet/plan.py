@@ -220,16 +220,14 @@ def _block(template, inputs, width, stride, inner):
     has_sum = template.block != "v"
     if template.block == "z":
         has_sum = same
-    inner_width, group_width = inner
     return Block(
         inputs,
         width,
-        inner_width,
-        group_width,
+        *inner,
         stride=stride,
         nominal_stride=stride,
         dilation=1,
-        squeeze=_squeeze_width(template, inputs, inner_width),
+        squeeze=_squeeze_width(template, inputs, inner[0]),
         has_sum=has_sum,
         projections=has_sum * (1 - same),
     )

@@ -1,9 +1,7 @@
 """The functional model of a network: pyramid, saving, rematerialization."""
 
 import itertools
-from collections.abc import Callable
 from typing import Any
-from typing import Self
 
 import keras
 from keras import ops
@@ -30,17 +28,10 @@ class RegNetModel(keras.Model):
 
     # The signature is Functional's: by it Keras decides that the graph can be
     # saved layer by layer.
-    def __init__(
-        self,
-        inputs: Any,
-        outputs: Any,
-        name: str | None = None,
-        **kwargs: Any,
-    ) -> None:
+    def __init__(self, inputs, outputs, name=None, **kwargs):
         super().__init__(inputs, outputs, name=name, **kwargs)
-        # None until `set_network`, and in a clone of the bare graph.
-        self._network: Any = None
-        self._pyramid_layers: tuple[tuple[str, str], ...] = ()
+        self._network = None
+        self._pyramid_layers = ()
         self._rematerializes_blocks = self._take_over_rematerialization()
 
     def set_network(
@@ -84,20 +75,12 @@ class RegNetModel(keras.Model):
             layer._remat_mode = None
         return True
 
-    def rematerialized_call(
-        self, layer_call: Callable, *args: Any, **kwargs: Any
-    ) -> Callable:
+    def rematerialized_call(self, layer_call, *args, **kwargs):
         """Returns `layer_call`: to repeat the whole model saves nothing."""
         del args, kwargs
         return layer_call
 
-    def call(
-        self,
-        inputs: Any,
-        training: bool | None = None,
-        mask: Any = None,
-        **kwargs: Any,
-    ) -> Any:
+    def call(self, inputs, training=None, mask=None, **kwargs):
         """Computes the outputs; a Keras model's `call`."""
         if not (training and self._rematerializes_blocks):
             return super().call(inputs, training=training, mask=mask, **kwargs)
@@ -108,7 +91,7 @@ class RegNetModel(keras.Model):
 
     def _segments(self):
         """Returns the model cut behind every block, as models in a row."""
-        ends: dict[tuple[str, str], Any] = {}
+        ends = {}
         for layer in self.layers:
             stage, _, rest = layer.name.partition("_")
             block = rest.partition("_")[0]
@@ -119,7 +102,7 @@ class RegNetModel(keras.Model):
         cuts = [self.input, *inner, self.output]
         return [keras.Model(*pair) for pair in itertools.pairwise(cuts)]
 
-    def get_config(self) -> dict[str, Any]:
+    def get_config(self):
         """Returns the graph, the network and the pyramid."""
         network = self._network and self._network.to_json()
         return {
@@ -129,11 +112,7 @@ class RegNetModel(keras.Model):
         }
 
     @classmethod
-    def from_config(
-        cls,
-        config: dict[str, Any],
-        custom_objects: dict[str, Any] | None = None,
-    ) -> Self:
+    def from_config(cls, config, custom_objects=None):
         """Rebuilds the model from what `get_config` returned."""
         config = dict(config)
         network = config.pop("network")

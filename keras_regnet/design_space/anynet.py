@@ -17,7 +17,6 @@ from keras_regnet.design_space import spaces
 from keras_regnet.widths import as_fraction
 from keras_regnet.widths import as_fractions
 from keras_regnet.widths import compatible
-from keras_regnet.widths import Ratios
 
 _ORDERS = ("equal", "rising", "falling")
 
@@ -91,7 +90,7 @@ class AnyNetSpace(spaces.Space):
 
     def _build(self, parameters):
         depths = parameters["depths"]
-        ratios: Fraction | Ratios = Fraction(1)
+        ratios = Fraction(1)
         if "bottleneck_ratios" in parameters:
             ratios = as_fractions(parameters["bottleneck_ratios"])
         networks = arrays.Networks.fitted(
@@ -187,7 +186,7 @@ class AnyNetSpace(spaces.Space):
         )
         built, _, groups = compatible(widths, as_fraction(ratio), group_widths)
         same = (built == width) & (groups == group_width)
-        sources: dict[int, set[int]] = {}
+        sources = {}
         for group, requested in zip(
             group_widths[same].tolist(), widths[same].tolist(), strict=True
         ):
@@ -203,8 +202,7 @@ def _can_rise(choices):
     """Whether a sequence that never falls has one value of each set."""
     lowest = -math.inf
     for choice in choices:
-        allowed = [value for value in choice if value >= lowest]
-        if not allowed:
+        lowest = min((v for v in choice if v >= lowest), default=None)
+        if lowest is None:
             return False
-        lowest = min(allowed)
     return True

@@ -96,8 +96,7 @@ class Trial:
             `config` is not a configuration.
         """
         _check_fields(cls, values, where)
-        kind: Any = cls  # mypy does not see that a class is hashable.
-        fields = {name: values[name] for name in _stored_types(kind)}
+        fields = {name: values[name] for name in _stored_types(cls)}
         fields["trial_id"] = fields.pop("trial")
         return cls(**fields)
 
@@ -455,7 +454,7 @@ def last_of_each_trial(records: Iterable[Record]) -> list[Record]:
     Returns:
       The records in the order of each trial's first.
     """
-    kept: dict[str, Record] = {}
+    kept = {}
     for record in records:
         if record.trial_id not in kept or not kept[record.trial_id].done:
             kept[record.trial_id] = record

@@ -57,7 +57,7 @@ def _domains(all_domains, block):
 
 def _anynet(block, letter):
     chosen = _domains(anynet.DOMAINS, block)
-    space: spaces.Space = anynet.AnyNetSpace("", _TEMPLATES[block], chosen)
+    space = anynet.AnyNetSpace("", _TEMPLATES[block], chosen)
     for step, restrictions in _CHAIN.items():
         present = {k: v for k, v in restrictions.items() if k in chosen}
         space = space.restrict(**present)
@@ -77,7 +77,7 @@ def _constrained(block):
 
 
 def _makers():
-    makers: dict[str, tuple[Any, ...]] = {}
+    makers = {}
     for block in _TEMPLATES:
         for letter in _CHAIN:
             makers[f"AnyNet{block}_{letter}"] = (_anynet, block, letter)

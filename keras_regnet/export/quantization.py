@@ -116,10 +116,8 @@ def _choose(source, error, plain):
         name: source.output_error(source.quantized(outputs))
         for name, outputs in candidates.items()
     }
-    kept: list[str] = []
-    outputs: set[int] = set()
-    best, contents = error, plain
-    for name in sorted(measured, key=measured.__getitem__):
+    kept, outputs, best, contents = [], set(), error, plain
+    for name in sorted(measured, key=measured.get):
         trial = source.quantized(outputs | candidates[name])
         trial_error = source.output_error(trial)
         if trial_error <= (1 - _PAYS) * best:

@@ -121,7 +121,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
         which axis each takes for the channels.
         """
         operation = getattr(inputs, "op", None)  # Eager tensors have none.
-        if operation is None or operation.type != "Conv2D":
+        if getattr(operation, "type", None) != "Conv2D":
             return False
         channels_first = operation.get_attr("data_format") == b"NCHW"
         return channels_first != (self.axis == 1)
