@@ -66,6 +66,10 @@ class WatchMemory(hooks.Hooks):
         del state
         self.megabytes.append(round(progress.memory_bytes() / 1e6, 1))
 
+    def before_export(self, state):
+        """Leaves the export out: what has learned noise is no use."""
+        return False
+
 
 def make_config(folder: str) -> train_config.TrainConfig:
     """Returns the timed run, on synthetic images.
@@ -91,16 +95,17 @@ def make_loop(
 ) -> tuple[loop.Loop, state_lib.TrainState, checkpointing.Checkpointer]:
     """Returns the parts of a run that is ready to train."""
     strategy = train_strategy.make(config)
+    weights = network_lib.resolve("", network_lib.network_config(config))
     run = run_lib.Run(
         config=config,
-        network=network_lib.network_config(config),
+        architecture=weights,
         folder=files.run_folder(config),
         strategy=strategy,
         processes=processes.Processes(strategy),
         data=load.load_dataset(config),
         hooks=hooks.Hooks(),
     )
-    state, checkpointer = train.start(run, None)
+    state, checkpointer = train.start(run, weights, None)
     stop = preemption.Preemption()
     return loop.Loop(run, state, checkpointer, stop), state, checkpointer
 

@@ -10,6 +10,7 @@ import inspect
 import os
 from collections.abc import Callable
 from typing import Any
+from typing import Protocol
 
 import keras
 
@@ -52,7 +53,24 @@ _DOC = """Builds {variant} as `tf_keras.applications.{name}` did.
     """
 
 
-def _application(name):
+class _Application(Protocol):
+    """The signature of the networks, for editors and type checkers."""
+
+    def __call__(
+        self,
+        model_name: str = ...,
+        include_top: bool = True,
+        include_preprocessing: bool = True,
+        weights: str | os.PathLike | None = "imagenet",
+        input_tensor: Any = None,
+        input_shape: tuple[int | None, ...] | None = None,
+        pooling: str | None = None,
+        classes: int = _CLASSES,
+        classifier_activation: str | Callable | None = "softmax",
+    ) -> regnet_model.RegNetModel: ...
+
+
+def _application(name: str) -> _Application:
     """Returns the function that keras.applications has under a name."""
     variant = variants.variant_name(name)
 
@@ -145,7 +163,7 @@ RegNetY160 = _application("RegNetY160")
 RegNetY320 = _application("RegNetY320")
 
 
-def preprocess_input(x, data_format: str | None = None):
+def preprocess_input(x: Any, data_format: str | None = None) -> Any:
     """Returns the images as they are; the models divide by 255 themselves.
 
     It stands here because other modules of keras.applications have one.
@@ -162,7 +180,7 @@ def preprocess_input(x, data_format: str | None = None):
 
 
 def decode_predictions(
-    preds, top: int = 5
+    preds: Any, top: int = 5
 ) -> list[list[tuple[str, str, float]]]:
     """Returns the names of the most probable classes of ImageNet.
 

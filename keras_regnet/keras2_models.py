@@ -48,7 +48,7 @@ def load_model(
 
     Raises:
       ValueError: if the file is damaged, holds weights alone, or a graph that
-        is no chain of layers.
+        is not a chain of layers.
     """
     saved = keras2_file.open_file(path)
     chain = _chain(saved)

@@ -22,12 +22,14 @@ from keras_regnet.config import NetworkTemplate
 from keras_regnet.config import RegNetConfig
 from keras_regnet.regnet_model import RegNetModel
 
+# What the builders take as weights.
+Weights = str | os.PathLike | weights_lib.ResolvedWeights | None
 _POOLINGS = ("avg", "max")
 
 
 def build(
     config: RegNetConfig | AnyNetConfig | str,
-    weights: str | os.PathLike | weights_lib.ResolvedWeights | None = None,
+    weights: Weights = None,
     include_top: bool = True,
     input_tensor: Any = None,
     input_shape: tuple[int | None, ...] | None = None,
@@ -136,7 +138,7 @@ def _check_options(pooling, classes, include_top):
     if pooling is not None and pooling not in _POOLINGS:
         raise errors.unknown_value("pooling", pooling, _POOLINGS)
     valid = isinstance(classes, numbers.Integral) and classes is not True
-    if include_top and not (valid and classes > 0):
+    if include_top and not (valid and int(classes) > 0):
         raise ValueError(
             "`classes` must be an integer above 0. "
             f"Received: classes={classes!r}"
@@ -144,7 +146,7 @@ def _check_options(pooling, classes, include_top):
 
 
 def _check_rate(name, rate):
-    if not isinstance(rate, numbers.Real) or not 0 <= rate < 1:
+    if not isinstance(rate, numbers.Real) or not 0 <= float(rate) < 1:
         raise ValueError(
             f"`{name}` must be a number from 0 to below 1. "
             f"Received: {name}={rate!r}"

@@ -220,14 +220,16 @@ def _block(template, inputs, width, stride, inner):
     has_sum = template.block != "v"
     if template.block == "z":
         has_sum = same
+    channels, group_width = inner
     return Block(
-        inputs,
-        width,
-        *inner,
+        inputs=inputs,
+        width=width,
+        inner=channels,
+        group_width=group_width,
         stride=stride,
         nominal_stride=stride,
         dilation=1,
-        squeeze=_squeeze_width(template, inputs, inner[0]),
+        squeeze=_squeeze_width(template, inputs, channels),
         has_sum=has_sum,
         projections=has_sum * (1 - same),
     )

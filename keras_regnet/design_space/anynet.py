@@ -17,6 +17,7 @@ from keras_regnet.design_space import spaces
 from keras_regnet.widths import as_fraction
 from keras_regnet.widths import as_fractions
 from keras_regnet.widths import compatible
+from keras_regnet.widths import Ratios
 
 _ORDERS = ("equal", "rising", "falling")
 
@@ -90,7 +91,7 @@ class AnyNetSpace(spaces.Space):
 
     def _build(self, parameters):
         depths = parameters["depths"]
-        ratios = Fraction(1)
+        ratios: Ratios | Fraction = Fraction(1)
         if "bottleneck_ratios" in parameters:
             ratios = as_fractions(parameters["bottleneck_ratios"])
         networks = arrays.Networks.fitted(
@@ -186,7 +187,7 @@ class AnyNetSpace(spaces.Space):
         )
         built, _, groups = compatible(widths, as_fraction(ratio), group_widths)
         same = (built == width) & (groups == group_width)
-        sources = {}
+        sources: dict[int, set[int]] = {}
         for group, requested in zip(
             group_widths[same].tolist(), widths[same].tolist(), strict=True
         ):
@@ -202,7 +203,8 @@ def _can_rise(choices):
     """Whether a sequence that never falls has one value of each set."""
     lowest = -math.inf
     for choice in choices:
-        lowest = min((v for v in choice if v >= lowest), default=None)
-        if lowest is None:
+        possible = [value for value in choice if value >= lowest]
+        if not possible:
             return False
+        lowest = min(possible)
     return True

@@ -54,7 +54,7 @@ def pair(
 
 def check_fraction(name: str, value: Any, up_to: float = 1.0) -> None:
     """Raises unless a number is above 0 and at most `up_to`."""
-    if not isinstance(value, numbers.Real) or not 0 < value <= up_to:
+    if not isinstance(value, numbers.Real) or not 0 < float(value) <= up_to:
         raise ValueError(
             f"`{name}` must be above 0 and at most {up_to:g}. "
             f"Received: {name}={value!r}"

@@ -128,7 +128,7 @@ class _Target:
         stage = np.repeat(np.arange(len(depths)), depths)
         points = np.argwhere((self._levels == stage).all(axis=-1))
         w_m, slope = _W_M[points[:, 0]], _SLOPES[points[:, 1]]
-        slopes = {}
+        slopes: dict[tuple[float, float], list[float]] = {}
         for w_0 in self._possible_w_0():
             for index in np.flatnonzero(self._builds(w_0, w_m)):
                 key = (w_0, w_m[index])
@@ -158,8 +158,8 @@ class _Target:
             as_fraction(self._ratio),
             self._group_width,
         )
-        same = widths == np.array(self._config.widths)[:, None]
-        return same.all(axis=0)
+        expected = np.array(self._config.widths)[:, None]
+        return np.equal(widths, expected).all(axis=0)
 
     def _fit(self, w_0, w_a, w_m):
         config = RegNetConfig(

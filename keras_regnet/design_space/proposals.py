@@ -318,7 +318,7 @@ def _check_latency(latency, max_latency):
 def _measure(latency, config):
     measured = latency(config)
     # A negative time and NaN are not measurements.
-    if not isinstance(measured, numbers.Real) or not measured >= 0:
+    if not isinstance(measured, numbers.Real) or not float(measured) >= 0:
         raise ValueError(
             "`latency` must return a number of 0 or more. "
             f"Received: {measured!r} for {config}"

@@ -96,7 +96,9 @@ class Trial:
             `config` is not a configuration.
         """
         _check_fields(cls, values, where)
-        fields = {name: values[name] for name in _stored_types(cls)}
+        # For mypy, `type[Self]` is not hashable.
+        types = _stored_types(cls)  # type: ignore[arg-type]
+        fields = {name: values[name] for name in types}
         fields["trial_id"] = fields.pop("trial")
         return cls(**fields)
 
@@ -194,7 +196,7 @@ class Record(Trial):
 
 
 @functools.cache
-def _stored_types(kind):
+def _stored_types(kind: Any) -> dict[str, Any]:
     """Returns the types of a class's fields by their stored names."""
     types = typing.get_type_hints(kind)
     return {_STORED_NAMES.get(name, name): t for name, t in types.items()}
@@ -454,7 +456,7 @@ def last_of_each_trial(records: Iterable[Record]) -> list[Record]:
     Returns:
       The records in the order of each trial's first.
     """
-    kept = {}
+    kept: dict[str, Record] = {}
     for record in records:
         if record.trial_id not in kept or not kept[record.trial_id].done:
             kept[record.trial_id] = record

@@ -1,5 +1,7 @@
 """The spaces of the paper, by name."""
 
+import functools
+from collections.abc import Callable
 from collections.abc import Mapping
 from typing import Any
 
@@ -76,14 +78,18 @@ def _constrained(block):
     return narrowed.named(f"RegNet{block}_constrained")
 
 
-def _makers():
-    makers = {}
+def _makers() -> dict[str, Callable[[], spaces.Space]]:
+    makers: dict[str, Callable[[], spaces.Space]] = {}
     for block in _TEMPLATES:
         for letter in _CHAIN:
-            makers[f"AnyNet{block}_{letter}"] = (_anynet, block, letter)
-        makers[f"RegNet{block}"] = (_regnet, block)
+            makers[f"AnyNet{block}_{letter}"] = functools.partial(
+                _anynet, block, letter
+            )
+        makers[f"RegNet{block}"] = functools.partial(_regnet, block)
     for block in ("X", "Y"):
-        makers[f"RegNet{block}_constrained"] = (_constrained, block)
+        makers[f"RegNet{block}_constrained"] = functools.partial(
+            _constrained, block
+        )
     return makers
 
 
@@ -128,5 +134,4 @@ def space(name: str, **restrictions: Any) -> spaces.Space:
     """
     if not isinstance(name, str) or name not in _MAKERS:
         raise errors.unknown_value("name", name, _MAKERS)
-    maker, *arguments = _MAKERS[name]
-    return maker(*arguments).restrict(**restrictions)
+    return _MAKERS[name]().restrict(**restrictions)

@@ -11,6 +11,7 @@ from keras_regnet.design_space import arrays
 from keras_regnet.design_space import domains
 from keras_regnet.design_space import spaces
 from keras_regnet.widths import as_fractions
+from keras_regnet.widths import Ratios
 
 # Table 1 counts this many values for each of d, w_0, w_a and w_m.
 _GRID = 64
@@ -85,10 +86,12 @@ class RegNetSpace(spaces.Space):
     def _build(self, parameters):
         if "w_0" in self.orders:
             parameters = {**parameters, "w_a": parameters["w_0"]}
-        line = [parameters[name][0] for name in _ON_GRID]
-        kept, depths, widths = arrays.quantized_linear(*line, self.stages)
+        kept, depths, widths = arrays.quantized_linear(
+            **{name: parameters[name][0] for name in _ON_GRID},
+            stages=self.stages,
+        )
         parameters = {name: x[:, kept] for name, x in parameters.items()}
-        ratios = Fraction(1)
+        ratios: Ratios | Fraction = Fraction(1)
         if "bottleneck_ratio" in parameters:
             ratios = as_fractions(parameters["bottleneck_ratio"])
         networks = arrays.Networks.fitted(
@@ -133,9 +136,13 @@ class RegNetSpace(spaces.Space):
         )
 
     def _has_stages(self, config):
-        line = [np.array([getattr(config, name)], float) for name in _ON_GRID]
-        line[0] = line[0].astype(int)
-        kept, _, _ = arrays.quantized_linear(*line, self.stages)
+        kept, _, _ = arrays.quantized_linear(
+            np.array([config.depth]),
+            np.array([config.w_0], float),
+            np.array([config.w_a], float),
+            np.array([config.w_m], float),
+            self.stages,
+        )
         return len(kept) == 1 and self.strides in (
             config.strides,
             (config.strides,) * self.stages,

@@ -159,10 +159,10 @@ class _Search:
         self._space, self._ranges, self._n = space, ranges, n
         self._input_shape, self._classes = input_shape, classes
         self.candidates = 0
-        self._fates = collections.Counter()
-        self._seen = set()
-        self._kept = []
-        self._nearest = (math.inf, None)
+        self._fates: collections.Counter[str] = collections.Counter()
+        self._seen: set[tuple[bytes, int | None]] = set()
+        self._kept: list[tuple[Any, list[int], int | None]] = []
+        self._nearest: tuple[float, list[int]] = (math.inf, [])
 
     @property
     def accepted(self):

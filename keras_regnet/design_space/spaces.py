@@ -12,6 +12,7 @@ import numbers
 from collections.abc import Mapping
 from typing import Any
 from typing import ClassVar
+from typing import Self
 
 import numpy as np
 
@@ -31,7 +32,7 @@ _RESOLUTION_STEP = 32
 _TEMPLATE_FIELDS = tuple(
     field.name for field in dataclasses.fields(NetworkTemplate)
 )
-# How the text of a restriction to one value goes on after the name.
+# How the text of a restriction to one value continues after the name.
 _EQUALS_DIGIT = tuple(f"= {digit}" for digit in range(10))
 # These may be restricted to values between those that are sampled.
 _CONTINUOUS = ("w_0", "w_a", "w_m")
@@ -118,13 +119,13 @@ class Space:
         added = [x for x in self.restrictions if x not in self.implied]
         return ", ".join((self.name, *added))
 
-    def named(self, name: str) -> "Space":
+    def named(self, name: str) -> Self:
         """Returns the space under a name that implies its restrictions."""
         return dataclasses.replace(self, name=name, implied=self.restrictions)
 
     # --- Narrower and other spaces ------------------------------------------
 
-    def restrict(self, **restrictions: Any) -> "Space":
+    def restrict(self, **restrictions: Any) -> Self:
         """Returns the part of the space in which restrictions hold.
 
         Args:
@@ -211,7 +212,7 @@ class Space:
         strides: int | tuple[int, ...] = 2,
         resolution: tuple[int, int] | None = None,
         **changes: Any,
-    ) -> "Space":
+    ) -> Self:
         """Returns the space with other ingredients.
 
         Args:

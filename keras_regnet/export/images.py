@@ -6,7 +6,9 @@ side scaled to 256/224 of the requested size, and the center cropped.
 
 import dataclasses
 import pathlib
+from collections.abc import Collection
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -14,7 +16,7 @@ from keras_regnet import image_folder
 from keras_regnet.images import resize
 from keras_regnet.images import resize_and_crop
 
-CROP_SHARE = 224 / 256
+CROP_FRACTION = 224 / 256
 # Images up to this side are scaled whole.
 _SMALL_SIDE = 64
 
@@ -67,10 +69,10 @@ def load(
     return _from_tfds(source, size, count, data_dir, training)
 
 
-def evaluation_image(pixels, size: tuple[int, int]):
+def evaluation_image(pixels: Any, size: tuple[int, int]) -> Any:
     """Returns the center of a uint8 image, scaled as for evaluation."""
-    scaled = tuple(round(side / CROP_SHARE) for side in size)
-    return resize_and_crop(pixels, scaled, size)
+    height, width = (round(side / CROP_FRACTION) for side in size)
+    return resize_and_crop(pixels, (height, width), size)
 
 
 def _from_folder(folder, size, count, channels):
@@ -109,10 +111,10 @@ def _from_tfds(name, size, count, data_dir, training):
         splits = builder.info.splits
         split = next(s for s in _split_names(training) if s in splits)
         total = splits[split].num_examples
-        chosen = set(_spread(range(total), count))
+        chosen: Collection[int] = set(_spread(range(total), count))
         if training:
             # The rest of a large set need not be read.
-            chosen = range(min(count, total))
+            chosen = set(range(min(count, total)))
             split = f"{split}[:{count}]"
         stored = tfds.as_numpy(builder.as_dataset(split=split))
         class_names = tuple(builder.info.features["label"].names)

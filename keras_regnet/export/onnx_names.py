@@ -46,7 +46,7 @@ def canonical(contents: bytes) -> bytes:
 
 def _name_dimensions(graph):
     """Renames the dimensions that are left open, which tf2onnx counts."""
-    names = {}
+    names: dict[str, str] = {}
     for value in (*graph.input, *graph.output, *graph.value_info):
         for dimension in value.type.tensor_type.shape.dim:
             if dimension.HasField("dim_param"):

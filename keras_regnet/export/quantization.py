@@ -116,8 +116,10 @@ def _choose(source, error, plain):
         name: source.output_error(source.quantized(outputs))
         for name, outputs in candidates.items()
     }
-    kept, outputs, best, contents = [], set(), error, plain
-    for name in sorted(measured, key=measured.get):
+    kept: list[str] = []
+    outputs: set[str] = set()
+    best, contents = error, plain
+    for name in sorted(measured, key=measured.__getitem__):
         trial = source.quantized(outputs | candidates[name])
         trial_error = source.output_error(trial)
         if trial_error <= (1 - _PAYS) * best:

@@ -243,7 +243,7 @@ def _jpeg_endpoint(model, size):
 
 
 def _write_check(model, path, check_images):
-    arrays = {}
+    arrays: dict[str, Any] = {}
     for index, images in enumerate(check_images):
         images = np.asarray(images)
         if images.dtype != np.uint8:

@@ -1,6 +1,8 @@
 """Records for tests: trials that nobody trained."""
 
 import dataclasses
+import json
+import re
 
 import numpy as np
 
@@ -59,4 +61,15 @@ def population(space: str, count: int, mean: float, seed: int = 0):
             error=round(float(rng.normal(mean, 3)), 2),
         )
         for index in range(count)
+    ]
+
+
+def rows(page: str) -> list[dict]:
+    """Returns the rows of the table of trials that a page holds."""
+    text = re.search(
+        r'<script id="data" type="application/json">(.*?)</script>', page
+    )[1]
+    data = json.loads(text)
+    return [
+        dict(zip(data["columns"], row, strict=True)) for row in data["rows"]
     ]

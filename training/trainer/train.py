@@ -129,6 +129,7 @@ def start(
     checkpointer = checkpointing.Checkpointer(run, state)
     checkpointer.resume(stored)
     if run.processes.is_chief:
+        files.remove_abandoned(run.folder)
         files.write_config(run.folder, run.config, run.architecture)
         # It may have the row of an epoch whose checkpoint was lost.
         files.write_metrics(run.folder, state.position.rows)

@@ -108,13 +108,17 @@ def save(
 
 def _remove_old(newest_path, keep, best_steps: Collection[int]):
     folder = newest_path.parent
-    atomic.remove_abandoned(folder, _PATTERN)
     paths = _paths(folder)
     # Later ones are corrupt, or the run would have resumed from them.
     newest_paths = paths[: paths.index(newest_path) + 1][-keep:]
     best_paths = [folder / _NAME.format(step) for step in best_steps]
     for old in {*paths} - {*newest_paths, *best_paths}:
         old.unlink()
+
+
+def remove_abandoned(folder: pathlib.Path) -> None:
+    """Removes what a killed process had begun to write."""
+    atomic.remove_abandoned(folder, _PATTERN)
 
 
 def newest(folder: pathlib.Path) -> Checkpoint | None:

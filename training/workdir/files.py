@@ -181,14 +181,19 @@ def _check_writable(folder):
         )
 
 
+def remove_abandoned(folder: pathlib.Path) -> None:
+    """Removes what a killed process had begun to write."""
+    checkpoint.remove_abandoned(folder / "checkpoints")
+    for name in _WRITTEN:
+        atomic.remove_abandoned(folder, name)
+
+
 def write_config(
     folder: pathlib.Path,
     config: train_config.TrainConfig,
     architecture: weights_lib.ResolvedWeights,
 ) -> None:
     """Writes config.json: all that is needed to repeat the run."""
-    for name in _WRITTEN:
-        atomic.remove_abandoned(folder, name)
     record = {
         "config": dataclasses.asdict(config),
         "network": json.loads(architecture.config.to_json()),

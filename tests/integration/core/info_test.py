@@ -3,7 +3,6 @@ import sys
 
 from absl.testing import absltest
 
-from keras_regnet import info
 from keras_regnet import variants
 from keras_regnet.complexity import complexity
 from tests.support import paths
@@ -39,10 +38,6 @@ class InfoTest(absltest.TestCase):
         self.assertEqual(result.returncode, 1)
         self.assertIn("Did you mean 'RegNetX-400MF'", result.stderr)
         self.assertNotIn("Traceback", result.stderr)
-
-    def test_readme_holds_the_table(self):
-        readme = (_ROOT / "README.md").read_text()
-        self.assertIn(info.table(variants.list_variants()), readme)
 
 
 if __name__ == "__main__":

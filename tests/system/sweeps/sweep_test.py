@@ -1,13 +1,10 @@
 """Whole sweeps in real processes, which are killed in the middle."""
 
 import dataclasses
-import json
 import os
 import pathlib
 import signal
 import tempfile
-import time
-from unittest import mock
 
 import pytest
 from absl.testing import absltest
@@ -15,7 +12,6 @@ from absl.testing import absltest
 from keras_regnet.design_space import records
 from tests.support import design_space_testing as testing
 from tests.support import sweep_testing as sweeps
-from training.sweeps import analysis
 from training.sweeps import driver
 from training.sweeps import files
 from training.sweeps import local_pool
@@ -24,14 +20,12 @@ from training.sweeps import spec as spec_lib
 from training.sweeps.messages import Job
 from training.sweeps.options import Options
 
-_SPEC = spec_lib.Spec(regime="synthetic", spaces=("RegNetX",), n=3)
-
 
 class KilledSweepTest(absltest.TestCase):
     def test_resumes(self):
         """A worker is killed, then the driver, and a line is truncated."""
         out = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
-        spec_lib.sample(_SPEC, out)
+        spec_lib.sample(sweeps.SPEC, out)
         path = out / files.RECORDS
         command = ("run", f"--out={out}", "--workers=1", "--retries=1")
         first = sweeps.start(*command)
@@ -83,7 +77,7 @@ class PoolTest(absltest.TestCase):
         self.folder = pathlib.Path(
             self.enterContext(tempfile.TemporaryDirectory())
         )
-        self.trials = spec_lib.sample(_SPEC, self.folder)
+        self.trials = spec_lib.sample(sweeps.SPEC, self.folder)
         # Whoever tested before in this process may have left some.
         self.not_ours = set(sweeps.children(os.getpid()))
 
@@ -107,17 +101,16 @@ class PoolTest(absltest.TestCase):
             pool.submit(Job(self.trials[0]))
             self.assertEqual(pool.idle, 0)
             os.kill(pid, signal.SIGSTOP)
-            start = time.monotonic()
             ended = []
             while not ended:
                 ended = list(pool.wait(60, limit=1.5))
-            self.assertBetween(time.monotonic() - start, 1, 20)
             (record,) = ended
             self.assertEqual(record.trial_id, self.trials[0].trial_id)
             self.assertEqual(record.status, "failed")
             reason = "took longer than 1.5 s, and was ended"
             self.assertEqual(record.reason, reason)
-            self.assertGreaterEqual(record.seconds, 1.5)
+            # It was not waited until the timeout.
+            self.assertBetween(record.seconds, 1.5, 60)
             self.assertFalse(sweeps.is_running(pid))
             (record,) = self._trained(pool, self.trials[1])
             self.assertTrue(record.done, record.reason)
@@ -140,64 +133,6 @@ class PoolTest(absltest.TestCase):
             ),
         ):
             sweeps.wait_until(lambda: list(pool.wait(1)) or pool.idle)
-
-
-class StagesTest(absltest.TestCase):
-    def test_nothing_to_report(self):
-        out = self.enterContext(tempfile.TemporaryDirectory())
-        for stage in (analysis.collect, analysis.analyze, analysis.report):
-            with self.assertRaisesRegex(ValueError, "the sweep is empty"):
-                stage(out)
-
-    def test_unfinished_sweep(self):
-        out = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
-        trials = spec_lib.sample(_SPEC, out)
-        log = records.Log(out / files.RECORDS)
-        log.append(testing.record_of(trials[0]))
-        log.close()
-        for stage in (analysis.collect, analysis.analyze, analysis.report):
-            stage(out)
-        summary = json.loads((out / files.SUMMARY).read_text())
-        (space,) = summary["spaces"]
-        self.assertEqual((space["n"], space["missing"]), (1, 2))
-        self.assertIn("2 not run", (out / files.REPORT).read_text())
-
-    def test_nothing_but_packed_records(self):
-        """As of networks that were trained elsewhere."""
-        out = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
-        population = testing.population("RegNetX", 9, 40)
-        records.write_packed(out / files.PACKED, population)
-        for stage in (analysis.analyze, analysis.report):
-            stage(out)
-        page = (out / files.REPORT).read_text()
-        self.assertIn("9 networks trained, 0 failed for good, 0 not", page)
-
-    def test_packed_records_are_not_trained_again(self):
-        out = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
-        past = [
-            testing.record_of(trial) for trial in spec_lib.sample(_SPEC, out)
-        ]
-        records.write_packed(out / files.PACKED, past)
-        with mock.patch.object(driver, "start_pool") as start:
-            driver.train(out, Options())
-        start.assert_not_called()
-        analysis.collect(out)
-        self.assertEqual(records.read(out / files.PACKED), past)
-
-    def test_two_drivers(self):
-        out = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
-        spec_lib.sample(_SPEC, out)
-        with (
-            driver._locked(out),
-            self.assertRaisesRegex(ValueError, "no other process"),
-        ):
-            driver.train(out, Options())
-
-    def test_train_before_sample(self):
-        with self.assertRaisesRegex(ValueError, "run `sample` first"):
-            driver.train(
-                self.enterContext(tempfile.TemporaryDirectory()), Options()
-            )
 
 
 if __name__ == "__main__":

@@ -92,8 +92,8 @@ class ApplicationsTest(parameterized.TestCase):
         )
         bare.set_weights(model.get_weights())
         np.testing.assert_allclose(
-            model.predict(images, verbose=0),
-            bare.predict(images / 255, verbose=0),
+            model(images, training=False),
+            bare(images / 255, training=False),
             rtol=1e-4,
         )
         self.assertEqual(model.name, "regnetx002")
@@ -101,12 +101,12 @@ class ApplicationsTest(parameterized.TestCase):
     def test_activation_is_applied(self):
         model = applications.RegNetX002(weights=None, classes=7, **_SMALL)
         images = np.full((1, 32, 32, 3), 99.0)
-        outputs = model.predict(images, verbose=0)
-        self.assertAlmostEqual(float(outputs.sum()), 1, delta=1e-5)
-        logits = keras.Model(
-            model.input, model.get_layer("head_fc").output
-        ).predict(images, verbose=0)
-        self.assertNotAlmostEqual(float(logits.sum()), 1, delta=1e-3)
+        outputs = model(images, training=False)
+        self.assertAlmostEqual(float(np.sum(outputs)), 1, delta=1e-5)
+        logits = keras.Model(model.input, model.get_layer("head_fc").output)(
+            images, training=False
+        )
+        self.assertNotAlmostEqual(float(np.sum(logits)), 1, delta=1e-3)
 
     def test_without_top(self):
         model = applications.RegNetY002(
@@ -169,7 +169,7 @@ class ApplicationsTest(parameterized.TestCase):
             applications.decode_predictions(np.zeros((1, 10)))
 
 
-class PublishedFileTest(absltest.TestCase):
+class PublishedFileTest(parameterized.TestCase):
     """The tag "keras_in1k", with a file of random weights in its place."""
 
     @classmethod
@@ -181,11 +181,11 @@ class PublishedFileTest(absltest.TestCase):
         keras_h5_testing.write(cls.model, cls.path, "regnetx002")
         rng = np.random.default_rng(0)
         cls.images = rng.uniform(0, 255, (2, 32, 32, 3))
-        cls.outputs = cls.model.predict(cls.images, verbose=0)
+        cls.outputs = cls.model(cls.images, training=False)
 
     def assert_is_the_model(self, model):
         np.testing.assert_allclose(
-            model.predict(self.images, verbose=0), self.outputs, rtol=1e-5
+            model(self.images, training=False), self.outputs, rtol=1e-5
         )
 
     def test_by_path(self):
@@ -200,16 +200,16 @@ class PublishedFileTest(absltest.TestCase):
             )
             self.assert_is_the_model(applications.RegNetX002(**_SMALL))
 
-    def test_our_own_files(self):
-        for name in ("saved.keras", "saved.weights.h5"):
-            path = self.folder / name
-            save = self.model.save
-            if name.endswith(".weights.h5"):
-                save = self.model.save_weights
-            save(path)
-            self.assert_is_the_model(
-                applications.RegNetX002(weights=path, **_SMALL)
-            )
+    @parameterized.parameters("saved.keras", "saved.weights.h5")
+    def test_our_own_files(self, name):
+        path = self.folder / name
+        save = self.model.save
+        if name.endswith(".weights.h5"):
+            save = self.model.save_weights
+        save(path)
+        self.assert_is_the_model(
+            applications.RegNetX002(weights=path, **_SMALL)
+        )
 
     def test_our_file_of_a_model_that_did_not_normalise(self):
         bare = applications.RegNetX002(
@@ -220,8 +220,8 @@ class PublishedFileTest(absltest.TestCase):
         model = applications.RegNetX002(weights=path, include_top=False)
         images = np.random.default_rng(0).uniform(0, 255, (1, 32, 32, 3))
         np.testing.assert_allclose(
-            model.predict(images, verbose=0),
-            bare.predict(images / 255, verbose=0),
+            model(images, training=False),
+            bare(images / 255, training=False),
             rtol=1e-4,
             atol=1e-5,
         )
@@ -233,8 +233,8 @@ class PublishedFileTest(absltest.TestCase):
         model = applications.RegNetX002(weights=path, **_SMALL)
         self.assertEqual(model.network, other.network)
         np.testing.assert_allclose(
-            model.predict(self.images, verbose=0),
-            other.predict(self.images, verbose=0),
+            model(self.images, training=False),
+            other(self.images, training=False),
             rtol=1e-5,
         )
 
@@ -266,7 +266,7 @@ class LoadModelTest(parameterized.TestCase):
         images = self.images / (255 if name == "whole_x" else 1)
         expected = self.expected[name]
         scale = np.abs(expected).max()
-        got = model.predict(images, verbose=0)
+        got = model(images, training=False)
         np.testing.assert_allclose(got / scale, expected / scale, atol=2e-6)
 
     @parameterized.parameters(*keras_h5_testing.WHOLE)
@@ -356,8 +356,8 @@ class LoadModelTest(parameterized.TestCase):
         got = keras.Model(twice.input, twice.layers[-2].output)
         wanted = keras.Model(once.input, features)
         np.testing.assert_allclose(
-            got.predict(self.images, verbose=0),
-            2 * wanted.predict(self.images, verbose=0),
+            got(self.images, training=False),
+            2 * wanted(self.images, training=False),
             rtol=1e-5,
         )
 

@@ -106,23 +106,7 @@ class ComplexityTest(parameterized.TestCase):
         counted = complexity(variants.get_config("RegNetY-128GF"))
         self.assertEqual(counted.params, 644812894)
 
-    @parameterized.parameters(
-        *(name for name in variants.list_variants() if "MF" in name),
-        "RegNetX-8.0GF",
-        "RegNetZ-B16",
-        "RegNetZ-D8",
-        "RegNetV-4.0GF",
-        "RegNetV-6.4GF",
-        "ResNeXt-50",
-    )
-    def test_model_agrees_with_config(self, variant):
-        config = variants.get_config(variant)
-        model = keras_regnet.build(config)
-        self.assertEqual(complexity(model), complexity(config))
-        shape = (65, 97, 3)
-        self.assertEqual(complexity(model, shape), complexity(config, shape))
-
-    @hypothesis.settings(max_examples=25, deadline=None)
+    @hypothesis.settings(max_examples=10, deadline=None)
     @hypothesis.given(config=anynet_configs())
     def test_model_agrees_with_config_on_random_networks(self, config):
         model = keras_regnet.build(

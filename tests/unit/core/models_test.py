@@ -264,10 +264,12 @@ class ArgumentsTest(parameterized.TestCase):
             _run(after, images), _run(before, images), atol=1e-6
         )
         # And they can learn: the gradient of what is zero is not.
-        model.compile("sgd", "sparse_categorical_crossentropy")
-        model.fit(images, np.array([0, 1]), verbose=0)
-        kernel = np.asarray(model.get_layer("stage1_block1_conv3").kernel)
-        self.assertGreater(np.abs(kernel).max(), 0)
+        kernel = model.get_layer("stage1_block1_conv3").kernel
+        self.assertEqual(np.abs(kernel).max(), 0)
+        with tf.GradientTape() as tape:
+            loss = keras.ops.mean(model(images)[:, 0])
+        gradient = tape.gradient(loss, kernel.value)
+        self.assertGreater(np.abs(gradient).max(), 0)
 
     def test_synchronized_bn(self):
         model = keras_regnet.RegNet(
@@ -371,28 +373,6 @@ class StructureTest(parameterized.TestCase):
         self.assertEqual(*names)
         self.assertIn("stage2_block1_se_reduce/kernel", names[0])
 
-    @parameterized.parameters("x", "y", "r", "v", "vr", "z", "pre", "basic")
-    def test_every_block_trains(self, block):
-        grouped = block in ("x", "y", "z", "pre")
-        config = AnyNetConfig(
-            (1, 2),
-            (8, 16),
-            strides=(1, 2),
-            group_widths=4 if grouped else None,
-            bottleneck_ratios=0.5 if block == "z" else 1,
-            block=block,
-            projection="pool" if block == "pre" else "conv",
-        )
-        model = keras_regnet.AnyNet(config, input_shape=(32, 32, 3), classes=3)
-        model.compile("sgd", "sparse_categorical_crossentropy")
-        before = [np.array(w) for w in model.trainable_weights]
-        model.fit(_images(4, 32, 32, 3), np.array([0, 1, 2, 0]), verbose=0)
-        for old, weight in zip(before, model.trainable_weights, strict=True):
-            self.assertTrue(np.isfinite(np.asarray(weight)).all())
-            self.assertGreater(
-                np.abs(old - np.asarray(weight)).max(), 0, weight.path
-            )
-
     @parameterized.parameters(
         ("simple", ["P1", "P2", "P3", "P4", "P5"], 1),
         ("cifar", ["P0", "P1", "P2", "P3", "P4"], 0),
@@ -482,25 +462,6 @@ class StructureTest(parameterized.TestCase):
             keras_regnet.replace_head(
                 keras_regnet.RegNet(SMALL, include_top=False), 4
             )
-
-    def test_rematerialisation_computes_the_same(self):
-        images, labels = _images(4, 32, 32, 3), np.array([0, 1, 2, 3])
-        trained = []
-        for mode in (None, "full"):
-            with keras.RematScope(mode=mode):
-                model = keras_regnet.RegNet(
-                    SMALL, input_shape=(32, 32, 3), classes=10
-                )
-            oracle_weights.fill(model)
-            model.compile(
-                keras.optimizers.SGD(0.1),
-                "sparse_categorical_crossentropy",
-                jit_compile=False,
-            )
-            model.train_on_batch(images, labels)
-            trained.append([np.array(w) for w in model.weights])
-        for plain, remat in zip(*trained, strict=True):
-            np.testing.assert_allclose(remat, plain, rtol=1e-4, atol=1e-5)
 
     @parameterized.parameters("dropout_rate", "drop_path_rate")
     def test_rematerialisation_repeats_the_dropout(self, rate):
@@ -607,7 +568,7 @@ class SavingTest(parameterized.TestCase):
         else:
             other.save_weights(path)
         with self.assertRaisesRegex(
-            ValueError, "do not fit the model 'regnet'"
+            ValueError, "holds a network of depths .* was requested"
         ):
             keras_regnet.RegNet(SMALL, weights=path)
 

@@ -44,7 +44,7 @@ class KimmFileTest(absltest.TestCase):
         images = rng.integers(0, 256, (2, 40, 33, 3), "u1")
         model = _build()
         self.assertEqual(model.network.padding, "symmetric")
-        got = model.predict(images.astype("float32"), verbose=0)
+        got = model(images.astype("float32"), training=False)
         scale = np.abs(expected).max()
         np.testing.assert_allclose(got / scale, expected / scale, atol=1e-5)
 

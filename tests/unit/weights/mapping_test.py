@@ -170,7 +170,7 @@ class NamesTest(parameterized.TestCase):
             ]
             self.assertEqual(reversed_ones, expected)
 
-    @settings(max_examples=12, deadline=None)
+    @settings(max_examples=6, deadline=None)
     @given(
         depths=st.lists(st.integers(1, 2), min_size=1, max_size=3),
         block=st.sampled_from(("x", "y", "z", "pre", "v", "vr", "basic")),

@@ -72,7 +72,10 @@ class TransferTest(FolderTest):
         return keras_regnet.build(config, weights=self.path, **arguments)
 
     def test_all(self):
-        self.assert_computed(self.build())
+        model = self.build()
+        self.assert_computed(model)
+        layer = model.get_layer("normalise")
+        np.testing.assert_allclose(_flat(layer.mean), records.IMAGENET_MEAN)
 
     def test_other_classes_keep_the_body_and_say_so(self):
         message = "4 classes and the model 9: everything but the classifier"
@@ -98,7 +101,7 @@ class TransferTest(FolderTest):
         )
 
     def test_the_file_s_rounding_and_padding_win(self):
-        config = keras_regnet.get_config("RegNetX-400MF")
+        config = keras_regnet.RegNetConfig(2, 16, 12.5, 2.54, 16, stem_width=8)
         rounded = dataclasses.replace(config, width_rounding="torchvision")
         self.assertNotEqual(
             keras_regnet.complexity(config), keras_regnet.complexity(rounded)
@@ -132,23 +135,6 @@ class TransferTest(FolderTest):
             keras_regnet.RegNet(_SMALL, weights=path)
         model = keras_regnet.RegNet(_SMALL, weights=path, include_top=False)
         self.assert_computed(model)
-
-    def test_a_tag_says_what_a_file_is(self):
-        config = keras_regnet.get_config("RegNetX-200MF")
-        path = self.folder / "x002.safetensors"
-        save.export(_filled(config), path, "timm")
-        build = keras_regnet.build
-        plain = build(config, weights=path).get_layer("normalise")
-        np.testing.assert_allclose(_flat(plain.mean), records.IMAGENET_MEAN)
-        tagged = build(config, weights=path, tag="keras_in1k")
-        layer = tagged.get_layer("normalise")
-        np.testing.assert_allclose(_flat(layer.mean), 0)
-        np.testing.assert_allclose(_flat(layer.variance), 255**2)
-        self.assertEqual(tagged.network.padding, "same")
-        # The names decide about colours: those of timm are RGB.
-        self.assert_computed(
-            build(config, weights=path, tag="pycls_in1k@pycls")
-        )
 
     @parameterized.parameters(
         (dict(tag="tv_in1k"), "`tag` says what the file `weights` is"),
@@ -197,6 +183,27 @@ class TagsTest(FolderTest):
         self.assertEqual(record.licence, "mit")
         self.assert_computed(model)
 
+    def test_a_tag_says_what_a_file_is(self):
+        config = keras_regnet.get_config("RegNetY-200MF")
+        tagged = keras_regnet.build(config, weights=self.path, tag="keras_in1k")
+        layer = tagged.get_layer("normalise")
+        np.testing.assert_allclose(_flat(layer.mean), 0)
+        np.testing.assert_allclose(_flat(layer.variance), 255**2)
+        self.assertEqual(tagged.network.padding, "same")
+
+    def test_a_file_says_the_order_of_colors(self):
+        """Those of timm are RGB, whatever the tag's own file is."""
+        config = keras_regnet.get_config("RegNetY-200MF")
+        model = keras_regnet.build(
+            config, weights=self.path, tag="pycls_in1k@pycls"
+        )
+        layer = model.get_layer("normalise")
+        np.testing.assert_allclose(_flat(layer.mean), records.IMAGENET_MEAN)
+        kernel = oracle_weights.weight("stem_conv/kernel", (3, 3, 3, 32))
+        np.testing.assert_array_equal(
+            model.get_layer("stem_conv").kernel, kernel
+        )
+
     def test_hub(self):
         hub = mock.patch.object(fetch, "from_hub", return_value=self.path)
         with hub as from_hub:
@@ -240,17 +247,18 @@ class TagsTest(FolderTest):
     def test_a_known_hash_names_the_licence(self):
         """A file of SWAG is one, whatever it is called."""
         digest = records.find("RegNetY-16GF", "swag_lc_in1k@torchvision").sha256
-        path = self.folder / "mine.safetensors"
-        save.export(_filled("RegNetY-400MF"), path, "torchvision")
         known = dataclasses.replace(
-            records.find("RegNetY-400MF", "tv_in1k"), licence="cc-by-nc-4.0"
+            records.find("RegNetY-200MF", "pycls_in1k@timm"),
+            licence="cc-by-nc-4.0",
+            sha256=digest,
         )
         with (
+            mock.patch.object(records, "of_format", return_value=[known]),
             mock.patch.object(fetch, "sha256", return_value=digest + "0" * 56),
             mock.patch.object(records, "by_digest", return_value=[known]),
             self.assertWarnsRegex(UserWarning, "no commercial use"),
         ):
-            keras_regnet.RegNetY("400MF", weights=path)
+            keras_regnet.RegNetY("200MF", weights=self.path)
 
     def test_names_that_only_non_commercial_sets_have(self):
         """SWAG published no hashes; its file is one, whatever it is called."""

@@ -24,8 +24,9 @@ from training.trainer import step as train_step
 _LOSSES = dict(np.load(paths.DATA / "torch_training.npz"))
 
 
-# In single precision two programs part, on each processor elsewhere: rounding
-# of 1e-7 grows by about a fifth with every step of training at these rates.
+# In single precision two programs part, on each processor elsewhere: training
+# amplifies rounding. Double precision is held over whole schedules, to the
+# rounding of the learning rate, which Keras's optimizers keep in single.
 _FLOAT32_STEPS = 5
 
 
@@ -37,7 +38,7 @@ class TrainingParityTest(parameterized.TestCase):
         expected = _LOSSES[f"{block} {run.name}"]
         self.assertGreater(np.ptp(expected), 0.1)
         np.testing.assert_allclose(
-            self._losses(block, run), expected, rtol=1e-9
+            self._losses(block, run), expected, rtol=1e-7
         )
 
     @parameterized.product(block=("x", "y"), run=training_parity.RUNS)

@@ -3,8 +3,6 @@
 import dataclasses
 import json
 import pathlib
-import subprocess
-import sys
 import tempfile
 from unittest import mock
 
@@ -13,7 +11,6 @@ import tensorflow as tf
 from absl.testing import absltest
 from absl.testing import parameterized
 
-from tests.support import paths
 from tests.support import training_testing
 from training.config import config as train_config
 from training.data import dataset
@@ -162,19 +159,6 @@ class ShardsTest(InFolder):
         (out / "shards.json").write_text(json.dumps({"train": 3}))
         with self.assertRaisesRegex(ValueError, "Not a shards.json"):
             load.load_dataset(config_for(dataset=f"shards:{out}"))
-
-    def test_the_tool(self):
-        tool = paths.ROOT / "training" / "make_shards.py"
-        out = self.root / "shards"
-        result = subprocess.run(
-            [sys.executable, str(tool), str(self.photos), str(out)],
-            cwd=self.root,
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        self.assertIn("12 training and 12 validation images", result.stdout)
-        self.assertTrue((out / "shards.json").is_file())
 
 
 class BadImagesTest(InFolder):

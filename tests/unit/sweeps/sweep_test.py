@@ -1,0 +1,80 @@
+"""Stages of a sweep in which nothing is trained."""
+
+import json
+import pathlib
+import tempfile
+from unittest import mock
+
+from absl.testing import absltest
+
+from keras_regnet.design_space import records
+from tests.support import design_space_testing as testing
+from tests.support import sweep_testing as sweeps
+from training.sweeps import analysis
+from training.sweeps import driver
+from training.sweeps import files
+from training.sweeps import spec as spec_lib
+from training.sweeps.options import Options
+
+
+class StagesTest(absltest.TestCase):
+    def test_nothing_to_report(self):
+        out = self.enterContext(tempfile.TemporaryDirectory())
+        for stage in (analysis.collect, analysis.analyze, analysis.report):
+            with self.assertRaisesRegex(ValueError, "the sweep is empty"):
+                stage(out)
+
+    def test_unfinished_sweep(self):
+        out = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
+        trials = spec_lib.sample(sweeps.SPEC, out)
+        log = records.Log(out / files.RECORDS)
+        log.append(testing.record_of(trials[0]))
+        log.close()
+        for stage in (analysis.collect, analysis.analyze, analysis.report):
+            stage(out)
+        summary = json.loads((out / files.SUMMARY).read_text())
+        (space,) = summary["spaces"]
+        self.assertEqual((space["n"], space["missing"]), (1, 2))
+        self.assertIn("2 not run", (out / files.REPORT).read_text())
+
+    def test_nothing_but_packed_records(self):
+        """As of networks that were trained elsewhere."""
+        out = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
+        population = testing.population("RegNetX", 9, 40)
+        records.write_packed(out / files.PACKED, population)
+        for stage in (analysis.analyze, analysis.report):
+            stage(out)
+        page = (out / files.REPORT).read_text()
+        self.assertIn("9 networks trained, 0 failed for good, 0 not", page)
+
+    def test_packed_records_are_not_trained_again(self):
+        out = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
+        past = [
+            testing.record_of(trial)
+            for trial in spec_lib.sample(sweeps.SPEC, out)
+        ]
+        records.write_packed(out / files.PACKED, past)
+        with mock.patch.object(driver, "start_pool") as start:
+            driver.train(out, Options())
+        start.assert_not_called()
+        analysis.collect(out)
+        self.assertEqual(records.read(out / files.PACKED), past)
+
+    def test_two_drivers(self):
+        out = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
+        spec_lib.sample(sweeps.SPEC, out)
+        with (
+            driver._locked(out),
+            self.assertRaisesRegex(ValueError, "no other process"),
+        ):
+            driver.train(out, Options())
+
+    def test_train_before_sample(self):
+        with self.assertRaisesRegex(ValueError, "run `sample` first"):
+            driver.train(
+                self.enterContext(tempfile.TemporaryDirectory()), Options()
+            )
+
+
+if __name__ == "__main__":
+    absltest.main()
