@@ -19,9 +19,9 @@ from keras_regnet import regnet_model
 from keras_regnet import variants
 from keras_regnet import weights as weights_lib
 from keras_regnet.keras2_models import load_model
+from keras_regnet.weights import detect
 from keras_regnet.weights import fetch
-from keras_regnet.weights import files
-from keras_regnet.weights import recognition
+from keras_regnet.weights.readers import keras3_file
 
 _TAG = "keras_in1k"
 _CLASSES = 1000
@@ -129,11 +129,11 @@ def _tells_normalization(resolved):
     A file of ours does, unless it holds weights alone or a model that does
     not normalize.
     """
-    if resolved.record or not resolved.found:
+    if resolved.record or not resolved.checkpoint:
         return bool(resolved.record)
-    if resolved.found.format != recognition.OUR_FORMAT:
+    if resolved.checkpoint.format != detect.OUR_FORMAT:
         return True
-    rules = files.saved_rules(resolved.path)
+    rules = keras3_file.saved_rules(resolved.path)
     return bool(rules and rules.mean)
 
 
