@@ -514,11 +514,10 @@ class TrainConfig:
         return json.dumps(dataclasses.asdict(self), indent=2)
 
 
-def stored_fields(record: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the fields in a config.json, under their names of today."""
+def stored_fields(stored: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the fields of a run's config.json under their names of today."""
     return {
-        _RENAMED.get(name, name): value
-        for name, value in dict(record["config"]).items()
+        _RENAMED.get(name, name): value for name, value in dict(stored).items()
     }
 
 

@@ -54,7 +54,8 @@ def settings(
         its weights, hold where none are given.
       given: fields that were asked for; None for those that were not.
     """
-    known = predictor.settings or _of_record(predictor.record)
+    of_run = train_config.stored_fields(predictor.settings)
+    known = of_run or _of_record(predictor.record)
     fields = {name: known[name] for name in _OF_MODEL if name in known}
     side, _ = predictor.image_size
     if side:

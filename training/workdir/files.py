@@ -105,7 +105,7 @@ def check(
         return
     try:
         stored = json.loads(path.read_text())
-        fields = train_config.stored_fields(stored)
+        fields = train_config.stored_fields(stored["config"])
         unit, number = train_config.length(fields)
         # Weights decide about padding, rounding and normalization.
         of_weights = architecture_of(stored) if config.weights else None

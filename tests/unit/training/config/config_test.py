@@ -61,7 +61,7 @@ class TrainConfigTest(parameterized.TestCase):
             for name, value in fields.items()
         }
         self.assertNotEqual(older, fields)
-        self.assertEqual(train_config.stored_fields({"config": older}), fields)
+        self.assertEqual(train_config.stored_fields(older), fields)
 
     def test_differences_name_the_fields(self):
         stored = json.loads(TrainConfig(seed=1, epochs=3).to_json())
