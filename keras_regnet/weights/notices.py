@@ -7,10 +7,14 @@ from keras_regnet.weights.detect import DetectedCheckpoint
 from keras_regnet.weights.records import WeightRecord
 
 
+class NoClassifierError(ValueError):
+    """Weights without a classifier were asked for with one."""
+
+
 def check_has_head(classes_of_weights: int, name: str) -> None:
     """Raises if weights have no classifier."""
     if not classes_of_weights:
-        raise ValueError(
+        raise NoClassifierError(
             f"{name!r} has no classifier: these weights come from training "
             "without labels, without the top, or with other layers in its "
             "place. Pass `include_top=False`; "

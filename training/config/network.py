@@ -14,6 +14,7 @@ from absl import logging
 import keras_regnet
 from keras_regnet import errors
 from keras_regnet import weights as weights_lib
+from keras_regnet.weights import notices
 from training.config import config as train_config
 
 Network = keras_regnet.RegNetConfig | keras_regnet.AnyNetConfig
@@ -105,11 +106,24 @@ def resolve(
     """
     try:
         with logged_warnings():
-            return weights_lib.resolve(
-                weights or None, network, classes=classes
-            )
+            return _resolve(weights or None, network, classes)
     except ImportError as error:
         raise ValueError(str(error)) from error
+
+
+def _resolve(weights, network, classes):
+    """Returns weights, for a classifier of `classes` also those without one."""
+    try:
+        return weights_lib.resolve(weights, network, classes=classes)
+    except notices.NoClassifierError:
+        if classes is None:
+            raise
+    logging.warning(
+        "%r has no classifier: that of the model starts at random.", weights
+    )
+    return weights_lib.resolve(
+        weights, network, classes=classes, include_top=False
+    )
 
 
 @contextlib.contextmanager
