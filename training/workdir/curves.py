@@ -73,7 +73,8 @@ def _draw(axes, rows):
     line(rate, "learning_rate", "learning rate", color="tab:green")
     rate.set(ylabel="learning rate", ylim=(0, None))
     (seen,) = line(speed, "images_per_second", "images/s", color="tab:purple")
-    fastest = max(row["images_per_second"] for row in rows)
+    # 0 where no epoch had a step that was timed.
+    fastest = max(row["images_per_second"] for row in rows) or 1
     speed.set(ylabel="images/s", ylim=(0, 1.1 * fastest))
     wait = speed.twinx()
     (waited,) = line(wait, "data_wait", "data wait", color="tab:red")

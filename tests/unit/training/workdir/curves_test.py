@@ -3,6 +3,7 @@
 import pathlib
 import sys
 import tempfile
+import warnings
 from unittest import mock
 
 import numpy as np
@@ -53,6 +54,12 @@ class CurvesTest(absltest.TestCase):
     def test_one_epoch(self):
         curves.write(self.folder, "a run", rows(1))
         self.assertTrue((self.folder / "curves.png").is_file())
+
+    def test_no_step_was_timed(self):
+        row = {**rows(1)[0], "images_per_second": 0.0}
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            curves.write(self.folder, "a run", [row])
 
     def test_without_matplotlib(self):
         with (
