@@ -33,7 +33,7 @@ from keras_regnet.weights.records import WeightRecord
 _EXPORTED = (".tflite", ".onnx")
 # What a finished run of the trainer leaves in its folder.
 _RUN_MODEL = locate.RUN_MODEL
-_RUN_CONFIG = "config.json"
+_RUN_CONFIG = locate.RUN_CONFIG
 _RUN_LABELS = f"saved_model/{saved_model.LABELS}"
 
 
@@ -119,7 +119,9 @@ def open_model(
 def is_variant(model: str) -> bool:
     """Returns whether `open_model` takes a name for that of a variant."""
     path = pathlib.Path(model).expanduser()
-    is_stored = path.suffix in _EXPORTED or path.is_dir()
+    is_stored = (
+        path.suffix in _EXPORTED or os.sep in str(model) or path.is_dir()
+    )
     return not is_stored and not locate.names_a_file(model)
 
 

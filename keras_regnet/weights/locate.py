@@ -20,6 +20,7 @@ from keras_regnet.weights.rules import UnknownNetworkError
 SUFFIXES = tuple(dict.fromkeys((*keras3_file.SUFFIXES, *readers.SUFFIXES)))
 # The weights of a run folder that the trainer has finished.
 RUN_MODEL = "model.keras"
+RUN_CONFIG = "config.json"
 
 
 def locate(
@@ -80,13 +81,24 @@ def _is_path(weights):
         )
     if isinstance(weights, Path):
         return True
-    is_name_of_file = weights.endswith(SUFFIXES) or os.sep in weights
-    return is_name_of_file or (Path(weights) / RUN_MODEL).is_file()
+    if weights.endswith(SUFFIXES) or os.sep in weights:
+        return True
+    # A folder of another kind, such as a data set's, may be named as a tag is.
+    return any(
+        (Path(weights) / name).is_file() for name in (RUN_MODEL, RUN_CONFIG)
+    )
 
 
 def _file(path):
     """Returns the file that a path stands for."""
+    path = path.expanduser()
     if path.is_dir():
+        if not (path / RUN_MODEL).is_file():
+            raise ValueError(
+                "`weights` is a folder, and what a run writes there at its "
+                f"end does not exist: {RUN_MODEL}. "
+                f"Received: weights={str(path)!r}"
+            )
         path = path / RUN_MODEL
     _check_file(path)
     return path

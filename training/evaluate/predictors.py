@@ -20,7 +20,8 @@ def load(model: str, weights: str = "") -> open_model.OpenedModel:
     """
     try:
         with network_lib.logged_warnings():
-            if not open_model.is_variant(model):
+            is_network = open_model.is_variant(model) or model.endswith(".json")
+            if not is_network:
                 return open_model.open_model(model, weights or None)
             config = train_config.TrainConfig(variant=model)
             network = network_lib.network_config(config)

@@ -135,6 +135,7 @@ class OpenModelTest(parameterized.TestCase):
         for name, message in (
             ("none.keras", "`model` does not exist"),
             ("none.onnx", "`model` does not exist"),
+            ("runs/none", "`model` does not exist"),
             ("empty", "must be a run folder"),
             ("unfinished", "The run has no model yet"),
             ("broken.keras", "is not a readable .keras file"),

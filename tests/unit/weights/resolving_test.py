@@ -1,5 +1,6 @@
 """What the argument `weights` makes of a model, and what it refuses."""
 
+import contextlib
 import dataclasses
 import os
 import pathlib
@@ -85,6 +86,32 @@ class TransferTest(FolderTest):
         # Initialised as ever: narrow and around zero.
         kernel = np.asarray(model.get_layer("head_fc").kernel)
         self.assertLess(np.abs(kernel).max(), 0.1)
+
+    def test_a_run_that_has_not_ended(self):
+        run = self.folder / "imagenet"
+        run.mkdir()
+        message = "is a folder, and .* does not exist: model.keras"
+        for weights in (run, str(run)):
+            with self.assertRaisesRegex(ValueError, message):
+                keras_regnet.RegNetY("400MF", weights=weights)
+        # A folder beside the process does not hide the tag of its name.
+        with contextlib.chdir(self.folder):
+            record = records.find("RegNetY-400MF", "imagenet")
+            with mock.patch.object(fetch, "fetch") as fetched:
+                fetched.side_effect = OSError("not here")
+                with self.assertRaisesRegex(OSError, "not here"):
+                    keras_regnet.RegNetY("400MF", weights="imagenet")
+            self.assertEqual(fetched.call_args.args, (record,))
+            (run / "config.json").write_text("{}")
+            with self.assertRaisesRegex(ValueError, message):
+                keras_regnet.RegNetY("400MF", weights="imagenet")
+
+    def test_in_the_home_folder(self):
+        with mock.patch.dict("os.environ", HOME=str(self.folder)):
+            resolved = keras_regnet.weights.resolve(
+                "~/small.safetensors", _SMALL
+            )
+        self.assertEqual(resolved.path, self.path)
 
     def test_without_the_top(self):
         self.assert_computed(self.build(include_top=False, pooling="avg"))

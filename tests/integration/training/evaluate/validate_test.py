@@ -121,6 +121,8 @@ class ModelsTest(parameterized.TestCase):
             ((str(self.run_folder), "x"), "a file or folder has its own"),
             ((str(self.folder / "no.keras"), ""), "does not exist"),
             ((str(self.folder / "no.tflite"), ""), "does not exist"),
+            (("runs/none", ""), "`model` does not exist"),
+            (("runs/none.json", "x"), "`variant` names a file that does not"),
             ((str(self.folder), ""), "must be a run folder"),
             ((str(self.folder / "no.pth"), ""), "does not exist"),
         ):
