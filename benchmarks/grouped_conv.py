@@ -1,7 +1,7 @@
 r"""Times the grouped 3x3 convolutions of RegNets, ours against Keras's.
 
 One layer at a time: a forward pass, and a forward and backward pass, in a
-`tf.function`. Contestants alternate within rounds; read the ratios.
+`tf.function`. Cases alternate within rounds; read the ratios.
 
     python benchmarks/grouped_conv.py --output=grouped_conv.json
     TF_ENABLE_ONEDNN_OPTS=0 python benchmarks/grouped_conv.py
@@ -31,13 +31,13 @@ _BATCH_SIZE = flags.DEFINE_integer(
     "batch_size", 8, "Images per call.", lower_bound=1
 )
 _ROUNDS = flags.DEFINE_integer(
-    "rounds", 9, "Timings of each contestant.", lower_bound=1
+    "rounds", 9, "Timings of each case.", lower_bound=1
 )
 _JIT_COMPILE = flags.DEFINE_bool(
-    "jit_compile", False, "Compile every contestant with XLA."
+    "jit_compile", False, "Compile every case with XLA."
 )
 _TORCH_PYTHON = flags.DEFINE_string(
-    "torch_python", None, "Interpreter with PyTorch, for one more contestant."
+    "torch_python", None, "Interpreter with PyTorch, for one more case."
 )
 _OUTPUT = flags.DEFINE_string("output", None, "JSON file to write.")
 
@@ -83,7 +83,7 @@ for which, batch_size, shape in jobs():
 """
 
 
-def _contestant(
+def _case(
     layer: keras.layers.Layer,
     form: contextlib.AbstractContextManager,
     x: tf.Tensor,
@@ -122,7 +122,7 @@ def _call_and_wait(function: Callable, arguments: tuple) -> None:
 def _time_shape(
     shape: tuple, torch: timing.Child | None
 ) -> dict[str, dict[str, float]]:
-    """Returns seconds by pass ("forward", "both") and contestant."""
+    """Returns seconds by pass ("forward", "both") and case."""
     _, size, channels, width, stride = shape
     rng = np.random.default_rng(0)
     x = rng.normal(size=(_BATCH_SIZE.value, size, size, channels))
@@ -136,15 +136,15 @@ def _time_shape(
         "use_bias": False,
     }
     nothing = contextlib.nullcontext
-    contestants = {
+    cases = {
         "ours": (layers.GroupedConv2D(**arguments), nothing()),
         "portable": (layers.GroupedConv2D(**arguments), layers.portable_ops()),
         "stock": (keras.layers.Conv2D(**arguments), nothing()),
     }
     calls = {}
-    for name, (layer, form) in contestants.items():
+    for name, (layer, form) in cases.items():
         layer.build(x.shape)
-        calls[name] = _contestant(layer, form, x)
+        calls[name] = _case(layer, form, x)
     if torch:
         calls["torch"] = {
             which: functools.partial(

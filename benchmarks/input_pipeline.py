@@ -140,7 +140,7 @@ def _timed(pipeline):
     return turn
 
 
-def _contestants(arguments, children):
+def _cases(arguments, children):
     """Returns turns, functions from batches to seconds, by name."""
     turns = {
         "keras_regnet": _timed(_ours(arguments)),
@@ -172,11 +172,11 @@ def measure(arguments: argparse.Namespace) -> dict[str, object]:
 
     Returns:
       What was measured with, and images/s per core, median and all rounds,
-      by contestant.
+      by case.
     """
     children = []
     try:
-        turns = _contestants(arguments, children)
+        turns = _cases(arguments, children)
         rates = {name: [] for name in turns}
         for _ in range(arguments.rounds):
             for name, turn in turns.items():

@@ -122,7 +122,7 @@ def _file(folder, name, form):
     return folder / f"{name}.{form}.tflite"
 
 
-def contestants(
+def cases(
     names: list[str], folder: pathlib.Path
 ) -> dict[tuple[str, str, int], tuple[runners.Runner, Callable]]:
     """Returns (network, form, threads) -> its runner and its call."""
@@ -165,7 +165,7 @@ def measure(names: list[str], folder: pathlib.Path, rounds: int) -> dict:
       folder: where their files are.
       rounds: how often each is timed.
     """
-    calls = contestants(names, folder)
+    calls = cases(names, folder)
     seconds = timing.alternate(
         {key: call for key, (_, call) in calls.items()}, rounds
     )

@@ -1,14 +1,14 @@
 r"""Times training and inference of whole networks against other libraries.
 
-Contestants alternate within rounds on the same number of threads; read the
-ratios. All compute logits from normalised float32 images. A training step is
+Cases alternate within rounds on the same number of threads; read the
+ratios. All compute logits from normalized float32 images. A training step is
 forward pass, cross entropy, backward pass and SGD with Nesterov momentum.
 
     python benchmarks/models.py --torch_python=/path/to/python \
         --tf_keras_python=/path/to/python --output=models.json
 
 The one interpreter needs torch, torchvision and timm, the other tensorflow
-and tf_keras; contestants whose interpreter is not given are left out.
+and tf_keras; cases whose interpreter is not given are left out.
 """
 
 import contextlib
@@ -59,13 +59,13 @@ _INFERENCE_BATCH_SIZE = flags.DEFINE_integer(
     "inference_batch_size", 8, "Images per forward pass.", lower_bound=1
 )
 _ROUNDS = flags.DEFINE_integer(
-    "rounds", 5, "Turns of each contestant.", lower_bound=1
+    "rounds", 5, "Turns of each case.", lower_bound=1
 )
 _STOCK_ROUNDS = flags.DEFINE_integer(
     "stock_rounds",
     2,
     "Turns, of one step each, of the training of Keras's own layers and of "
-    "tf_keras, which takes up to a minute per step. 0 leaves it out.",
+    "tf_keras, which needs up to a minute per step. 0 leaves it out.",
     lower_bound=0,
 )
 _TURN_SECONDS = flags.DEFINE_float(
@@ -92,7 +92,7 @@ _LEARNING_RATE = 1e-3
 _MOMENTUM = 0.9
 _CLASSES = 1000
 
-# The machine's limit, as a contestant among the others.
+# The machine's limit, as a case among the others.
 _PRODUCT_SIZE = 2048
 _PRODUCT_TF = "matrix product, TensorFlow"
 _PRODUCT_TORCH = "matrix product, PyTorch"
@@ -120,7 +120,7 @@ class _Setting:
 
 
 class _Race:
-    """The contestants of one setting, and what is known of each.
+    """The cases of one setting, and what is known of each.
 
     Args:
         setting: What they do.
@@ -128,13 +128,13 @@ class _Race:
 
     def __init__(self, setting: _Setting) -> None:
         self.setting = setting
-        self.contestants: dict[str, timing.Contestant] = {}
+        self.cases: dict[str, timing.Case] = {}
         self.multiply_adds: dict[str, int] = {}
         self.facts: dict[str, dict[str, object]] = {}
         self.absent: list[str] = []
 
     def admits(self, name: str) -> bool:
-        """Whether the flags let a contestant take part; if not, notes it."""
+        """Whether the flags let a case take part; if not, notes it."""
         if _STOCK_ROUNDS.value or not self._is_slow(name):
             return True
         self.absent.append(f"{name}: --stock_rounds=0")
@@ -147,7 +147,7 @@ class _Race:
         multiply_adds: int,
         **facts: object,
     ) -> None:
-        """Adds a contestant.
+        """Adds a case.
 
         Args:
             name: Unique.
@@ -159,7 +159,7 @@ class _Race:
         rounds = _ROUNDS.value
         if slow:
             rounds = min(rounds, _STOCK_ROUNDS.value)
-        self.contestants[name] = timing.Contestant(run, rounds, slow)
+        self.cases[name] = timing.Case(run, rounds, slow)
         self.multiply_adds[name] = multiply_adds
         self.facts[name] = facts
 
@@ -171,7 +171,7 @@ class _Race:
         net: str,
         layout: str | None = None,
     ) -> None:
-        """Adds a contestant that runs in another interpreter.
+        """Adds a case that runs in another interpreter.
 
         Args:
             name: Unique.
@@ -352,12 +352,12 @@ def _run_race(
     _add_keras(race)
     _add_children(race, children)
     _add_products(race, children)
-    for name, contestant in race.contestants.items():
+    for name, case in race.cases.items():
         report(f"{setting}: warming up {name}", 0.0)
-        contestant.warm_up(_TURN_SECONDS.value)
-        race.facts[name]["first_call_seconds"] = contestant.first_seconds
+        case.warm_up(_TURN_SECONDS.value)
+        race.facts[name]["first_call_seconds"] = case.first_seconds
     timing.take_turns(
-        race.contestants,
+        race.cases,
         _ROUNDS.value,
         lambda number, left: report(
             f"{setting}: round {number + 1} of {_ROUNDS.value}", left
@@ -372,13 +372,13 @@ def _record(race: _Race) -> dict[str, object]:
     """Returns the results of a race that is over, as JSON values."""
     setting = race.setting
     products = {
-        name: _PRODUCT_SIZE**3 / statistics.median(contestant.seconds) / 1e9
-        for name, contestant in race.contestants.items()
+        name: _PRODUCT_SIZE**3 / statistics.median(case.seconds) / 1e9
+        for name, case in race.cases.items()
         if name in (_PRODUCT_TF, _PRODUCT_TORCH)
     }
     results = {
         name: _result(race, name, max(products.values()))
-        for name in race.contestants
+        for name in race.cases
         if name not in products
     }
     record = {
@@ -399,24 +399,23 @@ def _record(race: _Race) -> dict[str, object]:
 
 
 def _result(race: _Race, name: str, product: float) -> dict[str, object]:
-    """Returns one contestant's results.
+    """Returns one case's results.
 
     Args:
         race: It is over.
-        name: The contestant's.
+        name: The case's.
         product: The machine's rate in GMAC/s.
 
     Returns:
         A JSON object; ratios above one say that we are faster.
     """
-    contestant = race.contestants[name]
-    ours = race.contestants[_OURS].seconds
-    # A slow contestant has no turn in the later rounds.
+    case = race.cases[name]
+    ours = race.cases[_OURS].seconds
+    # A slow case has no turn in the later rounds.
     ratios = [
-        theirs / mine
-        for theirs, mine in zip(contestant.seconds, ours, strict=False)
+        theirs / mine for theirs, mine in zip(case.seconds, ours, strict=False)
     ]
-    rate = race.setting.batch_size / statistics.median(contestant.seconds)
+    rate = race.setting.batch_size / statistics.median(case.seconds)
     gmac = race.multiply_adds[name] / 1e9
     passes = _FORWARD_PASSES[race.setting.task]
     work = race.multiply_adds[_OURS] / race.multiply_adds[name]
@@ -429,8 +428,8 @@ def _result(race: _Race, name: str, product: float) -> dict[str, object]:
             [r * work for r in ratios]
         ),
         "ours_over_it_by_round": ratios,
-        "seconds_per_step": contestant.seconds,
-        "steps_per_turn": contestant.steps,
+        "seconds_per_step": case.seconds,
+        "steps_per_turn": case.steps,
         **race.facts[name],
     }
 
@@ -500,7 +499,7 @@ def _settings() -> list[_Setting]:
     """Returns what to compare, by the flags.
 
     Raises:
-        UsageError: If a model is no RegNetX or RegNetY.
+        UsageError: If a model is not a RegNetX or RegNetY.
     """
     batch_sizes = {
         "training": _BATCH_SIZE.value,

@@ -133,21 +133,20 @@ class _Pycls:
 
 def _time(samplers):
     """Returns candidates per second and the share kept, by name."""
-    contestants = {
-        name: timing.Contestant(
+    cases = {
+        name: timing.Case(
             functools.partial(_run, sampler), _ROUNDS.value, slow=True
         )
         for name, sampler in samplers.items()
     }
-    for contestant in contestants.values():
-        contestant.warm_up(0.0)
+    for case in cases.values():
+        case.warm_up(0.0)
     for sampler in samplers.values():
         sampler.candidates = sampler.kept = 0
-    timing.take_turns(contestants, _ROUNDS.value, lambda *_: None)
+    timing.take_turns(cases, _ROUNDS.value, lambda *_: None)
     return {
         name: {
-            "candidates_per_s": sampler.candidates
-            / sum(contestants[name].seconds),
+            "candidates_per_s": sampler.candidates / sum(cases[name].seconds),
             "kept": sampler.kept / sampler.candidates,
         }
         for name, sampler in samplers.items()

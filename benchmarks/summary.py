@@ -1,10 +1,10 @@
-"""What a record of `benchmarks/models.py` says, in words and as a table."""
+"""What a record of `benchmarks/models.py` says: a summary and a table."""
 
 import statistics
 
 
 def spread(values: list[float]) -> dict[str, float]:
-    """Returns median, least and greatest value."""
+    """Returns median, min and max."""
     return {
         "median": statistics.median(values),
         "min": min(values),
@@ -17,9 +17,9 @@ def _format_spread(spread: dict[str, float]) -> str:
 
 
 def table(records: list[dict]) -> list[str]:
-    """Returns the lines of a Markdown table of all contestants."""
+    """Returns the lines of a Markdown table of all cases."""
     lines = [
-        "| network | pass | contestant | images/s | of the matrix product "
+        "| network | pass | case | images/s | of the matrix product "
         "| ours / it | ours / it per multiply-add | rounds |",
         "|---|---|---|--:|--:|--:|--:|--:|",
     ]
@@ -44,8 +44,8 @@ def notes(record: dict, ours_name: str, rounds_of_all: int) -> list[str]:
 
     Args:
         record: Of one setting.
-        ours_name: The contestant that the others are compared with.
-        rounds_of_all: Rounds of a contestant that took part in all.
+        ours_name: The case that the others are compared with.
+        rounds_of_all: Rounds of a case that took part in all.
 
     Returns:
         Lines without line ends.

@@ -1,7 +1,7 @@
-"""Times contestants in alternating rounds, so that a busy machine is fair.
+"""Times cases in alternating rounds, so that a busy machine is fair.
 
 Absolute times say little on a shared machine. Every round times each
-contestant once, in turn; a slow second then falls on all of them.
+case once, in turn; a slow second then falls on all of them.
 """
 
 import contextlib
@@ -122,7 +122,7 @@ class Child:
 
 
 @dataclasses.dataclass
-class Contestant:
+class Case:
     """One that takes turns with others, several steps in each.
 
     Args:
@@ -170,41 +170,41 @@ class Contestant:
 
 
 def take_turns(
-    contestants: Mapping[str, Contestant],
+    cases: Mapping[str, Case],
     rounds: int,
     report: Callable[[int, float], None],
 ) -> None:
-    """Lets contestants that are warm run in turn, for some rounds.
+    """Lets cases that are warm run in turn, for some rounds.
 
     Args:
-        contestants: By name; their `seconds` are filled.
+        cases: By name; their `seconds` are filled.
         rounds: How many.
         report: Called before each round with its number, from zero, and the
             seconds that are left.
     """
     for number in range(rounds):
         left = sum(
-            contestant.turn_seconds() * max(0, contestant.rounds - number)
-            for contestant in contestants.values()
+            case.turn_seconds() * max(0, case.rounds - number)
+            for case in cases.values()
         )
         report(number, left)
-        for contestant in contestants.values():
-            if number < contestant.rounds:
-                contestant.take_turn()
+        for case in cases.values():
+            if number < case.rounds:
+                case.take_turn()
 
 
 def alternate(
-    contestants: Mapping[str, Callable[[], object]],
+    cases: Mapping[str, Callable[[], object]],
     rounds: int = 9,
     seconds: float = 10.0,
 ) -> dict[str, float]:
-    """Returns the median seconds of one call of each contestant.
+    """Returns the median seconds of one call of each case.
 
     Args:
-        contestants: Functions without arguments that return when their work
+        cases: Functions without arguments that return when their work
             is done, by name.
         rounds: How often each is timed, each time after a call that is not.
-        seconds: A contestant that has used this much is timed no more, but
+        seconds: A case that has used this much is timed no more, but
             at least once.
 
     Returns:
@@ -215,12 +215,12 @@ def alternate(
     >>> list(medians)
     ['sum']
     """
-    times: dict[str, list[float]] = {name: [] for name in contestants}
+    times: dict[str, list[float]] = {name: [] for name in cases}
     for _ in range(rounds):
-        for name, call in contestants.items():
+        for name, call in cases.items():
             if sum(times[name]) > seconds:
                 continue
-            # Untimed: the contestant before has left its data in the caches,
+            # Untimed: the case before has left its data in the caches,
             # and perhaps threads that still spin.
             call()
             start = time.perf_counter()

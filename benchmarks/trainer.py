@@ -66,6 +66,10 @@ class WatchMemory(hooks.Hooks):
         del state
         self.megabytes.append(round(progress.memory_bytes() / 1e6, 1))
 
+    def before_export(self, state):
+        """Leaves the export out: what has learned noise is no use."""
+        return False
+
 
 def make_config(folder: str) -> train_config.TrainConfig:
     """Returns the timed run, on synthetic images.

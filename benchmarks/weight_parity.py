@@ -10,7 +10,7 @@ and features of every stage and logits are compared, in float32.
         --output=weight_parity.json
 
 `tests/oracles` says what the interpreters need. Networks that the output has
-already are left out, so that the same command goes on where it was ended.
+already are left out, so that the same command resumes where it stopped.
 """
 
 import contextlib

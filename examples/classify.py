@@ -18,7 +18,7 @@ from PIL import Image
 from PIL import ImageOps
 
 # Share of the shorter side that is looked at, as in evaluation.
-_CROP_SHARE = 224 / 256
+_CROP_FRACTION = 224 / 256
 
 
 class Classifier:
@@ -68,8 +68,8 @@ class Classifier:
         image = _upright(path)
         wide = image.width * height > image.height * width
         scale = height / image.height if wide else width / image.width
-        box_height = round(height / scale * _CROP_SHARE)
-        box_width = round(width / scale * _CROP_SHARE)
+        box_height = round(height / scale * _CROP_FRACTION)
+        box_width = round(width / scale * _CROP_FRACTION)
         left = (image.width - box_width) // 2
         top = (image.height - box_height) // 2
         image = image.resize(

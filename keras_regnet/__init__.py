@@ -1,9 +1,11 @@
 """RegNets for Keras 3: the networks, and the method that found them."""
 
+import importlib
+from typing import Any
+from typing import TYPE_CHECKING
+
 from keras_regnet import applications
 from keras_regnet import config
-from keras_regnet import design_space
-from keras_regnet import export
 from keras_regnet import layers
 from keras_regnet import weights
 from keras_regnet.builders import AnyNet
@@ -25,7 +27,15 @@ from keras_regnet.variants import list_variants
 from keras_regnet.version import VERSION
 from keras_regnet.weights import list_weights
 
+if TYPE_CHECKING:
+    from keras_regnet import design_space
+    from keras_regnet import export
+
 __version__ = VERSION
+
+# Subpackages that are imported on first use: building and training a network
+# needs neither.
+_ON_FIRST_USE = ("design_space", "export")
 
 __all__ = [
     "AnyNet",
@@ -52,3 +62,14 @@ __all__ = [
     "replace_head",
     "weights",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Imports a subpackage on first use (PEP 562)."""
+    if name in _ON_FIRST_USE:
+        return importlib.import_module(f"{__name__}.{name}")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -10,6 +10,7 @@ import inspect
 import os
 from collections.abc import Callable
 from typing import Any
+from typing import Protocol
 
 import keras
 
@@ -18,9 +19,9 @@ from keras_regnet import regnet_model
 from keras_regnet import variants
 from keras_regnet import weights as weights_lib
 from keras_regnet.keras2_models import load_model
+from keras_regnet.weights import detect
 from keras_regnet.weights import fetch
-from keras_regnet.weights import files
-from keras_regnet.weights import recognition
+from keras_regnet.weights.readers import keras3_file
 
 _TAG = "keras_in1k"
 _CLASSES = 1000
@@ -52,7 +53,24 @@ _DOC = """Builds {variant} as `tf_keras.applications.{name}` did.
     """
 
 
-def _application(name):
+class _Application(Protocol):
+    """The signature of the networks, for editors and type checkers."""
+
+    def __call__(
+        self,
+        model_name: str = ...,
+        include_top: bool = True,
+        include_preprocessing: bool = True,
+        weights: str | os.PathLike | None = "imagenet",
+        input_tensor: Any = None,
+        input_shape: tuple[int | None, ...] | None = None,
+        pooling: str | None = None,
+        classes: int = _CLASSES,
+        classifier_activation: str | Callable | None = "softmax",
+    ) -> regnet_model.RegNetModel: ...
+
+
+def _application(name: str) -> _Application:
     """Returns the function that keras.applications has under a name."""
     variant = variants.variant_name(name)
 
@@ -111,11 +129,11 @@ def _tells_normalization(resolved):
     A file of ours does, unless it holds weights alone or a model that does
     not normalize.
     """
-    if resolved.record or not resolved.found:
+    if resolved.record or not resolved.checkpoint:
         return bool(resolved.record)
-    if resolved.found.format != recognition.OUR_FORMAT:
+    if resolved.checkpoint.format != detect.OUR_FORMAT:
         return True
-    rules = files.saved_rules(resolved.path)
+    rules = keras3_file.saved_rules(resolved.path)
     return bool(rules and rules.mean)
 
 

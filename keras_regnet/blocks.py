@@ -194,7 +194,7 @@ class LayerMaker:
     def max_pool(self, x: KerasTensor, name: str) -> KerasTensor:
         """Pools by the maximum, padded as the network's convolutions are."""
         row = self.rows[name]
-        options = {
+        options: dict[str, Any] = {
             "strides": row.stride,
             "data_format": self.data_format,
             "name": name,

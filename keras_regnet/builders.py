@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Callable
 from typing import Any
+from typing import Protocol
 from typing import TypeVar
 
 from keras_regnet import models
@@ -12,9 +13,62 @@ from keras_regnet.config import RegNetConfig
 from keras_regnet.regnet_model import RegNetModel
 
 _Config = TypeVar("_Config", RegNetConfig, AnyNetConfig)
+_Accepted = TypeVar("_Accepted", contravariant=True)
 
 
-def _config_builder(name: str, config_type: type[_Config], doc: str):
+class _ConfigBuilder(Protocol[_Accepted]):
+    """The signature of `RegNet` and `AnyNet`, for editors and type checkers."""
+
+    def __call__(
+        self,
+        config: _Accepted,
+        weights: models.Weights = None,
+        include_top: bool = True,
+        input_tensor: Any = None,
+        input_shape: tuple[int | None, ...] | None = None,
+        pooling: str | None = None,
+        classes: int = 1000,
+        classifier_activation: str | Callable | None = "softmax",
+        include_preprocessing: bool = True,
+        dropout_rate: float = 0.0,
+        drop_path_rate: float = 0.0,
+        name: str | None = None,
+        *,
+        output_stride: int | None = None,
+        zero_init_last_gamma: bool = False,
+        synchronized_bn: bool = False,
+        tag: str | None = None,
+    ) -> RegNetModel: ...
+
+
+class _FamilyBuilder(Protocol):
+    """The signature of `RegNetX` and its like."""
+
+    def __call__(
+        self,
+        variant: str = ...,
+        weights: models.Weights = None,
+        include_top: bool = True,
+        input_tensor: Any = None,
+        input_shape: tuple[int | None, ...] | None = None,
+        pooling: str | None = None,
+        classes: int = 1000,
+        classifier_activation: str | Callable | None = "softmax",
+        include_preprocessing: bool = True,
+        dropout_rate: float = 0.0,
+        drop_path_rate: float = 0.0,
+        name: str | None = None,
+        *,
+        output_stride: int | None = None,
+        zero_init_last_gamma: bool = False,
+        synchronized_bn: bool = False,
+        tag: str | None = None,
+    ) -> RegNetModel: ...
+
+
+def _config_builder(
+    name: str, config_type: type[_Config], doc: str
+) -> _ConfigBuilder[_Config]:
     """Returns `build` for one type of configuration."""
 
     def builder(
@@ -57,10 +111,11 @@ def _config_builder(name: str, config_type: type[_Config], doc: str):
         )
 
     builder.__annotations__["config"] = config_type
-    return _named(builder, name, doc)
+    _name(builder, name, doc)
+    return builder
 
 
-def _family_builder(family: str, default: str, doc: str):
+def _family_builder(family: str, default: str, doc: str) -> _FamilyBuilder:
     """Returns `build` for the published networks of one family."""
 
     def builder(
@@ -101,13 +156,13 @@ def _family_builder(family: str, default: str, doc: str):
             tag=tag,
         )
 
-    return _named(builder, family, doc)
+    _name(builder, family, doc)
+    return builder
 
 
-def _named(builder, name, doc):
+def _name(builder, name, doc):
     builder.__name__ = builder.__qualname__ = name
     builder.__doc__ = inspect.cleandoc(doc)
-    return builder
 
 
 RegNet = _config_builder(

@@ -205,7 +205,7 @@ _PRODUCTS = (
 )
 
 
-def _of_layers(model, input_shape) -> Iterator[Complexity]:
+def _of_layers(model: Any, input_shape: Any) -> Iterator[Complexity]:
     """Yields the complexity of each layer that runs when the model is called.
 
     The shapes are propagated by the layers (and by operations of

@@ -120,7 +120,11 @@ class NetworkTemplate:
     activation: str = "relu"
     padding: str = "symmetric"
 
-    def _validate_template(self, group_widths, bottleneck_ratios) -> None:
+    def _validate_template(
+        self,
+        group_widths: Sequence[int | None],
+        bottleneck_ratios: Sequence[float],
+    ) -> None:
         _check_name("block", self.block, BLOCKS)
         _check_name("stem", self.stem, STEMS)
         _check_name("padding", self.padding, PADDINGS)
@@ -136,7 +140,11 @@ class NetworkTemplate:
             _check_activation("se_activation", self.se_activation)
         self._validate_block(group_widths, bottleneck_ratios)
 
-    def _validate_block(self, group_widths, bottleneck_ratios) -> None:
+    def _validate_block(
+        self,
+        group_widths: Sequence[int | None],
+        bottleneck_ratios: Sequence[float],
+    ) -> None:
         """Refuses what the block does not have."""
         if self.block in _UNPROJECTED_BLOCKS and self.projection != "conv":
             raise ValueError(
@@ -174,7 +182,7 @@ class NetworkTemplate:
         elif self.block == "r":
             self._set(block="x")
 
-    def _set(self, **values) -> None:
+    def _set(self, **values: Any) -> None:
         # A frozen dataclass offers no other way to normalize its own fields.
         for name, value in values.items():
             object.__setattr__(self, name, value)

@@ -64,12 +64,12 @@ def resize_and_crop(
         images = resize(images, scaled, interpolation, antialias, data_format)
         if to_integers:
             images = ops.clip(ops.round(images), 0.0, 255.0)
-    size = _pair(size)
+    sides = _pair(size)
     starts = [
         _half(side - part, crop_rounding)
-        for side, part in zip(scaled, size, strict=True)
+        for side, part in zip(scaled, sides, strict=True)
     ]
-    return _float32(_crop(images, axes, starts, size))
+    return _float32(_crop(images, axes, starts, sides))
 
 
 def resize(
@@ -188,7 +188,7 @@ def _half(margin, rounding):
 
 def _crop(images, axes, starts, sizes):
     tf = _tensorflow(images)
-    dynamic = None if tf is None else tf.shape(images)
+    dynamic: Any = None if tf is None else tf.shape(images)
     begin = [0] * len(images.shape)
     shape = [
         dynamic[axis] if side is None else side

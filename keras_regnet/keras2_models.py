@@ -14,13 +14,13 @@ from keras_regnet import models
 from keras_regnet import regnet_model
 from keras_regnet import variants
 from keras_regnet.config import AnyNetConfig
-from keras_regnet.weights import keras2_graph
-from keras_regnet.weights import keras_h5
-from keras_regnet.weights import loading
+from keras_regnet.weights import assign
+from keras_regnet.weights import detect
 from keras_regnet.weights import mapping
-from keras_regnet.weights import recognition
 from keras_regnet.weights import ResolvedWeights
-from keras_regnet.weights.tensors import Tensors
+from keras_regnet.weights.readers import keras2_file
+from keras_regnet.weights.readers import keras2_graph
+from keras_regnet.weights.readers.tensors import Tensors
 
 _FORMAT = "keras_applications"
 # Arguments that Keras 3's layers do not have (the shape was read before); the
@@ -48,9 +48,9 @@ def load_model(
 
     Raises:
       ValueError: if the file is damaged, holds weights alone, or a graph that
-        is no chain of layers.
+        is not a chain of layers.
     """
-    saved = keras_h5.open_file(path)
+    saved = keras2_file.open_file(path)
     chain = _chain(saved)
     config = _network(saved)
     inputs = keras.Input(chain.input_shape, name="images")
@@ -91,7 +91,7 @@ def _name(saved):
 
 def _network(saved):
     """Returns the configuration that the shapes of the tensors tell."""
-    found = recognition.recognise(saved.network)
+    found = detect.detect(saved.network)
     variant = found.variant()
     if variant:
         config = variants.get_config(variant)
@@ -158,6 +158,6 @@ def _fill(model, saved, config):
         ),
     )
     try:
-        loading.assign(model, tensors, sources)
+        assign.assign(model, tensors, sources)
     except ValueError as error:
         raise ValueError(f"{saved.path!r} cannot be loaded: {error}") from error

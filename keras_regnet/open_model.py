@@ -24,14 +24,15 @@ from keras_regnet.export import labels
 from keras_regnet.export import runners
 from keras_regnet.export import saved_model
 from keras_regnet.weights import fetch
+from keras_regnet.weights import locate
 from keras_regnet.weights import readers
-from keras_regnet.weights import resolving
+from keras_regnet.weights import resolve
+from keras_regnet.weights import ResolvedWeights
 from keras_regnet.weights.records import WeightRecord
-from keras_regnet.weights.resolving import ResolvedWeights
 
 _EXPORTED = (".tflite", ".onnx")
 # What a finished run of the trainer leaves in its folder.
-_RUN_MODEL = resolving.RUN_MODEL
+_RUN_MODEL = locate.RUN_MODEL
 _RUN_CONFIG = "config.json"
 _RUN_LABELS = f"saved_model/{saved_model.LABELS}"
 
@@ -119,7 +120,7 @@ def is_variant(model: str) -> bool:
     """Returns whether `open_model` takes a name for that of a variant."""
     path = pathlib.Path(model).expanduser()
     is_stored = path.suffix in _EXPORTED or path.is_dir()
-    return not is_stored and not resolving.names_a_file(model)
+    return not is_stored and not locate.names_a_file(model)
 
 
 def _open_stored(path, threads):
@@ -128,7 +129,7 @@ def _open_stored(path, threads):
         raise ValueError(f"`model` does not exist. Received: {path}")
     if path.suffix == ".keras" and readers.is_ours(path):
         return _opened(str(path), _load_keras(path))
-    if resolving.names_a_file(str(path)):
+    if locate.names_a_file(str(path)):
         return _open_weights(str(path))
     if path.suffix in _EXPORTED:
         return _open_exported(path, labels.labels_path(path), threads)
@@ -171,12 +172,12 @@ def _predictor(model):
 
 
 def _open_network(config, weights, name=""):
-    resolved = resolving.resolve(weights, config)
+    resolved = resolve(weights, config)
     return _open_resolved(name, resolved, weights=str(resolved.path or ""))
 
 
 def _open_weights(source):
-    return _open_resolved(source, resolving.resolve(source))
+    return _open_resolved(source, resolve(source))
 
 
 def _open_resolved(name, resolved, **fields):

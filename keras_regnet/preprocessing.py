@@ -22,7 +22,7 @@ def mean_and_std(
     mean: Sequence[float] = records.IMAGENET_MEAN,
     std: Sequence[float] = records.IMAGENET_STD,
 ) -> tuple[list[float], list[float]]:
-    """Returns what normalises an image of any number of channels.
+    """Returns what normalizes an image of any number of channels.
 
     Args:
       channels: number of channels; all but 3 share the mean of the three.
@@ -36,11 +36,11 @@ def mean_and_std(
     >>> [len(values) for values in mean_and_std(1)]
     [1, 1]
     """
-    mean, std = np.array(mean), np.array(std)
-    if channels != 3:
-        mean = np.full(channels, mean.mean())
-        std = np.full(channels, std.mean())
-    return mean.tolist(), std.tolist()
+    if channels == 3:
+        return np.array(mean).tolist(), np.array(std).tolist()
+    means = np.full(channels, np.mean(mean))
+    stds = np.full(channels, np.mean(std))
+    return means.tolist(), stds.tolist()
 
 
 def preprocess_input(
@@ -53,7 +53,7 @@ def preprocess_input(
 ) -> Any:
     """Prepares images as they were when the weights were evaluated.
 
-    Normalisation is done once, here or in the model: by default here, for a
+    Normalization is done once, here or in the model: by default here, for a
     model built with `include_preprocessing=False`. Every other model does it
     itself and takes RGB in 0..255; for such a model pass `normalise=False`,
     and images are resized and cropped only.
@@ -64,7 +64,7 @@ def preprocess_input(
       data_format: "channels_last", "channels_first" or None for Keras's
         default.
       weights: a tag or record of `keras_regnet.list_weights`: the short side
-        is resized and the centre cropped as its source does. None leaves the
+        is resized and the center cropped as its source does. None leaves the
         size, and takes ImageNet's mean and standard deviation.
       variant: the network that `weights` is of, unless it is a record.
       normalise: whether to subtract the mean and divide by the deviation.
@@ -105,7 +105,7 @@ def preprocess_input(
             to_integers=record.antialias,
             data_format=data_format,
         )
-    return _normalise(images, record, data_format) if normalise else images
+    return _normalize(images, record, data_format) if normalise else images
 
 
 def _record(weights, variant):
@@ -119,7 +119,7 @@ def _record(weights, variant):
     return records.find(variant, weights)
 
 
-def _normalise(images, record, data_format):
+def _normalize(images, record, data_format):
     axis = -1 if data_format == "channels_last" else -3
     published = (record.mean, record.std) if record else ()
     mean, std = (

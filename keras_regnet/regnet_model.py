@@ -1,7 +1,9 @@
 """The functional model of a network: pyramid, saving, rematerialization."""
 
 import itertools
+from collections.abc import Callable
 from typing import Any
+from typing import Self
 
 import keras
 from keras import ops
@@ -28,7 +30,13 @@ class RegNetModel(keras.Model):
 
     # The signature is Functional's: by it Keras decides that the graph can be
     # saved layer by layer.
-    def __init__(self, inputs, outputs, name=None, **kwargs):
+    def __init__(
+        self,
+        inputs: Any,
+        outputs: Any,
+        name: str | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(inputs, outputs, name=name, **kwargs)
         self._network: RegNetConfig | AnyNetConfig | None = None
         self._pyramid_layers: tuple[tuple[str, str], ...] = ()
@@ -77,12 +85,20 @@ class RegNetModel(keras.Model):
             layer._remat_mode = None
         return True
 
-    def rematerialized_call(self, layer_call, *args, **kwargs):
+    def rematerialized_call(
+        self, layer_call: Callable, *args: Any, **kwargs: Any
+    ) -> Callable:
         """Returns `layer_call`: to repeat the whole model saves nothing."""
         del args, kwargs
         return layer_call
 
-    def call(self, inputs, training=None, mask=None, **kwargs):
+    def call(
+        self,
+        inputs: Any,
+        training: bool | None = None,
+        mask: Any = None,
+        **kwargs: Any,
+    ) -> Any:
         """Computes the outputs; a Keras model's `call`."""
         if not (training and self._rematerializes_blocks):
             return super().call(inputs, training=training, mask=mask, **kwargs)
@@ -93,7 +109,7 @@ class RegNetModel(keras.Model):
 
     def _segments(self):
         """Returns the model cut behind every block, as models in a row."""
-        ends = {}
+        ends: dict[tuple[str, str], Any] = {}
         for layer in self.layers:
             stage, _, rest = layer.name.partition("_")
             block = rest.partition("_")[0]
@@ -104,7 +120,7 @@ class RegNetModel(keras.Model):
         cuts = [self.input, *inner, self.output]
         return [keras.Model(*pair) for pair in itertools.pairwise(cuts)]
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """Returns the graph, the network and the pyramid."""
         network = self._network and self._network.to_json()
         return {
@@ -114,7 +130,11 @@ class RegNetModel(keras.Model):
         }
 
     @classmethod
-    def from_config(cls, config, custom_objects=None):
+    def from_config(
+        cls,
+        config: dict[str, Any],
+        custom_objects: dict[str, Any] | None = None,
+    ) -> Self:
         """Rebuilds the model from what `get_config` returned."""
         config = dict(config)
         network = config.pop("network")

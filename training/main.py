@@ -67,7 +67,7 @@ with _without_start_up_noise():
     from training.trainer import input_speed
     from training.trainer import train
 
-    # The driver is looked for here, once; not finding one is no news.
+    # The driver is looked for here, once; not finding one is normal.
     tf.config.list_physical_devices()
 
 _BENCHMARK_INPUT = flags.DEFINE_bool(

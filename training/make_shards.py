@@ -25,7 +25,7 @@ _IMAGES_PER_SHARD = flags.DEFINE_integer(
 _SKIP_BAD_IMAGES = flags.DEFINE_bool(
     "skip_bad_images",
     False,
-    "Leave out files that are no images, and name them, in place of an error.",
+    "Leave out files that are not images, and name them, in place of an error.",
 )
 _FORMAT = flags.DEFINE_enum(
     "format",

@@ -196,7 +196,7 @@ class Record(Trial):
 
 
 @functools.cache
-def _stored_types(kind: Any):
+def _stored_types(kind: Any) -> dict[str, Any]:
     """Returns the types of a class's fields by their stored names."""
     types = typing.get_type_hints(kind)
     return {_STORED_NAMES.get(name, name): t for name, t in types.items()}

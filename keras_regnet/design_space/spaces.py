@@ -32,7 +32,7 @@ _RESOLUTION_STEP = 32
 _TEMPLATE_FIELDS = tuple(
     field.name for field in dataclasses.fields(NetworkTemplate)
 )
-# How the text of a restriction to one value goes on after the name.
+# How the text of a restriction to one value continues after the name.
 _EQUALS_DIGIT = tuple(f"= {digit}" for digit in range(10))
 # These may be restricted to values between those that are sampled.
 _CONTINUOUS = ("w_0", "w_a", "w_m")

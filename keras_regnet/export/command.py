@@ -289,7 +289,7 @@ def _result(request, source, size, report):
         "images": report.images,
         "image_size": height if height == width else f"{height}x{width}",
         # Small images of a set are seen whole.
-        "crop_share": images_lib.CROP_SHARE
+        "crop_share": images_lib.CROP_FRACTION
         if pathlib.Path(source).is_dir()
         else "",
         "interpolation": "bilinear",

@@ -6,6 +6,7 @@ side scaled to 256/224 of the requested size, and the center cropped.
 
 import dataclasses
 import pathlib
+from collections.abc import Collection
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,7 +16,7 @@ from keras_regnet import image_folder
 from keras_regnet.images import resize
 from keras_regnet.images import resize_and_crop
 
-CROP_SHARE = 224 / 256
+CROP_FRACTION = 224 / 256
 # Images up to this side are scaled whole.
 _SMALL_SIDE = 64
 
@@ -70,7 +71,7 @@ def load(
 
 def evaluation_image(pixels: Any, size: tuple[int, int]) -> Any:
     """Returns the center of a uint8 image, scaled as for evaluation."""
-    height, width = (round(side / CROP_SHARE) for side in size)
+    height, width = (round(side / CROP_FRACTION) for side in size)
     return resize_and_crop(pixels, (height, width), size)
 
 
@@ -110,7 +111,7 @@ def _from_tfds(name, size, count, data_dir, training):
         splits = builder.info.splits
         split = next(s for s in _split_names(training) if s in splits)
         total = splits[split].num_examples
-        chosen = set(_spread(range(total), count))
+        chosen: Collection[int] = set(_spread(range(total), count))
         if training:
             # The rest of a large set need not be read.
             chosen = set(range(min(count, total)))

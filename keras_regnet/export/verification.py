@@ -18,13 +18,19 @@ import numpy as np
 from keras_regnet.export import runners
 
 # The max absolute error that the outputs of a file may have, by quantization:
-# rounding of float32 and of half precision. Files in int8 are judged by the
+# rounding of float32 and of half precision. Files in int8 are compared by the
 # mean total variation distance, since one image between two classes can jump.
 # (Not by the mean difference: of probabilities of 1000 classes it is always
 # below 0.002.)
 _MAX_ERROR = {"none": 1e-4, "float16": 2e-2, "bfloat16": 1e-1}
 _MAX_DISTANCE = {"dynamic": 0.1, "int8": 0.25}
 _BATCH = 32
+# How the fields of a report, which are stored by their names, are printed.
+_LABELS = {
+    "largest_difference": "max absolute error",
+    "mean_difference": "mean absolute error",
+    "moved_probability": "total variation distance",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -139,17 +145,17 @@ class Report:
         yield "size", f"{self.bytes / 1e6:.2f} MB"
         yield "images compared", str(self.images)
         yield (
-            "largest difference",
+            _LABELS["largest_difference"],
             f"{self.largest_difference:.2e}"
             + _allowed(self.tolerance.largest_difference),
         )
         yield (
-            "mean difference",
+            _LABELS["mean_difference"],
             f"{self.mean_difference:.2e}"
             + _allowed(self.tolerance.mean_difference),
         )
         yield (
-            "moved probability",
+            _LABELS["moved_probability"],
             f"{self.moved_probability:.2e}"
             + _allowed(self.tolerance.moved_probability),
         )
@@ -353,12 +359,12 @@ def _compare(expected, outputs):
     return _Differences(
         largest_difference=float(difference.max()),
         mean_difference=float(difference.mean()),
-        moved_probability=_moved_probability(expected, outputs),
+        moved_probability=_total_variation(expected, outputs),
         top1_agreement=float(agree.mean()),
     )
 
 
-def _moved_probability(expected, outputs):
+def _total_variation(expected, outputs):
     """Returns the mean total variation distance."""
     if expected.min() < 0 or expected.max() > 1:
         expected, outputs = _softmax(expected), _softmax(outputs)
@@ -380,10 +386,10 @@ def _accuracy(outputs, labels):
 
 
 def _failures(differences, tolerance):
-    for name in ("largest_difference", "mean_difference", "moved_probability"):
+    for name, label in _LABELS.items():
         value, limit = getattr(differences, name), getattr(tolerance, name)
         if limit is not None and value > limit:
-            yield f"{name.replace('_', ' ')} {value:.2e} is above {limit:g}"
+            yield f"{label} {value:.2e} is above {limit:g}"
     agreement, limit = differences.top1_agreement, tolerance.top1_agreement
     if limit is not None and agreement < limit:
         yield f"top-1 agreement {agreement:.2%} is below {limit:.2%}"

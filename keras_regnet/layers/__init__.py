@@ -3,6 +3,7 @@
 Each layer has the weights, the config and the results of the Keras layer it
 extends; only the operations it is computed with differ. What is chosen where,
 and the timings behind it, is reproduced by `benchmarks/grouped_conv.py`.
+`Pixels` begins an exported model, and stands here so that a saved one opens.
 """
 
 from keras_regnet.layers.convolution import Conv2D
@@ -11,6 +12,7 @@ from keras_regnet.layers.forms import native_ops
 from keras_regnet.layers.forms import portable_ops
 from keras_regnet.layers.normalization import BatchNormalization
 from keras_regnet.layers.normalization import Normalization
+from keras_regnet.layers.pixels import Pixels
 from keras_regnet.layers.pooling import PaddedMaxPooling2D
 from keras_regnet.layers.tracing import is_recomputing
 
@@ -20,6 +22,7 @@ __all__ = [
     "GroupedConv2D",
     "Normalization",
     "PaddedMaxPooling2D",
+    "Pixels",
     "is_recomputing",
     "native_ops",
     "portable_ops",

@@ -1,5 +1,7 @@
 """Convolution in groups that is fast and trains on CPUs."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
@@ -55,7 +57,7 @@ class Conv2D(keras.layers.Conv2D):
     Source: [Xie et al., 2017](https://arxiv.org/abs/1611.05431), section 3.
     """
 
-    def convolution_op(self, inputs, kernel):
+    def convolution_op(self, inputs: Any, kernel: Any) -> Any:
         """Convolves `inputs` with `kernel`, without bias and activation."""
         form = self._choose_form(inputs)
         if form == "stock" and self._may_crash(inputs):
@@ -75,7 +77,7 @@ class Conv2D(keras.layers.Conv2D):
             data_format=self.data_format,
         )
 
-    def call(self, inputs):
+    def call(self, inputs: Any) -> Any:
         """Convolves `inputs`, adds the bias and applies the activation."""
         if self.use_bias and self._misplaces_bias():
             bias = ops.cast(self.bias, self.compute_dtype)

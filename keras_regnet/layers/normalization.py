@@ -1,5 +1,8 @@
 """Batch norm and normalization of images by TensorFlow's fused operation."""
 
+from collections.abc import Callable
+from typing import Any
+
 import keras
 import numpy as np
 from keras import ops
@@ -47,7 +50,9 @@ class BatchNormalization(keras.layers.BatchNormalization):
     Source: [Ioffe and Szegedy, 2015](https://arxiv.org/abs/1502.03167).
     """
 
-    def call(self, inputs, training=None, mask=None):
+    def call(
+        self, inputs: Any, training: bool | None = None, mask: Any = None
+    ) -> Any:
         """Normalizes `inputs` per channel; `mask` marks pixels that count."""
         if training and tracing.is_recomputing():
             # The first pass has updated the moving statistics; what this one
@@ -56,7 +61,9 @@ class BatchNormalization(keras.layers.BatchNormalization):
                 return self._normalize(inputs, training, mask)
         return self._normalize(inputs, training, mask)
 
-    def rematerialized_call(self, layer_call, *args, **kwargs):
+    def rematerialized_call(
+        self, layer_call: Callable, *args: Any, **kwargs: Any
+    ) -> Callable:
         """Returns `layer_call` as it is: computing it twice updates twice."""
         del args, kwargs
         return layer_call
@@ -192,7 +199,7 @@ class Normalization(keras.layers.Normalization):
     1.5
     """
 
-    def call(self, inputs):
+    def call(self, inputs: Any) -> Any:
         """Normalizes `inputs`, of the shape given above."""
         if not self._is_fusible(inputs):
             return super().call(inputs)

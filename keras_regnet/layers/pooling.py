@@ -1,5 +1,7 @@
 """Pooling that pads as PyTorch does."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
@@ -35,7 +37,13 @@ class PaddedMaxPooling2D(keras.layers.MaxPooling2D):
     Source: `torch.nn.MaxPool2d(3, 2, 1)` in the stem of He et al., 2016.
     """
 
-    def __init__(self, pool_size=3, strides=2, data_format=None, **kwargs):
+    def __init__(
+        self,
+        pool_size: int | tuple[int, int] = 3,
+        strides: int | tuple[int, int] = 2,
+        data_format: str | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(
             pool_size, strides=strides, data_format=data_format, **kwargs
         )
@@ -45,7 +53,7 @@ class PaddedMaxPooling2D(keras.layers.MaxPooling2D):
                 f"Received: pool_size={pool_size}"
             )
 
-    def call(self, inputs):
+    def call(self, inputs: Any) -> Any:
         """Pools `inputs`, of the shape given above."""
         # The lowest finite value, not -inf: int8 conversion scales by the
         # range of a tensor. Rounded up to what bfloat16 holds.
@@ -54,7 +62,9 @@ class PaddedMaxPooling2D(keras.layers.MaxPooling2D):
             ops.pad(inputs, self._paddings(), constant_values=lowest)
         )
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(
+        self, input_shape: tuple[int | None, ...]
+    ) -> tuple[int | None, ...]:
         """Returns the shape of the output for that of the input."""
         padded = tuple(
             size if size is None else size + sum(pads)
@@ -62,7 +72,7 @@ class PaddedMaxPooling2D(keras.layers.MaxPooling2D):
         )
         return super().compute_output_shape(padded)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         """Returns the arguments of the constructor."""
         config = super().get_config()
         del config["padding"]

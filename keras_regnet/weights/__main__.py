@@ -16,16 +16,16 @@ from absl import flags
 import keras_regnet
 from keras_regnet import atomic
 from keras_regnet import errors
-from keras_regnet.weights import exporting
-from keras_regnet.weights import inspection
-from keras_regnet.weights import recognition
+from keras_regnet.weights import detect
+from keras_regnet.weights import inspect
 from keras_regnet.weights import records
+from keras_regnet.weights import save
 
 _KERAS_SUFFIXES = (".keras", ".weights.h5")
 _FAMILY = flags.DEFINE_enum(
     "family",
     None,
-    [*exporting.FORMATS, "keras"],
+    [*save.FORMATS, "keras"],
     "Whose names and layout `convert` writes; 'keras' is for OUT.keras and "
     "OUT.weights.h5.",
 )
@@ -42,7 +42,7 @@ _LIST_HEADER = (
     "classes",
     "size",
     "top-1",
-    "licence",
+    "license",
 )
 _STATISTICS_HEADER = (
     "part",
@@ -55,15 +55,6 @@ _STATISTICS_HEADER = (
 
 def list_records(variant: str | None = None) -> str:
     """Returns a table of the published weights.
-
-    Args:
-      variant: a network in any common spelling; None for all.
-
-    Returns:
-      Markdown, one line per record.
-
-    Raises:
-      ValueError: if there is no such variant.
 
     Example:
     >>> print(list_records("RegNetX-4GF").splitlines()[2])
@@ -90,18 +81,7 @@ def _table(header, rows):
 
 
 def show(variant: str, tag: str) -> str:
-    """Returns everything that is known of a published set of weights.
-
-    Args:
-      variant: a network in any common spelling.
-      tag: what `weights=` would be.
-
-    Returns:
-      One line per field.
-
-    Raises:
-      ValueError: if there are no such weights.
-    """
+    """Returns everything that is known of a published set of weights."""
     record = records.find(variant, tag)
     fields = {
         name: " ".join(map(str, value)) if isinstance(value, tuple) else value
@@ -117,30 +97,19 @@ def show(variant: str, tag: str) -> str:
 
 
 def verify(path: str) -> tuple[str, bool]:
-    """Returns what a file is, and whether anything speaks against it.
-
-    Args:
-      path: of the file.
-
-    Returns:
-      Lines to print, and whether it is whole and looks trained.
-
-    Raises:
-      ImportError: if the file needs PyTorch, which is not installed.
-      OSError: if there is no such file.
-      ValueError: if the file is damaged, or of no published network.
-    """
-    found = inspection.inspect(path)
-    problems = found.problems()
+    """Returns what a file is, and whether anything speaks against it."""
+    inspection = inspect.inspect(path)
+    problems = inspection.problems()
+    checkpoint = inspection.checkpoint
     lines = [
-        f"file     {found.path}",
-        f"sha256   {found.sha256}",
-        f"format   {found.found.format}",
-        f"network  {found.variant}",
-        f"classes  {found.found.classes or 'none'}",
-        f"tag      {_tags(found)}",
+        f"file     {inspection.path}",
+        f"sha256   {inspection.sha256}",
+        f"format   {checkpoint.format}",
+        f"network  {inspection.variant}",
+        f"classes  {checkpoint.classes or 'none'}",
+        f"tag      {_tags(inspection)}",
         "",
-        _table(_STATISTICS_HEADER, map(_statistics_row, found.statistics)),
+        _table(_STATISTICS_HEADER, map(_statistics_row, inspection.statistics)),
         "",
         *problems,
     ]
@@ -149,14 +118,14 @@ def verify(path: str) -> tuple[str, bool]:
     return "\n".join(lines), not problems
 
 
-def _tags(found):
-    if found.records:
-        tags = ", ".join(record.full_tag for record in found.records)
+def _tags(inspection):
+    if inspection.records:
+        tags = ", ".join(record.full_tag for record in inspection.records)
         return f"{tags} (this hash was published)"
+    file_format = inspection.checkpoint.format
     candidates = [
         record.tag
-        for record in records.of_format(found.found.format)
-        if record.variant == found.variant
+        for record in records.of_format(file_format, inspection.variant)
     ]
     unknown = "unknown: this hash was not published"
     if not candidates:
@@ -182,40 +151,25 @@ def _unless_nan(value, text):
 
 
 def convert(source: str, target: str, family: str, tag: str | None) -> str:
-    """Writes weights for another project, or for Keras 3.
-
-    Args:
-      source: a file that `weights=` takes.
-      target: the file to write; it appears when it is whole.
-      family: a project of `weights.export`, or "keras".
-      tag: which published set the file is; None for what its hash tells.
-
-    Returns:
-      A line to print.
-
-    Raises:
-      ImportError: if a file needs PyTorch, which is not installed.
-      OSError: if a file cannot be read or written.
-      ValueError: if the file is damaged, of no published network, or cannot
-        be expressed so.
-    """
-    suffixes = _KERAS_SUFFIXES if family == "keras" else exporting.SUFFIXES
+    """Writes weights for another project, or for Keras 3."""
+    suffixes = _KERAS_SUFFIXES if family == "keras" else save.SUFFIXES
     if not target.endswith(suffixes):
         raise errors.unknown_value("suffix of OUT", target, suffixes)
-    found, config = inspection.identify(source)
+    checkpoint, config = inspect.identify(source)
     model = keras_regnet.build(
         config,
         Path(source),
-        include_top=bool(found.classes),
-        classes=found.classes or 1,
+        include_top=bool(checkpoint.classes),
+        classes=checkpoint.classes or 1,
         tag=tag,
     )
     if family == "keras":
         _save(model, Path(target))
     else:
-        exporting.export(model, target, family)
-    network = recognition.name_of(config)
-    return f"Wrote {target}: {network}, {found.classes or 'no'} classes."
+        save.export(model, target, family)
+    network = detect.name_of(config)
+    classes = checkpoint.classes or "no"
+    return f"Wrote {target}: {network}, {classes} classes."
 
 
 def _save(model, target):
@@ -226,8 +180,8 @@ def _save(model, target):
 
 def _arguments(command, arguments, names):
     """Raises unless there are as many arguments as names in capitals."""
-    least = sum(not name.startswith("[") for name in names)
-    if not least <= len(arguments) <= len(names):
+    required = sum(not name.startswith("[") for name in names)
+    if not required <= len(arguments) <= len(names):
         raise ValueError(
             f"Usage: python -m keras_regnet.weights {command} "
             f"{' '.join(names)}. Received: {arguments}"
@@ -250,18 +204,15 @@ def _run(argv):
             raise ValueError(
                 "`convert` needs --family=timm, torchvision, pycls or keras."
             )
-        return convert(*rest, _FAMILY.value, _TAG.value), True
+        source, target = rest
+        return convert(source, target, _FAMILY.value, _TAG.value), True
     raise errors.unknown_value(
         "command", command, ("list", "show", "convert", "verify")
     )
 
 
 def main(argv: list[str]) -> None:
-    """Runs the command that the arguments name.
-
-    Args:
-      argv: the program's name, the command and its arguments.
-    """
+    """Runs the command that the arguments name."""
     try:
         text, good = _run(argv[1:] or [""])
     except (ImportError, OSError, ValueError) as error:

@@ -1,7 +1,7 @@
 """Fetching published files: whole, verified, once, or not at all.
 
 huggingface-hub downloads, from its hub and from plain URLs: unlike
-`keras.utils.get_file`, it goes on where a connection was cut and gives up on a
+`keras.utils.get_file`, it resumes where a connection was cut and gives up on a
 server that falls silent. Files of plain URLs lie where Keras keeps those of
 `keras.applications` (`~/.keras/models`, or `$KERAS_HOME/models`), so that one
 fetched by Keras 2 is found again; files of the hub lie in the hub's own cache.
@@ -13,6 +13,8 @@ import re
 import urllib.parse
 from collections.abc import Sequence
 from pathlib import Path
+from typing import BinaryIO
+from typing import cast
 
 import filelock
 
@@ -32,20 +34,7 @@ _MD5 = "md5:"
 
 
 def fetch(record: WeightRecord, include_top: bool = True) -> Path:
-    """Returns the local copy of a published set of weights.
-
-    Args:
-      record: the set.
-      include_top: whether its classifier is needed; without it, a smaller
-        file is fetched if one was published.
-
-    Returns:
-      Path of the copy, whose hash was verified if one is published.
-
-    Raises:
-      OSError: if the file can be neither found nor fetched.
-      ValueError: if it is not the published one.
-    """
+    """Returns the local copy of a published set of weights."""
     if record.hub_id:
         return from_hub(f"hf:{record.hub_id}", [record.file])
     if record.notop_url and not include_top:
@@ -57,12 +46,6 @@ def fetch(record: WeightRecord, include_top: bool = True) -> Path:
 def is_hub_source(source: str | os.PathLike) -> bool:
     """Returns whether a source names a repository of the Hugging Face hub.
 
-    Args:
-      source: what the caller gave as `weights`.
-
-    Returns:
-      Whether it starts with "hf:".
-
     Example:
     >>> is_hub_source("hf:timm/regnety_016.tv2_in1k"), is_hub_source("a.pth")
     (True, False)
@@ -71,37 +54,18 @@ def is_hub_source(source: str | os.PathLike) -> bool:
 
 
 def cache_folder() -> Path:
-    """Returns the folder for files of plain URLs.
-
-    Returns:
-      The folder "models" in the folder that `KERAS_HOME` names, by default
-      "~/.keras".
-    """
+    """Returns the folder for files of plain URLs."""
     home = os.environ.get("KERAS_HOME") or "~/.keras"
     return Path(home).expanduser() / "models"
 
 
 def sha256(path: str | os.PathLike) -> str:
-    """Returns the hash of a file.
-
-    Args:
-      path: the file.
-
-    Returns:
-      64 hexadecimal digits.
-    """
+    """Returns the hash of a file."""
     return _digest(path, "sha256")
 
 
 def md5(path: str | os.PathLike) -> str:
-    """Returns the older hash of a file, for publishers that know no other.
-
-    Args:
-      path: the file.
-
-    Returns:
-      32 hexadecimal digits.
-    """
+    """Returns the older hash of a file, for publishers that know no other."""
     return _digest(path, "md5")
 
 
@@ -114,8 +78,8 @@ def from_url(url: str, published_hash: str = "", name: str = "") -> Path:
     """Returns the local copy of a file, fetching it if there is none.
 
     The file appears under its name only when it is whole and its hash is the
-    published one; what a broken download left is gone on with next time. Of
-    several processes one downloads and the others wait.
+    published one; a broken download is resumed next time. Of several
+    processes one downloads and the others wait.
 
     Args:
       url: where the file is.
@@ -173,12 +137,12 @@ def _download(url, target, published_hash):
         part.unlink()
         _append(url, part)
     if not _is_published(part, published_hash):
-        found = _hash(part, published_hash)
+        actual = _hash(part, published_hash)
         part.unlink()
-        kind, _, found = found.rpartition(":")
+        kind, _, actual = actual.rpartition(":")
         raise ValueError(
             f"{url!r} is not the published file: its {kind or 'sha256'} is "
-            f"{found}, that of the published one {_begins(published_hash)}. "
+            f"{actual}, that of the published one {_begins(published_hash)}. "
             "It was deleted."
         )
     os.replace(part, target)
@@ -194,7 +158,7 @@ def _begins(published_hash):
 class _Part:
     """An open file that can be begun again only so many times.
 
-    What downloads goes on as long as every attempt brings something. At a
+    A download resumes as long as every attempt brings something. At a
     server that begins anew each time and cuts each time, that is for ever.
     """
 
@@ -219,7 +183,7 @@ def _append(url, part):
     """Fetches what is missing at the end of a file.
 
     `http_get` is what downloads within huggingface-hub itself; by its name
-    it is public, and the hub's documentation does not list it. It goes on
+    it is public, and the hub's documentation does not list it. It resumes
     with a range where a connection was cut, gives up when five attempts in a
     row brought nothing, knows when a server is silent, and shows progress.
     `keras.utils.get_file` does none of the first three. `fetch_test` holds
@@ -231,7 +195,9 @@ def _append(url, part):
 
     try:
         with open(part, "ab") as file:
-            file_download.http_get(url, _Part(file), resume_size=file.tell())
+            # All that `http_get` calls of a file is in `_Part`.
+            resumed = cast(BinaryIO, _Part(file))
+            file_download.http_get(url, resumed, resume_size=file.tell())
     except errors.HfHubHTTPError as error:
         # 416: there is nothing beyond what we have.
         if error.response.status_code != 416:
@@ -286,7 +252,7 @@ def from_hub(
     from huggingface_hub import errors
 
     options = {"revision": match["revision"], "endpoint": endpoint}
-    missing = None
+    missing: Exception | None = None
     for name in names:
         try:
             return _from_hub(match["repo"], name, options)

@@ -363,8 +363,8 @@ _OUR_PARTS = (
 )
 _OUR_ENDS = ("stem_conv", "stem_conv1", "stem_conv2", "head_conv")
 
-# As `keras_regnet.weights.files` reads what our own models saved: Keras
-# numbers a layer's variables. Not a format: no other project writes it.
+# The names that `readers.keras3_file` gives the tensors of our own models:
+# Keras numbers a layer's variables. Not a format: no other project writes it.
 OURS = Layout(
     ends={end: end for name in _OUR_ENDS for end in (name, f"{name}_bn")}
     | {"head_fc": "head_fc"},

@@ -1,6 +1,6 @@
 """The published sets of weights, one typed record for each.
 
-The table is `keras_regnet/data/weights.csv`. URLs, hashes, licences, sizes
+The table is `keras_regnet/data/weights.csv`. URLs, hashes, licenses, sizes
 and accuracies are as their publishers give them; none was checked here, where
 no published file can be downloaded. No Keras here.
 """
@@ -13,10 +13,10 @@ import importlib.resources
 from keras_regnet import errors
 from keras_regnet import variants
 
-# Who evaluates with OpenCV, and not with Pillow: on floating-point numbers,
+# Sources that evaluate with OpenCV, not with Pillow: on floating-point numbers,
 # and without smoothing where an image shrinks.
 _OPENCV_SOURCES = ("pycls",)
-NON_COMMERCIAL_LICENCES = ("cc-by-nc-4.0", "seer-license")
+NON_COMMERCIAL_LICENSES = ("cc-by-nc-4.0", "seer-license")
 
 # Of RGB images in 0..255, over the training set of ImageNet-1k.
 IMAGENET_MEAN = (123.675, 116.28, 103.53)
@@ -48,12 +48,12 @@ class WeightRecord:
       md5: the published digest where it is this one, "" for none.
       notop_url: a second file without the classifier, "" for none.
       notop_sha256: its digest.
-      licence: in small letters, as SPDX or the publisher spells it.
+      licence: the license in small letters, as SPDX or the publisher spells it.
       classes: outputs of the classifier, 0 if the file has none.
       train_size: height and width of the images trained on.
       train_resize: short side from which `train_size` is cropped.
       test_size: height and width of the images evaluated.
-      resize: short side to which an image is resized before the centre of
+      resize: short side to which an image is resized before the center of
         `test_size` is cropped.
       interpolation: of that resizing, "bilinear" or "bicubic".
       mean: of each channel, red first, of pixels in 0..255.
@@ -96,8 +96,8 @@ class WeightRecord:
 
     @property
     def commercial(self) -> bool:
-        """Whether the licence allows commercial use."""
-        return self.licence not in NON_COMMERCIAL_LICENCES
+        """Whether the license allows commercial use."""
+        return self.licence not in NON_COMMERCIAL_LICENSES
 
     @property
     def full_tag(self) -> str:
@@ -144,12 +144,9 @@ def all_records() -> tuple[WeightRecord, ...]:
 
     Within a variant "pycls_in1k" comes first; within a tag, the source that
     needs neither PyTorch nor a pickle.
-
-    Returns:
-      The records.
     """
     table = importlib.resources.files("keras_regnet") / "data" / "weights.csv"
-    with table.open(newline="", encoding="utf-8") as file:
+    with table.open(encoding="utf-8") as file:
         return tuple(map(_parse, csv.DictReader(file)))
 
 
@@ -212,14 +209,14 @@ def find(variant: str, tag: str) -> WeightRecord:
             f"`weights` must be None or a path for {name}, of which no "
             f"weights were published. Received: weights={tag!r}"
         )
-    wanted = IMAGENET_TAG if tag == "imagenet" else tag
+    full = IMAGENET_TAG if tag == "imagenet" else tag
     for record in found:
-        if wanted in (record.tag, record.full_tag):
+        if full in (record.tag, record.full_tag):
             return record
     tags = list(dict.fromkeys(record.tag for record in found))
     if IMAGENET_TAG in tags:
         tags.insert(0, "imagenet")
-    if "@" in wanted:
+    if "@" in full:
         tags = [record.full_tag for record in found]
     error = errors.unknown_value("weights", tag, tags)
     raise ValueError(f"{name} has no such weights. {error}")
@@ -227,12 +224,6 @@ def find(variant: str, tag: str) -> WeightRecord:
 
 def by_digest(digest: str) -> tuple[WeightRecord, ...]:
     """Returns the records whose file, whole or without top, has a digest.
-
-    Args:
-      digest: sha256 or md5 of a whole file, 64 or 32 hexadecimal digits.
-
-    Returns:
-      The records whose published digest is the beginning of this one.
 
     Example:
     >>> [record.full_tag for record in by_digest("9180c971" + "0" * 56)]
@@ -248,29 +239,20 @@ def by_digest(digest: str) -> tuple[WeightRecord, ...]:
     )
 
 
-def of_format(file_format: str) -> tuple[WeightRecord, ...]:
-    """Returns the records of one format.
-
-    Args:
-      file_format: a key of `keras_regnet.weights.formats.FORMATS`.
-
-    Returns:
-      The records.
-    """
-    return tuple(r for r in all_records() if r.format == file_format)
+def of_format(
+    file_format: str, variant: str | None
+) -> tuple[WeightRecord, ...]:
+    """Returns the records of a network in one format."""
+    return tuple(
+        record
+        for record in all_records()
+        if record.format == file_format and record.variant == variant
+    )
 
 
 def typical(file_format: str, variant: str | None) -> WeightRecord:
-    """Returns the record whose rules serve for an unknown file of a format.
-
-    Args:
-      file_format: a key of `keras_regnet.weights.formats.FORMATS`.
-      variant: the network that the file holds, None if it is not published.
-
-    Returns:
-      A record of that network, or else of the format; all that it could be
-      agree on mean, std and padding.
-    """
-    found = of_format(file_format)
-    of_network = [record for record in found if record.variant == variant]
-    return (of_network or found)[0]
+    """Returns the record whose rules serve for an unknown file of a format."""
+    of_network = of_format(file_format, variant)
+    if of_network:
+        return of_network[0]
+    return next(r for r in all_records() if r.format == file_format)

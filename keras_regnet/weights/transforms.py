@@ -58,16 +58,6 @@ _AXES = {"conv": 4, "bgr_conv": 4, "dense": 2}
 def to_keras(name: str, array: np.ndarray) -> np.ndarray:
     """Returns a file's array in Keras's layout.
 
-    Args:
-      name: a key of `TRANSFORMS`.
-      array: as the file holds it.
-
-    Returns:
-      The array, or a view of it.
-
-    Raises:
-      ValueError: if the array has another number of axes than such tensors.
-
     Example:
     >>> to_keras("conv", np.zeros((8, 3, 1, 1))).shape
     (1, 1, 3, 8)
@@ -83,13 +73,6 @@ def to_keras(name: str, array: np.ndarray) -> np.ndarray:
 
 def from_keras(name: str, array: np.ndarray) -> np.ndarray:
     """Returns the array of a Keras variable in a file's layout.
-
-    Args:
-      name: a key of `TRANSFORMS`.
-      array: as the variable holds it.
-
-    Returns:
-      The array, or a view of it.
 
     Example:
     >>> from_keras("dense", np.zeros((5, 2))).shape

@@ -17,7 +17,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 import keras_regnet  # noqa: E402
-from keras_regnet.weights import exporting  # noqa: E402
+from keras_regnet.weights import save  # noqa: E402
 from tests.support import oracle_weights  # noqa: E402
 
 CONFIG = keras_regnet.RegNetConfig(3, 16, 16, 2, 8, block="y", stem_width=8)
@@ -67,7 +67,7 @@ def tensors(model, family):
     """Returns the state dict of a family, as tensors."""
     return {
         name: torch.from_numpy(array)
-        for name, array in exporting.state_dict(model, family).items()
+        for name, array in save.state_dict(model, family).items()
     }
 
 
@@ -80,8 +80,8 @@ def check_good(model):
         for left, right in zip(model.weights, again.weights, strict=True):
             np.testing.assert_allclose(left, right, rtol=tolerance)
         print("loads", name)
-    for family in exporting.FAMILIES:
-        exporting.export(model, f"{family}_written.pyth", family)
+    for family in save.FORMATS:
+        save.export(model, f"{family}_written.pyth", family)
         keras_regnet.build(
             CONFIG, weights=f"./{family}_written.pyth", **OPTIONS
         )

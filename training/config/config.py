@@ -33,7 +33,7 @@ OPTIMIZERS = (
 )
 
 # A run is the same run if these differ: where it is kept and computed, and how
-# long it goes on.
+# long it is.
 _FREE_TO_CHANGE = (
     "workdir",
     "epochs",
@@ -180,7 +180,7 @@ class TrainConfig:
     skip_bad_images: bool = fields.field(
         False,
         "Read all files before the run, and count and leave out those that "
-        "are no images, in place of an error.",
+        "are not images, in place of an error.",
     )
     image_size: int = fields.field(
         224,

@@ -54,7 +54,7 @@ _BATCHES = {
 def quickstart() -> TrainConfig:
     """The default: a small RegNet on the digits, under two minutes.
 
-    No flips (a mirrored 2 is no 2) and small shifts only.
+    No flips (a mirrored 2 is not a 2) and small shifts only.
     """
     return TrainConfig(
         recipe="quickstart",
@@ -77,7 +77,7 @@ def paper(variant: str = "") -> TrainConfig:
 
     100 epochs, lr 0.1 per 128 images, half-period cosine set once per epoch,
     five epochs of warm-up from a tenth, L2 of 5e-5 on all parameters (batch
-    norm and biases too), velocity without the rate, no other regularisation.
+    norm and biases too), velocity without the rate, no other regularization.
     Batch norm is per replica: 8 of them see 128, 64 or 32 images each. What
     is left of a difference from pycls: batch norm keeps the biased variance.
 

@@ -137,7 +137,7 @@ def write(
 
     Every image is decoded once to see that it is one. The images are shuffled
     before they are dealt to the shards. The manifest is written last: a
-    folder without it is no data set.
+    folder without it is not a data set.
 
     Args:
       source: has train/ and val/ with one folder per class in each.

@@ -3,7 +3,7 @@
 import dataclasses
 
 from keras_regnet import open_model
-from keras_regnet.weights import resolving
+from keras_regnet.weights import rules
 from training.config import config as train_config
 from training.config import network as network_lib
 
@@ -33,7 +33,7 @@ def load(model: str, weights: str = "") -> open_model.OpenedModel:
             return dataclasses.replace(opened, name=model, weights=weights)
     except ImportError as error:
         raise ValueError(str(error)) from error
-    except resolving.UnknownNetworkError as error:
+    except rules.UnknownNetworkError as error:
         raise ValueError(
             f"{error} Give the network as --model=VARIANT and the file as "
             "--weights=FILE"

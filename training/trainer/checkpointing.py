@@ -64,7 +64,7 @@ def look(
         raise wrong or ValueError(reason)
     if stored and finished:
         logging.info(
-            "%s is finished: %d epochs, top-1 %.2f; a larger --%s goes on",
+            "%s is finished: %d epochs, top-1 %.2f; a larger --%s continues it",
             folder,
             stored.position.epoch,
             stored.position.rows[-1]["val_top1"],

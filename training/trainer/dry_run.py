@@ -5,7 +5,7 @@ import dataclasses
 import tensorflow as tf
 
 from keras_regnet import results
-from keras_regnet.weights import resolving
+from keras_regnet.weights import locate
 from training.config import config as train_config
 from training.config import config_checks
 from training.config import network as network_lib
@@ -77,7 +77,7 @@ def _weights(config, network, resumed, classes):
         stored = files.stored_architecture(resumed)
         return files.architecture_of(stored), ""
     wanted = config.weights
-    if wanted and resolving.is_fetched(wanted, network):
+    if wanted and locate.is_fetched(wanted, network):
         random = network_lib.resolve("", network)
         return random, f"; the weights {wanted} were not looked for"
     return network_lib.resolve(wanted, network, classes), ""

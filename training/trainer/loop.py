@@ -77,7 +77,7 @@ class Loop:
                 continue
             self._checkpointer.save()
             logging.info(
-                "SIGTERM: stopped after step %d; the same command goes on "
+                "SIGTERM: stopped after step %d; the same command resumes "
                 "from there",
                 self._state.position.step,
             )

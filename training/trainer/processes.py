@@ -127,7 +127,7 @@ def lost_workers(
         reason = (error.message or "").splitlines() or [""]
         raise ConnectionError(
             f"Another of the {processes.num_workers} workers is gone. Start "
-            "all of them again, and the run goes on from its last checkpoint, "
+            "all of them again, and the run resumes from its last checkpoint, "
             f"{checkpoint.newest_name(checkpoints)}. "
             f"Received: {type(error).__name__}: {reason[0]}"
         ) from error

@@ -11,7 +11,7 @@ from keras_regnet import atomic
 _FILE = "curves.png"
 _SIZE = (10.0, 6.4)
 _DPI = 110
-# Fewer points than this are marked: a line of one point is no line.
+# Fewer points than this are marked: one point makes no line.
 _FEW = 40
 
 

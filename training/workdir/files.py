@@ -21,7 +21,7 @@ import tensorflow as tf
 import keras_regnet
 from keras_regnet import atomic
 from keras_regnet import weights as weights_lib
-from keras_regnet.weights import resolving
+from keras_regnet.weights import rules
 from training.config import config as train_config
 from training.config import network as network_lib
 from training.workdir import checkpoint
@@ -113,7 +113,7 @@ def check(
         raise ValueError(f"Not a config.json of a run: {path}") from error
     different = train_config.differences(config, fields)
     if of_weights:
-        network = resolving.with_rules_of(of_weights.config, network)
+        network = rules.with_rules_of(of_weights.config, network)
     if not different and stored["network"] != json.loads(network.to_json()):
         different = [f"variant: what {config.variant!r} means"]
     own_unit, own_number = train_config.length(dataclasses.asdict(config))

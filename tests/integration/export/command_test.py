@@ -63,7 +63,7 @@ class CommandTest(command_testing.CommandTestCase):
             "--existing={out}/model.onnx",
         )
         self.assertEqual(status, 1)
-        self.assertRegex(output, "verdict +largest difference .* is above")
+        self.assertRegex(output, "verdict +max absolute error .* is above")
         status, _, errors = self.command(
             "{out}/model.onnx", "--out={out}/model.tflite"
         )

@@ -25,8 +25,8 @@ from absl.testing import parameterized
 import keras_regnet
 from keras_regnet import open_model
 from keras_regnet.weights import fetch
+from keras_regnet.weights import locate
 from keras_regnet.weights import records
-from keras_regnet.weights import resolving
 from tests.support import keras_h5_testing
 from tests.support import oracle_weights
 from tests.support import paths
@@ -190,9 +190,7 @@ class WeightsPathTest(parameterized.TestCase):
 
     def known_as(self, record):
         """Makes files known by their hash."""
-        return mock.patch.object(
-            resolving, "_record_of_hash", return_value=record
-        )
+        return mock.patch.object(locate, "record_of_hash", return_value=record)
 
     def config(self, variant, weights, **fields):
         fields = {
@@ -275,7 +273,7 @@ class WeightsPathTest(parameterized.TestCase):
 
     def test_another_network_is_named_with_the_one_asked_for(self):
         _, weights = _source(records.find("RegNetX-400MF", "tv2_in1k"))
-        message = "holds RegNetX-400MF in .* and asked for was RegNetY-200MF"
+        message = "holds RegNetX-400MF in .* but RegNetY-200MF was requested"
         for start in (self.train, dry_run.report):
             arguments = ("RegNetY-200MF", weights)
             if start is dry_run.report:

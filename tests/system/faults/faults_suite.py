@@ -2,7 +2,7 @@
 
     python tests/system/faults/faults_suite.py --folder=/tmp/faults
 
-Stopped at any moment and started again with the same command, it goes on.
+Stopped at any moment and started again with the same command, it resumes.
 """
 
 import argparse

@@ -57,32 +57,32 @@ class ChildTest(absltest.TestCase):
 
 
 class TakeTurnsTest(absltest.TestCase):
-    def test_contestants_alternate_and_slow_ones_stop_early(self):
+    def test_cases_alternate_and_slow_ones_stop_early(self):
         calls = []
-        contestants = {
-            "fast": timing.Contestant(lambda n: calls.append("f"), rounds=3),
-            "slow": timing.Contestant(
+        cases = {
+            "fast": timing.Case(lambda n: calls.append("f"), rounds=3),
+            "slow": timing.Case(
                 lambda n: calls.append("s"), rounds=1, slow=True
             ),
         }
-        for contestant in contestants.values():
-            contestant.warm_up(0.0)
+        for case in cases.values():
+            case.warm_up(0.0)
         self.assertEqual("".join(calls), "fffs")
         calls.clear()
         left = []
-        timing.take_turns(contestants, 3, lambda *report: left.append(report))
+        timing.take_turns(cases, 3, lambda *report: left.append(report))
         # One untimed call before each timed one, but not of the slow.
         self.assertEqual("".join(calls), "ffsffff")
-        self.assertLen(contestants["fast"].seconds, 3)
-        self.assertLen(contestants["slow"].seconds, 1)
+        self.assertLen(cases["fast"].seconds, 3)
+        self.assertLen(cases["slow"].seconds, 1)
         self.assertEqual([number for number, _ in left], [0, 1, 2])
         self.assertGreater(min(seconds for _, seconds in left), 0)
 
     def test_a_turn_lasts_about_as_long_as_asked(self):
         steps = []
-        contestant = timing.Contestant(steps.append, rounds=1)
-        contestant.warm_up(1e-3)
-        contestant.take_turn()
+        case = timing.Case(steps.append, rounds=1)
+        case.warm_up(1e-3)
+        case.take_turn()
         self.assertEqual(steps[:4], [1, 1, 1, 1])
         self.assertGreater(steps[4], 1)
 

@@ -568,7 +568,7 @@ class SavingTest(parameterized.TestCase):
         else:
             other.save_weights(path)
         with self.assertRaisesRegex(
-            ValueError, "holds a network of depths .*asked for was"
+            ValueError, "holds a network of depths .* was requested"
         ):
             keras_regnet.RegNet(SMALL, weights=path)
 

@@ -42,8 +42,8 @@ class VerifyTest(parameterized.TestCase):
             self.assertEqual(report.passed, not share)
             self.assertLess(report.mean_difference, 0.0021)
 
-    def test_moved_probability_of_logits(self):
-        moved = verification._moved_probability
+    def test_total_variation_of_logits(self):
+        moved = verification._total_variation
         probabilities = np.array([[0.1, 0.9], [0.5, 0.5]])
         other = np.array([[0.3, 0.7], [0.5, 0.5]])
         self.assertAlmostEqual(moved(probabilities, other), 0.1)

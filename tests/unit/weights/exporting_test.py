@@ -11,7 +11,7 @@ from absl.testing import absltest
 from absl.testing import parameterized
 
 import keras_regnet
-from keras_regnet.weights import exporting
+from keras_regnet.weights import save
 from tests.support import oracle_weights
 
 _SHAPE = (32, 32, 3)
@@ -41,7 +41,7 @@ class ExportingTest(parameterized.TestCase):
             np.testing.assert_array_equal(left, right)
 
     def test_layout_of_pytorch(self):
-        state = exporting.state_dict(self.model, "torchvision")
+        state = save.state_dict(self.model, "torchvision")
         ours = {v.path: np.asarray(v) for v in self.model.weights}
         kernel = state["trunk_output.block1.block1-0.f.b.0.weight"]
         self.assertEqual(kernel.shape, (8, 4, 3, 3))
@@ -59,8 +59,8 @@ class ExportingTest(parameterized.TestCase):
         self.assertEqual(state[counters[0]].dtype, "int64")
 
     def test_pycls_takes_blue_first(self):
-        pycls = exporting.state_dict(self.model, "pycls")["stem.conv.weight"]
-        timm = exporting.state_dict(self.model, "timm")["stem.conv.weight"]
+        pycls = save.state_dict(self.model, "pycls")["stem.conv.weight"]
+        timm = save.state_dict(self.model, "timm")["stem.conv.weight"]
         np.testing.assert_array_equal(pycls, timm[:, ::-1])
 
     def test_file_says_that_it_is_pytorch_s(self):

@@ -81,7 +81,9 @@ class FilesTest(parameterized.TestCase):
         wider = dataclasses.replace(_SMALL, stem_width=16)
         message = "'stem_conv/kernel' .* needs"
         if name == "model.keras":
-            message = "holds .* of stem_width=8, and asked .* of stem_width=16"
+            message = (
+                "holds .* of stem_width=8, but .* of stem_width=16 was req"
+            )
         with self.assertRaisesRegex(ValueError, message):
             _build(wider, weights=path)
 
@@ -90,8 +92,8 @@ class FilesTest(parameterized.TestCase):
         path = self.save_filled(name)
         with self.assertRaisesRegex(
             ValueError,
-            "holds a network of depths 1-1-1 and widths 16-32-64.*asked for "
-            "was RegNetX-200MF",
+            "holds a network of depths 1-1-1 and widths 16-32-64, but "
+            "RegNetX-200MF was requested",
         ):
             keras_regnet.RegNetX("200MF", weights=path)
 

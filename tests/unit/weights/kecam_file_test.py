@@ -16,9 +16,9 @@ from absl.testing import parameterized
 
 import keras_regnet
 from keras_regnet.weights import fetch
-from keras_regnet.weights import inspection
-from keras_regnet.weights import kecam_file
+from keras_regnet.weights import inspect
 from keras_regnet.weights import records
+from keras_regnet.weights.readers import kecam_file
 from tests.support import oracle_weights
 from tests.support import paths
 
@@ -161,7 +161,7 @@ class RecordsTest(absltest.TestCase):
         path = _folder() / "y.h5"
         record = records.find("RegNetY-16GF", "kecam_in1k")
         with absltest.mock.patch.object(fetch, "md5", return_value=record.md5):
-            known = inspection.published_as(path, [record])
+            known = inspect.published_as(path, [record])
         self.assertEqual(known, (record,))
 
 

@@ -12,9 +12,9 @@ from absl.testing import absltest
 from absl.testing import parameterized
 
 import keras_regnet
-from keras_regnet.weights import keras_h5
-from keras_regnet.weights import keras_numbered
 from keras_regnet.weights import mapping
+from keras_regnet.weights.readers import keras2_file
+from keras_regnet.weights.readers import keras_numbered
 from tests.support import keras_h5_testing
 
 # Names and places of tensors that must not be taken for each other: of one
@@ -97,7 +97,7 @@ class KerasH5Test(parameterized.TestCase):
     @parameterized.parameters(*_TWINS)
     def test_twins_of_one_shape(self, first, second):
         """A file's names settle which is which, in whatever order they are."""
-        tensors = keras_h5.read(self.path("whole_x"))
+        tensors = keras2_file.read(self.path("whole_x"))
         first, second = f"{_BLOCK}_{first}", f"{_BLOCK}_{second}"
         self.assertEqual(tensors.shapes[first], tensors.shapes[second])
         self.assertGreater(np.abs(tensors[first] - tensors[second]).max(), 0.1)
@@ -161,9 +161,10 @@ class KerasH5Test(parameterized.TestCase):
             self.assertEqual(pool["class_name"], "GlobalAveragePooling2D")
             pool["class_name"] = "GlobalMaxPooling2D"
             file.parent.attrs["model_config"] = json.dumps(config)
-        self.assertIsNone(keras_h5.open_file(path).classifier())
+        self.assertIsNone(keras2_file.open_file(path).classifier())
         self.assertEqual(
-            keras_h5.open_file(self.path("one_dense")).classifier(), "flowers"
+            keras2_file.open_file(self.path("one_dense")).classifier(),
+            "flowers",
         )
 
     def test_dense_layer_without_bias(self):
@@ -218,7 +219,7 @@ class KerasH5Test(parameterized.TestCase):
 
     def test_another_network(self):
         with self.assertRaisesRegex(
-            ValueError, "depths 1-2-1-1 .*asked for was RegNetY-200MF"
+            ValueError, "depths 1-2-1-1 .*but RegNetY-200MF was req"
         ):
             keras_regnet.RegNetY("200MF", weights=self.path("weights_y"))
 
@@ -271,7 +272,7 @@ class KerasH5Test(parameterized.TestCase):
         shutil.copy(self.path("numbered_weights"), path)
         rng = np.random.default_rng(0)
         with h5py.File(path, "r+") as file:
-            places = keras_numbered.places_by_order(file)
+            places = keras_numbered.paths_by_order(file)
             for name, place in places.items():
                 layer, variable = name.rsplit("/", 1)
                 norm = {"conv_1x1_2": "conv_1x1_2_bn", "skip_1x1": "skip_bn"}
@@ -294,7 +295,7 @@ class KerasH5Test(parameterized.TestCase):
         if name == "ours":
             path = self.folder / "ours.weights.h5"
             self.build("weights_y").save_weights(path)
-        self.assertEqual(keras_h5.is_of_keras_2(path), by_keras_2)
+        self.assertEqual(keras2_file.is_of_keras_2(path), by_keras_2)
 
     @parameterized.named_parameters(
         ("empty", lambda content: b""),
@@ -305,7 +306,7 @@ class KerasH5Test(parameterized.TestCase):
         path = self.folder / "damaged.h5"
         path.write_bytes(damage(self.path("weights_y").read_bytes()))
         with self.assertRaisesRegex(
-            ValueError, "damaged.h5' is no file of Keras 2, or is damaged"
+            ValueError, "damaged.h5' is not a file of Keras 2, or is damaged"
         ) as raised:
             self.build("weights_y", path)
         self.assertNotIn("\n", str(raised.exception))

@@ -10,8 +10,8 @@ import numpy as np
 from absl.testing import absltest
 
 import keras_regnet
-from keras_regnet.weights import kimm_file
 from keras_regnet.weights import records
+from keras_regnet.weights.readers import kimm_file
 from tests.support import paths
 
 _DATA = paths.DATA
@@ -89,7 +89,7 @@ class KimmFileTest(absltest.TestCase):
             for name in saved.namelist():
                 source = kimm if name == "config.json" else saved
                 archive.writestr(name, source.read(name))
-        with self.assertRaisesRegex(ValueError, "other.keras' is no RegNet"):
+        with self.assertRaisesRegex(ValueError, "other.keras' is not a RegNet"):
             _build(path)
 
     def test_damaged(self):

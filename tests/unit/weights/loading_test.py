@@ -9,13 +9,13 @@ from absl.testing import parameterized
 
 import keras_regnet
 from keras_regnet import variants
-from keras_regnet.weights import exporting
-from keras_regnet.weights import loading
+from keras_regnet.weights import assign
+from keras_regnet.weights import detect
 from keras_regnet.weights import mapping
-from keras_regnet.weights import nesting
-from keras_regnet.weights import recognition
+from keras_regnet.weights import save
 from keras_regnet.weights import transforms
-from keras_regnet.weights.tensors import Tensors
+from keras_regnet.weights.readers import nesting
+from keras_regnet.weights.readers.tensors import Tensors
 from tests.support import oracle_weights
 
 _CONFIG = keras_regnet.AnyNetConfig(
@@ -38,7 +38,7 @@ class FillTest(parameterized.TestCase):
         )
         cls.start = cls.model.get_weights()
         oracle_weights.fill(cls.model)
-        cls.state = exporting.state_dict(cls.model, "timm")
+        cls.state = save.state_dict(cls.model, "timm")
 
     def setUp(self):
         super().setUp()
@@ -47,7 +47,7 @@ class FillTest(parameterized.TestCase):
     def fill(self, **changes):
         state = {**self.state, **changes}
         state = {name: v for name, v in state.items() if v is not None}
-        loading.assign(self.model, state, mapping.of_format(_CONFIG, "timm"))
+        assign.assign(self.model, state, mapping.of_format(_CONFIG, "timm"))
 
     def test_every_variable_gets_its_value(self):
         self.fill()
@@ -112,7 +112,7 @@ class FillTest(parameterized.TestCase):
         model = keras_regnet.build(_CONFIG, input_shape=(32, 32, 3), classes=4)
         state = {**self.state, _NORM: np.full(32, 1e5, "f4")}
         with self.assertRaisesRegex(ValueError, "beyond what float16 can"):
-            loading.assign(model, state, mapping.of_format(_CONFIG, "timm"))
+            assign.assign(model, state, mapping.of_format(_CONFIG, "timm"))
 
     def test_checks_the_stem_before_it_is_adapted(self):
         """A view of one number may be of any size, and a copy fill memory."""
@@ -120,7 +120,7 @@ class FillTest(parameterized.TestCase):
         huge = np.broadcast_to(np.float32(0), (10**12, 3, 3, 3))
         state = {**self.state, "stem.conv.weight": huge}
         with self.assertRaisesRegex(ValueError, r"shape \(3, 3, 3, 10000000"):
-            loading.assign(
+            assign.assign(
                 model,
                 state,
                 mapping.of_format(_CONFIG, "timm"),
@@ -130,20 +130,20 @@ class FillTest(parameterized.TestCase):
     def test_adapts_the_stem(self):
         kernel = np.arange(2 * 3, dtype="f4").reshape(1, 1, 3, 2)
         np.testing.assert_array_equal(
-            loading.adapt_input_channels(kernel, 1), [[[[6, 9]]]]
+            assign.adapt_input_channels(kernel, 1), [[[[6, 9]]]]
         )
         np.testing.assert_array_equal(
-            loading.adapt_input_channels(kernel, 2),
+            assign.adapt_input_channels(kernel, 2),
             [[[[0, 1.5], [3, 4.5]]]],
         )
         np.testing.assert_allclose(
-            loading.adapt_input_channels(kernel, 4)[0, 0],
+            assign.adapt_input_channels(kernel, 4)[0, 0],
             np.array([[0, 1], [2, 3], [4, 5], [0, 1]]) * 0.75,
         )
         # The answer to a grey image stays the same.
         for channels in (1, 2, 4, 7):
             np.testing.assert_allclose(
-                loading.adapt_input_channels(
+                assign.adapt_input_channels(
                     np.ones((3, 3, 3, 2), "f4"), channels
                 ).sum(axis=2),
                 3,
@@ -173,13 +173,13 @@ class TransformsTest(parameterized.TestCase):
 class RecognitionTest(parameterized.TestCase):
     """No values are read: shapes are enough."""
 
-    def recognise(self, variant, family, **changes):
+    def detect(self, variant, family, **changes):
         config = keras_regnet.get_config(variant)
         model = keras_regnet.build(config, input_shape=(32, 32, 3), classes=7)
-        state = exporting.state_dict(model, family)
+        state = save.state_dict(model, family)
         shapes = {name: array.shape for name, array in state.items()}
         shapes |= changes
-        return recognition.recognise(Tensors(shapes, None))
+        return detect.detect(Tensors(shapes, None))
 
     @parameterized.parameters(
         ("RegNetX-200MF", "timm"),
@@ -193,7 +193,7 @@ class RecognitionTest(parameterized.TestCase):
         ("RegNetV-4.0GF", "timm"),
     )
     def test_names_format_and_variant(self, variant, family):
-        found = self.recognise(variant, family)
+        found = self.detect(variant, family)
         self.assertEqual(found.format, family)
         self.assertEqual(found.variant(), variant)
         self.assertEqual(found.classes, 7)
@@ -202,7 +202,7 @@ class RecognitionTest(parameterized.TestCase):
         )
 
     def test_one_odd_tensor_makes_no_other_network(self):
-        found = self.recognise("RegNetX-200MF", "timm", extra=(3,))
+        found = self.detect("RegNetX-200MF", "timm", extra=(3,))
         self.assertEqual(found.variant(), "RegNetX-200MF")
 
     def test_stages_that_vissl_cut_in_parts(self):
@@ -214,7 +214,7 @@ class RecognitionTest(parameterized.TestCase):
         self.assertIn(
             "_feature_blocks.res4.block0-part1.block3-16.f.c.weight", shapes
         )
-        found = recognition.recognise(Tensors(shapes, None))
+        found = detect.detect(Tensors(shapes, None))
         self.assertEqual(found.format, "classy")
         self.assertEqual([s.depth for s in found.stages], [2, 7, 17, 1])
         self.assertIn(
@@ -228,7 +228,7 @@ class RecognitionTest(parameterized.TestCase):
                 _CONFIG, "transformers", False
             ).values()
         }
-        found = recognition.recognise(Tensors(shapes, None))
+        found = detect.detect(Tensors(shapes, None))
         self.assertEqual(found.format, "transformers")
         self.assertEqual(found.classes, 0)
         self.assertIsNone(found.variant())
@@ -244,7 +244,7 @@ class RecognitionTest(parameterized.TestCase):
         with self.assertRaisesRegex(
             ValueError, "not named as a RegNet's .* first are 'conv1.weight'"
         ):
-            recognition.recognise(Tensors(shapes, None))
+            detect.detect(Tensors(shapes, None))
 
 
 class NestingTest(parameterized.TestCase):

@@ -95,8 +95,7 @@ class RecordsTest(parameterized.TestCase):
         ):
             rules = {
                 (r.mean, r.std, r.padding)
-                for r in records.of_format(file_format)
-                if r.variant == network
+                for r in records.of_format(file_format, network)
             }
             self.assertLessEqual(len(rules), 1, (file_format, network))
             typical = records.typical(file_format, network)

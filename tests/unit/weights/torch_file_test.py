@@ -17,7 +17,7 @@ from absl.testing import absltest
 from absl.testing import parameterized
 
 from keras_regnet.weights import readers
-from keras_regnet.weights import torch_file
+from keras_regnet.weights.readers import torch_file
 
 _ADVICE = (
     "Weights only load failed. In PyTorch 2.6, we changed the default value "

@@ -201,7 +201,7 @@ class RunTest(parameterized.TestCase):
     def test_weights_of_another_network(self):
         wider = dataclasses.replace(training_testing.TINY, stem_width=16)
         with self.assertRaisesRegex(
-            ValueError, "holds .*stem_width=8, and asked .*stem_width=16"
+            ValueError, "holds .*stem_width=8, but .*stem_width=16 was req"
         ):
             self.start(self.folder, wider)
 

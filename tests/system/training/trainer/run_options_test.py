@@ -63,7 +63,7 @@ class RunOptionsTest(parameterized.TestCase):
         for name in ("top1", "top5", "loss"):
             self.assertEqual(row[name], found[-1][f"val_{name}"])
         name = next(iter(length))
-        self.assertIn(f"a larger --{name} goes on", logs.output[-1])
+        self.assertIn(f"a larger --{name} continues it", logs.output[-1])
 
     def test_longer_goes_on_within_the_epoch(self):
         self.train(total_steps=7)

@@ -13,10 +13,10 @@ from keras_regnet import atomic
 from keras_regnet import errors
 from keras_regnet import plan
 from keras_regnet.config import RegNetConfig
-from keras_regnet.weights import damage
 from keras_regnet.weights import mapping
-from keras_regnet.weights import torch_file
 from keras_regnet.weights import transforms
+from keras_regnet.weights.readers import damage
+from keras_regnet.weights.readers import torch_file
 
 FORMATS = ("timm", "torchvision", "pycls")
 SUFFIXES = (".safetensors", *torch_file.SUFFIXES)
@@ -30,7 +30,7 @@ def export(
     """Writes the weights of a model for another project.
 
     That project builds the network with the model's number of classes, and
-    loads the file with `strict=True`. Its images are normalised outside the
+    loads the file with `strict=True`. Its images are normalized outside the
     network, as for a model with `include_preprocessing=False`.
 
     Args:
@@ -112,18 +112,7 @@ def _format_of_names(network, family):
 
 
 def state_dict(model: keras.Model, file_format: str) -> dict[str, np.ndarray]:
-    """Returns the weights of a model under a format's names.
-
-    Args:
-      model: one of our models.
-      file_format: a key of `keras_regnet.weights.formats.FORMATS`.
-
-    Returns:
-      Arrays in the format's layout and order, PyTorch's counters included.
-
-    Raises:
-      ValueError: if the format has no such networks.
-    """
+    """Returns the weights of a model under a format's names."""
     variables = {variable.path: variable for variable in model.weights}
     include_top = "head_fc/kernel" in variables
     state = {}

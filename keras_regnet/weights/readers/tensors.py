@@ -1,4 +1,4 @@
-"""The tensors of a file, by name, each read when it is asked for."""
+"""The tensors of a file, by name, each read on access."""
 
 from collections.abc import Callable
 from collections.abc import Iterator
@@ -39,18 +39,8 @@ class Tensors(Mapping):
         return len(self.shapes)
 
     def renamed(self, new_name: Callable[[str], str]) -> "Tensors":
-        """Returns the same tensors under other names.
-
-        Args:
-          new_name: from the old name to the new.
-
-        Returns:
-          A view; nothing is read.
-
-        Raises:
-          ValueError: if two tensors get one name.
-        """
-        old_names = {}
+        """Returns the same tensors under other names."""
+        old_names: dict[str, str] = {}
         for name in self.shapes:
             other = old_names.setdefault(new_name(name), name)
             if other != name:

@@ -11,6 +11,7 @@ import math
 import os
 import re
 from collections.abc import Iterator
+from collections.abc import Mapping
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,15 +20,15 @@ import numpy as np
 from keras_regnet import variants
 from keras_regnet.config import AnyNetConfig
 from keras_regnet.config import RegNetConfig
+from keras_regnet.weights import detect
 from keras_regnet.weights import fetch
-from keras_regnet.weights import files
 from keras_regnet.weights import formats
 from keras_regnet.weights import mapping
 from keras_regnet.weights import readers
-from keras_regnet.weights import recognition
 from keras_regnet.weights import records
 from keras_regnet.weights import transforms
-from keras_regnet.weights.recognition import Recognised
+from keras_regnet.weights.detect import DetectedCheckpoint
+from keras_regnet.weights.readers import keras3_file
 from keras_regnet.weights.records import WeightRecord
 
 # How far the standard deviation of n normal numbers may be from that of
@@ -70,17 +71,17 @@ class Inspection:
     Args:
       path: of the file.
       sha256: its digest.
-      found: format, tensors and shapes.
+      checkpoint: format, tensors and shapes.
       variant: the published network that it is.
       records: the published sets that have this digest.
       missing: tensors that the network needs and the file does not have.
-      left_over: tensors that the network has no place for.
+      left_over: tensors that the network does not have.
       statistics: of each part of the network.
     """
 
     path: str
     sha256: str
-    found: Recognised
+    checkpoint: DetectedCheckpoint
     variant: str
     records: tuple[WeightRecord, ...]
     missing: tuple[str, ...]
@@ -111,41 +112,23 @@ class Inspection:
 
 
 def network(
-    found: Recognised,
+    checkpoint: DetectedCheckpoint,
 ) -> tuple[str, RegNetConfig | AnyNetConfig]:
-    """Returns the published network that a file holds.
-
-    Args:
-      found: what was recognised.
-
-    Returns:
-      The name of the variant, and its configuration in the rounding that
-      the file's widths have.
-
-    Raises:
-      ValueError: if it is none of the published networks.
-    """
-    variant = found.variant()
+    """Returns the variant, and its configuration in the file's rounding."""
+    variant = checkpoint.variant()
     if variant is None:
         raise ValueError(
-            f"It holds {found.describe()}, which is not a published network."
+            f"It holds {checkpoint.describe()}, which is not a published "
+            "network."
         )
-    roundings = recognition.with_each_rounding(variants.get_config(variant))
-    return variant, next(filter(found.fits, roundings))
+    roundings = detect.with_each_rounding(variants.get_config(variant))
+    return variant, next(filter(checkpoint.fits, roundings))
 
 
 def published_as(
     path: str | os.PathLike, candidates: Sequence[WeightRecord]
 ) -> tuple[WeightRecord, ...]:
-    """Returns the published sets whose digest a file has.
-
-    Args:
-      path: of the file, which is read only if there is a digest to compare.
-      candidates: the records that it may be one of.
-
-    Returns:
-      Those that have it, of the candidates' networks.
-    """
+    """Returns the published sets whose digest a file has."""
     digests = []
     if any(r.sha256 or r.notop_sha256 for r in candidates):
         digests.append(fetch.sha256(path))
@@ -174,66 +157,55 @@ def inspect(path: str | os.PathLike) -> Inspection:
       OSError: if there is no such file.
       ValueError: if the file is damaged, or of no published network.
     """
-    found, config = identify(path)
-    include_top = bool(found.classes)
-    if found.format == recognition.OUR_FORMAT:
-        known = ()
-        variant = recognition.name_of(config)
+    checkpoint, config = identify(path)
+    include_top = bool(checkpoint.classes)
+    if checkpoint.format == detect.OUR_FORMAT:
+        known: tuple[WeightRecord, ...] = ()
+        variant = detect.name_of(config)
         sources = mapping.of_layout(config, formats.OURS, include_top)
     else:
-        variant, _ = network(found)
+        variant, _ = network(checkpoint)
         known = published_as(path, records.list_weights(variant))
         order = known[0].channel_order if known else None
-        sources = mapping.of_format(config, found.format, include_top, order)
-    wanted = {source.name for source in sources.values()}
-    present = set(found.tensors) - set(_dropped(found))
+        sources = mapping.of_format(
+            config, checkpoint.format, include_top, order
+        )
+    expected = {source.name for source in sources.values()}
+    present = set(checkpoint.tensors) - set(_dropped(checkpoint))
     return Inspection(
         path=os.fspath(path),
         sha256=fetch.sha256(path),
-        found=found,
+        checkpoint=checkpoint,
         variant=variant,
         records=known,
-        missing=tuple(sorted(wanted - present)),
-        left_over=tuple(sorted(present - wanted)),
-        statistics=tuple(_statistics(found, config, sources)),
+        missing=tuple(sorted(expected - present)),
+        left_over=tuple(sorted(present - expected)),
+        statistics=tuple(_statistics(checkpoint, config, sources)),
     )
 
 
 def identify(
     path: str | os.PathLike,
-) -> tuple[Recognised, RegNetConfig | AnyNetConfig]:
-    """Returns what a file holds, whoever wrote it.
-
-    Args:
-      path: of a file that `weights=` takes.
-
-    Returns:
-      What was recognised, and the configuration of a network that takes it;
-      of a model of ours, the one that the file tells.
-
-    Raises:
-      ImportError: if the file needs PyTorch, which is not installed.
-      OSError: if there is no such file.
-      ValueError: if the file is damaged, or of no known network.
-    """
+) -> tuple[DetectedCheckpoint, RegNetConfig | AnyNetConfig]:
+    """Returns what a file holds, whoever wrote it."""
     path = Path(path)
-    if path.name.endswith(files.SUFFIXES) and readers.is_ours(path):
+    if path.name.endswith(keras3_file.SUFFIXES) and readers.is_ours(path):
         return _identify_ours(path)
-    found = recognition.recognise(readers.read(path))
-    _, config = network(found)
-    return found, config
+    checkpoint = detect.detect(readers.read(path))
+    _, config = network(checkpoint)
+    return checkpoint, config
 
 
 def _identify_ours(path):
-    rules = files.saved_rules(path)
+    rules = keras3_file.saved_rules(path)
     try:
-        tensors = files.read(path)
+        tensors = keras3_file.read(path)
         if rules:
             config = rules.network
-            return recognition.recognise_ours(tensors, config), config
-        found = recognition.recognise_ours(tensors)
-        _, config = network(found)
-        return found, config
+            return detect.detect_ours(tensors, config), config
+        checkpoint = detect.detect_ours(tensors)
+        _, config = network(checkpoint)
+        return checkpoint, config
     except ValueError as error:
         raise ValueError(
             f"{str(path)!r} does not say what it is: {error} A `.keras` file "
@@ -241,18 +213,22 @@ def _identify_ours(path):
         ) from error
 
 
-def _dropped(found):
-    pattern = re.compile(found.layouts[0].dropped)
-    return filter(pattern.search, found.tensors)
+def _dropped(checkpoint):
+    pattern = re.compile(checkpoint.layouts[0].dropped)
+    return filter(pattern.search, checkpoint.tensors)
 
 
-def _statistics(found, config, sources) -> Iterator[Statistics]:
+def _statistics(
+    checkpoint: DetectedCheckpoint,
+    config: RegNetConfig | AnyNetConfig,
+    sources: Mapping[str, mapping.Source],
+) -> Iterator[Statistics]:
     parts = collections.defaultdict(list)
-    for layer in mapping.layers(config, bool(found.classes)):
+    for layer in mapping.layers(config, bool(checkpoint.classes)):
         part = f"stage {layer.stage}" if layer.stage else _end(layer)
         parts[part].append(layer)
     for part, layers in parts.items():
-        yield _of_part(part, list(_arrays(layers, found.tensors, sources)))
+        yield _of_part(part, list(_arrays(layers, checkpoint.tensors, sources)))
 
 
 def _end(layer):
@@ -306,14 +282,16 @@ def _kernel_ratios(kernel):
     deviation = float(kernel.std())
     *window, inputs, outputs = kernel.shape
     if kernel.ndim == 2:
-        usual = (_HEAD_STDDEV, math.sqrt(2 / (inputs + outputs)))
+        usual = [_HEAD_STDDEV, math.sqrt(2 / (inputs + outputs))]
     else:
         size = math.prod(window)
-        usual = (math.sqrt(2 / (size * fan)) for fan in (outputs, inputs))
+        usual = [math.sqrt(2 / (size * fan)) for fan in (outputs, inputs)]
     return tuple(deviation / initial for initial in usual)
 
 
-def _initial_signs(kernels, gamma, variance) -> Iterator[str]:
+def _initial_signs(
+    kernels: list[np.ndarray], gamma: np.ndarray, variance: np.ndarray
+) -> Iterator[str]:
     """Yields what is still as an initializer left it."""
     if variance.size and np.all(variance == variance[0]):
         yield f"all running variances are {variance[0]:g}"

@@ -19,8 +19,8 @@ import numpy as np
 from keras_regnet import config as config_lib
 from keras_regnet.config import AnyNetConfig
 from keras_regnet.config import RegNetConfig
-from keras_regnet.weights import damage
-from keras_regnet.weights.tensors import Tensors
+from keras_regnet.weights.readers import damage
+from keras_regnet.weights.readers.tensors import Tensors
 
 SUFFIXES = (".keras", ".weights.h5")
 # The group of a layer's variables; layers may lie in models in models.
@@ -32,7 +32,7 @@ class SavedRules(NamedTuple):
 
     Args:
       network: its configuration.
-      mean: of each channel, in pixels; None if it does not normalise.
+      mean: of each channel, in pixels; None if it does not normalize.
       std: likewise.
     """
 
@@ -42,15 +42,7 @@ class SavedRules(NamedTuple):
 
 
 def saved_rules(path: str | os.PathLike) -> SavedRules | None:
-    """Returns what a file tells besides the weights.
-
-    Args:
-      path: of a `.keras` or `.weights.h5` file.
-
-    Returns:
-      The rules; None if the file tells none, or is none of one of our models
-      (which `ResolvedWeights.assign` then says).
-    """
+    """Returns what a file tells besides the weights."""
     if Path(path).suffix != ".keras":
         return None
     try:
@@ -73,30 +65,20 @@ def _rules(path):
 
 
 def read(path: str | os.PathLike) -> Tensors:
-    """Returns the tensors of a file that Keras 3 saved.
-
-    Args:
-      path: of a `.keras` or `.weights.h5` file.
-
-    Returns:
-      The tensors of the layers, as "layer/0", "layer/1" ..., in the order in
-      which the layer lists its variables. Those of optimizers and random
-      generators are left out.
-
-    Raises:
-      ValueError: if the file is damaged.
-    """
+    """Returns the tensors of a file that Keras 3 saved."""
     path = Path(path)
     try:
         file = _open(path)
-        places = _places(file)
-        shapes = {name: file[place].shape for name, place in places.items()}
+        paths = _paths(file)
+        shapes = {
+            name: file[location].shape for name, location in paths.items()
+        }
     except damage.ERRORS as error:
         raise ValueError(
-            f"{str(path)!r} is no file of Keras 3, or is damaged: "
+            f"{str(path)!r} is not a file of Keras 3, or is damaged: "
             f"{damage.reason(error)}."
         ) from error
-    return Tensors(shapes, lambda name: _array(file, path, places[name]))
+    return Tensors(shapes, lambda name: _array(file, path, paths[name]))
 
 
 def _open(path):
@@ -107,28 +89,28 @@ def _open(path):
     return h5py.File(io.BytesIO(weights), "r")
 
 
-def _places(file):
+def _paths(file):
     """Returns where each tensor is; Keras keeps the layers' names beside."""
-    places = {}
+    paths = {}
 
     def visit(group_name, group):
         if not _LAYER.fullmatch(group_name):
             return
         for number in group:
             name = f"{group.attrs['name']}/{number}"
-            if name in places:
+            if name in paths:
                 raise KeyError(f"two tensors are named {name}")
-            places[name] = group[number].name
+            paths[name] = group[number].name
 
     file.visititems(visit)
-    if not places:
+    if not paths:
         raise KeyError("it holds no layers")
-    return places
+    return paths
 
 
-def _array(file, path, place):
+def _array(file, path, location):
     try:
-        dataset = file[place]
+        dataset = file[location]
         array = np.asarray(dataset)
         if dataset.attrs.get("dtype") == "bfloat16":
             # To HDF5 two bytes without a meaning: the upper half of a float.
@@ -136,4 +118,6 @@ def _array(file, path, place):
             array = (upper << 16).view("float32")
         return array
     except damage.ERRORS as error:
-        raise ValueError(f"{str(path)!r} is damaged at {place!r}.") from error
+        raise ValueError(
+            f"{str(path)!r} is damaged at {location!r}."
+        ) from error

@@ -27,26 +27,26 @@ def assign(
 ) -> None:
     """Assigns every variable of a model, after all checks have passed.
 
-    The tensors are read twice, one at a time: a mapping that reads them from
-    a file when asked keeps no second copy of the weights in memory.
+    The tensors are read twice, one at a time, so that a mapping which reads
+    them from a file on access keeps no second copy of the weights in memory.
 
     Args:
       model: the model; every variable gets a value.
       tensors: arrays by their name in the file.
       sources: where the variables come from, see
         `keras_regnet.weights.mapping.of_format`; without the classifier if the
-        file's is not wanted.
+        file's is not to be loaded.
       dropped: a regular expression, found in the names of tensors that are
         left out; see `keras_regnet.weights.formats.Layout`.
       unfilled: paths of variables that keep their value.
       unused: names of tensors that may be left over, such as those of a
-        classifier that is not wanted.
+        classifier that is not to be loaded.
       stem: path of the first kernel, if one made for three channels is to be
         adapted to the model's number, see `adapt_input_channels`.
 
     Raises:
       ValueError: if a tensor or a variable is left over, shapes differ, or a
-        value is none that a network can compute with (not finite, beyond the
+        value is not one that a network can compute with (not finite, beyond the
         variable's precision, a negative variance, a whole number); the model
         is as it was.
     """
@@ -63,7 +63,7 @@ def assign(
 
 def _unfit_numbers(array, target, path):
     """Returns why a variable cannot take some numbers, None if it can."""
-    # The kind of bfloat16 is not "f": to NumPy it is a foreigner.
+    # NumPy has no bfloat16 of its own, so its kind is not "f".
     if array.dtype.kind != "f" and array.dtype.name != "bfloat16":
         return f"holds numbers of type {array.dtype}, not weights"
     if not np.isfinite(array).all():
@@ -88,10 +88,10 @@ def _targets(model, unfilled):
 
 def _check_names(targets, tensors, sources, dropped, unused):
     present = {name for name in tensors if not re.search(dropped, name)}
-    wanted = {sources[path].name for path in targets if path in sources}
-    missing = sorted(wanted - present)
+    expected = {sources[path].name for path in targets if path in sources}
+    missing = sorted(expected - present)
     unmapped = sorted(targets.keys() - sources.keys())
-    left_over = sorted(present - wanted - set(unused))
+    left_over = sorted(present - expected - set(unused))
     if missing or unmapped or left_over:
         raise ValueError(
             f"missing in the file: {_some(missing + unmapped)}; "
@@ -99,9 +99,9 @@ def _check_names(targets, tensors, sources, dropped, unused):
         )
 
 
-def _some(found):
-    listed = ", ".join(found[:_NAMES_SHOWN]) or "none"
-    more = len(found) - _NAMES_SHOWN
+def _some(names):
+    listed = ", ".join(names[:_NAMES_SHOWN]) or "none"
+    more = len(names) - _NAMES_SHOWN
     return f"{listed} and {more} more" if more > 0 else listed
 
 

@@ -22,15 +22,6 @@ _AVERAGES = ("ema_state", "state_dict_ema", "model_ema")
 def state_dict(checkpoint: Any) -> dict[str, Any]:
     """Returns the tensors of a checkpoint by name.
 
-    Args:
-      checkpoint: a state dict, or one wrapped as its project wraps it.
-
-    Returns:
-      A flat dict; the values are what has a shape.
-
-    Raises:
-      ValueError: if it is wrapped in no known way.
-
     Example:
     >>> import numpy as np
     >>> list(state_dict({"model_state": {"a": np.zeros(1)}, "epoch": 3}))

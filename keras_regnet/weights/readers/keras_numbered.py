@@ -10,6 +10,7 @@ would show an exchange of two layers of one shape, the numbers are asked.
 import collections
 import math
 import re
+from collections.abc import Collection
 from collections.abc import Iterator
 from typing import Any
 
@@ -25,33 +26,24 @@ _VARIABLES = {
 _MAIN = ("conv_1x1_1", "conv_3x3")
 _GATES = ("squeeze_and_excite_squeeze", "squeeze_and_excite_excite")
 _NAME = "network"
-# Above this it is no chance that numbers fit better the other way round.
+# Above this, a better fit of the exchanged order is not due to chance.
 _MAX_STANDARD_ERRORS = 5
 
 
-def places(file: h5py.Group, config: dict[str, Any]) -> dict[str, str]:
-    """Returns where each tensor is, from the description of the model.
-
-    Args:
-      file: the group of the model.
-      config: Keras 2's description of it.
-
-    Returns:
-      A dict from "layer/variable" to the path in the file.
-
-    Raises:
-      KeyError: if a layer has no numbers, or a name comes twice.
-    """
+def paths(file: h5py.Group, config: dict[str, Any]) -> dict[str, str]:
+    """Returns where each tensor is, from the description of the model."""
     found = {}
-    for name, variable, place in _walk(file, config):
+    for name, variable, location in _walk(file, config):
         if f"{name}/{variable}" in found:
             raise KeyError(f"two tensors are named {name}/{variable}")
-        found[f"{name}/{variable}"] = place
+        found[f"{name}/{variable}"] = location
     return found
 
 
-def _walk(group, config) -> Iterator[tuple[str, str, str]]:
-    seen = collections.Counter()
+def _walk(
+    group: h5py.Group, config: dict[str, Any]
+) -> Iterator[tuple[str, str, str]]:
+    seen: collections.Counter[str] = collections.Counter()
     for layer in config["config"]["layers"]:
         kind = layer["class_name"]
         key = _numbered(_snake_case(kind), seen[kind])
@@ -80,21 +72,8 @@ def _snake_case(name):
     return re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower()
 
 
-def places_by_order(file: h5py.Group) -> dict[str, str]:
-    """Returns where each tensor is in a file without names.
-
-    Args:
-      file: the group of the model.
-
-    Returns:
-      A dict from "layer/variable" to the path in the file, with the names
-      that keras.applications gives a model called "network".
-
-    Raises:
-      KeyError: if there is no network, or its layers are in no known order.
-      ValueError: if the numbers say that main paths and shortcuts were
-        exchanged.
-    """
+def paths_by_order(file: h5py.Group) -> dict[str, str]:
+    """Returns where each tensor is in a file without names."""
     group = _network(file)
     convs = _of_class(group, "conv2d")
     norms = _of_class(group, "batch_normalization")
@@ -111,15 +90,17 @@ def places_by_order(file: h5py.Group) -> dict[str, str]:
     for kind, name, layer in layers:
         for number, variable in enumerate(_VARIABLES[kind]):
             if str(number) in layer["vars"]:
-                place = layer["vars"][str(number)].name
-                found[f"{_NAME}_{name}/{variable}"] = place
+                location = layer["vars"][str(number)].name
+                found[f"{_NAME}_{name}/{variable}"] = location
     _check_not_exchanged(file, found)
     return found | dict(_others(file, set(found.values())))
 
 
-def _others(file, taken) -> Iterator[tuple[str, str]]:
+def _others(
+    file: h5py.Group, taken: Collection[str]
+) -> Iterator[tuple[str, str]]:
     """Yields the tensors of other layers, under the file's names for them."""
-    datasets = []
+    datasets: list[str] = []
     file["layers"].visititems(
         lambda _, node: (
             datasets.append(node.name)
@@ -127,11 +108,11 @@ def _others(file, taken) -> Iterator[tuple[str, str]]:
             else None
         )
     )
-    for place in datasets:
-        *_, layer, _, number = place.split("/")
+    for location in datasets:
+        *_, layer, _, number = location.split("/")
         usual = _VARIABLES["Dense"] if layer.startswith("dense") else ()
         known = int(number) < len(usual)
-        yield f"{layer}/{usual[int(number)] if known else number}", place
+        yield f"{layer}/{usual[int(number)] if known else number}", location
 
 
 def _network(file):
@@ -163,7 +144,7 @@ def _norm_name(conv):
     return f"{conv}_bn"
 
 
-def _conv_names(convs) -> Iterator[str]:
+def _conv_names(convs: list[h5py.Group]) -> Iterator[str]:
     """Yields the names of convolutions from their kernels' sizes.
 
     A block is 1x1, 3x3, [two 1x1 with bias], 1x1, and in a stage's first
@@ -188,7 +169,7 @@ def _conv_names(convs) -> Iterator[str]:
         at += len(parts)
 
 
-def _check_not_exchanged(file, found) -> None:
+def _check_not_exchanged(file: h5py.Group, found: dict[str, str]) -> None:
     """Raises if shortcuts' numbers fit the main paths, and the other way.
 
     A channel whose kernel is large has a large running variance: the

@@ -19,10 +19,10 @@ from typing import Any
 import h5py
 import numpy as np
 
-from keras_regnet.weights import damage
-from keras_regnet.weights import keras2_graph
-from keras_regnet.weights import keras_numbered
-from keras_regnet.weights.tensors import Tensors
+from keras_regnet.weights.readers import damage
+from keras_regnet.weights.readers import keras2_graph
+from keras_regnet.weights.readers import keras_numbered
+from keras_regnet.weights.readers.tensors import Tensors
 
 _STEM = re.compile(r"(?P<model>.*)_stem_conv/kernel")
 _OF_NETWORK = r"{model}_(?P<name>stem_(?:conv|bn)/\w+|Stage_\d+_[A-Z]Block_.+)"
@@ -39,7 +39,7 @@ _NAMES_SHOWN = 3
 
 
 @dataclasses.dataclass(frozen=True)
-class SavedModel:
+class Keras2File:
     """What a file of Keras 2 holds.
 
     Args:
@@ -58,13 +58,7 @@ class SavedModel:
     config: dict[str, Any] | None
 
     def classifier(self) -> str | None:
-        """Returns the name of the dense layer that is the classifier.
-
-        Returns:
-          The name, or None: if there is no layer but those of the network, if
-          there are several that have weights, or if the file says that the
-          classifier does not take the average-pooled features.
-        """
+        """Returns the name of the dense layer that is the classifier."""
         layers = {name.split("/")[0] for name in self.others}
         if len(layers) != 1:
             return None
@@ -85,18 +79,7 @@ class SavedModel:
 
 
 def read(path: str | os.PathLike) -> Tensors:
-    """Returns the tensors of the network, and of its classifier.
-
-    Args:
-      path: of a `.h5`, `.weights.h5` or `.keras` file.
-
-    Returns:
-      The tensors, under the names of the format "keras_applications". Layers
-      that a network of ours does not have are left out, with a warning.
-
-    Raises:
-      ValueError: if the file is damaged, or not of such a network.
-    """
+    """Returns the tensors of the network, and of its classifier."""
     saved = open_file(path)
     classifier = saved.classifier()
     if saved.others and not classifier:
@@ -135,14 +118,7 @@ def _with_classifier(saved, head):
 
 
 def is_of_keras_2(path: str | os.PathLike) -> bool:
-    """Returns whether Keras 2 wrote a file, and not Keras 3.
-
-    Args:
-      path: of a `.h5`, `.weights.h5` or `.keras` file.
-
-    Returns:
-      Whether it is one that `open_file` reads; False for damaged ones.
-    """
+    """Returns whether Keras 2 wrote a file, and not Keras 3."""
     try:
         if zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as archive:
@@ -161,25 +137,14 @@ def is_of_keras_2(path: str | os.PathLike) -> bool:
         return False
 
 
-def open_file(path: str | os.PathLike) -> SavedModel:
-    """Returns what a file holds; its tensors are read when asked for.
-
-    Args:
-      path: of a file that Keras 2 wrote.
-
-    Returns:
-      The network and whatever else there is.
-
-    Raises:
-      ValueError: if the file is damaged, or holds no RegNet of Keras 2's
-        `keras.applications`, or several.
-    """
+def open_file(path: str | os.PathLike) -> Keras2File:
+    """Returns what a file holds; its tensors are read on access."""
     path = os.fspath(path)
     tensors, config = open_tensors(path)
     name = _model_name(path, tensors)
     pattern = re.compile(_OF_NETWORK.format(model=re.escape(name)))
     inner = {n: match["name"] for n in tensors if (match := pattern.match(n))}
-    return SavedModel(
+    return Keras2File(
         path,
         name,
         _subset(tensors, inner).renamed(inner.__getitem__),
@@ -191,44 +156,35 @@ def open_file(path: str | os.PathLike) -> SavedModel:
 def open_tensors(
     path: str | os.PathLike,
 ) -> tuple[Tensors, dict[str, Any] | None]:
-    """Returns the tensors of a file of Keras 2, whatever the model is.
-
-    Args:
-      path: of a file that Keras 2 wrote.
-
-    Returns:
-      The tensors, as "layer/variable", and Keras 2's description of the
-      model; None if the file holds weights alone.
-
-    Raises:
-      ValueError: if the file is damaged.
-    """
+    """Returns the tensors of a file of Keras 2, whatever the model is."""
     path = os.fspath(path)
     try:
-        file, config, places = _contents(path)
-        shapes = {name: file[place].shape for name, place in places.items()}
+        file, config, paths = _contents(path)
+        shapes = {
+            name: file[location].shape for name, location in paths.items()
+        }
     except damage.ERRORS as error:
         raise ValueError(
-            f"{path!r} is no file of Keras 2, or is damaged: "
+            f"{path!r} is not a file of Keras 2, or is damaged: "
             f"{damage.reason(error)}."
         ) from error
-    tensors = Tensors(shapes, lambda name: _read(file, path, places[name]))
+    tensors = Tensors(shapes, lambda name: _read(file, path, paths[name]))
     return tensors, config
 
 
 def _contents(path):
-    """Returns the HDF5 file, the model's description and all places."""
+    """Returns the HDF5 file, the model's description and all paths."""
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
             config = json.loads(damage.read_entry(archive, "config.json"))
             weights = io.BytesIO(damage.read_entry(archive, "model.weights.h5"))
         file = h5py.File(weights, "r")
-        return file, config, keras_numbered.places(file, config)
+        return file, config, keras_numbered.paths(file, config)
     file = h5py.File(path, "r")
     config = json.loads(file.attrs.get("model_config", "null"))
     if "layers" in file and "layer_names" not in file.attrs:
-        return file, config, keras_numbered.places_by_order(file)
-    return file, config, _places(file)
+        return file, config, keras_numbered.paths_by_order(file)
+    return file, config, _paths(file)
 
 
 def _subset(tensors, names):
@@ -236,11 +192,11 @@ def _subset(tensors, names):
     return Tensors(shapes, tensors.__getitem__)
 
 
-def _read(file, path, place):
+def _read(file, path, location):
     try:
-        return np.asarray(file[place])
+        return np.asarray(file[location])
     except damage.ERRORS as error:
-        raise ValueError(f"{path!r} is damaged at {place!r}.") from error
+        raise ValueError(f"{path!r} is damaged at {location!r}.") from error
 
 
 def _model_name(path, names):
@@ -262,20 +218,20 @@ def _some(names):
     return f"{shown} and {more} more" if more > 0 else shown
 
 
-def _places(file):
+def _paths(file):
     """Returns where each tensor is, by "layer/variable".
 
     The variables of a nested model lie in one group, under full names.
     """
     group = file.get("model_weights", file)
-    places = {}
+    paths = {}
     for layer in _list_attribute(group, "layer_names"):
         for full_name in _list_attribute(group[layer], "weight_names"):
             name = "/".join(full_name.removesuffix(":0").split("/")[-2:])
-            if name in places:
+            if name in paths:
                 raise KeyError(f"two tensors are named {name}")
-            places[name] = f"{group[layer].name}/{full_name}"
-    return places
+            paths[name] = f"{group[layer].name}/{full_name}"
+    return paths
 
 
 def _list_attribute(group, name):

@@ -17,7 +17,7 @@ from keras_regnet.weights import transforms
 from keras_regnet.weights.formats import FORMATS
 from keras_regnet.weights.formats import Layout
 from keras_regnet.weights.formats import OURS
-from keras_regnet.weights.tensors import Tensors
+from keras_regnet.weights.readers.tensors import Tensors
 
 # transformers leaves this out where it saves a body without classifier.
 _TRANSFORMERS_PREFIX = "regnet."
@@ -47,7 +47,7 @@ class StageShape(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class Recognised:
+class DetectedCheckpoint:
     """What a file holds.
 
     Args:
@@ -71,12 +71,12 @@ class Recognised:
 
     def fits(self, config: RegNetConfig | AnyNetConfig) -> bool:
         """Whether the tensors are those of a configuration."""
-        wanted = stage_shapes(config)
+        expected = stage_shapes(config)
         return (
             bool(config.se_ratio) == self.has_se
             and bool(config.head_width) == self.has_head_conv
-            and len(wanted) == len(self.stages)
-            and all(map(_agree, self.stages, wanted))
+            and len(expected) == len(self.stages)
+            and all(map(_agree, self.stages, expected))
             and self._has_layout(config)
         )
 
@@ -115,36 +115,24 @@ class Recognised:
 def with_each_rounding(
     config: RegNetConfig | AnyNetConfig,
 ) -> list[RegNetConfig | AnyNetConfig]:
-    """Returns a configuration in each of the roundings of its widths.
+    """Returns a configuration in each rounding of its widths, its own first.
 
-    Args:
-      config: the network.
-
-    Returns:
-      The configuration itself first; of an `AnyNetConfig` there is no other.
+    An `AnyNetConfig` has no rounding.
     """
     if not isinstance(config, RegNetConfig):
         return [config]
     others = set(config_lib.WIDTH_ROUNDINGS) - {config.width_rounding}
-    return [config] + [
-        dataclasses.replace(config, width_rounding=rounding)
-        for rounding in sorted(others)
+    return [
+        config,
+        *(
+            dataclasses.replace(config, width_rounding=rounding)
+            for rounding in sorted(others)
+        ),
     ]
 
 
-def recognise(tensors: Tensors) -> Recognised:
-    """Returns what a file's tensors are.
-
-    Args:
-      tensors: the file's.
-
-    Returns:
-      The format, and what its names and shapes tell of the network.
-
-    Raises:
-      ValueError: if the names are of no known format, or the network has
-        EvoNorm where ours have batch norm.
-    """
+def detect(tensors: Tensors) -> DetectedCheckpoint:
+    """Returns the format of a file's tensors and the shape of its network."""
     if evolved := next(filter(_EVOLVED.search, tensors), None):
         raise ValueError(
             "its norms are EvoNorm-S0, which divides by the deviation of each "
@@ -160,7 +148,7 @@ def recognise(tensors: Tensors) -> Recognised:
             layout for layout in layouts if _is_named_so(layout, tensors)
         )
         if fitting:
-            return _recognised(file_format, fitting, tensors)
+            return _detected(file_format, fitting, tensors)
     shown = ", ".join(map(repr, sorted(tensors)[:3])) or "none"
     raise ValueError(
         f"its tensors are not named as a RegNet's are in any of the formats "
@@ -168,30 +156,25 @@ def recognise(tensors: Tensors) -> Recognised:
     )
 
 
-def recognise_ours(
+def detect_ours(
     tensors: Tensors, config: RegNetConfig | AnyNetConfig | None = None
-) -> Recognised:
-    """Returns what the tensors are that one of our models saved.
+) -> DetectedCheckpoint:
+    """Returns the shape of the network that one of our models saved.
 
-    Args:
-      tensors: as `keras_regnet.weights.files.read` returns them.
-      config: the network, if the file tells it.
-
-    Returns:
-      What is known of the network; without stages if the file does not tell
-      it and the layers are not named as those of our bottleneck blocks.
+    There are no stages if the file does not tell the configuration and the
+    layers are not named as those of our bottleneck blocks.
     """
-    found = _recognised(OUR_FORMAT, (OURS,), tensors)
+    checkpoint = _detected(OUR_FORMAT, (OURS,), tensors)
     if config is not None:
-        return dataclasses.replace(found, stages=stage_shapes(config))
+        return dataclasses.replace(checkpoint, stages=stage_shapes(config))
     if not _is_named_so(OURS, tensors):
-        return dataclasses.replace(found, stages=())
-    return found
+        return dataclasses.replace(checkpoint, stages=())
+    return checkpoint
 
 
-def _recognised(file_format, layouts, tensors):
+def _detected(file_format, layouts, tensors):
     layout = layouts[0]
-    return Recognised(
+    return DetectedCheckpoint(
         file_format,
         layouts,
         tensors,
@@ -264,15 +247,17 @@ def _part_names(layout, part):
 
 
 def _has_part(layout, part, tensors):
-    wanted = _part_names(layout, part)
+    expected = _part_names(layout, part)
     return any(
-        name in wanted for _, _, name, _ in _blocks(layout, tensors.shapes)
+        name in expected for _, _, name, _ in _blocks(layout, tensors.shapes)
     )
 
 
 def _stages(layout, shapes):
     """Returns the stages, or () if the names are not of this format."""
-    depths, outputs, groups = {}, {}, {}
+    depths: dict[int, int] = {}
+    outputs: dict[int, int] = {}
+    groups: dict[int, int] = {}
     grouped, last = (_part_names(layout, part) for part in ("conv2", "conv3"))
     for stage, block, part, shape in _blocks(layout, shapes):
         depths[stage] = max(block, depths.get(stage, 0))
@@ -316,46 +301,25 @@ def _classes(layout, shapes):
 def stage_shapes(
     config: RegNetConfig | AnyNetConfig,
 ) -> tuple[StageShape, ...]:
-    """Returns what the tensors of a network would tell.
-
-    Args:
-      config: the network.
-
-    Returns:
-      One `StageShape` for each stage.
-    """
+    """Returns the shapes of a configuration's stages."""
     return tuple(
         StageShape(stage.depth, stage.width, stage.group_width)
         for stage in plan.stages(config)
     )
 
 
-def _agree(found, wanted):
+def _agree(actual, expected):
     """A single tensor that is missing does not make another network."""
-    return all(f in (0, w) for f, w in zip(found, wanted, strict=True))
+    return all(a in (0, e) for a, e in zip(actual, expected, strict=True))
 
 
 def describe_stages(stages: Sequence[StageShape]) -> str:
-    """Returns the words for a network that has no name.
-
-    Args:
-      stages: the shapes of its stages.
-
-    Returns:
-      Such as "a network of depths 1-2 and widths 16-32".
-    """
+    """Describes a network, as "a network of depths 1-2 and widths 16-32"."""
     depths = "-".join(str(stage.depth) for stage in stages)
     widths = "-".join(str(stage.width) for stage in stages)
     return f"a network of depths {depths} and widths {widths}"
 
 
 def name_of(config: RegNetConfig | AnyNetConfig) -> str:
-    """Returns what to call a network, published or not.
-
-    Args:
-      config: the network.
-
-    Returns:
-      The name of the variant, or what `describe_stages` returns.
-    """
+    """Returns the name of a network's variant, or describes its stages."""
     return variants.find_name(config) or describe_stages(stage_shapes(config))

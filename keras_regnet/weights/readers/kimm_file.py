@@ -15,9 +15,9 @@ import zipfile
 import h5py
 import numpy as np
 
-from keras_regnet.weights import damage
-from keras_regnet.weights import keras_numbered
-from keras_regnet.weights.tensors import Tensors
+from keras_regnet.weights.readers import damage
+from keras_regnet.weights.readers import keras_numbered
+from keras_regnet.weights.readers.tensors import Tensors
 
 _BLOCK = re.compile(r"network_Stage_(\d)_.Block_(\d+)_(.+)/(\w+)")
 _PARTS = {
@@ -40,14 +40,7 @@ _ENDS = {
 
 
 def is_of_kimm(path: str | os.PathLike) -> bool:
-    """Returns whether a file is a model of kimm.
-
-    Args:
-      path: of a `.keras` file.
-
-    Returns:
-      Whether it is; False for damaged files.
-    """
+    """Returns whether a file is a model of kimm; False if damaged."""
     try:
         with zipfile.ZipFile(path) as archive:
             config = json.loads(damage.read_entry(archive, "config.json"))
@@ -57,32 +50,24 @@ def is_of_kimm(path: str | os.PathLike) -> bool:
 
 
 def read(path: str | os.PathLike) -> Tensors:
-    """Returns the tensors of a model of kimm.
-
-    Args:
-      path: of a `.keras` file that kimm wrote.
-
-    Returns:
-      The tensors, under the names of the format "kimm".
-
-    Raises:
-      ValueError: if the file is damaged, or no RegNet.
-    """
+    """Returns the tensors of a model of kimm."""
     try:
         with zipfile.ZipFile(path) as archive:
             weights = io.BytesIO(damage.read_entry(archive, "model.weights.h5"))
         file = h5py.File(weights, "r")
-        places = {
-            _name(name): place
-            for name, place in keras_numbered.places_by_order(file).items()
+        paths = {
+            _name(name): location
+            for name, location in keras_numbered.paths_by_order(file).items()
         }
-        shapes = {name: file[place].shape for name, place in places.items()}
+        shapes = {
+            name: file[location].shape for name, location in paths.items()
+        }
     except damage.ERRORS as error:
         raise ValueError(
-            f"{os.fspath(path)!r} is no RegNet of kimm, or is damaged: "
+            f"{os.fspath(path)!r} is not a RegNet of kimm, or is damaged: "
             f"{damage.reason(error)}."
         ) from error
-    return Tensors(shapes, lambda name: np.asarray(file[places[name]]))
+    return Tensors(shapes, lambda name: np.asarray(file[paths[name]]))
 
 
 def _name(name):

@@ -33,19 +33,7 @@ class Chain:
 
 
 def chain(config: dict[str, Any], model_name: str) -> Chain:
-    """Returns a saved model as one row of layers.
-
-    Args:
-      config: Keras 2's description of the model, `model_config` in the file.
-      model_name: what the names of the network's layers begin with.
-
-    Returns:
-      The row.
-
-    Raises:
-      ValueError: if the graph branches outside the network, or computes with
-        bare TensorFlow operations there.
-    """
+    """Returns a saved model as one row of layers."""
     member = re.compile(_OF_NETWORK.format(model=re.escape(model_name)))
     row = _row(config, member)
     names = [layer["config"]["name"] for layer in row]
@@ -91,7 +79,7 @@ def _row(model, member):
     layers = model["config"]["layers"]
     if model["class_name"] != "Sequential":
         layers = _follow(layers, member)
-    row = []
+    row: list[dict[str, Any]] = []
     for layer in layers:
         nested = layer["class_name"] in _MODELS
         row += _row(layer, member) if nested else [layer]
@@ -105,7 +93,7 @@ def _follow(layers, member):
         name: _sources(layer.get("inbound_nodes", []), by_name)
         for name, layer in by_name.items()
     }
-    exit_name = max(filter(_EXIT.search, by_name), key=_place, default=None)
+    exit_name = max(filter(_EXIT.search, by_name), key=_position, default=None)
     starts = [name for name, found in sources.items() if not found]
     if len(starts) != 1:
         raise ValueError(
@@ -123,16 +111,16 @@ def _follow(layers, member):
         names.append(following[0])
 
 
-def _place(name):
-    stage, block = _EXIT.search(name).groups()
-    return int(stage), int(block)
+def _position(name):
+    match = _EXIT.search(name)
+    return tuple(map(int, match.groups())) if match else ()
 
 
 def _check_no_branch(name, following, sources):
     if len(following) > 1 or len(sources[following[0]]) > 1:
         raise ValueError(
-            f"The saved model is no chain of layers: it branches at {name!r}, "
-            f"to or from {following}."
+            f"The saved model is not a chain of layers: it branches at "
+            f"{name!r}, to or from {following}."
         )
 
 

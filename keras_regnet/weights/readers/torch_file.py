@@ -14,9 +14,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from keras_regnet.weights import damage
-from keras_regnet.weights import nesting
-from keras_regnet.weights.tensors import Tensors
+from keras_regnet.weights.readers import damage
+from keras_regnet.weights.readers import nesting
+from keras_regnet.weights.readers.tensors import Tensors
 
 SUFFIXES = (".pth", ".pt", ".pyth", ".bin", ".torch")
 
@@ -27,19 +27,7 @@ _ALLOCATES = b"bytearray"
 
 
 def read(path: str | os.PathLike) -> Tensors:
-    """Returns the tensors of a checkpoint, whatever wraps them.
-
-    Args:
-      path: of a file that `torch.save` wrote.
-
-    Returns:
-      The tensors; where the file's format allows, it stays mapped, not read.
-
-    Raises:
-      ImportError: if PyTorch is not installed.
-      ValueError: if the file is damaged, would execute code, or holds no
-        state dict.
-    """
+    """Returns the tensors of a checkpoint, whatever wraps them."""
     path = Path(path)
     is_zip = _check_container(path)
     torch = _import_torch(f"{str(path)!r} is a pickle, which PyTorch reads")
@@ -77,7 +65,7 @@ def _check_container(path):
     if any(Path(entry.filename).name == "constants.pkl" for entry in entries):
         raise ValueError(
             f"{str(path)!r} is a TorchScript program, which would execute "
-            "code. Save its `state_dict()` in its place."
+            "code. Save its `state_dict()` instead."
         )
     # PyTorch never compresses: an entry that grows is a trap.
     if any(entry.file_size > entry.compress_size for entry in entries):
@@ -117,15 +105,7 @@ def _import_torch(reason):
 
 
 def write(checkpoint: Mapping[str, Any], path: str | os.PathLike) -> None:
-    """Writes a state dict of arrays as PyTorch's tensors.
-
-    Args:
-      checkpoint: arrays by name, or dicts of them by name.
-      path: of the file.
-
-    Raises:
-      ImportError: if PyTorch is not installed.
-    """
+    """Writes a state dict of arrays as PyTorch's tensors."""
     # The name itself may be one that stands until the file is whole.
     suffix = Path(path).suffix
     torch = _import_torch(f"PyTorch writes files that end in {suffix!r}")
@@ -150,7 +130,7 @@ def _unreadable(path, error):
         # PyTorch's first line is advice to switch its protection off.
         reason = "its pickle holds more than tensors, or cannot be parsed"
     return ValueError(
-        f"{str(path)!r} is no checkpoint of PyTorch, or is damaged: "
+        f"{str(path)!r} is not a checkpoint of PyTorch, or is damaged: "
         f"{reason.rstrip('.')}."
     )
 

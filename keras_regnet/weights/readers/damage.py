@@ -4,8 +4,8 @@ import pickle
 import zipfile
 import zlib
 
-# Of a damaged file each library says something else, by whatever exception it
-# came upon: h5py by `RuntimeError`, PyTorch even by `AssertionError`.
+# What libraries raise for a damaged file: each other exceptions, h5py
+# `RuntimeError`, PyTorch even `AssertionError`.
 ERRORS = (
     AssertionError,
     AttributeError,
@@ -30,19 +30,7 @@ _SMALL = 2**20
 
 
 def read_entry(archive: zipfile.ZipFile, name: str) -> bytes:
-    """Returns a file in an archive, unless it is there to fill the memory.
-
-    Args:
-      archive: the open archive.
-      name: of the file.
-
-    Returns:
-      Its content.
-
-    Raises:
-      KeyError: if there is no such file.
-      ValueError: if it unpacks to far more than its packed size.
-    """
+    """Returns a file in an archive, unless it is there to fill the memory."""
     entry = archive.getinfo(name)
     if entry.file_size > _SMALL + _MAX_RATIO * entry.compress_size:
         raise ValueError(
@@ -54,13 +42,6 @@ def read_entry(archive: zipfile.ZipFile, name: str) -> bytes:
 
 def reason(error: BaseException) -> str:
     """Returns what such an exception says, in one line.
-
-    Args:
-      error: the exception.
-
-    Returns:
-      Its first line without the last full stop, or its class if it says
-      nothing.
 
     Example:
     >>> reason(KeyError("no item.")), reason(EOFError())

@@ -1,0 +1,147 @@
+"""From the argument `weights` to a file and the record of what is in it."""
+
+import difflib
+import os
+from pathlib import Path
+
+from keras_regnet import variants
+from keras_regnet.config import AnyNetConfig
+from keras_regnet.config import RegNetConfig
+from keras_regnet.weights import fetch
+from keras_regnet.weights import inspect
+from keras_regnet.weights import notices
+from keras_regnet.weights import readers
+from keras_regnet.weights import records
+from keras_regnet.weights.detect import DetectedCheckpoint
+from keras_regnet.weights.readers import keras3_file
+from keras_regnet.weights.records import WeightRecord
+from keras_regnet.weights.rules import UnknownNetworkError
+
+SUFFIXES = tuple(dict.fromkeys((*keras3_file.SUFFIXES, *readers.SUFFIXES)))
+# The weights of a run folder that the trainer has finished.
+RUN_MODEL = "model.keras"
+
+
+def locate(
+    weights: str | Path,
+    config: RegNetConfig | AnyNetConfig | None,
+    tag: str | None,
+    include_top: bool,
+) -> tuple[WeightRecord | None, Path]:
+    """Returns the record, if there is one, and the path of the file."""
+    if fetch.is_hub_source(weights):
+        record = _record_of_hub(str(weights))
+        if tag is not None:
+            record = _record(config, tag)
+        notices.warn_of_license(record)
+        return record, Path(fetch.from_hub(str(weights)))
+    if _is_path(weights):
+        path = _file(Path(weights))
+        record = None if tag is None else _record(config, tag)
+        notices.warn_of_license(record)
+        return record, path
+    if tag is not None:
+        raise ValueError(
+            "`tag` says what a file is, and `weights` is not a file. "
+            f"Received: weights={weights!r}, tag={tag!r}"
+        )
+    record = _record(config, str(weights))
+    if include_top:
+        notices.check_has_head(record.classes, record.tag)
+    notices.warn_of_license(record)
+    return record, Path(fetch.fetch(record, include_top=include_top))
+
+
+def names_a_file(weights: str) -> bool:
+    """Returns whether `weights` is a file or on the hub, not a tag or folder.
+
+    Example:
+    >>> names_a_file("hf:timm/regnety_032.ra_in1k"), names_a_file("imagenet")
+    (True, False)
+    """
+    return fetch.is_hub_source(weights) or weights.endswith(SUFFIXES)
+
+
+def is_fetched(weights: str, config: RegNetConfig | AnyNetConfig) -> bool:
+    """Returns whether `resolve` would look elsewhere than on this machine."""
+    if fetch.is_hub_source(weights):
+        return True
+    if _is_path(weights):
+        return False
+    _record(config, weights)
+    return True
+
+
+def _is_path(weights):
+    if not isinstance(weights, str | Path):
+        raise ValueError(
+            "`weights` must be None, a name, a path or a `ResolvedWeights`. "
+            f"Received: weights={weights!r}"
+        )
+    if isinstance(weights, Path):
+        return True
+    is_name_of_file = weights.endswith(SUFFIXES) or os.sep in weights
+    return is_name_of_file or (Path(weights) / RUN_MODEL).is_file()
+
+
+def _file(path):
+    """Returns the file that a path stands for."""
+    if path.is_dir():
+        path = path / RUN_MODEL
+    _check_file(path)
+    return path
+
+
+def _check_file(path):
+    if not path.name.endswith(SUFFIXES):
+        raise ValueError(
+            "`weights` must be a run folder, the path of a file that ends in "
+            f"{', '.join(SUFFIXES)}, or 'hf:owner/name'. "
+            f"Received: weights={str(path)!r}"
+        )
+    if not path.is_file():
+        siblings = [p.name for p in path.parent.glob("*") if p.is_file()]
+        close = difflib.get_close_matches(path.name, siblings, n=1)
+        hint = f" Did you mean {close[0]!r}?" if close else ""
+        raise ValueError(
+            f"`weights` names a file that does not exist.{hint} "
+            f"Received: weights={str(path)!r}"
+        )
+
+
+def _record(
+    config: RegNetConfig | AnyNetConfig | None, tag: str
+) -> WeightRecord:
+    if config is None:
+        raise UnknownNetworkError(
+            f"A tag of `weights` does not tell the network. Received: {tag!r}"
+        )
+    name = variants.find_name(config)
+    if name is None:
+        raise ValueError(
+            "`weights` must be None or a path for a network that was not "
+            f"published. Received: weights={tag!r}"
+        )
+    return records.find(name, tag)
+
+
+def _record_of_hub(source: str) -> WeightRecord | None:
+    hub_id = source.removeprefix("hf:").split("@")[0]
+    for record in records.all_records():
+        if record.hub_id == hub_id:
+            return record
+    return None
+
+
+def record_of_hash(
+    path: Path, checkpoint: DetectedCheckpoint
+) -> WeightRecord | None:
+    """Returns the record whose published hash the file has, or None.
+
+    Files are read for it only where there is a hash to compare.
+    """
+    candidates = records.of_format(checkpoint.format, checkpoint.variant())
+    known = inspect.published_as(path, candidates)
+    record = known[0] if known else None
+    notices.warn_of_license(record)
+    return record
