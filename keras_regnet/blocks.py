@@ -51,15 +51,7 @@ def _is_activation(name):
 
 
 def check_activation(argument: str, activation: Any) -> None:
-    """Raises unless Keras knows an activation.
-
-    Args:
-      argument: the argument's name, for the error.
-      activation: a name, a function or None.
-
-    Raises:
-      ValueError: if Keras has no activation of that name.
-    """
+    """Raises unless Keras knows an activation: a name, a function or None."""
     try:
         keras.activations.get(activation)
     except ValueError as error:
@@ -223,17 +215,7 @@ class LayerMaker:
 def build_stem_layer(
     maker: LayerMaker, x: KerasTensor, name: str
 ) -> KerasTensor:
-    """Returns the output of one of the stem's convolutions or pools.
-
-    Args:
-      maker: the network's maker of layers.
-      x: images (batch, height, width, channels), or the output of the
-        layer before.
-      name: the row's name.
-
-    Returns:
-      (batch, height / stride, width / stride, outputs).
-    """
+    """Returns the output of one of the stem's convolutions or pools."""
     if maker.rows[name].kind == "pool":
         return maker.max_pool(x, name)
     if f"{name}_bn" not in maker.rows:
@@ -301,16 +283,8 @@ def build_block(
 ) -> KerasTensor:
     """Returns the output of one block.
 
-    Args:
-      maker: the network's maker of layers.
-      x: (batch, height, width, channels).
-      block: the block's row.
-      name: prefix of the layers' names.
-      drop_rate: probability that an image skips the residual branch in
-        training.
-
-    Returns:
-      (batch, height / stride, width / stride, width).
+    In training an image skips the residual branch with the probability
+    `drop_rate`.
 
     Source:
       Paper, figure 4 and appendix D; stochastic depth: arXiv 1603.09382;
@@ -344,18 +318,7 @@ def build_stage(
     name: str,
     drop_rates: Iterator[float],
 ) -> KerasTensor:
-    """Returns the output of a stage.
-
-    Args:
-      maker: the network's maker of layers.
-      x: (batch, height, width, channels).
-      stage: the stage's blocks.
-      name: prefix of the layers' names.
-      drop_rates: iterator over the blocks' drop-path rates.
-
-    Returns:
-      (batch, height / stride, width / stride, width).
-    """
+    """Returns the output of a stage; `drop_rates` are those of all blocks."""
     for number, block in enumerate(stage.blocks, start=1):
         block_name = f"{name}_block{number}"
         x = build_block(maker, x, block, block_name, next(drop_rates))
@@ -363,15 +326,7 @@ def build_stage(
 
 
 def build_head(maker: LayerMaker, x: KerasTensor) -> KerasTensor:
-    """Returns the features that are pooled.
-
-    Args:
-      maker: the network's maker of layers.
-      x: output of the last stage (batch, height, width, channels).
-
-    Returns:
-      (batch, height, width, `head_width` or channels).
-    """
+    """Returns the features that are pooled."""
     if "head_conv" in maker.rows:
         return maker.conv_bn_act(x, "head_conv")
     if maker.config.block in _LINEAR_BLOCKS:

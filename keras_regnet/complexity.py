@@ -128,14 +128,8 @@ def of_stages(
 ) -> Complexity:
     """Returns the sum over the layers of a network, or of many networks.
 
-    Args:
-      template: what all blocks have in common.
-      stages: the stages, whose widths may be arrays.
-      input_shape: (height, width, channels); height and width may be arrays.
-      classes: outputs of the classifier, 0 for none.
-
-    Returns:
-      A `Complexity` of integers or of arrays.
+    Widths of the stages, height and width of the images may be arrays; then
+    the counts are arrays.
     """
     height, width, channels = input_shape
 

@@ -21,21 +21,9 @@ def network_input(
 ) -> tuple[keras.KerasTensor | list[keras.KerasTensor], keras.KerasTensor]:
     """Returns the model's inputs and the tensor that the network starts from.
 
-    They differ where the caller's tensor is the output of other layers.
-
-    Args:
-      input_tensor: a Keras tensor (batch, *image shape); None for a new one.
-      input_shape: shape of one image in Keras's data format; None for that
-        of the tensor, or (224, 224, 3) with the top and (None, None, 3)
-        without it.
-      include_top: whether the model has a classifier.
-
-    Returns:
-      One input or a list of them, and the images.
-
-    Raises:
-      ValueError: if the tensor is not Keras's, the shape is not an image's of
-        at least 32 pixels, or they contradict each other.
+    They differ where the caller's tensor is the output of other layers. Without
+    a shape, a new input is 224 pixels high and wide, or of any size without the
+    top.
     """
     data_format = keras.config.image_data_format()
     if input_tensor is not None:

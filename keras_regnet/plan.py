@@ -198,17 +198,8 @@ def make_stage(
 ) -> Stage[W]:
     """Returns one stage, of one network or of many.
 
-    Args:
-      template: what all blocks have in common.
-      depth: number of blocks.
-      inputs: channels of the stage's input.
-      width: channels of each block's output.
-      stride: stride of the first block.
-      inner: channels and group width of the 3x3 convolutions.
-      first_inner: those of the first block; None for `inner`.
-
-    Returns:
-      A `Stage`.
+    `inner` is channels and group width of the 3x3 convolutions; `first_inner`
+    those of the first block, if they differ.
     """
     first = _block(template, inputs, width, stride, first_inner or inner)
     return Stage(depth, first, _block(template, width, width, 1, inner))

@@ -115,15 +115,10 @@ _STEM_CONVS = {
 def stem_layers(
     template: NetworkTemplate, channels: int = 3
 ) -> tuple[Layer, ...]:
-    """Returns the layers of a network's stem.
+    """Returns the layers of a network's stem, from the image on.
 
-    Args:
-      template: what all blocks have in common: a configuration is one.
-      channels: of the image.
-
-    Returns:
-      From the image on. The last convolution has the stem's whole width, and
-      no norm in front of pre-activation blocks, which begin with their own.
+    The last convolution has the stem's whole width, and no norm in front of
+    pre-activation blocks, which begin with their own.
 
     Example:
     >>> config = AnyNetConfig((1,), (64,), stem="tiered", stem_width=64)
@@ -230,10 +225,7 @@ def main_layers(
 ) -> Iterator[Layer]:
     """Yields the layers of a block's main path, named by their parts.
 
-    Args:
-      template: what all blocks have in common.
-      block: the block.
-      reduction: by which factor the image has shrunk in front of it.
+    `reduction` is the factor by which the image has shrunk in front of it.
     """
     after = reduction * block.stride
     return _MAIN_PATHS[template.block](block, reduction, after)
@@ -258,14 +250,7 @@ def shortcut_layers(
 def head_layers(
     template: NetworkTemplate, inputs: Width, classes: int, reduction: int
 ) -> Iterator[Layer]:
-    """Yields the layers of a network's head.
-
-    Args:
-      template: what all blocks have in common.
-      inputs: channels of the last stage's output.
-      classes: outputs of the classifier, 0 for none.
-      reduction: by which factor the image has shrunk.
-    """
+    """Yields the layers of a network's head, without classes no classifier."""
     if template.head_width:
         yield from _conv_bn("head_conv", inputs, template.head_width, reduction)
         inputs = template.head_width

@@ -39,12 +39,8 @@ class Ratios(NamedTuple):
 def as_fraction(bottleneck_ratio: float) -> Fraction:
     """Returns the simple fraction that a ratio stands for.
 
-    Args:
-      bottleneck_ratio: a float such as 0.25 or 1 / 3.
-
-    Returns:
-      The closest fraction with a denominator of at most 1024, so that 1 / 3
-      is a third and not its binary neighbor.
+    Its denominator is at most 1024, so that 1 / 3 is a third and not its binary
+    neighbor.
 
     Example:
     >>> as_fraction(1 / 3)
@@ -78,14 +74,7 @@ def _inner(width, ratio):
 # Populations of ten thousands ask for the same few again and again.
 @functools.lru_cache(16_384)
 def inner_width(width: int, bottleneck_ratio: float) -> int:
-    """Returns the width of a block's 3x3 convolution, at least 1.
-
-    Args:
-      width: channels of the block's output.
-      bottleneck_ratio: `width` / inner width; below 1 the block is inverted.
-
-    Returns:
-      `width` / `bottleneck_ratio`, truncated to an integer.
+    """Returns the width of a block's 3x3 convolution, truncated, at least 1.
 
     Example:
     >>> inner_width(256, 4), inner_width(16, 0.25)
@@ -100,16 +89,7 @@ def block_levels(
     w_a: float | np.ndarray,
     w_m: float | np.ndarray,
 ) -> np.ndarray:
-    """Returns the exponent of w_m that is nearest to each block's width.
-
-    Args:
-      block: indices of blocks, from 0.
-      w_0: initial width in channels.
-      w_a: slope in channels per block.
-      w_m: ratio between quantized widths.
-
-    Returns:
-      Whole numbers as floats, in the shape of all arguments together.
+    """Returns the exponent of w_m nearest to the width of each block, from 0.
 
     Source:
       Paper, equations 2 and 3.
@@ -121,16 +101,9 @@ def block_levels(
 def level_widths(
     level: np.ndarray, w_0: float | np.ndarray, w_m: float | np.ndarray
 ) -> np.ndarray:
-    """Returns the widths that belong to exponents of w_m.
+    """Returns the widths that belong to exponents of w_m, multiples of 8.
 
-    Args:
-      level: whole numbers as floats, see `block_levels`.
-      w_0: initial width in channels.
-      w_m: ratio between quantized widths.
-
-    Returns:
-      Multiples of 8. Exact halves round to even, as in the paper's
-      implementation.
+    Exact halves round to even, as in the paper's implementation.
 
     Source:
       Paper, equation 4.
@@ -185,17 +158,10 @@ def compatible(
     group_width: Width | None,
     width_rounding: str = "pycls",
 ) -> tuple[Width, Width, Width]:
-    """Returns widths, inner widths and group widths that fit each other.
+    """Returns width, inner width and group width that fit each other.
 
-    Args:
-      width: requested channels.
-      ratio: bottleneck ratio, width / inner width.
-      group_width: requested channels per group; None for no groups.
-      width_rounding: "pycls" or "torchvision", see `RegNetConfig`.
-
-    Returns:
-      The widths nearest to those requested; their inner widths; group widths
-      that are at most the inner widths and divide them.
+    The width nearest to the requested one, and a group width of at most the
+    inner width, which it divides; for a `group_width` of None, the inner width.
 
     Source:
       Paper, appendix D. Where the inner width exceeds the width it must also
@@ -221,16 +187,7 @@ def compatible_width(
     group_width: int | None,
     width_rounding: str = "pycls",
 ) -> tuple[int, int | None]:
-    """Returns one stage's width and group width that fit each other.
-
-    Args:
-      width: requested channels.
-      bottleneck_ratio: b = width / inner width.
-      group_width: requested channels per group; None for no groups.
-      width_rounding: "pycls" or "torchvision", see `RegNetConfig`.
-
-    Returns:
-      The width and the group width of `compatible`.
+    """Returns the width and group width of `compatible`, of one stage.
 
     Example:
     >>> compatible_width(392, 1, 16), compatible_width(80, 1, 120)

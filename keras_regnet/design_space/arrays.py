@@ -64,19 +64,11 @@ def quantized_linear(
     w_m: np.ndarray,
     stages: int,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Returns depths and widths of RegNets that have a number of stages.
+    """Returns depths and widths of the RegNets that have a number of stages.
 
-    Args:
-      depth: number of blocks, [n].
-      w_0: initial width, [n].
-      w_a: slope, [n].
-      w_m: ratio between levels, [n].
-      stages: the required number of stages.
-
-    Returns:
-      Indices [m] of the networks in which every level from the first to the
-      last holds a block, and there are `stages` different ones; their depths
-      [stages, m]; their widths [stages, m], multiples of 8.
+    The parameters are [n]. Of the m networks in which every level from the
+    first to the last holds a block, and which have `stages` different widths:
+    their indices [m], depths [stages, m] and widths [stages, m].
 
     Source:
       Paper, equations 2 to 4; `keras_regnet.widths.block_widths`.
@@ -101,20 +93,10 @@ def complexity(
     channels: int = 3,
     classes: int = 1000,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Returns the complexity of each network, for one image.
+    """Returns flops, params and activations of n networks, [n] each.
 
-    Args:
-      networks: n networks of as many stages as `strides`.
-      template: what all blocks have in common; `expand_from` is "output".
-      strides: stride of each stage's first block.
-      size: height and width of the images; integers, or one for each
-        network, [n].
-      channels: of the images.
-      classes: number of classes.
-
-    Returns:
-      flops, params and activations, integers of shape [n], equal to those of
-      `keras_regnet.complexity`.
+    `size` is height and width of the images, integers or [n]; `expand_from` of
+    the template is "output".
     """
     stages = _stages(networks, template, strides)
     total = of_stages(template, stages, (*size, channels), classes)

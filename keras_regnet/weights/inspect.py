@@ -11,6 +11,7 @@ import math
 import os
 import re
 from collections.abc import Iterator
+from collections.abc import Mapping
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -217,7 +218,11 @@ def _dropped(checkpoint):
     return filter(pattern.search, checkpoint.tensors)
 
 
-def _statistics(checkpoint, config, sources) -> Iterator[Statistics]:
+def _statistics(
+    checkpoint: DetectedCheckpoint,
+    config: RegNetConfig | AnyNetConfig,
+    sources: Mapping[str, mapping.Source],
+) -> Iterator[Statistics]:
     parts = collections.defaultdict(list)
     for layer in mapping.layers(config, bool(checkpoint.classes)):
         part = f"stage {layer.stage}" if layer.stage else _end(layer)
@@ -284,7 +289,9 @@ def _kernel_ratios(kernel):
     return tuple(deviation / initial for initial in usual)
 
 
-def _initial_signs(kernels, gamma, variance) -> Iterator[str]:
+def _initial_signs(
+    kernels: list[np.ndarray], gamma: np.ndarray, variance: np.ndarray
+) -> Iterator[str]:
     """Yields what is still as an initializer left it."""
     if variance.size and np.all(variance == variance[0]):
         yield f"all running variances are {variance[0]:g}"

@@ -10,6 +10,7 @@ would show an exchange of two layers of one shape, the numbers are asked.
 import collections
 import math
 import re
+from collections.abc import Collection
 from collections.abc import Iterator
 from typing import Any
 
@@ -39,7 +40,9 @@ def paths(file: h5py.Group, config: dict[str, Any]) -> dict[str, str]:
     return found
 
 
-def _walk(group, config) -> Iterator[tuple[str, str, str]]:
+def _walk(
+    group: h5py.Group, config: dict[str, Any]
+) -> Iterator[tuple[str, str, str]]:
     seen: collections.Counter[str] = collections.Counter()
     for layer in config["config"]["layers"]:
         kind = layer["class_name"]
@@ -93,7 +96,9 @@ def paths_by_order(file: h5py.Group) -> dict[str, str]:
     return found | dict(_others(file, set(found.values())))
 
 
-def _others(file, taken) -> Iterator[tuple[str, str]]:
+def _others(
+    file: h5py.Group, taken: Collection[str]
+) -> Iterator[tuple[str, str]]:
     """Yields the tensors of other layers, under the file's names for them."""
     datasets: list[str] = []
     file["layers"].visititems(
@@ -139,7 +144,7 @@ def _norm_name(conv):
     return f"{conv}_bn"
 
 
-def _conv_names(convs) -> Iterator[str]:
+def _conv_names(convs: list[h5py.Group]) -> Iterator[str]:
     """Yields the names of convolutions from their kernels' sizes.
 
     A block is 1x1, 3x3, [two 1x1 with bias], 1x1, and in a stage's first
@@ -164,7 +169,7 @@ def _conv_names(convs) -> Iterator[str]:
         at += len(parts)
 
 
-def _check_not_exchanged(file, found) -> None:
+def _check_not_exchanged(file: h5py.Group, found: dict[str, str]) -> None:
     """Raises if shortcuts' numbers fit the main paths, and the other way.
 
     A channel whose kernel is large has a large running variance: the

@@ -113,7 +113,7 @@ class KecamFileTest(parameterized.TestCase):
 
     def test_another_network(self):
         with self.assertRaisesRegex(
-            ValueError, "widths 8-16-16-24 in the names of 'kecam', and asked"
+            ValueError, "widths 8-16-16-24 in the names of 'kecam', but Reg"
         ):
             keras_regnet.RegNetY("4.0GF", weights=_folder() / "y.h5")
 
