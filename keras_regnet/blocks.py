@@ -1,7 +1,7 @@
 """Stems, blocks and heads: functions from tensor to tensor.
 
-`LayerMaker` makes a layer from its row in the plan, so that a block reads
-like its drawing in the paper. Layer names are fixed, stages and blocks
+`LayerMaker` makes a layer from its row in `rows`, so that a block reads like
+its drawing in the paper. Layer names are fixed, stages and blocks
 counted from 1, and the model's name is not part of them.
 """
 
