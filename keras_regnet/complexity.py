@@ -163,12 +163,15 @@ def _of_block(template, block, reduction, pixels):
 
 
 def _sum(layers, pixels):
-    flops = params = activations = 0
+    # Summed for each size of the image, then multiplied by its pixels: with
+    # arrays every operation costs.
+    params, products, outputs = 0, {}, {}
     for layer in layers:
         if layer.kind == "norm":
             params = params + 2 * layer.outputs
             continue
-        activations = activations + layer.outputs * pixels(layer.reduction)
+        reduction = layer.reduction
+        outputs[reduction] = outputs.get(reduction, 0) + layer.outputs
         if layer.kind == "pool":
             continue
         weights = layer.group_width * layer.outputs
@@ -176,9 +179,16 @@ def _sum(layers, pixels):
             weights = weights * layer.kernel**2
         if layer.has_bias:
             weights = weights + layer.outputs
+        products[reduction] = products.get(reduction, 0) + weights
+    for weights in products.values():
         params = params + weights
-        flops = flops + weights * pixels(layer.reduction)
-    return Complexity(flops, params, activations)
+    return Complexity(
+        _at_pixels(products, pixels), params, _at_pixels(outputs, pixels)
+    )
+
+
+def _at_pixels(counts, pixels):
+    return sum(count * pixels(reduction) for reduction, count in counts.items())
 
 
 # --- From a built model -----------------------------------------------------
