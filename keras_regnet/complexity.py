@@ -165,7 +165,9 @@ def _of_block(template, block, reduction, pixels):
 def _sum(layers, pixels):
     # Summed for each size of the image, then multiplied by its pixels: with
     # arrays every operation costs.
-    params, products, outputs = 0, {}, {}
+    params = 0
+    products: dict[int, Any] = {}
+    outputs: dict[int, Any] = {}
     for layer in layers:
         if layer.kind == "norm":
             params = params + 2 * layer.outputs
