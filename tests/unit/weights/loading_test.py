@@ -190,7 +190,6 @@ class RecognitionTest(parameterized.TestCase):
         ("RegNetY-200MF", "keras_applications"),
         ("RegNetZ-500MF", "timm"),
         ("RegNetZ-B16", "byobnet"),
-        ("RegNetV-4.0GF", "timm"),
     )
     def test_names_format_and_variant(self, variant, family):
         found = self.detect(variant, family)

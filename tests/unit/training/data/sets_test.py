@@ -81,9 +81,9 @@ class ShardsTest(InFolder):
     @parameterized.parameters(*shards.FORMATS)
     def test_hosts_read_disjoint_parts_of_all(self, file_format):
         found = self.write_and_load(file_format, large=True)
-        config = config_for(global_batch_size=4)
+        config = config_for(global_batch_size=4, epochs=1)
         whole = list(data.train_pipeline(found, config).as_numpy_iterator())
-        self.assertLen(whole, 6)
+        self.assertLen(whole, 3)
         parts = []
         for index in range(2):
             shard = data.Shard(index=index, count=2, batch_size=2)
@@ -97,7 +97,7 @@ class ShardsTest(InFolder):
                 labels, np.concatenate([part[1] for part in of_hosts])
             )
         # An epoch is every image once.
-        epoch = [image.tobytes() for images, _ in whole[:3] for image in images]
+        epoch = [image.tobytes() for images, _ in whole for image in images]
         self.assertLen(set(epoch), 12)
 
     def test_array_records_by_index(self):
