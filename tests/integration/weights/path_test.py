@@ -72,7 +72,7 @@ _NETWORKS = {
 # Who rounds widths as torchvision does: the name of a network and the file.
 _ROUNDED = {
     "timm": ("RegNetX-400MF", "x400.safetensors"),
-    "torchvision": ("RegNetY-800MF", "y800.pth"),
+    "torchvision": ("RegNetY-800MF", "y800.safetensors"),
 }
 
 
