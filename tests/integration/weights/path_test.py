@@ -359,7 +359,7 @@ class ModelsTest(parameterized.TestCase):
     @parameterized.parameters("tv2_in1k@timm", "pycls_in1k@pycls")
     def test_a_tag_is_evaluated_as_its_record_says(self, tag):
         record = records.find("RegNetX-400MF", tag)
-        path = _published("x400.pyth", "RegNetX-400MF", "pycls")
+        path = _published("x400_pycls.safetensors", "RegNetX-400MF", "pycls")
         if record.width_rounding == "torchvision":
             _, path = _source(record)
         source = ("RegNetX-400MF", tag)
