@@ -31,9 +31,7 @@ from keras_regnet.weights import ResolvedWeights
 from keras_regnet.weights.records import WeightRecord
 
 _EXPORTED = (".tflite", ".onnx")
-# What a finished run of the trainer leaves in its folder.
-_RUN_MODEL = locate.RUN_MODEL
-_RUN_CONFIG = locate.RUN_CONFIG
+# Class names that a finished run of the trainer leaves in its folder.
 _RUN_LABELS = f"saved_model/{saved_model.LABELS}"
 
 
@@ -137,10 +135,12 @@ def _open_stored(path, threads):
         return _open_exported(path, labels.labels_path(path), threads)
     if (path / "saved_model.pb").is_file():
         return _open_exported(path, path / saved_model.LABELS, threads)
-    if (path / _RUN_CONFIG).is_file() or (path / _RUN_MODEL).is_file():
+    if (path / locate.RUN_CONFIG).is_file() or (
+        path / locate.RUN_MODEL
+    ).is_file():
         return _open_run(path)
     raise ValueError(
-        f"`model` must be a run folder ({_RUN_CONFIG}), a SavedModel "
+        f"`model` must be a run folder ({locate.RUN_CONFIG}), a SavedModel "
         "(saved_model.pb), a .keras, .tflite or .onnx file, a file of weights, "
         f"or the name of a variant. Received: {path}"
     )
@@ -196,7 +196,7 @@ def _open_resolved(name, resolved, **fields):
 
 
 def _open_run(folder):
-    path = folder / _RUN_MODEL
+    path = folder / locate.RUN_MODEL
     if not path.is_file():
         raise ValueError(f"The run has no model yet. Missing: {path}")
     names = folder / _RUN_LABELS
@@ -204,7 +204,7 @@ def _open_run(folder):
         str(folder),
         _load_keras(path),
         class_names=labels.read_labels(names) if names.is_file() else None,
-        settings=_settings(folder / _RUN_CONFIG),
+        settings=_settings(folder / locate.RUN_CONFIG),
     )
 
 
