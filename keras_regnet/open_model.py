@@ -135,9 +135,7 @@ def _open_stored(path, threads):
         return _open_exported(path, labels.labels_path(path), threads)
     if (path / "saved_model.pb").is_file():
         return _open_exported(path, path / saved_model.LABELS, threads)
-    if (path / locate.RUN_CONFIG).is_file() or (
-        path / locate.RUN_MODEL
-    ).is_file():
+    if locate.is_run_folder(path):
         return _open_run(path)
     raise ValueError(
         f"`model` must be a run folder ({locate.RUN_CONFIG}), a SavedModel "

@@ -84,9 +84,12 @@ def _is_path(weights):
     if weights.endswith(SUFFIXES) or os.sep in weights:
         return True
     # A folder of another kind, such as a data set's, may be named as a tag is.
-    return any(
-        (Path(weights) / name).is_file() for name in (RUN_MODEL, RUN_CONFIG)
-    )
+    return is_run_folder(Path(weights))
+
+
+def is_run_folder(folder: Path) -> bool:
+    """Returns whether a folder is one of the trainer's, finished or not."""
+    return any((folder / name).is_file() for name in (RUN_MODEL, RUN_CONFIG))
 
 
 def _file(path):
