@@ -253,7 +253,8 @@ def _training_step(model: keras.Model) -> Callable:
 
 def _forward(model: keras.Model) -> Callable:
     def forward(images):
-        return model(images, training=False)
+        with layers.folded_norms():
+            return model(images, training=False)
 
     return forward
 

@@ -15,6 +15,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_regnet import layers
 from keras_regnet import models
 from keras_regnet import variants
 from keras_regnet.config import AnyNetConfig
@@ -166,7 +167,8 @@ def _predictor(model):
 
     @tf.function(jit_compile=False, reduce_retracing=True)
     def predict(images):
-        return tf.cast(model(images, training=False), tf.float32)
+        with layers.folded_norms():
+            return tf.cast(model(images, training=False), tf.float32)
 
     return lambda images: predict(np.asarray(images, "float32")).numpy()
 

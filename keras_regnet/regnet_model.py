@@ -100,12 +100,31 @@ class RegNetModel(keras.Model):
         **kwargs: Any,
     ) -> Any:
         """Computes the outputs; a Keras model's `call`."""
+        if not training and layers.folding.is_active():
+            return self._folded_call(inputs)
         if not (training and self._rematerializes_blocks):
             return super().call(inputs, training=training, mask=mask, **kwargs)
         x = inputs
         for segment in self._segments():
             x = _call_rematerialized(segment, x)
         return x
+
+    def _folded_call(self, inputs):
+        """Calls layer after layer, batch norm within the convolutions."""
+        return self._run_through_graph(
+            self._standardize_inputs(inputs),
+            operation_fn=layers.folding.joined_calls(self),
+        )
+
+    def predict_step(self, *args: Any) -> Any:
+        """Predicts a batch; nobody can take a gradient of it."""
+        with layers.folded_norms():
+            return super().predict_step(*args)
+
+    def test_step(self, *args: Any) -> Any:
+        """Evaluates a batch; nobody can take a gradient of it."""
+        with layers.folded_norms():
+            return super().test_step(*args)
 
     def _segments(self):
         """Returns the model cut behind every block, as models in a row."""
@@ -127,6 +146,7 @@ class RegNetModel(keras.Model):
             **super().get_config(),
             "network": network,
             "pyramid_layers": dict(self._pyramid_layers),
+            "rematerializes_blocks": self._rematerializes_blocks,
         }
 
     @classmethod
@@ -139,9 +159,12 @@ class RegNetModel(keras.Model):
         config = dict(config)
         network = config.pop("network")
         pyramid_layers = config.pop("pyramid_layers")
+        # Models of before this was kept have no such entry.
+        rematerializes = config.pop("rematerializes_blocks", False)
         model = super().from_config(config, custom_objects=custom_objects)
         model._network = network and config_lib.from_json(network)
         model._pyramid_layers = tuple(pyramid_layers.items())
+        model._rematerializes_blocks |= rematerializes
         return model
 
 
@@ -158,10 +181,13 @@ def _call_rematerialized(segment, x):
     ]
     first_values = [ops.copy(state.value) for state in generators]
 
+    passes = itertools.count()
+
     def call(x):
         # The gradient runs outside the model's call: pass on `training`.
-        if not layers.is_recomputing():
+        if next(passes) == 0:
             return segment(x, training=True)
+        # What is assigned again, moving statistics, goes with the scope.
         states = zip(generators, first_values, strict=True)
         with keras.StatelessScope(state_mapping=states):
             return segment(x, training=True)

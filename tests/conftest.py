@@ -7,18 +7,23 @@ cluster: on a Ray cluster; needs the extra [cluster].
 """
 
 import pathlib
+import random
+import sys
 import time
 
 import hypothesis
+import numpy as np
 import pytest
 
 TIERS = ("unit", "integration", "system", "cluster")
 _TESTS = pathlib.Path(__file__).parent
 
 # A machine that others use too is slow for reasons that are not the test's.
+# The same examples each time: a change must not fail for another's bug.
 hypothesis.settings.register_profile(
     "patient",
     deadline=None,
+    derandomize=True,
     suppress_health_check=[hypothesis.HealthCheck.too_slow],
 )
 hypothesis.settings.load_profile("patient")
@@ -36,6 +41,15 @@ def pytest_collection_modifyitems(items):
     for item in items:
         tier = item.path.relative_to(_TESTS).parts[0]
         item.add_marker(getattr(pytest.mark, tier))
+
+
+@pytest.fixture(autouse=True)
+def seeded():
+    """Starts every test, alone or behind others, from the same numbers."""
+    random.seed(0)
+    np.random.seed(0)
+    if "keras" in sys.modules:  # Some tests hold that it is not imported.
+        sys.modules["keras"].utils.set_random_seed(0)
 
 
 @pytest.hookimpl(wrapper=True)

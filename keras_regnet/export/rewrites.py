@@ -3,12 +3,9 @@
 import keras
 import numpy as np
 
-from keras_regnet import layers
 from keras_regnet.export import rewriting
-
-# Not what is derived from them, which may compute something else.
-_CONVOLUTIONS = (keras.layers.Conv2D, layers.Conv2D)
-_NORMS = (keras.layers.BatchNormalization, layers.BatchNormalization)
+from keras_regnet.layers import folding
+from keras_regnet.layers.graph import Graph
 
 
 def fold_norms(model: keras.Model, changes: rewriting.Changes) -> None:
@@ -17,36 +14,10 @@ def fold_norms(model: keras.Model, changes: rewriting.Changes) -> None:
     At inference it is a factor and an offset for each channel. What stands
     elsewhere, or shares a convolution, stays. (arXiv 1712.05877, section 3.2)
     """
-    graph = rewriting.Graph(model)
-    for call in graph.single:
-        conv = call.operation
-        if not _takes_a_factor(conv):
-            continue
-        reader = graph.only_reader(call.outputs[0])
-        if reader is None or not _is_norm_of(reader, conv):
-            continue
-        norm = reader.operation
+    for conv, norm in folding.foldable(model):
         changes.omitted[norm.name] = conv.name
         changes.options[conv.name]["use_bias"] = True
         changes.weights[conv.name] = _folded(conv, norm)
-
-
-def _takes_a_factor(conv):
-    return (
-        type(conv) in _CONVOLUTIONS
-        and conv.activation in (None, keras.activations.linear)
-        and not getattr(conv, "lora_enabled", False)
-    )
-
-
-def _is_norm_of(call, conv):
-    norm = call.operation
-    axis = 1 if getattr(conv, "data_format", "") == "channels_first" else 3
-    return (
-        type(norm) in _NORMS
-        and not call.arguments.kwargs.get("training")
-        and norm.axis % 4 == axis
-    )
 
 
 def _folded(conv, norm):
@@ -149,7 +120,7 @@ def join_normalization(
       one convolution read it.
     """
     channels = model.inputs[0].shape[-1]
-    graph = rewriting.Graph(model)
+    graph = Graph(model)
     first = graph.only_reader(model.inputs[0])
     norm = first and first.operation
     if not isinstance(norm, keras.layers.Normalization) or norm.invert:

@@ -203,7 +203,8 @@ def _endpoints(model, jpeg_size, features):
         @tf.function(input_signature=[tf.TensorSpec(shape, dtype, "images")])
         def serve(images):
             images = tf.cast(images, tf.float32)
-            outputs = network(images, training=False)
+            with layers.folded_norms():
+                outputs = network(images, training=False)
             return {output: tf.cast(outputs, tf.float32)}
 
         return serve
@@ -236,7 +237,8 @@ def _jpeg_endpoint(model, size):
     def serve(jpeg):
         images = tf.map_fn(decode, jpeg, fn_output_signature=tf.float32)
         images = tf.ensure_shape(images, [None, *size, channels])
-        outputs = model(images, training=False)
+        with layers.folded_norms():
+            outputs = model(images, training=False)
         return {"probabilities": tf.cast(outputs, tf.float32)}
 
     return serve

@@ -8,13 +8,13 @@ and the timings behind it, is reproduced by `benchmarks/grouped_conv.py`.
 
 from keras_regnet.layers.convolution import Conv2D
 from keras_regnet.layers.convolution import GroupedConv2D
+from keras_regnet.layers.folding import folded_norms
 from keras_regnet.layers.forms import native_ops
 from keras_regnet.layers.forms import portable_ops
 from keras_regnet.layers.normalization import BatchNormalization
 from keras_regnet.layers.normalization import Normalization
 from keras_regnet.layers.pixels import Pixels
 from keras_regnet.layers.pooling import PaddedMaxPooling2D
-from keras_regnet.layers.tracing import is_recomputing
 
 __all__ = [
     "BatchNormalization",
@@ -23,7 +23,7 @@ __all__ = [
     "Normalization",
     "PaddedMaxPooling2D",
     "Pixels",
-    "is_recomputing",
+    "folded_norms",
     "native_ops",
     "portable_ops",
 ]

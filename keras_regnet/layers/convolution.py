@@ -5,7 +5,6 @@ from typing import Any
 import keras
 from keras import ops
 
-from keras_regnet.layers import folding
 from keras_regnet.layers import forms
 from keras_regnet.layers import kernels
 from keras_regnet.layers import tracing
@@ -81,28 +80,17 @@ class Conv2D(keras.layers.Conv2D):
         """Convolves `inputs`, adds the bias and applies the activation."""
         if self.use_bias and self._misplaces_bias():
             bias = ops.cast(self.bias, self.compute_dtype)
-            outputs = self._convolve_and_add(inputs, self.kernel, bias)
+            outputs = self.convolve_and_add(inputs, self.kernel, bias)
             return self.activation(outputs) if self.activation else outputs
-        outputs = super().call(inputs)
-        is_linear = self.activation in (None, keras.activations.linear)
-        if is_linear and not self.use_bias:
-            self._attach_scaled_convolution(inputs, outputs)
-        return outputs
+        return super().call(inputs)
 
-    def _convolve_and_add(self, inputs, kernel, bias):
+    def convolve_and_add(self, inputs: Any, kernel: Any, bias: Any) -> Any:
+        """Convolves `inputs` with a kernel and adds a bias; TensorFlow only."""
         outputs = self.convolution_op(inputs, kernel)
         channels_first = self.data_format == "channels_first"
         return tf.nn.bias_add(
             outputs, bias, data_format="NCHW" if channels_first else "NHWC"
         )
-
-    def _attach_scaled_convolution(self, inputs, outputs):
-        def scaled(scale, offset):
-            kernel = ops.multiply(self.kernel, scale)
-            return self._convolve_and_add(inputs, kernel, offset)
-
-        channels_first = self.data_format == "channels_first"
-        folding.attach(outputs, self.kernel.shape, channels_first, scaled)
 
     def _misplaces_bias(self):
         # Keras 3.15's `ops.add` on TensorFlow takes a `(1, n, 1, 1)` bias for

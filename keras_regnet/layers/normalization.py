@@ -7,7 +7,6 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_regnet.layers import folding
 from keras_regnet.layers import tracing
 
 if keras.backend.backend() == "tensorflow":
@@ -22,11 +21,10 @@ class BatchNormalization(keras.layers.BatchNormalization):
     `keras.layers.BatchNormalization`. The fused operation is used for
     images (rank four) with scale and offset, when nothing is masked,
     synchronized or compiled by XLA; Keras's own formula otherwise and on
-    other backends. At inference within `tf.function` the layer may become a
-    part of the convolution before it, see `keras_regnet.layers.folding`.
-    When synchronized, the variance over replicas is taken around the mean;
-    Keras's difference of two large numbers spoils gradients in float32.
-    Rematerialization does not update the moving statistics a second time.
+    other backends. When synchronized, the variance over replicas is taken
+    around the mean; Keras's difference of two large numbers spoils gradients
+    in float32. `keras.RematScope` does not update the moving statistics a
+    second time; `tf.recompute_grad` around the layer does, as with Keras's.
 
     Args:
       axis: Integer, the channel axis.
@@ -54,21 +52,6 @@ class BatchNormalization(keras.layers.BatchNormalization):
         self, inputs: Any, training: bool | None = None, mask: Any = None
     ) -> Any:
         """Normalizes `inputs` per channel; `mask` marks pixels that count."""
-        if training and tracing.is_recomputing():
-            # The first pass has updated the moving statistics; what this one
-            # assigns is kept by the scope and dropped with it.
-            with keras.StatelessScope():
-                return self._normalize(inputs, training, mask)
-        return self._normalize(inputs, training, mask)
-
-    def rematerialized_call(
-        self, layer_call: Callable, *args: Any, **kwargs: Any
-    ) -> Callable:
-        """Returns `layer_call` as it is: computing it twice updates twice."""
-        del args, kwargs
-        return layer_call
-
-    def _normalize(self, inputs, training, mask):
         if training and self.trainable and self._is_synchronizable(mask):
             # Only TensorFlow synchronizes.
             context = tf.distribute.get_replica_context()
@@ -78,10 +61,14 @@ class BatchNormalization(keras.layers.BatchNormalization):
             return super().call(inputs, training=training, mask=mask)
         if training and self.trainable:
             return self._fused_training_call(inputs)
-        scaled_convolution = folding.scaled_convolution(inputs, self.axis)
-        if scaled_convolution and not training:
-            return scaled_convolution(*self._scale_and_offset())
         return self._fused_inference_call(inputs)
+
+    def rematerialized_call(
+        self, layer_call: Callable, *args: Any, **kwargs: Any
+    ) -> Callable:
+        """Returns `layer_call` as it is: computing it twice updates twice."""
+        del args, kwargs
+        return layer_call
 
     def _synchronized_call(self, inputs, context):
         outputs, mean, variance = _synchronized(
@@ -97,7 +84,8 @@ class BatchNormalization(keras.layers.BatchNormalization):
         self._update_moving_statistics(mean, variance)
         return ops.cast(outputs, self.compute_dtype)
 
-    def _scale_and_offset(self):
+    def scale_and_offset(self) -> tuple[Any, Any]:
+        """Returns what inference does, of shape (channels,) each."""
         deviation = ops.sqrt(self.moving_variance + self.epsilon)
         scale = self.gamma / deviation
         return scale, self.beta - self.moving_mean * scale

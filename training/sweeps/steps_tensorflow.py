@@ -10,6 +10,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_regnet import layers
+
 
 class Steps:
     """Compiled training and evaluation of one model.
@@ -104,7 +106,8 @@ class Steps:
     def _evaluate_loop(self, images, labels):
         def body(step, hits):
             pixels = tf.cast(images[step], tf.float32)
-            logits = self._model(pixels, training=False)
+            with layers.folded_norms():
+                logits = self._model(pixels, training=False)
             return step + 1, hits + _hits(logits, labels[step])
 
         steps = tf.shape(labels)[0]

@@ -13,6 +13,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_regnet import regnet_model
 from keras_regnet import weights as weights_lib
 from training.config import config as train_config
 from training.config import network as network_lib
@@ -73,7 +74,7 @@ class TrainState:
     ):
         """Makes the averages, in the strategy's scope."""
         self.model = model
-        self.logits = keras.Model(
+        self.logits = regnet_model.RegNetModel(
             model.input, model.get_layer(network_lib.HEAD).output
         )
         self.optimizer = optimizer

@@ -9,6 +9,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from keras_regnet import layers
 from training.config import config as train_config
 from training.trainer import losses as train_losses
 from training.trainer import optimizer as train_optimizer
@@ -182,7 +183,8 @@ class EvalStep:
 
     @_as_written
     def _eval_replica(self, images, labels, weights):
-        logits = _widened(self._logits(images, training=False))
+        with layers.folded_norms():
+            logits = _widened(self._logits(images, training=False))
         losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
         return tf.stack(
             [

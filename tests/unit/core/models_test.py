@@ -1,3 +1,4 @@
+import copy
 import functools
 import inspect
 import os
@@ -13,6 +14,7 @@ from keras import ops
 import keras_regnet
 from keras_regnet import layers
 from keras_regnet import preprocessing
+from keras_regnet import regnet_model
 from keras_regnet.config import AnyNetConfig
 from keras_regnet.config import RegNetConfig
 from tests.support import oracle_weights
@@ -491,6 +493,15 @@ class StructureTest(parameterized.TestCase):
         replaced = keras_regnet.replace_head(whole, 5)
         self.assertTrue(replaced._rematerializes_blocks)
         self.assertEqual(replaced(images, training=True).shape, (2, 5))
+
+    def test_rematerialisation_is_kept(self):
+        with keras.RematScope(mode="full"):
+            model = keras_regnet.RegNet(SMALL, input_shape=(32, 32, 3))
+        for copied in (
+            copy.deepcopy(model),
+            regnet_model.RegNetModel.from_config(model.get_config()),
+        ):
+            self.assertTrue(copied._rematerializes_blocks)
 
     def test_a_stride_of_four_is_two_levels(self):
         config = AnyNetConfig((1, 1), (8, 16), (4, 2), group_widths=8)

@@ -1,6 +1,8 @@
 """Tests of batch norm folded into convolutions, in a graph and in a model."""
 
+import contextlib
 from collections import Counter
+from unittest import mock
 
 import keras
 import numpy as np
@@ -11,6 +13,7 @@ from absl.testing import parameterized
 import keras_regnet
 from keras_regnet import export
 from keras_regnet import layers
+from keras_regnet import regnet_model
 
 _CONFIG = keras_regnet.AnyNetConfig(
     (1, 2), (16, 24), group_widths=8, se_ratio=0.25, stem_width=8
@@ -48,16 +51,40 @@ def _used_operations(function, *arguments):
     return Counter(operation.type for operation in seen)
 
 
+def _forward(model, folds=True):
+    """Returns a model for inference as one traced function."""
+
+    @tf.function
+    def forward(images):
+        context = layers.folded_norms() if folds else contextlib.nullcontext()
+        with context:
+            return model(images, training=False)
+
+    return forward
+
+
 class FoldInGraphTest(parameterized.TestCase):
-    def _forward(self, model):
-        return tf.function(lambda x: model(x, training=False))
+    def _model(self, make_outputs, shape=(8, 8, 8)):
+        inputs = keras.Input(shape)
+        model = regnet_model.RegNetModel(inputs, make_outputs(inputs))
+        _randomise(model)
+        return model
+
+    def _check(self, model, norms_left, images):
+        """Checks the outputs, and how many batch norms are traced."""
+        forward = _forward(model)
+        used = _used_operations(forward, images)
+        self.assertEqual(used["FusedBatchNormV3"], norms_left)
+        self.assertEqual(used["Conv2D"], 1)
+        np.testing.assert_allclose(
+            forward(images), model(images, training=False), atol=2e-5
+        )
 
     @parameterized.parameters("channels_last", "channels_first")
     def test_same_outputs_as_eagerly(self, data_format):
         shape = (64, 64, 8) if data_format == "channels_last" else (8, 64, 64)
         axis = 3 if data_format == "channels_last" else 1
-        inputs = keras.Input(shape)
-        x = layers.GroupedConv2D(
+        conv = layers.GroupedConv2D(
             12,
             3,
             strides=2,
@@ -65,22 +92,20 @@ class FoldInGraphTest(parameterized.TestCase):
             groups=4,
             use_bias=False,
             data_format=data_format,
-        )(inputs)
-        x = layers.BatchNormalization(axis=axis)(x)
-        model = keras.Model(inputs, x)
-        _randomise(model)
-        images = _images(2, *shape)
-        forward = self._forward(model)
-        used = _used_operations(forward, images)
-        self.assertEqual(used["FusedBatchNormV3"], 0)
-        self.assertEqual(used["Conv2D"], 1)
-        np.testing.assert_allclose(
-            forward(images), model(images, training=False), atol=2e-5
         )
+        norm = layers.BatchNormalization(axis=axis)
+        model = self._model(lambda x: norm(conv(x)), shape)
+        self._check(model, 0, _images(2, *shape))
+
+    def test_with_a_bias(self):
+        conv = layers.GroupedConv2D(4, 1)
+        norm = layers.BatchNormalization()
+        model = self._model(lambda x: norm(conv(x)))
+        self._check(model, 0, _images(2, 8, 8, 8))
 
     def test_follows_the_weights(self):
         model = _small()
-        forward = self._forward(model)
+        forward = _forward(model)
         images = _images(2, 32, 32, 3)
         first = forward(images).numpy()
         _randomise(model, seed=2)
@@ -93,72 +118,126 @@ class FoldInGraphTest(parameterized.TestCase):
     def test_only_where_the_kernel_is_smaller_than_the_features(self):
         """A 1x1 kernel of 16 channels against 8 * 8 and 2 * 2 pixels."""
         for size, folded in ((8, True), (2, False), (None, False)):
-            inputs = keras.Input((size, size, 16))
-            x = layers.GroupedConv2D(4, 1, use_bias=False)(inputs)
-            model = keras.Model(inputs, layers.BatchNormalization()(x))
-            spec = tf.TensorSpec((None, size, size, 16))
-            used = _used_operations(self._forward(model), spec)
+            conv = layers.GroupedConv2D(4, 1, use_bias=False)
+            norm = layers.BatchNormalization()
+            shape = (size, size, 16)
+            model = self._model(lambda x, n=norm, c=conv: n(c(x)), shape)
+            spec = tf.TensorSpec((None, *shape))
+            used = _used_operations(_forward(model), spec)
             self.assertEqual(used["FusedBatchNormV3"], int(not folded))
 
+    def test_only_where_it_is_asked_for(self):
+        model = _small()
+        images = _images(2, 32, 32, 3)
+        number = sum(
+            isinstance(layer, layers.BatchNormalization)
+            for layer in model.layers
+        )
+        used = _used_operations(_forward(model, folds=False), images)
+        self.assertEqual(used["FusedBatchNormV3"], number)
+        used = _used_operations(_forward(model), images)
+        self.assertLess(used["FusedBatchNormV3"], number)
+
     def test_not_in_training_nor_when_frozen(self):
-        inputs = keras.Input((32, 32, 3))
         conv = layers.GroupedConv2D(4, 1, use_bias=False)
         norm = layers.BatchNormalization()
-        model = keras.Model(inputs, norm(conv(inputs)))
+        model = self._model(lambda x: norm(conv(x)))
+
+        def train(images):
+            with layers.folded_norms():
+                return model(images, training=True)
+
         for norm.trainable in (True, False):
-            function = tf.function(lambda x: model(x, training=True))
-            used = _used_operations(function, _images(2, 32, 32, 3))
+            used = _used_operations(tf.function(train), _images(2, 8, 8, 8))
             self.assertEqual(used["FusedBatchNormV3"], 1)
 
-    @parameterized.parameters({"use_bias": True}, {"activation": "relu"})
-    def test_not_behind_a_bias_or_an_activation(self, **options):
-        inputs = keras.Input((32, 32, 3))
-        conv = layers.GroupedConv2D(4, 1, **{"use_bias": False, **options})
-        model = keras.Model(inputs, layers.BatchNormalization()(conv(inputs)))
-        _randomise(model)
-        images = _images(2, 32, 32, 3)
-        np.testing.assert_allclose(
-            self._forward(model)(images),
-            model(images, training=False),
-            atol=1e-5,
-        )
+    def test_not_behind_an_activation_or_with_another_reader(self):
+        relu = layers.GroupedConv2D(4, 1, activation="relu")
+        norm = layers.BatchNormalization()
+        model = self._model(lambda x: norm(relu(x)))
+        self._check(model, 1, _images(2, 8, 8, 8))
+        conv = layers.GroupedConv2D(4, 1)
+        norm = layers.BatchNormalization()
 
-    def test_gradient_for_the_output_of_a_convolution(self):
-        """As Grad-CAM takes it."""
-        inputs = keras.Input((8, 8, 3))
-        features = layers.GroupedConv2D(4, 1, use_bias=False)(inputs)
-        x = keras.layers.Flatten()(layers.BatchNormalization()(features))
-        x = keras.layers.Dense(2)(x)
-        model = keras.Model(inputs, [features, x])
-        _randomise(model)
-        images = tf.constant(_images(2, 8, 8, 3))
+        def with_two_readers(inputs):
+            features = conv(inputs)
+            return keras.layers.Add()([norm(features), features])
 
-        def gradient():
-            with tf.GradientTape() as tape:
-                found, logits = model(images, training=False)
-                top = logits[:, 0]
-            return tape.gradient(top, found)
-
-        np.testing.assert_allclose(
-            tf.function(gradient)(), gradient(), rtol=1e-5, atol=1e-6
-        )
+        model = self._model(with_two_readers)
+        self._check(model, 1, _images(2, 8, 8, 8))
 
     @parameterized.parameters(("channels_last", 1), ("channels_first", 3))
     def test_axis_that_is_not_of_the_channels(self, data_format, axis):
-        inputs = keras.Input((8, 8, 8))
-        x = layers.GroupedConv2D(
+        conv = layers.GroupedConv2D(
             8, 3, padding="same", use_bias=False, data_format=data_format
-        )(inputs)
-        model = keras.Model(inputs, layers.BatchNormalization(axis=axis)(x))
+        )
+        norm = layers.BatchNormalization(axis=axis)
+        model = self._model(lambda x: norm(conv(x)))
+        images = _images(2, 8, 8, 8)
+        np.testing.assert_allclose(
+            _forward(model)(images), model(images, training=False), atol=1e-5
+        )
+
+    def test_adapters_stay(self):
+        conv = layers.GroupedConv2D(8, 3, padding="same", use_bias=False)
+        norm = layers.BatchNormalization()
+        model = self._model(lambda x: norm(conv(x)))
+        conv.enable_lora(2)
         _randomise(model)
         images = _images(2, 8, 8, 8)
         np.testing.assert_allclose(
-            self._forward(model)(images),
-            model(images, training=False),
-            atol=1e-5,
+            _forward(model)(images), model(images, training=False), atol=1e-4
         )
 
-    def test_gradients_of_the_inference_pass(self):
+    def test_predict_and_evaluate_fold(self):
+        model = _small()
+        images = _images(4, 32, 32, 3)
+        labels = np.array([0, 1, 2, 0])
+        model.compile(loss="sparse_categorical_crossentropy")
+        with mock.patch.object(
+            layers.folding, "joined_calls", wraps=layers.folding.joined_calls
+        ) as joined:
+            predicted = model.predict(images, verbose=0)
+            self.assertEqual(joined.call_count, 1)
+            loss = model.evaluate(images, labels, verbose=0)
+            self.assertEqual(joined.call_count, 2)
+        expected = model(images, training=False)
+        np.testing.assert_allclose(predicted, expected, atol=1e-5)
+        losses = keras.losses.sparse_categorical_crossentropy(labels, expected)
+        np.testing.assert_allclose(loss, np.mean(losses), rtol=1e-4)
+
+
+class GradientTest(parameterized.TestCase):
+    def test_for_the_output_of_every_convolution(self):
+        """As Grad-CAM takes it, by a tape and by `tf.gradients`."""
+        model = _small()
+        convs = [
+            layer.output
+            for layer in model.layers
+            if isinstance(layer, keras.layers.Conv2D)
+        ]
+        with_features = keras.Model(model.inputs, [*convs, model.output])
+        images = tf.constant(_images(2, 32, 32, 3))
+
+        def by_tape():
+            with tf.GradientTape() as tape:
+                *features, outputs = with_features(images, training=False)
+                score = outputs[:, 0]
+            return tape.gradient(score, features)
+
+        @tf.function
+        def by_graph(images):
+            *features, outputs = with_features(images, training=False)
+            return tf.gradients(outputs[:, 0], features)
+
+        expected = by_tape()
+        for gradients in (tf.function(by_tape)(), by_graph(images)):
+            for gradient, eager in zip(gradients, expected, strict=True):
+                scale = np.abs(eager).max()
+                self.assertGreater(scale, 0)
+                np.testing.assert_allclose(gradient, eager, atol=1e-4 * scale)
+
+    def test_of_the_inference_pass(self):
         model = _small()
         images = tf.constant(_images(2, 32, 32, 3))
 
