@@ -1,12 +1,14 @@
 """From a trained model to the one that is exported, by one clone of its graph.
 
-What a nested model, an adapter or another layer needs before an export is a
-rewrite, see `rewriting`; which rewrites a format gets is written here.
+The model becomes a flat graph first, see `flattening`. What else a layer needs
+before an export is a rewrite, see `rewriting`; which rewrites a format gets is
+written here.
 """
 
 import keras
 
 from keras_regnet import layers
+from keras_regnet.export import flattening
 from keras_regnet.export import rewrites
 from keras_regnet.export import rewriting
 from keras_regnet.export import spec as spec_lib
@@ -43,7 +45,7 @@ def inference_model(model: keras.Model, spec: ExportSpec) -> keras.Model:
     (1, 64, 64, 3)
     """
     check_model(model)
-    model = rewriting.functional(model)
+    model = flattening.flat(model)
     shape = spec.batch_shape(model.inputs[0].shape[1:])
     steps: list[rewriting.Rewrite] = [
         rewrites.fold_norms,
@@ -88,7 +90,7 @@ def serving_model(model: keras.Model, spec: ExportSpec) -> keras.Model:
     steps += [rewrites.in_bfloat16] * spec.bfloat16
     if not steps:
         return model
-    model = rewriting.functional(model)
+    model = flattening.flat(model)
     return rewriting.clone(model, rewriting.plan(model, steps))
 
 
@@ -96,9 +98,9 @@ def fold_batch_norm(model: keras.Model) -> keras.Model:
     """Returns a model for inference, without batch norm behind convolutions.
 
     A batch norm at inference is a factor and an offset for each channel. Both
-    become part of the convolution before it, of its kernel and its bias, in
-    models within the model too. A batch norm that stands elsewhere (behind a
-    sum, say) or shares a convolution stays.
+    become part of the convolution before it, of its kernel and its bias. Models
+    within the model give way to their layers. A batch norm that stands
+    elsewhere (behind a sum, say) or shares a convolution stays.
 
     Args:
       model: a functional model; it stays as it is and shares no weights.
@@ -120,7 +122,7 @@ def fold_batch_norm(model: keras.Model) -> keras.Model:
     >>> len(model.layers) - len(fold_batch_norm(model).layers)
     44
     """
-    model = rewriting.functional(model)
+    model = flattening.flat(model)
     return rewriting.clone(model, rewriting.plan(model, [rewrites.fold_norms]))
 
 

@@ -1,12 +1,14 @@
 """Clones a functional model with changes: how all exports rebuild a graph.
 
 Rewrites (see `rewrites`) note their changes in a `Changes`, layer by layer;
-then the graph is cloned once. Models within the model are rewritten alike.
+then the graph is cloned once. It is a flat one, see `flattening`.
 """
 
 import collections
 import dataclasses
+import types
 from collections.abc import Callable
+from collections.abc import Mapping
 from collections.abc import Sequence
 from typing import Any
 
@@ -22,7 +24,6 @@ class Changes:
       omitted: layer that is left out -> the layer that takes its place.
       options: layer -> arguments of its constructor that are replaced.
       weights: layer -> its weights in the clone, if not those of the model.
-      nested: model within the model -> its own changes.
     """
 
     omitted: dict[str, str] = dataclasses.field(default_factory=dict)
@@ -32,7 +33,6 @@ class Changes:
     weights: dict[str, list[np.ndarray]] = dataclasses.field(
         default_factory=dict
     )
-    nested: dict[str, "Changes"] = dataclasses.field(default_factory=dict)
 
     def weights_of(self, layer: keras.layers.Layer) -> list[np.ndarray]:
         """Returns the weights of a layer of the model in the clone."""
@@ -50,7 +50,7 @@ def functional(model: Any) -> keras.Model:
     """
     if isinstance(model, keras.Sequential) and model.built:
         return keras.Model(model.inputs, model.outputs, name=model.name)
-    if not _is_functional(model):
+    if not is_functional(model):
         raise ValueError(
             "`model` must be a functional Keras model, or a Sequential one "
             f"whose input shape is known. Received: model={model!r}"
@@ -58,7 +58,8 @@ def functional(model: Any) -> keras.Model:
     return model
 
 
-def _is_functional(layer):
+def is_functional(layer: Any) -> bool:
+    """Returns whether a layer is a functional model."""
     return isinstance(layer, keras.Model) and hasattr(layer, "_nodes_by_depth")
 
 
@@ -67,11 +68,6 @@ def plan(model: keras.Model, rewrites: Sequence[Rewrite]) -> Changes:
     changes = Changes()
     for rewrite in rewrites:
         rewrite(model, changes)
-    changes.nested = {
-        layer.name: plan(layer, rewrites)
-        for layer in model.layers
-        if _is_functional(layer)
-    }
     return changes
 
 
@@ -87,8 +83,6 @@ def clone(
     """
 
     def clone_operation(operation):
-        if operation.name in changes.nested:
-            return clone(operation, changes.nested[operation.name])
         if not isinstance(operation, keras.layers.Layer):
             return operation  # Without a state of its own.
         options = changes.options.get(operation.name, {})
@@ -103,22 +97,23 @@ def clone(
 
     cloned = keras.models.clone_model(
         model,
-        input_tensors=_new_inputs(model) if inputs is None else inputs,
+        input_tensors=new_inputs(model) if inputs is None else inputs,
         clone_function=clone_operation,
         call_function=call,
     )
     for layer in cloned.layers:
-        if layer.weights and layer.name not in changes.nested:
+        if layer.weights:
             source = model.get_layer(layer.name)
             layer.set_weights(changes.weights_of(source))
         if isinstance(layer, keras.layers.Normalization):
             # What it computes with is derived from its weights.
             layer.finalize_state()
-    _copy_network(model, cloned, changes)
+    copy_network(model, cloned, changes.omitted)
     return cloned
 
 
-def _new_inputs(model):
+def new_inputs(model: keras.Model) -> Any:
+    """Returns new inputs of the same names, in the model's structure."""
     names = {
         id(layer.output): layer.name
         for layer in model.layers
@@ -132,7 +127,11 @@ def _new_inputs(model):
     )
 
 
-def _copy_network(model, cloned, changes):
+def copy_network(
+    model: keras.Model,
+    cloned: keras.Model,
+    omitted: Mapping[str, str] = types.MappingProxyType({}),
+) -> None:
     """Lets the clone of a `RegNetModel` know its network and its pyramid."""
     if getattr(model, "network", None) is None:
         return
@@ -140,6 +139,6 @@ def _copy_network(model, cloned, changes):
     pyramid = {}
     for level, tensor in model.pyramid_outputs.items():
         name = names[id(tensor)]
-        name = changes.omitted.get(name, name)
+        name = omitted.get(name, name)
         pyramid[level] = cloned.get_layer(name).output
     cloned.set_network(model.network, pyramid)

@@ -108,7 +108,6 @@ def _is_norm_of(call, conv):
     axis = 1 if conv.data_format == "channels_first" else 3
     return (
         type(norm) in _NORMS
-        and not call.arguments.kwargs.get("training")
         and norm.axis % 4 == axis
     )
 

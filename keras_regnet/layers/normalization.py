@@ -187,6 +187,28 @@ class Normalization(keras.layers.Normalization):
     1.5
     """
 
+    def build(self, input_shape: Any) -> None:
+        """Makes mean and variance of the shape of the inputs."""
+        super().build(input_shape)
+        self._hold_arrays()
+
+    def finalize_state(self) -> None:
+        """Takes over what `adapt` has found."""
+        super().finalize_state()
+        self._hold_arrays()
+
+    def _hold_arrays(self):
+        """Holds NumPy's arrays in place of TensorFlow's tensors.
+
+        A traced function captures a tensor, and a converter takes what is
+        captured for an input of the model; an array becomes a constant.
+        """
+        if keras.backend.backend() != "tensorflow" or self.mean is None:
+            return
+        arrays = [tf.get_static_value(t) for t in (self.mean, self.variance)]
+        if arrays[0] is not None and arrays[1] is not None:
+            self.mean, self.variance = arrays
+
     def call(self, inputs: Any) -> Any:
         """Normalizes `inputs`, of the shape given above."""
         if not self._is_fusible(inputs):
