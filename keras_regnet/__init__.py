@@ -19,6 +19,7 @@ from keras_regnet.complexity import complexity
 from keras_regnet.config import AnyNetConfig
 from keras_regnet.config import RegNetConfig
 from keras_regnet.models import build
+from keras_regnet.models import prefix_layer_names
 from keras_regnet.models import replace_head
 from keras_regnet.preprocessing import preprocess_input
 from keras_regnet.regnet_model import RegNetModel
@@ -58,6 +59,7 @@ __all__ = [
     "layers",
     "list_variants",
     "list_weights",
+    "prefix_layer_names",
     "preprocess_input",
     "replace_head",
     "weights",

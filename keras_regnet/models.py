@@ -3,6 +3,7 @@
 import math
 import numbers
 import os
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -228,8 +229,8 @@ def _pool(maker, x, pooling):
 def _classifier(x, classes, activation, dropout_rate):
     """Appends dropout, logits and their activation.
 
-    The activation is a layer of its own, in float32 under every policy, so
-    that the logits can be had from a finished model.
+    The activation is a layer of its own, in float32 at least under every
+    policy, so that the logits can be had from a finished model.
     """
     if dropout_rate:
         x = keras.layers.Dropout(dropout_rate, name="head_dropout")(x)
@@ -240,8 +241,9 @@ def _classifier(x, classes, activation, dropout_rate):
         ),
         name="head_fc",
     )(x)
+    dtype = keras.backend.result_type(x.dtype, "float32")
     return keras.layers.Activation(
-        activation or "linear", dtype="float32", name="predictions"
+        activation or "linear", dtype=dtype, name="predictions"
     )(x)
 
 
@@ -286,6 +288,47 @@ def replace_head(
     replaced.set_network(model.network, model.pyramid_outputs)
     replaced._rematerializes_blocks = model._rematerializes_blocks
     return replaced
+
+
+def prefix_layer_names(model: RegNetModel, prefix: str) -> RegNetModel:
+    """Puts a prefix before the names of a model's layers, but of its inputs.
+
+    Two networks have layers of the same names, of which Keras allows one in a
+    model. Weights are loaded by these names: prefix them afterwards.
+
+    Args:
+      model: made by a builder; it is changed.
+      prefix: such as "left_", of letters, digits, "_", "-" and ".".
+
+    Returns:
+      The model.
+
+    Raises:
+      ValueError: if the prefix is empty or has other characters.
+
+    Example:
+    >>> left = build("RegNetX-200MF", include_top=False, pooling="avg")
+    >>> right = build(
+    ...     "RegNetY-200MF",
+    ...     include_top=False,
+    ...     pooling="avg",
+    ...     input_tensor=left.input,
+    ... )
+    >>> right = prefix_layer_names(right, "right_")
+    >>> both = keras.Model(left.input, [left.output, right.output])
+    >>> both.layers[-1].name
+    'right_head_pool'
+    """
+    if not isinstance(prefix, str) or not re.fullmatch(r"[\w.-]+", prefix):
+        raise ValueError(
+            "`prefix` must be of letters, digits, '_', '-' and '.'. "
+            f"Received: prefix={prefix!r}"
+        )
+    for layer in model.layers:
+        if not isinstance(layer, keras.layers.InputLayer):
+            layer.name = prefix + layer.name
+    model.prefix_pyramid(prefix)
+    return model
 
 
 def check_type(config: object, config_type: type) -> None:

@@ -1,6 +1,7 @@
 """The functional model of a network: pyramid, saving, rematerialization."""
 
 import itertools
+import re
 from collections.abc import Callable
 from typing import Any
 from typing import Self
@@ -12,6 +13,9 @@ from keras_regnet import config as config_lib
 from keras_regnet import layers
 from keras_regnet.config import AnyNetConfig
 from keras_regnet.config import RegNetConfig
+
+# In a layer's name, which may have a prefix.
+_BLOCK = re.compile(r"stage\d+_block\d+")
 
 
 @keras.saving.register_keras_serializable(package="keras_regnet")
@@ -69,6 +73,12 @@ class RegNetModel(keras.Model):
             level: self.get_layer(name).output
             for level, name in self._pyramid_layers
         }
+
+    def prefix_pyramid(self, prefix: str) -> None:
+        """Follows layers to names that have got a prefix."""
+        self._pyramid_layers = tuple(
+            (level, prefix + name) for level, name in self._pyramid_layers
+        )
 
     def _take_over_rematerialization(self):
         """Lets blocks, not layers, be computed again for the gradient.
@@ -128,12 +138,10 @@ class RegNetModel(keras.Model):
 
     def _segments(self):
         """Returns the model cut behind every block, as models in a row."""
-        ends: dict[tuple[str, str], Any] = {}
+        ends: dict[str, Any] = {}
         for layer in self.layers:
-            stage, _, rest = layer.name.partition("_")
-            block = rest.partition("_")[0]
-            if stage.startswith("stage"):
-                ends[stage, block] = layer.output
+            if block := _BLOCK.search(layer.name):
+                ends[block.group()] = layer.output
         # Without a top the last block's output is the model's own.
         inner = [end for end in ends.values() if end is not self.output]
         cuts = [self.input, *inner, self.output]

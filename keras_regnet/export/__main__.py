@@ -85,7 +85,12 @@ _define(
     "part of the convolutions, as in the other formats.",
 )
 _define("bool", "bfloat16", False, "SavedModel: compute in bfloat16.")
-_define("bool", "verify", True, "Compare what was written with the model.")
+_define(
+    "bool",
+    "verify",
+    True,
+    "Compare what was exported with the model before it is written.",
+)
 _define(
     "string",
     "images",

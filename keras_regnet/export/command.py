@@ -114,12 +114,31 @@ def run(request: Request) -> int:
     if spec.image_size is None:
         spec = dataclasses.replace(spec, image_size=_own_size(opened))
     compared = _compared(request, spec, _channels(model))
-    if request.existing is None:
-        _export(request, spec, model, names)
-        print(f"wrote {request.out}")
-    if not request.verify:
-        return 0
-    return _verify(request, spec, model, names, compared)
+    if request.existing is not None:
+        report = _verify(
+            request, spec, model, names, compared, request.existing
+        )
+        return 0 if report.passed else 1
+
+    def verify(written):
+        report = _verify(request, spec, model, names, compared, written)
+        if not report.passed:
+            raise _NotEqualError
+
+    try:
+        _export(request, spec, model, names, request.verify and verify)
+    except _NotEqualError:
+        print(
+            f"did not write {request.out}: it is beyond the tolerance; "
+            "--tolerance=VALUE or --noverify writes it nevertheless"
+        )
+        return 1
+    print(f"wrote {request.out}")
+    return 0
+
+
+class _NotEqualError(Exception):
+    """A file was written that does not compute what its model does."""
 
 
 def _check(request):
@@ -212,7 +231,7 @@ def _compared_source(request):
     return request.images or request.representative
 
 
-def _export(request, spec, model, names):
+def _export(request, spec, model, names, verify):
     if spec.format == "saved_model":
         saved_model.save(
             model,
@@ -221,18 +240,20 @@ def _export(request, spec, model, names):
             jpeg_size=_fixed(spec.image_size),
             features=saved_model.FEATURES in [x.name for x in model.layers],
             spec=spec,
+            verify=verify,
         )
     elif spec.format == "onnx":
-        onnx.save(model, request.out, names, spec)
+        onnx.save(model, request.out, names, spec, verify)
     else:
         pixels = _representative(request, spec, _channels(model))
         spec = dataclasses.replace(spec, representative=pixels)
-        report = litert.save(model, request.out, names, spec)
+        report = litert.save(model, request.out, names, spec, verify)
         if report is not None:
             print(report.table())
 
 
-def _verify(request, spec, model, names, compared):
+def _verify(request, spec, model, names, compared, file):
+    """Prints, stores and returns how far a file is from its model."""
     source = _compared_source(request)
     if compared is None:
         compared = _noise((*_fixed(spec.image_size), _channels(model)))
@@ -250,12 +271,14 @@ def _verify(request, spec, model, names, compared):
         tolerance = verification.Tolerance(request.tolerance)
     report = verification.verify(
         model,
-        request.existing or request.out,
+        file,
         compared.pixels,
         labels,
         tolerance=tolerance,
         threads=request.threads,
     )
+    # Where the file will be.
+    report = dataclasses.replace(report, file=request.out or request.existing)
     print(report.table())
     if request.report is not None:
         with atomic.replacing(request.report) as partial:
@@ -263,7 +286,7 @@ def _verify(request, spec, model, names, compared):
     if request.results is not None:
         size = compared.pixels.shape[1:3]
         results.append(request.results, _result(request, source, size, report))
-    return 0 if report.passed else 1
+    return report
 
 
 def _noise(shape):

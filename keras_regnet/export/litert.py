@@ -19,6 +19,7 @@ from keras_regnet import layers
 from keras_regnet.export import inference_model
 from keras_regnet.export import labels
 from keras_regnet.export import quantization
+from keras_regnet.export import runners
 from keras_regnet.export import spec as spec_lib
 from keras_regnet.export import verification
 from keras_regnet.export.spec import ExportSpec
@@ -87,6 +88,7 @@ def save(
     path: str | os.PathLike[str],
     class_names: Sequence[str] | None = None,
     spec: ExportSpec | None = None,
+    verify: verification.Verify = True,
     **options: Any,
 ) -> quantization.LayerReport | None:
     """Writes a LiteRT file, and the labels beside it.
@@ -96,6 +98,9 @@ def save(
       path: the file, such as "model.tflite"; an older one is replaced.
       class_names: name of each output, written to "model.labels.txt".
       spec: see `convert`.
+      verify: whether to compare the file with the model before it takes its
+        place, on the representative images or on noise; or a function of the
+        written file's path that does, and raises if it is wrong.
       **options: see `convert`.
 
     Returns:
@@ -103,9 +108,14 @@ def save(
 
     Raises:
       ValueError: see `convert`, or if the class names do not fit the model.
+      ImportError: if what runs the file is not installed, which `verify`
+        needs.
       OSError: if the file cannot be written.
+      RuntimeError: if the file does not compute what the model does.
     """
     spec = spec_of("litert", spec, options)
+    if verify:
+        runners.require_litert()
     inference_model.check_model(model)
     classes = model.outputs[0].shape[-1]
     if class_names is not None:
@@ -114,6 +124,7 @@ def save(
     contents, report = _convert(model, spec, with_report=True)
     with labels.replacing(path, class_names, classes) as partial:
         partial.write_bytes(contents)
+        verification.checker(verify, model, spec)(partial)
     return report
 
 

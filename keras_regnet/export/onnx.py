@@ -15,6 +15,7 @@ from keras_regnet.export import inference_model
 from keras_regnet.export import labels
 from keras_regnet.export import runners
 from keras_regnet.export import spec as spec_lib
+from keras_regnet.export import verification
 from keras_regnet.export.spec import ExportSpec
 
 
@@ -23,6 +24,7 @@ def save(
     path: str | os.PathLike[str],
     class_names: Sequence[str] | None = None,
     spec: ExportSpec | None = None,
+    verify: verification.Verify = True,
     **options: Any,
 ) -> None:
     """Writes an ONNX file, and the labels beside it.
@@ -35,6 +37,9 @@ def save(
       path: the file, such as "model.onnx"; an older one is replaced.
       class_names: name of each output, written to "model.labels.txt".
       spec: all options in one; None for the defaults.
+      verify: whether to compare the file with the model before it takes its
+        place, on the representative images or on noise; or a function of the
+        written file's path that does, and raises if it is wrong.
       **options: one by one: `input`, `batch` (by default "dynamic") and
         `image_size`: see `ExportSpec`.
 
@@ -42,6 +47,7 @@ def save(
       ValueError: if an option is not allowed, or the model has an operation
         that ONNX lacks.
       OSError: if the file cannot be written.
+      RuntimeError: if the file does not compute what the model does.
 
     Example:
     >>> import tempfile, keras_regnet
@@ -81,6 +87,7 @@ def save(
         contents = onnx_names.canonical(partial.read_bytes())
         _check(model, contents)
         partial.write_bytes(contents)
+        verification.checker(verify, model, spec)(partial)
 
 
 def _check(model, contents):

@@ -92,6 +92,19 @@ def _missing(kind, package):
     )
 
 
+def require_litert() -> Any:
+    """Returns the module that runs LiteRT files.
+
+    Raises:
+      ImportError: that says what to install.
+    """
+    try:
+        from ai_edge_litert import interpreter
+    except ImportError as error:
+        raise _missing("a LiteRT file", "ai-edge-litert") from error
+    return interpreter
+
+
 class LiteRTRunner:
     """A LiteRT file, by `ai_edge_litert`.
 
@@ -112,11 +125,7 @@ class LiteRTRunner:
         delegate: bool = True,
         keep_tensors: bool = False,
     ) -> None:
-        try:
-            from ai_edge_litert import interpreter
-        except ImportError as error:
-            raise _missing("a LiteRT file", "ai-edge-litert") from error
-
+        interpreter = require_litert()
         resolvers = interpreter.OpResolverType
         kind = (
             resolvers.AUTO

@@ -22,6 +22,7 @@ from keras_regnet import layers
 from keras_regnet.export import images as images_lib
 from keras_regnet.export import inference_model
 from keras_regnet.export import labels
+from keras_regnet.export import verification
 from keras_regnet.export.spec import ExportSpec
 from keras_regnet.export.spec import spec_of
 
@@ -42,6 +43,7 @@ def save(
     jpeg_size: int | tuple[int, int] | None = None,
     features: bool = False,
     spec: ExportSpec | None = None,
+    verify: verification.Verify = True,
     **options: Any,
 ) -> None:
     """Writes a model as a SavedModel, checks it, and only then shows it.
@@ -71,6 +73,9 @@ def save(
         an image; None for no such signature.
       features: whether to have the signature `features`.
       spec: all further options in one; None for the defaults.
+      verify: whether to compare the folder with the model, in this process
+        and on noise, before it takes its place; or a function of the written
+        folder's path that does, and raises if it is wrong.
       **options: one by one: `fold_batch_norm` and `bfloat16`: see
         `ExportSpec`. Check images are compared with what the model gives in
         bfloat16.
@@ -94,19 +99,20 @@ def save(
             f"`model` has no layer {FEATURES!r}, so no signature of features. "
             f"Received: model={model.name!r}, features=True"
         )
-    model = inference_model.serving_model(model, spec)
+    served = inference_model.serving_model(model, spec)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{path.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     try:
-        _write(model, partial, portable, jpeg_size, features)
+        _write(served, partial, portable, jpeg_size, features)
         if class_names is not None:
             labels.write_labels(
                 partial / LABELS, class_names, model.outputs[0].shape[-1]
             )
         if len(check_images):
-            _write_check(model, partial, check_images)
+            _write_check(served, partial, check_images)
             check(partial, without_onednn=portable)
+        verification.checker(verify, model, spec)(partial)
         _replace_folder(partial, path)
     finally:
         shutil.rmtree(partial, ignore_errors=True)

@@ -16,6 +16,7 @@ import keras
 import numpy as np
 
 from keras_regnet.export import runners
+from keras_regnet.export.spec import ExportSpec
 
 # The max absolute error that the outputs of a file may have, by quantization:
 # rounding of float32 and of half precision. Files in int8 are compared by the
@@ -25,6 +26,10 @@ from keras_regnet.export import runners
 _MAX_ERROR = {"none": 1e-4, "float16": 2e-2, "bfloat16": 1e-1}
 _MAX_DISTANCE = {"dynamic": 0.1, "int8": 0.25}
 _BATCH = 32
+# Images that a file is compared on before it takes its place, and their side
+# where the model takes any.
+_CHECKED = 4
+_FREE_SIDE = 64
 # How the fields of a report, which are stored by their names, are printed.
 _LABELS = {
     "largest_difference": "max absolute error",
@@ -223,9 +228,7 @@ def verify(
     if isinstance(tolerance, str):
         tolerance = Tolerance.of(tolerance)
     runner = runners.open_file(file, threads)
-    expected = _in_batches(
-        lambda batch: model.predict_on_batch(batch.astype("float32")), images
-    )
+    expected = _in_batches(_predict(model), images)
     if labels is not None:
         labels = _checked_labels(labels, len(images), expected.shape[-1])
     outputs = _in_batches(runner.run, images)
@@ -252,6 +255,66 @@ def verify(
         tolerance=tolerance,
         failures=tuple(_failures(differences, tolerance)),
     )
+
+
+Verify = bool | Callable[[pathlib.Path], object]
+
+
+def checker(
+    verify: Verify, model: keras.Model, spec: ExportSpec
+) -> Callable[[pathlib.Path], object]:
+    """Returns what checks a written file before it takes its place.
+
+    Args:
+      verify: of a `save`: a function of the file's path, which is returned; or
+        whether to compare the file with the model, see `require_equal`.
+      model: the model.
+      spec: the options that the file is written with.
+    """
+    if callable(verify):
+        return verify
+    if not verify:
+        return lambda path: None
+    return lambda path: require_equal(model, path, spec)
+
+
+def require_equal(
+    model: keras.Model, file: str | os.PathLike[str], spec: ExportSpec
+) -> None:
+    """Raises a RuntimeError unless a file computes what its model does.
+
+    They are compared on the representative images, or on noise, within
+    `Tolerance.of(spec.precision)`; that of logits grows with the largest.
+    """
+    images = _images_for(model, spec)
+    runner = runners.open_file(file)
+    expected = _in_batches(_predict(model), images)
+    outputs = _in_batches(runner.run, images)
+    tolerance = Tolerance.of(spec.precision)
+    if tolerance.largest_difference is not None:
+        scale = max(1.0, float(np.abs(expected).max()))
+        tolerance = Tolerance(tolerance.largest_difference * scale)
+    failures = list(_failures(_compare(expected, outputs), tolerance))
+    if failures:
+        raise RuntimeError(
+            f"What was exported does not compute what `model` {model.name!r} "
+            f"does: {'; '.join(failures)}. Nothing is written; verify=False "
+            "writes it nevertheless"
+        )
+
+
+def _images_for(model, spec):
+    """Returns a few representative images, or noise of the file's shape."""
+    if isinstance(spec.representative, np.ndarray):
+        return spec.representative[:_CHECKED]
+    _, *shape = spec.batch_shape(model.inputs[0].shape[1:])
+    shape = [side or _FREE_SIDE for side in shape]
+    rng = np.random.default_rng(0)
+    return rng.integers(0, 256, (_CHECKED, *shape), np.uint8)
+
+
+def _predict(model):
+    return lambda batch: model.predict_on_batch(batch.astype("float32"))
 
 
 def check_images(

@@ -106,10 +106,7 @@ def _takes_a_factor(conv):
 def _is_norm_of(call, conv):
     norm = call.operation
     axis = 1 if conv.data_format == "channels_first" else 3
-    return (
-        type(norm) in _NORMS
-        and norm.axis % 4 == axis
-    )
+    return type(norm) in _NORMS and norm.axis % 4 == axis
 
 
 def joined_calls(model: keras.Model) -> Callable[[Any], Any]:

@@ -187,6 +187,9 @@ class Normalization(keras.layers.Normalization):
     1.5
     """
 
+    mean: Any
+    variance: Any
+
     def build(self, input_shape: Any) -> None:
         """Makes mean and variance of the shape of the inputs."""
         super().build(input_shape)

@@ -48,6 +48,7 @@ def write(
             class_names=data.class_names,
             check_images=_check_images(config, data),
             portable=config.portable_export,
+            verify=False,  # The check images have done it.
         )
     except OSError as error:
         raise OSError(

@@ -70,6 +70,26 @@ print("survived")
 
 
 class ProbeTest(absltest.TestCase):
+    def test_prints_nothing(self):
+        """Kernels that fail would ask for a feature request."""
+        code = (
+            "import keras, numpy as np; from keras_regnet import layers;"
+            "x = np.ones((1, 5, 5, 4));"
+            "[layers.GroupedConv2D(4, 3, groups=2, dtype=d)(x.astype(d))"
+            " for d in ('float32', 'float64', 'float16')]"
+        )
+        environment = {**os.environ, "TF_ENABLE_ONEDNN_OPTS": "0"}
+        environment.pop("TF_CPP_MIN_LOG_LEVEL", None)
+        errors = subprocess.run(
+            [sys.executable, "-c", code],
+            cwd=str(paths.ROOT),
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stderr
+        self.assertNotRegex(errors, "rendezvous|feature request|op_kernel")
+
     def test_without_onednn(self):
         """The fallback gives the same numbers where no kernel is native."""
         _run_python(

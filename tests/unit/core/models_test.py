@@ -494,6 +494,41 @@ class StructureTest(parameterized.TestCase):
         self.assertTrue(replaced._rematerializes_blocks)
         self.assertEqual(replaced(images, training=True).shape, (2, 5))
 
+    def test_two_networks_in_one_graph(self):
+        left, right = (
+            keras_regnet.RegNet(
+                SMALL,
+                input_tensor=inputs,
+                include_top=False,
+                pooling="avg",
+            )
+            for inputs in [keras.Input((32, 32, 3))] * 2
+        )
+        keras_regnet.prefix_layer_names(right, "right_")
+        both = keras.Model(left.input, [left.output, right.output])
+        with tempfile.TemporaryDirectory() as folder:
+            both.save(f"{folder}/both.keras")
+            again = keras.saving.load_model(f"{folder}/both.keras")
+        images = _images(2, 32, 32, 3)
+        expected = [left(images), right(images)]
+        for outputs, expect in zip(again(images), expected, strict=True):
+            np.testing.assert_allclose(outputs, expect, rtol=1e-5)
+        self.assertEqual(right.pyramid_outputs["P2"].shape[1:], (8, 8, 16))
+        with self.assertRaisesRegex(ValueError, "prefix.*'a/'"):
+            keras_regnet.prefix_layer_names(left, "a/")
+
+    def test_float64(self):
+        keras.config.set_dtype_policy("float64")
+        self.addCleanup(keras.config.set_dtype_policy, "float32")
+        model = keras_regnet.RegNet(SMALL, input_shape=(32, 32, 3), classes=3)
+        keras.config.set_dtype_policy("float32")
+        single = keras_regnet.RegNet(SMALL, input_shape=(32, 32, 3), classes=3)
+        single.set_weights(model.get_weights())
+        images = _images(2, 32, 32, 3).astype("float64")
+        outputs = model(images)
+        self.assertEqual(outputs.dtype, "float64")
+        np.testing.assert_allclose(outputs, single(images), atol=1e-6)
+
     def test_rematerialisation_is_kept(self):
         with keras.RematScope(mode="full"):
             model = keras_regnet.RegNet(SMALL, input_shape=(32, 32, 3))

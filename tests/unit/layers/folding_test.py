@@ -364,7 +364,7 @@ class FoldModelTest(parameterized.TestCase):
         folded = export.fold_batch_norm(model)
         norms = [
             layer
-            for layer in folded.get_layer(backbone.name).layers
+            for layer in folded.layers
             if isinstance(layer, keras.layers.BatchNormalization)
         ]
         self.assertEmpty(norms)
