@@ -147,9 +147,7 @@ class FileTest(absltest.TestCase):
 class FromNetworksTest(absltest.TestCase):
     def records_of(self, errors):
         networks = [config_lib.AnyNetConfig((1, 2), (32, 64))] * len(errors)
-        return records.from_networks(
-            networks, errors, space="A", regime="mine"
-        )
+        return records.from_networks(networks, errors, space="A", regime="mine")
 
     def test_two_batches_are_two(self):
         both = self.records_of([31.0, 32.0]) + self.records_of([33.0, 34.0])

@@ -38,7 +38,7 @@ class WeightsWithoutClassifierTest(parameterized.TestCase):
     def test_the_classifier_stays_fresh(self, suffix):
         path = self.save(suffix)
         with self.assertLogs("absl", "WARNING") as logs:
-            resolved = network_lib.resolve(path, _TINY, classes=3)
+            resolved = network_lib.resolve(path, _TINY, "abc")
         self.assertIn("has no classifier", "".join(logs.output))
         model = network_lib.build(self.config, resolved.config, 3, resolved)
         self.assertEqual(model.output_shape, (None, 3))
