@@ -317,12 +317,12 @@ def _matched(images, names, outputs, source):
     try:
         found = class_names.match(images.class_names, names, outputs)
     except ValueError as error:
-        hint = "" if names else "; --labels gives the model's"
-        print(f"no accuracy: {error}, the images of {source}{hint}")
+        hint = "" if names else "; --labels gives the model's names"
+        print(f"no accuracy on {source}: {error}{hint}")
         return None
     if not found.by_name:
         print(
             f"the classes of {source} go by index: there are no names to "
-            "match; --labels gives the model's"
+            "match; --labels gives the model's names"
         )
     return np.array(found.indices)[images.labels]

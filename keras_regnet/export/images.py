@@ -7,7 +7,6 @@ import dataclasses
 import pathlib
 from collections.abc import Collection
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 

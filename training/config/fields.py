@@ -8,7 +8,6 @@ from typing import Any
 
 from keras_regnet import errors
 
-
 # What a run that resumes compares of a field: its value, nothing, or the
 # network or the data set that it names.
 VALUE = "value"
