@@ -64,7 +64,7 @@ class CommandTest(command_testing.CommandTestCase):
             "antialias": True,
         }
         (run / "config.json").write_text(json.dumps({"config": settings}))
-        status, output, errors = self.command(
+        status, _, errors = self.command(
             "{out}/run",
             "--images={inputs}/photos",
             "--results={out}/results.csv",
