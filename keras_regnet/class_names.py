@@ -92,7 +92,8 @@ def is_counted(names: Sequence[str]) -> bool:
 
 def _check_known(names, of_model):
     """Raises unless each name is that of one output."""
-    counts, of_images = map(collections.Counter, (of_model, names))
+    counts = collections.Counter(of_model)
+    of_images = collections.Counter(names)
     unknown = [name for name in names if name not in counts]
     if unknown:
         raise ValueError(

@@ -8,6 +8,7 @@ tolerance, or if anything went wrong.
 
 import os
 import sys
+from typing import Any
 
 from absl import flags
 
@@ -141,7 +142,7 @@ def main(argv: list[str]) -> int:
                 f"folder. Received: {positional}"
             )
         # A shell leaves "~" in "--out=~/model.tflite" as it is.
-        values = {
+        values: dict[str, Any] = {
             name: os.path.expanduser(value) if isinstance(value, str) else value
             for name, value in _FLAGS.flag_values_dict().items()
         }

@@ -20,6 +20,8 @@ from training.data.dataset import DataSet
 from training.data.dataset import Split
 from training.data.dataset import Stream
 
+# Files of which the size is looked at.
+_SIZES = 1000
 _PARTS = {"train": "training images", "val": "validation images"}
 
 
@@ -32,9 +34,17 @@ def digest(items: Iterable[object]) -> str:
 
 
 def digest_of_paths(paths: Sequence[str]) -> str:
-    """Returns a hash of files' names within the folder that they share."""
-    root = os.path.commonpath(paths)
-    return digest(os.path.relpath(path, root) for path in paths)
+    """Returns a hash of files' names within the folder that they share.
+
+    The sizes of some are part of it: the same images in another resolution
+    are other files. Of all it would take long where a network lies between.
+    """
+    start = len(os.path.join(os.path.commonpath(paths), ""))
+    step = -(-len(paths) // _SIZES)
+    return digest(
+        (path[start:], 0 if number % step else os.path.getsize(path))
+        for number, path in enumerate(paths)
+    )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -54,6 +54,12 @@ class IdentityTest(absltest.TestCase):
         )
         self.assertEqual(one, other)
         self.assertTrue(identity.same_files(one, other))
+        path = self.folder / "other" / "train" / "cat" / "0.jpg"
+        contents = path.read_bytes()
+        path.write_bytes(contents + b"1")
+        resized = _load(f"folder:{self.folder / 'other'}")
+        self.assertFalse(identity.same_files(one, resized))
+        path.write_bytes(contents)
         path = self.folder / "other" / "val" / "cat" / "0.jpg"
         path.rename(path.with_name("new.jpg"))
         other = _load(f"folder:{self.folder / 'other'}")
