@@ -262,16 +262,22 @@ class Checkpointer:
         finally:
             run.hooks.after_save(self._state)
 
-    def restore_best(self) -> None:
-        """Restores the variables of the best epoch; all processes do."""
+    def restore_best(self) -> int:
+        """Restores the variables of the best epoch; all processes do.
+
+        Returns:
+          The step that the variables are of: the last, where the best epoch's
+          were not kept.
+        """
         (step,) = self._state.position.best_steps(1)
         stored, processes = None, self._run.processes
         if processes.is_chief and step != self._state.position.step:
             stored = checkpoint.of_step(self._run.checkpoints, step)
         if not processes.json_from_chief(bool(stored)):
-            return
+            return self._state.position.step
         self._state.restore(stored, processes)
         logging.info("exporting the best epoch's weights, of step %d", step)
+        return step
 
     def raise_not_finite(self, what: str) -> NoReturn:
         """Raises ValueError: a loss or a variable is not finite."""

@@ -149,8 +149,9 @@ def start(
 def _export(run, state, checkpointer):
     """Writes model.keras, saved_model/ and all else that ends a run."""
     config = run.config
+    step = state.position.step
     if config.export_best:
-        checkpointer.restore_best()
+        step = checkpointer.restore_best()
     state.averages.swap()
     if not run.processes.is_chief:
         return
@@ -169,6 +170,6 @@ def _export(run, state, checkpointer):
     )
     if config.results:
         results.append(
-            config.results, reporting.result_row(run, state.position)
+            config.results, reporting.result_row(run, state.position, step)
         )
     files.mark_exported(run.folder, state.position.step)
