@@ -188,8 +188,9 @@ def write_details(folder: pathlib.Path, result: Result) -> None:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(("label", "class", "images", "top1"))
         for label, name in enumerate(names):
-            top1 = _short(float(metrics.class_top1[label]))
-            writer.writerow((label, name, metrics.class_images[label], top1))
+            images = metrics.class_images[label]
+            top1 = _short(float(metrics.class_top1[label])) if images else ""
+            writer.writerow((label, name, images, top1))
     with (folder / "confusion.csv").open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(("label \\ prediction", *names))

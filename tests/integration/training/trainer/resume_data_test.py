@@ -6,6 +6,7 @@ import json
 import pathlib
 import shutil
 import tempfile
+from unittest import mock
 
 from absl.testing import absltest
 
@@ -165,9 +166,21 @@ class ResumeDataTest(absltest.TestCase):
         hooks = training_testing.NoExport()
         train.train_and_evaluate(config, hooks)
         self.assertEmpty(hooks.exports)
-        config = dataclasses.replace(config, export_best=True)
-        train.train_and_evaluate(config, hooks)
+        # The first epoch's weights are not there any more.
+        for path in (run / "checkpoints").glob("*03.npz"):
+            path.unlink()
+        results = self.folder / "results.csv"
+        config = dataclasses.replace(
+            config, export_best=True, results=str(results)
+        )
+        with mock.patch.object(
+            checkpoint.Position, "best_steps", return_value=[3]
+        ):
+            train.train_and_evaluate(config, hooks)
         self.assertLen(hooks.exports, 1)
+        with results.open() as file:
+            (row,) = csv.DictReader(file)
+        self.assertEqual(row["weights"], "epoch 2")
 
 
 if __name__ == "__main__":

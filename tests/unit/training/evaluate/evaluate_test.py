@@ -64,6 +64,8 @@ class ClassesTest(parameterized.TestCase):
             rows = list(csv.DictReader(file))
         self.assertEqual([row["class"] for row in rows], list(known))
         self.assertEqual([int(row["images"]) for row in rows], images)
+        top1 = ["100" if count else "" for count in images]
+        self.assertEqual([row["top1"] for row in rows], top1)
 
     def test_unknown_names_are_refused(self):
         known = _CLASSES[:3]
