@@ -4,6 +4,7 @@ The pixels may be of any Keras backend, or TensorFlow's in a tf.data pipeline
 or a SavedModel, where height and width may be unknown.
 """
 
+import dataclasses
 import sys
 from typing import Any
 
@@ -14,6 +15,37 @@ from keras import ops
 _MAX_ASPECT = 16
 # Interpolates between pixels only, and so stays between their values.
 _WITHOUT_OVERSHOOT = ("bilinear", "nearest", "area")
+
+
+@dataclasses.dataclass(frozen=True)
+class CenterCrop:
+    """How a classifier sees an image in evaluation: its center, scaled.
+
+    Args:
+      fraction: of the shorter side, which the crop keeps; by default 224 of
+        256 pixels, as in the paper.
+      interpolation: a method of `tf.image.resize`.
+      antialias: whether to average over the pixels where an image shrinks.
+    """
+
+    fraction: float = 224 / 256
+    interpolation: str = "bilinear"
+    antialias: bool = False
+
+    def __call__(self, images: Any, size: tuple[int, int]) -> Any:
+        """Returns the center of images, float32 (..., *size, channels)."""
+        height, width = (round(side / self.fraction) for side in size)
+        return resize_and_crop(
+            images,
+            (height, width),
+            size,
+            interpolation=self.interpolation,
+            antialias=self.antialias,
+        )
+
+    def whole(self, images: Any, size: tuple[int, int]) -> Any:
+        """Returns all of small images, float32 (..., *size, channels)."""
+        return resize(images, size, self.interpolation, self.antialias)
 
 
 def resize_and_crop(

@@ -23,7 +23,7 @@ from keras_regnet.config import RegNetConfig
 from keras_regnet.export import inference_model
 from keras_regnet.export import labels
 from keras_regnet.export import runners
-from keras_regnet.export import saved_model
+from keras_regnet.images import CenterCrop
 from keras_regnet.weights import fetch
 from keras_regnet.weights import locate
 from keras_regnet.weights import readers
@@ -32,8 +32,10 @@ from keras_regnet.weights import ResolvedWeights
 from keras_regnet.weights.records import WeightRecord
 
 _EXPORTED = (".tflite", ".onnx")
-# Class names that a finished run of the trainer leaves in its folder.
-_RUN_LABELS = f"saved_model/{saved_model.LABELS}"
+# The name of a field in config.json files of older runs.
+_OLD_CROP = "eval_crop_share"
+# What a run writes into its folder at its end.
+_OF_RUN = (locate.RUN_MODEL, locate.RUN_SAVED_MODEL)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,6 +69,41 @@ class OpenedModel:
     def __call__(self, images: np.ndarray) -> np.ndarray:
         """Returns the outputs of a batch, see `predict`."""
         return self.predict(images)
+
+    @property
+    def evaluation_size(self) -> int | None:
+        """Side of the images it is evaluated on, None if it is not known.
+
+        That of its run, or of the record of its weights.
+        """
+        for name in ("eval_image_size", "image_size"):
+            if self.settings.get(name):
+                return self.settings[name]
+        return self.record.test_size if self.record else None
+
+    @property
+    def crop(self) -> CenterCrop:
+        """How it is evaluated: as its run, or the record of its weights, says.
+
+        Where neither is known it is the paper's way.
+        """
+        if self.record and not self.settings:
+            record = self.record
+            return CenterCrop(
+                record.crop, record.interpolation, record.antialias
+            )
+        names = {
+            "fraction": ("eval_crop_fraction", _OLD_CROP),
+            "interpolation": ("interpolation",),
+            "antialias": ("antialias",),
+        }
+        fields = {
+            field: self.settings[name]
+            for field, spellings in names.items()
+            for name in spellings
+            if name in self.settings
+        }
+        return CenterCrop(**fields)
 
 
 def open_model(
@@ -129,13 +166,13 @@ def _open_stored(path, threads):
     if not path.exists():
         raise ValueError(f"`model` does not exist. Received: {path}")
     if path.suffix == ".keras" and readers.is_ours(path):
-        return _opened(str(path), _load_keras(path))
+        return _open_keras(path, path, _settings_of_run(path))
     if locate.names_a_file(str(path)):
         return _open_weights(str(path))
     if path.suffix in _EXPORTED:
-        return _open_exported(path, labels.labels_path(path), threads)
+        return _open_exported(path, threads)
     if (path / "saved_model.pb").is_file():
-        return _open_exported(path, path / saved_model.LABELS, threads)
+        return _open_exported(path, threads)
     if locate.is_run_folder(path):
         return _open_run(path)
     raise ValueError(
@@ -191,6 +228,10 @@ def _open_resolved(name, resolved, **fields):
         name=variants.find_name(resolved.config),
         **options,
     )
+    path = resolved.path
+    if path is not None:
+        fields["class_names"] = labels.find(path, resolved.classes)
+        fields["settings"] = _settings_of_run(path)
     record = resolved.evaluation_record
     return _opened(name or model.name, model, record=record, **fields)
 
@@ -199,13 +240,22 @@ def _open_run(folder):
     path = folder / locate.RUN_MODEL
     if not path.is_file():
         raise ValueError(f"The run has no model yet. Missing: {path}")
-    names = folder / _RUN_LABELS
-    return _opened(
-        str(folder),
-        _load_keras(path),
-        class_names=labels.read_labels(names) if names.is_file() else None,
-        settings=_settings(folder / locate.RUN_CONFIG),
-    )
+    return _open_keras(folder, path, _settings(folder / locate.RUN_CONFIG))
+
+
+def _open_keras(path, file, settings):
+    """Opens what a `.keras` file holds, under the names of its classes."""
+    opened = _opened(str(path), _load_keras(file), settings=settings)
+    names = labels.find(path, opened.classes)
+    return dataclasses.replace(opened, class_names=names)
+
+
+def _settings_of_run(path):
+    """Returns the configuration of the run that wrote a model, {} if none."""
+    path = path.absolute()
+    if path.name not in _OF_RUN:
+        return {}
+    return _settings(path.parent / locate.RUN_CONFIG)
 
 
 def _settings(path):
@@ -230,10 +280,15 @@ def _load_keras(path):
         ) from error
 
 
-def _open_exported(path, labels_path, threads):
+def _open_exported(path, threads):
     # Pixels that are not whole stay so where a file takes them.
     signatures = (runners.FLOAT_IMAGES, runners.SERVING)
     runner = runners.open_file(path, threads, signatures=signatures)
-    names = labels.read_labels(labels_path) if labels_path.is_file() else None
     height, width = runner.image_size
-    return OpenedModel(str(path), runner.run, (height, width), names)
+    return OpenedModel(
+        str(path),
+        runner.run,
+        (height, width),
+        labels.find(path),
+        _settings_of_run(path),
+    )

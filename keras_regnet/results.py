@@ -52,7 +52,7 @@ def append(path: str | os.PathLike[str], row: Mapping[str, Any]) -> None:
     >>> path.read_text().splitlines()[1].partition(",")[2]
     'validate,m.keras,,,,,,,,,75.5,,,,'
     """
-    path = pathlib.Path(path)
+    path = pathlib.Path(path).expanduser()
     unknown = sorted(set(row) - set(COLUMNS))
     if unknown:
         raise ValueError(
@@ -86,7 +86,7 @@ def check(path: str | os.PathLike[str]) -> bool:
     Raises:
       ValueError: if it has other columns.
     """
-    path = pathlib.Path(path)
+    path = pathlib.Path(path).expanduser()
     if not path.is_file() or not path.stat().st_size:
         return True
     header = ",".join(COLUMNS)

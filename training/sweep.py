@@ -133,7 +133,7 @@ def _sample(out):
 
 def _train(out):
     chosen = options.Options(
-        data_dir=_DATA_DIR.value,
+        data_dir=os.path.expanduser(_DATA_DIR.value),
         engine=_ENGINE.value,
         ray_address=_RAY_ADDRESS.value,
         workers=_WORKERS.value,
@@ -175,9 +175,10 @@ def _main(arguments: list[str]) -> None:
             raise errors.unknown_value("stage", received, (*_STAGES, "run"))
         if not _OUT.value:
             raise ValueError("`out` must be a folder. Received: none")
-        _check_out(_OUT.value, chosen[0])
+        out = os.path.expanduser(_OUT.value)
+        _check_out(out, chosen[0])
         for stage in _STAGES if chosen == ["run"] else chosen:
-            _STAGES[stage](_OUT.value)
+            _STAGES[stage](out)
     except (ValueError, OSError, ImportError, pool.WorkerError) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(1)

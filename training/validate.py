@@ -105,7 +105,8 @@ def _main(arguments: list[str]) -> None:
         if _RESULTS.value:
             results.append(_RESULTS.value, result.row)
         if _DETAILS.value:
-            evaluate_lib.write_details(pathlib.Path(_DETAILS.value), result)
+            details = pathlib.Path(_DETAILS.value).expanduser()
+            evaluate_lib.write_details(details, result)
     except (ValueError, OSError) as error:
         sys.exit(f"error: {error}")
     for name, value in result.row.items():

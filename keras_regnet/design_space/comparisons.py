@@ -106,13 +106,14 @@ def ks_p_value(distance: float, n: int, m: int) -> float:
       m: size of the second.
 
     Returns:
-      The chance of at least that distance: exactly, but for rounding at
-      1e-10, if no two errors are equal; an upper bound otherwise.
+      The chance of at least that distance, however small: exactly, but for
+      rounding by 1e-10 of it, if no two errors are equal; an upper bound
+      otherwise.
 
     Source:
       Hodges, Arkiv foer Matematik 3 (1958), 469-486: errors in order are a
       path on a grid of n by m, all paths are equally likely, and those that
-      stay near the diagonal can be counted.
+      stay near the diagonal, or leave it at a point, can be counted.
 
     Example:
     >>> round(ks_p_value(0.2, 100, 100), 4)
@@ -120,19 +121,37 @@ def ks_p_value(distance: float, n: int, m: int) -> float:
     """
     limit = round(distance * n * m)
     column = np.arange(m + 1)
-    paths, log_scale = np.ones(m + 1), 0.0
+    log_factorial = np.log(np.maximum(np.arange(n + m + 1), 1)).cumsum()
+    log_all = log_factorial[n + m] - log_factorial[n] - log_factorial[m]
+    paths, log_scale, leaving = np.ones(m + 1), 0.0, 0.0
     for row in range(n + 1):
         near = np.abs(row * m - column * n) < limit
+        # To the end from each column of the row, all in logarithms.
+        rest = n - row + m - column
+        log_rest = log_factorial[rest] - log_factorial[m - column]
+        log_rest -= log_factorial[n - row]
+        log_share = log_rest + log_scale - log_all
+        # Those that come from the row before and are no longer near.
+        leaving += _weighted(paths, ~near, log_share) if row else 0.0
         # In the first row there is one way to each column, along the row.
         paths = near * (np.cumsum(paths * near) if row else _run(near))
         largest = paths.max()
         if not largest:
             return 1.0
+        # Those that go on along the row, beyond its last column that is near.
+        leaving += _weighted(paths[:-1], ~near[1:], log_share[1:])
         paths, log_scale = paths / largest, log_scale + math.log(largest)
-    log_all = math.lgamma(n + m + 1) - math.lgamma(n + 1) - math.lgamma(m + 1)
     # The end of the grid is always near the diagonal.
     staying = float(paths[-1]) * math.exp(log_scale - log_all)
-    return min(1.0, max(0.0, 1.0 - staying))
+    # Each where it is not the difference of two numbers that are nearly equal.
+    p_value = leaving if leaving < 0.5 else 1.0 - staying
+    return min(1.0, max(0.0, p_value))
+
+
+def _weighted(paths, chosen, log_weights):
+    """Returns the sum of paths by their weights, where there are any."""
+    chosen = chosen & (paths > 0)
+    return float((paths[chosen] * np.exp(log_weights[chosen])).sum())
 
 
 def _run(near):

@@ -55,6 +55,8 @@ Amount = float | str | tuple[float | str, float | str]
 _CHOICE = 100
 # How many are sampled at most to find them, half a second of work.
 _MAX_CANDIDATES = 1_000_000
+# Fewer multiply-adds, parameters or activations are a number without its unit.
+_MIN_AMOUNT = 10_000
 _SUFFIXES = {"K": 1e3, "M": 1e6, "MF": 1e6, "G": 1e9, "GF": 1e9, "": 1.0}
 _FAMILIES = {"regnetx": "RegNetX", "regnety": "RegNetY"}
 _MEASURED_AT_MOST = 200
@@ -171,9 +173,17 @@ def _budget(name, value, used):
         return None
     if isinstance(value, list | tuple):
         pair = tuple(parse_amount(name, end) for end in value)
-        return sampling.check_range(name, pair)
-    upper = parse_amount(name, value)
-    return upper * used, upper
+        lower, upper = sampling.check_range(name, pair)
+    else:
+        upper = parse_amount(name, value)
+        lower = upper * used
+    if upper < _MIN_AMOUNT:
+        unit = "MF" if name == "flops" else "M"
+        raise ValueError(
+            f"`{name}` is less than any network has; it may need its unit, "
+            f"such as '{upper:g}{unit}'. Received: {name}={value!r}"
+        )
+    return lower, upper
 
 
 def _space(family, flops):

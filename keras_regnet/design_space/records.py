@@ -9,6 +9,7 @@ import collections
 import dataclasses
 import functools
 import gzip
+import hashlib
 import json
 import math
 import os
@@ -276,7 +277,9 @@ def from_networks(
 ) -> list[Record]:
     """Returns records of networks that were trained elsewhere.
 
-    Nothing is known of how: losses, errors by epoch and times are empty.
+    Nothing is known of how: losses, errors by epoch and times are empty. A
+    trial is told by its content, so that records of several calls may be put
+    together; of what two calls have in common, analyses keep one.
 
     Args:
       networks: the configurations, [n].
@@ -310,13 +313,16 @@ def from_networks(
         raise ValueError(
             f"`errors` must be from 0 to 100 percent. Received: {wrong[0]}"
         )
-    made = []
+    made: list[Record] = []
+    seen: collections.Counter[str] = collections.Counter()
     pairs = zip(networks, errors, strict=True)
     for index, (network, error) in enumerate(pairs):
         counted = complexity(network, input_shape, classes=classes)
+        content = _hash_of((space, regime, network.to_json(), float(error)))
+        seen[content] += 1
         made.append(
             Record(
-                trial_id=f"{space} #{index}",
+                trial_id=f"{space} {content} {seen[content]}",
                 space=space,
                 index=index,
                 seed=0,
@@ -331,6 +337,11 @@ def from_networks(
             )
         )
     return made
+
+
+def _hash_of(values):
+    """Returns a name of values that repeats in every process."""
+    return hashlib.sha256(json.dumps(values).encode()).hexdigest()[:16]
 
 
 def read(path: str | os.PathLike) -> list[Record]:
@@ -455,9 +466,20 @@ def last_of_each_trial(records: Iterable[Record]) -> list[Record]:
 
     Returns:
       The records in the order of each trial's first.
+
+    Raises:
+      ValueError: if two trials of different networks have one id.
     """
     kept: dict[str, Record] = {}
     for record in records:
+        first = kept.setdefault(record.trial_id, record)
+        if (first.config, first.seed) != (record.config, record.seed):
+            raise ValueError(
+                "A trial must be of one network and seed. Received: two with "
+                f"trial={record.trial_id!r}, #{first.index} and "
+                f"#{record.index} of the space {record.space!r}; "
+                "`from_networks` of today gives each an id of its own"
+            )
         if record.trial_id not in kept or not kept[record.trial_id].done:
             kept[record.trial_id] = record
     return list(kept.values())

@@ -212,6 +212,11 @@ def sentences(summary: Mapping[str, Any]) -> list[str]:
     return lines + [_sentence(pair) for pair in summary["comparisons"]]
 
 
+def _chance(p_value):
+    """Returns a p-value for a sentence; it is never 0."""
+    return f"p = {p_value:.2g}" if p_value else "p < 1e-300"
+
+
 def _sentence(pair):
     low, high = pair["low"], pair["high"]
     verdict = "which of the two is better is not certain"
@@ -223,7 +228,7 @@ def _sentence(pair):
         f"{pair['first']} minus {pair['second']}: mean error "
         f"{pair['difference']:+.2f} points, 95 % interval {low:+.2f} to "
         f"{high:+.2f}; Kolmogorov-Smirnov {pair['ks']:.2f} "
-        f"(p = {pair['p_value']:.2g}); n = {pair['sizes'][0]} and "
+        f"({_chance(pair['p_value'])}); n = {pair['sizes'][0]} and "
         f"{pair['sizes'][1]}, {pair['failed'][0]} and {pair['failed'][1]} "
         f"failed: {verdict}."
     )

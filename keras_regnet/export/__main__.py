@@ -6,7 +6,9 @@ The file is compared with the model; the exit status is 1 if it is beyond the
 tolerance, or if anything went wrong.
 """
 
+import os
 import sys
+from typing import Any
 
 from absl import flags
 
@@ -144,7 +146,11 @@ def main(argv: list[str]) -> int:
                 "One MODEL is needed: a variant, a .keras file or a run "
                 f"folder. Received: {positional}"
             )
-        values = _FLAGS.flag_values_dict()
+        # A shell leaves "~" in "--out=~/model.tflite" as it is.
+        values: dict[str, Any] = {
+            name: os.path.expanduser(value) if isinstance(value, str) else value
+            for name, value in _FLAGS.flag_values_dict().items()
+        }
         del values["help"]
         return command.run(command.Request(model=positional[0], **values))
     except (ValueError, OSError, ImportError, flags.Error) as error:

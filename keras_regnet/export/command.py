@@ -7,6 +7,7 @@ import keras
 import numpy as np
 
 from keras_regnet import atomic
+from keras_regnet import class_names
 from keras_regnet import open_model
 from keras_regnet import results
 from keras_regnet.export import images as images_lib
@@ -17,6 +18,7 @@ from keras_regnet.export import saved_model
 from keras_regnet.export import spec as spec_lib
 from keras_regnet.export import verification
 from keras_regnet.export.spec import ExportSpec
+from keras_regnet.images import CenterCrop
 
 _SUFFIXES = {"litert": ".tflite", "onnx": ".onnx", "saved_model": ""}
 # What only a comparison needs.
@@ -113,20 +115,22 @@ def run(request: Request) -> int:
         names = labels_lib.read_labels(request.labels)
     if spec.image_size is None:
         spec = dataclasses.replace(spec, image_size=_own_size(opened))
-    compared = _compared(request, spec, _channels(model))
+    side = opened.evaluation_size or _DEFAULT_SIZE
+    view = _View(_fixed(spec.image_size, side), _channels(model), opened.crop)
+    compared = _compared(request, view)
     if request.existing is not None:
         report = _verify(
-            request, spec, model, names, compared, request.existing
+            request, spec, model, names, compared, view, request.existing
         )
         return 0 if report.passed else 1
 
     def verify(written):
-        report = _verify(request, spec, model, names, compared, written)
+        report = _verify(request, spec, model, names, compared, view, written)
         if not report.passed:
             raise _NotEqualError
 
     try:
-        _export(request, spec, model, names, request.verify and verify)
+        _export(request, spec, model, names, view, request.verify and verify)
     except _NotEqualError:
         print(
             f"did not write {request.out}: it is beyond the tolerance; "
@@ -139,6 +143,15 @@ def run(request: Request) -> int:
 
 class _NotEqualError(Exception):
     """A file was written that does not compute what its model does."""
+
+
+@dataclasses.dataclass(frozen=True)
+class _View:
+    """How images are prepared for a model: size, channels, scale and crop."""
+
+    size: tuple[int, int]
+    channels: int
+    crop: CenterCrop
 
 
 def _check(request):
@@ -180,21 +193,21 @@ def _open(request):
 
 
 def _own_size(opened):
-    """Returns (height, width) of the model, of its run, or the default."""
+    """Returns (height, width) of the model, or of its evaluation."""
     height, width = opened.image_size
-    side = opened.settings.get("image_size", _DEFAULT_SIZE)
+    side = opened.evaluation_size or _DEFAULT_SIZE
     return height or side, width or side
 
 
-def _fixed(size):
-    return (_DEFAULT_SIZE,) * 2 if size == spec_lib.DYNAMIC else size
+def _fixed(size, side):
+    return (side, side) if size == spec_lib.DYNAMIC else size
 
 
 def _channels(model):
     return model.inputs[0].shape[-1]
 
 
-def _representative(request, spec, channels):
+def _representative(request, spec, view):
     """Returns the pixels from which int8's ranges are taken, or "random"."""
     source = spec.representative
     if source in (None, spec_lib.RANDOM):
@@ -202,28 +215,30 @@ def _representative(request, spec, channels):
     count = min(request.num_images, _MAX_REPRESENTATIVE)
     pixels = images_lib.load(
         source,
-        _fixed(spec.image_size),
+        view.size,
         count,
         request.data_dir,
         training=True,
-        channels=channels,
+        channels=view.channels,
+        crop=view.crop,
     ).pixels
     kind = "folder" if pathlib.Path(source).is_dir() else "set"
     print(f"int8 ranges of {len(pixels)} images of the {kind} {source}")
     return pixels
 
 
-def _compared(request, spec, channels):
+def _compared(request, view):
     """Returns the images to compare on; None where there are none."""
     source = _compared_source(request)
     if not request.verify or source in (None, spec_lib.RANDOM):
         return None
     return images_lib.load(
         source,
-        _fixed(spec.image_size),
+        view.size,
         request.num_images,
         request.data_dir,
-        channels=channels,
+        channels=view.channels,
+        crop=view.crop,
     )
 
 
@@ -231,13 +246,14 @@ def _compared_source(request):
     return request.images or request.representative
 
 
-def _export(request, spec, model, names, verify):
+def _export(request, spec, model, names, view, verify):
     if spec.format == "saved_model":
         saved_model.save(
             model,
             request.out,
             class_names=names,
-            jpeg_size=_fixed(spec.image_size),
+            jpeg_size=view.size,
+            jpeg_crop=view.crop,
             features=saved_model.FEATURES in [x.name for x in model.layers],
             spec=spec,
             verify=verify,
@@ -245,27 +261,22 @@ def _export(request, spec, model, names, verify):
     elif spec.format == "onnx":
         onnx.save(model, request.out, names, spec, verify)
     else:
-        pixels = _representative(request, spec, _channels(model))
+        pixels = _representative(request, spec, view)
         spec = dataclasses.replace(spec, representative=pixels)
         report = litert.save(model, request.out, names, spec, verify)
         if report is not None:
             print(report.table())
 
 
-def _verify(request, spec, model, names, compared, file):
+def _verify(request, spec, model, names, compared, view, file):
     """Prints, stores and returns how far a file is from its model."""
     source = _compared_source(request)
     if compared is None:
-        compared = _noise((*_fixed(spec.image_size), _channels(model)))
+        compared = _noise((*view.size, view.channels))
         print("compared on noise: give --images for a figure that counts")
     elif request.representative == source and pathlib.Path(source).is_dir():
         print("compared on --representative: give --images for others")
-    labels = _matched(compared, names)
-    if labels is None and compared.labels is not None:
-        print(
-            f"no accuracy: the classes of {source} are not the model's"
-            + ("" if names else ", which has no names: give --labels")
-        )
+    labels = _matched(compared, names, model.outputs[0].shape[-1], source)
     tolerance = verification.Tolerance.of(spec.precision)
     if request.tolerance is not None:
         tolerance = verification.Tolerance(request.tolerance)
@@ -284,8 +295,7 @@ def _verify(request, spec, model, names, compared, file):
         with atomic.replacing(request.report) as partial:
             partial.write_text(report.to_json(), encoding="utf-8")
     if request.results is not None:
-        size = compared.pixels.shape[1:3]
-        results.append(request.results, _result(request, source, size, report))
+        results.append(request.results, _result(request, source, view, report))
     return report
 
 
@@ -295,14 +305,14 @@ def _noise(shape):
     return images_lib.Images(pixels)
 
 
-def _result(request, source, size, report):
+def _result(request, source, view, report):
     """Returns the file's row of `results.COLUMNS`."""
     if report.file_accuracy is None:
         raise ValueError(
             "`results` needs --images with labels whose names are the model's "
             f"classes. Received: images={source!r}"
         )
-    height, width = size
+    height, width = view.size
     latency = report.latency
     return {
         "source": "export",
@@ -312,22 +322,30 @@ def _result(request, source, size, report):
         "images": report.images,
         "image_size": height if height == width else f"{height}x{width}",
         # Small images of a set are seen whole.
-        "crop_share": images_lib.CROP_FRACTION
+        "crop_share": view.crop.fraction
         if pathlib.Path(source).is_dir()
         else "",
-        "interpolation": "bilinear",
-        "antialias": False,
+        "interpolation": view.crop.interpolation,
+        "antialias": view.crop.antialias,
         "flip_tta": False,
         "top1": 100 * report.file_accuracy,
         "images_per_second": 1e3 * latency.batch / latency.milliseconds,
     }
 
 
-def _matched(images, names):
-    """Returns labels by the model's class names; None if they differ."""
-    if images.labels is None or names is None:
+def _matched(images, names, outputs, source):
+    """Returns labels as the model's, None with a word where there are none."""
+    if images.labels is None:
         return None
-    if not set(images.class_names) <= set(names):
+    try:
+        found = class_names.match(images.class_names, names, outputs)
+    except ValueError as error:
+        hint = "" if names else "; --labels gives the model's names"
+        print(f"no accuracy on {source}: {error}{hint}")
         return None
-    indices = np.array([names.index(name) for name in images.class_names])
-    return indices[images.labels]
+    if not found.by_name:
+        print(
+            f"the classes of {source} go by index: there are no names to "
+            "match; --labels gives the model's names"
+        )
+    return np.array(found.indices)[images.labels]

@@ -1,22 +1,18 @@
 """Images to calibrate and to compare with: a folder's or a data set's.
 
-They are prepared as the trainer prepares its evaluation images: the shorter
-side scaled to 256/224 of the requested size, and the center cropped.
+They are prepared as the trainer prepares its evaluation images.
 """
 
 import dataclasses
 import pathlib
 from collections.abc import Collection
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
 from keras_regnet import image_folder
-from keras_regnet.images import resize
-from keras_regnet.images import resize_and_crop
+from keras_regnet.images import CenterCrop
 
-CROP_FRACTION = 224 / 256
 # Images up to this side are scaled whole.
 _SMALL_SIDE = 64
 
@@ -43,6 +39,7 @@ def load(
     data_dir: str | None = None,
     training: bool = False,
     channels: int = 3,
+    crop: CenterCrop | None = None,
 ) -> Images:
     """Returns images of a folder or of a tensorflow-datasets set.
 
@@ -55,6 +52,7 @@ def load(
       training: of a set, take training images, the first of them, which are
         in no order; else held-out ones.
       channels: of a folder's images, 3 for RGB, 1 for gray.
+      crop: how images are scaled and cropped; None for the paper's way.
 
     Returns:
       `Images`, the same ones every time.
@@ -63,19 +61,14 @@ def load(
       ValueError: if there is no such folder or set, or it has no images.
     """
     size = image_size if isinstance(image_size, tuple) else (image_size,) * 2
+    crop = crop or CenterCrop()
     path = pathlib.Path(source).expanduser()
     if path.is_dir():
-        return _from_folder(path, size, count, channels)
-    return _from_tfds(source, size, count, data_dir, training)
+        return _from_folder(path, size, count, channels, crop)
+    return _from_tfds(source, size, count, data_dir, training, crop)
 
 
-def evaluation_image(pixels: Any, size: tuple[int, int]) -> Any:
-    """Returns the center of a uint8 image, scaled as for evaluation."""
-    height, width = (round(side / CROP_FRACTION) for side in size)
-    return resize_and_crop(pixels, (height, width), size)
-
-
-def _from_folder(folder, size, count, channels):
+def _from_folder(folder, size, count, channels, crop):
     import tensorflow as tf
 
     from keras_regnet import image_files
@@ -96,14 +89,14 @@ def _from_folder(folder, size, count, channels):
             raise ValueError(f"Not an image that can be read: {file}") from (
                 error
             )
-        pixels.append(_rounded(evaluation_image(image, size)))
+        pixels.append(_rounded(crop(image, size)))
     if len(names) == 1:
         return Images(np.stack(pixels))
     labels = [names.index(file.parent.name) for file in chosen]
     return Images(np.stack(pixels), np.array(labels), tuple(names))
 
 
-def _from_tfds(name, size, count, data_dir, training):
+def _from_tfds(name, size, count, data_dir, training, crop):
     import tensorflow_datasets as tfds
 
     try:
@@ -133,7 +126,7 @@ def _from_tfds(name, size, count, data_dir, training):
     pixels, labels = [], []
     for index, example in enumerate(stored):
         if index in chosen:
-            pixels.append(_rounded(_fitted(example["image"], size)))
+            pixels.append(_rounded(_fitted(example["image"], size, crop)))
             labels.append(int(example["label"]))
     return Images(np.stack(pixels), np.array(labels), class_names)
 
@@ -143,14 +136,14 @@ def _split_names(training):
     return ("train", *held_out) if training else (*held_out, "train")
 
 
-def _fitted(pixels, size):
+def _fitted(pixels, size, crop):
     """Returns small images whole, as the trainer evaluates them."""
     import tensorflow as tf
 
     pixels = tf.constant(pixels)
     if max(pixels.shape[:2]) <= _SMALL_SIDE:
-        return resize(pixels, size)
-    return evaluation_image(pixels, size)
+        return crop.whole(pixels, size)
+    return crop(pixels, size)
 
 
 def _spread(items: Sequence, count: int) -> list:

@@ -8,6 +8,10 @@ from collections.abc import Sequence
 
 from keras_regnet import atomic
 
+# In the folder of a SavedModel, and in that of a run.
+IN_FOLDER = "labels.txt"
+OF_RUN = f"saved_model/{IN_FOLDER}"
+
 
 def labels_path(path: str | os.PathLike[str]) -> pathlib.Path:
     """Returns where the labels of a file are: model.labels.txt beside it."""
@@ -51,6 +55,46 @@ def read_labels(path: str | os.PathLike[str]) -> tuple[str, ...]:
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} is not a text in UTF-8: {error}") from error
     return tuple(text.splitlines())
+
+
+def find(
+    path: str | os.PathLike[str], classes: int | None = None
+) -> tuple[str, ...] | None:
+    """Returns the class names of a stored model, None if there are none.
+
+    They are in its folder, or beside its file: in "model.labels.txt", and for
+    a `.keras` file in what a run has or, if as long, in "labels.txt" too.
+
+    Args:
+      path: a run folder, the folder of a SavedModel, or a file.
+      classes: number of outputs of the model, None if it is not known.
+
+    Raises:
+      ValueError: if a file of names is not text, or has another number of
+        names than the model has outputs.
+    """
+    path = pathlib.Path(path).expanduser()
+    if path.is_dir():
+        own = [path / IN_FOLDER, path / OF_RUN]
+    else:
+        own = [labels_path(path)]
+    shared = []
+    if path.suffix == ".keras":
+        shared = [path.parent / OF_RUN, path.parent / IN_FOLDER]
+    for file in filter(pathlib.Path.is_file, own):
+        names = read_labels(file)
+        if classes and len(names) != classes:
+            raise ValueError(
+                "The labels of a model must be one for each of its outputs. "
+                f"Received: {file} with {len(names)} names for {classes} "
+                "outputs"
+            )
+        return names
+    for file in filter(pathlib.Path.is_file, shared):
+        names = read_labels(file)
+        if classes and len(names) == classes:
+            return names
+    return None
 
 
 def check_labels(class_names: Sequence[str], classes: int) -> None:

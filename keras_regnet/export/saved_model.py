@@ -19,16 +19,15 @@ import keras
 import numpy as np
 
 from keras_regnet import layers
-from keras_regnet.export import images as images_lib
 from keras_regnet.export import inference_model
 from keras_regnet.export import labels
 from keras_regnet.export import verification
 from keras_regnet.export.spec import ExportSpec
 from keras_regnet.export.spec import spec_of
+from keras_regnet.images import CenterCrop
 
 # The layer of a network whose outputs are its features.
 FEATURES = "head_pool"
-LABELS = "labels.txt"
 CHECK = "check.npz"
 
 _CHECKER = pathlib.Path(__file__).with_name("check_saved_model.py")
@@ -42,6 +41,7 @@ def save(
     portable: bool = True,
     jpeg_size: int | tuple[int, int] | None = None,
     features: bool = False,
+    jpeg_crop: CenterCrop | None = None,
     spec: ExportSpec | None = None,
     verify: verification.Verify = True,
     **options: Any,
@@ -72,6 +72,8 @@ def save(
       jpeg_size: side, or (height, width), that the signature `jpeg` makes of
         an image; None for no such signature.
       features: whether to have the signature `features`.
+      jpeg_crop: how the signature `jpeg` scales and crops; None for the
+        paper's way.
       spec: all further options in one; None for the defaults.
       verify: whether to compare the folder with the model, in this process
         and on noise, before it takes its place; or a function of the written
@@ -104,10 +106,13 @@ def save(
     partial = path.with_name(f"{path.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     try:
-        _write(served, partial, portable, jpeg_size, features)
+        crop = jpeg_crop or CenterCrop()
+        _write(served, partial, portable, jpeg_size, features, crop)
         if class_names is not None:
             labels.write_labels(
-                partial / LABELS, class_names, model.outputs[0].shape[-1]
+                partial / labels.IN_FOLDER,
+                class_names,
+                model.outputs[0].shape[-1],
             )
         if len(check_images):
             _write_check(served, partial, check_images)
@@ -176,7 +181,7 @@ def _start_checker(path, extra):
     )
 
 
-def _write(model, path, portable, jpeg_size, features):
+def _write(model, path, portable, jpeg_size, features, crop):
     import tensorflow as tf
 
     form = layers.portable_ops() if portable else contextlib.nullcontext()
@@ -184,7 +189,7 @@ def _write(model, path, portable, jpeg_size, features):
     # The variables alone: tracking the model would store its Keras objects.
     module.model_variables = [v.value for v in model.variables]
     with form:
-        endpoints = _endpoints(model, jpeg_size, features)
+        endpoints = _endpoints(model, jpeg_size, features, crop)
         module.endpoints = endpoints
         signatures = {
             name: endpoint.get_concrete_function()
@@ -199,7 +204,7 @@ def _write(model, path, portable, jpeg_size, features):
             ) from error
 
 
-def _endpoints(model, jpeg_size, features):
+def _endpoints(model, jpeg_size, features, crop):
     """Returns the functions that become signatures, by name."""
     import tensorflow as tf
 
@@ -221,14 +226,14 @@ def _endpoints(model, jpeg_size, features):
     }
     if jpeg_size is not None:
         size = jpeg_size if isinstance(jpeg_size, tuple) else (jpeg_size,) * 2
-        endpoints["jpeg"] = _jpeg_endpoint(model, size)
+        endpoints["jpeg"] = _jpeg_endpoint(model, size, crop)
     if features:
         pooled = keras.Model(model.inputs, model.get_layer(FEATURES).output)
         endpoints["features"] = endpoint(pooled, tf.uint8, "features")
     return endpoints
 
 
-def _jpeg_endpoint(model, size):
+def _jpeg_endpoint(model, size, crop):
     import tensorflow as tf
 
     from keras_regnet import image_files
@@ -237,7 +242,7 @@ def _jpeg_endpoint(model, size):
 
     def decode(contents):
         pixels = image_files.decode(contents, channels)
-        return images_lib.evaluation_image(pixels, size)
+        return crop(pixels, size)
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, "jpeg")])
     def serve(jpeg):

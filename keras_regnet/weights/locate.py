@@ -20,6 +20,7 @@ from keras_regnet.weights.rules import UnknownNetworkError
 SUFFIXES = tuple(dict.fromkeys((*keras3_file.SUFFIXES, *readers.SUFFIXES)))
 # The weights of a run folder that the trainer has finished.
 RUN_MODEL = "model.keras"
+RUN_SAVED_MODEL = "saved_model"
 RUN_CONFIG = "config.json"
 
 
@@ -83,8 +84,16 @@ def _is_path(weights):
         return True
     if weights.endswith(SUFFIXES) or os.sep in weights:
         return True
+    suffix = Path(weights).suffix
+    if suffix and (Path(weights).is_file() or _is_nearly_suffix(suffix)):
+        return True
     # A folder of another kind, such as a data set's, may be named as a tag is.
     return is_run_folder(Path(weights))
+
+
+def _is_nearly_suffix(suffix):
+    """Returns whether a suffix is a misspelled one of a file of weights."""
+    return bool(difflib.get_close_matches(suffix, SUFFIXES, n=1, cutoff=0.75))
 
 
 def is_run_folder(folder: Path) -> bool:

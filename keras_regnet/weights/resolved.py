@@ -30,6 +30,8 @@ class ResolvedWeights:
       record: of the weights, None for none or those of an unknown file.
       path: the file, None for random weights.
       checkpoint: what the file holds, None for random weights.
+      takes_classifier: whether a classifier of as many classes gets the file's
+        values.
     """
 
     config: RegNetConfig | AnyNetConfig
@@ -38,6 +40,7 @@ class ResolvedWeights:
     record: WeightRecord | None = None
     path: Path | None = None
     checkpoint: DetectedCheckpoint | None = None
+    takes_classifier: bool = True
 
     @property
     def classes(self) -> int:
@@ -68,6 +71,10 @@ class ResolvedWeights:
         """Returns the same network and normalization, with random weights."""
         return dataclasses.replace(self, path=None, checkpoint=None)
 
+    def without_classifier(self) -> "ResolvedWeights":
+        """Returns the same weights, those of the classifier left out."""
+        return dataclasses.replace(self, takes_classifier=False)
+
     def assign(self, model: keras.Model) -> None:
         """Gives a model the weights, or leaves it as it is.
 
@@ -88,7 +95,7 @@ class ResolvedWeights:
             tensors, sources = checkpoint.tensors, self._sources(checkpoint)
         head = {path for path in sources if path.startswith(_HEAD)}
         outputs = {v.shape[-1] for v in model.weights if v.path in head}
-        takes_head = outputs == {self.classes}
+        takes_head = self.takes_classifier and outputs == {self.classes}
         try:
             assign.assign(
                 model,

@@ -90,9 +90,11 @@ def _of_same_widths(config, checkpoint):
 def _check_same(theirs, ours):
     """Raises if the network of a file is another than the requested one."""
     their_name, our_name = map(detect.name_of, (theirs, ours))
-    if detect.stage_shapes(theirs) != detect.stage_shapes(ours):
+    shapes = detect.stage_shapes(theirs), detect.stage_shapes(ours)
+    if shapes[0] != shapes[1]:
         raise ValueError(
-            f"it holds {their_name}, but {our_name} was requested."
+            f"it holds {their_name}, but {our_name} was requested"
+            f"{_of_groups(*shapes)}."
         )
     differing = [
         field.name
@@ -113,9 +115,37 @@ def _values(config, fields):
 
 def _other_network(checkpoint, config):
     requested = detect.name_of(config)
-    return ValueError(
-        f"it holds {checkpoint.describe()}, but {requested} was requested."
+    parts = "".join(
+        f"; {name} is only in {'the file' if in_file else 'what was requested'}"
+        for name, in_file, in_config in (
+            ("squeeze-and-excitation", checkpoint.has_se, config.se_ratio),
+            (
+                "a convolution before the pool",
+                checkpoint.has_head_conv,
+                config.head_width,
+            ),
+        )
+        if in_file != bool(in_config)
     )
+    groups = _of_groups(checkpoint.stages, detect.stage_shapes(config))
+    return ValueError(
+        f"it holds {checkpoint.describe()}, but {requested} was requested"
+        f"{parts}{groups}."
+    )
+
+
+def _of_groups(theirs, ours):
+    """Returns what tells two networks of the same depths and widths apart."""
+    pairs = list(zip(theirs, ours, strict=False))
+    same_size = len(theirs) == len(ours) and all(
+        (a.depth, a.width) == (b.depth, b.width) for a, b in pairs
+    )
+    if not same_size or all(
+        a.group_width in (0, b.group_width) for a, b in pairs
+    ):
+        return ""
+    widths = ("-".join(str(s.group_width) for s in x) for x in (theirs, ours))
+    return "; group widths {} and {}".format(*widths)
 
 
 def unloadable(

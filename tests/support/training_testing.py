@@ -6,6 +6,7 @@ they can only be made before TensorFlow has used one.
 
 import os
 import pathlib
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -92,11 +93,15 @@ def jpeg(side: tuple[int, int] = (60, 80), seed: int = 0) -> bytes:
     return tf.io.encode_jpeg(image, quality=95).numpy()
 
 
-def write_folder(root: pathlib.Path, images_per_class: int = 6) -> None:
-    """Writes a `folder:` data set of two classes."""
+def write_folder(
+    root: pathlib.Path,
+    images_per_class: int = 6,
+    class_names: Sequence[str] = ("cat", "dog"),
+) -> None:
+    """Writes a `folder:` data set, of two classes by default."""
     seed = 0
     for part in ("train", "val"):
-        for name in ("cat", "dog"):
+        for name in class_names:
             folder = root / part / name
             folder.mkdir(parents=True)
             for index in range(images_per_class):

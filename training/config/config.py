@@ -32,19 +32,6 @@ OPTIMIZERS = (
     "rmsprop",
 )
 
-# A run is the same run if these differ: where it is kept and computed, and how
-# long it is.
-_FREE_TO_CHANGE = (
-    "workdir",
-    "epochs",
-    "total_steps",
-    "total_examples",
-    "worker_hosts",
-    "task_index",
-    "profile",
-    "results",
-)
-
 # Fields that config.json files of older runs have under other names.
 _RENAMED = {
     "val_share": "val_fraction",
@@ -75,25 +62,32 @@ class TrainConfig:
         high=1024,
     )
     tpu: str = fields.field(
-        "", "Name or address of the TPU, for --strategy=tpu."
+        "",
+        "Name or address of the TPU, for --strategy=tpu.",
+        resume=fields.NOTHING,
     )
     worker_hosts: str = fields.field(
         "",
         "For --strategy=multi_worker without TF_CONFIG: host:port of every "
         "worker, separated by commas, the chief's first.",
+        resume=fields.NOTHING,
     )
     task_index: int = fields.field(
         0,
         "Which of --worker_hosts this process is, counted from 0.",
         low=0,
+        resume=fields.NOTHING,
     )
     collectives: str = fields.field(
         "auto",
         "How workers sum gradients: auto, ring or nccl.",
         choices=("auto", "ring", "nccl"),
+        resume=fields.NOTHING,
     )
     recipe: str = fields.field("quickstart", "Recipe that gives the defaults.")
-    workdir: str = fields.field("", "Run folder; default runs/<recipe>.")
+    workdir: str = fields.field(
+        "", "Run folder; default runs/<recipe>.", resume=fields.NOTHING
+    )
     seed: int = fields.field(
         0,
         "Seed of initial weights, order and augmentation.",
@@ -106,9 +100,12 @@ class TrainConfig:
         "RegNetX-200MF",
         "Network: a published variant, RegNetX-6MF or RegNetX-30MF for small "
         "images, or a .json file written by RegNetConfig.to_json.",
+        resume=fields.NETWORK,
     )
     stem: str = fields.field(
-        "", "Stem in place of the variant's own: simple, cifar or resnet."
+        "",
+        "Stem in place of the variant's own: simple, cifar or resnet.",
+        resume=fields.NETWORK,
     )
     weights: str = fields.field(
         "",
@@ -155,9 +152,12 @@ class TrainConfig:
         "digits, synthetic, folder:PATH (train/ and val/ with one folder per "
         "class), shards:PATH (what make_shards.py wrote), arrays:PATH.npz or "
         "the name of a tensorflow-datasets classification set.",
+        resume=fields.DATA,
     )
     data_dir: str = fields.field(
-        "", "Where tensorflow-datasets keeps its files."
+        "",
+        "Where tensorflow-datasets keeps its files.",
+        resume=fields.DATA,
     )
     num_train_examples: int = fields.field(
         0,
@@ -175,12 +175,15 @@ class TrainConfig:
         high=0.9,
     )
     cache: bool = fields.field(
-        False, "Hold the image files in memory, whatever their size."
+        False,
+        "Hold the image files in memory, whatever their size.",
+        resume=fields.NOTHING,
     )
     skip_bad_images: bool = fields.field(
         False,
         "Read all files before the run, and count and leave out those that "
         "are not images, in place of an error.",
+        resume=fields.NOTHING,
     )
     image_size: int = fields.field(
         224,
@@ -281,16 +284,19 @@ class TrainConfig:
         100,
         "Passes over the training images.",
         low=1,
+        resume=fields.NOTHING,
     )
     total_steps: int = fields.field(
         0,
         "Length of the run in steps, in place of epochs.",
         low=0,
+        resume=fields.NOTHING,
     )
     total_examples: int = fields.field(
         0,
         "Length of the run in training images, in place of epochs.",
         low=0,
+        resume=fields.NOTHING,
     )
     global_batch_size: int = fields.field(
         1024,
@@ -433,48 +439,59 @@ class TrainConfig:
         30.0,
         "Longest silence within an epoch, roughly.",
         low=0,
+        resume=fields.NOTHING,
     )
     results: str = fields.field(
-        "", "CSV to which the finished run adds a row, as validate.py does."
+        "",
+        "CSV to which the finished run adds a row, as validate.py does.",
+        resume=fields.NOTHING,
     )
     profile: bool = fields.field(
         False,
         "Write a TensorBoard profile of ten training steps of this process to "
         "events/.",
+        resume=fields.NOTHING,
     )
     export_best: bool = fields.field(
         False,
         "Export the weights of the epoch with the best validation top-1, in "
         "place of the last epoch's.",
+        resume=fields.NOTHING,
     )
     portable_export: bool = fields.field(
         True,
         "Store only operations that every TensorFlow runs; if not, the "
         "SavedModel is faster and needs oneDNN.",
+        resume=fields.NOTHING,
     )
     checkpoints_to_keep: int = fields.field(
         2,
         "Newest checkpoints kept, beside the best.",
         low=1,
+        resume=fields.NOTHING,
     )
     best_checkpoints_to_keep: int = fields.field(
         1,
         "Checkpoints of the best epochs kept, beside the newest.",
         low=0,
+        resume=fields.NOTHING,
     )
     checkpoint_seconds: float = fields.field(
         600.0,
         "Longest time between checkpoints, roughly; 0 for none within an "
         "epoch. There is always one at its end.",
         low=0,
+        resume=fields.NOTHING,
     )
     checkpoint_steps: int = fields.field(
         0,
         "Steps between checkpoints; 0 goes by the time alone.",
         low=0,
+        resume=fields.NOTHING,
     )
 
     def __post_init__(self):
+        fields.expand_paths(self)
         fields.check(self)
         config_checks.check(self)
 
@@ -529,21 +546,32 @@ def length(fields: Mapping[str, Any]) -> tuple[str, int]:
     return "epochs", int(fields["epochs"])
 
 
-def differences(ours: TrainConfig, stored: dict[str, Any]) -> list[str]:
-    """Returns what makes two runs different runs, one line per field.
+def differences(
+    ours: TrainConfig,
+    stored: Mapping[str, Any],
+    compared: str = fields.VALUE,
+) -> list[str]:
+    """Returns the fields in which two runs differ, one line per field.
 
     Args:
       ours: the configuration requested.
       stored: the fields a run folder was made with.
+      compared: which fields: those of which a run that resumes compares this,
+        see `fields.field`.
 
     Returns:
-      Lines such as "seed: 0 in the folder, 1 requested". Empty if a run of
-      `stored` may resume as `ours`; where it is kept and its length may
-      differ.
+      Lines such as "seed: 0 in the folder, 1 requested". Those of
+      `fields.VALUE` are empty if a run of `stored` may resume as `ours`, where
+      network, data set and length allow it.
     """
     requested = dataclasses.asdict(ours)
-    names = [name for name in requested if name not in _FREE_TO_CHANGE]
-    names += [name for name in stored if name not in requested]
+    kinds = {f.name: f.metadata["resume"] for f in dataclasses.fields(ours)}
+    # Fields that there are no longer are compared by their values.
+    names = [
+        name
+        for name in dict.fromkeys((*requested, *stored))
+        if kinds.get(name, fields.VALUE) == compared
+    ]
     missing = "nothing"
     return [
         f"{name}: {stored.get(name, missing)!r} in the folder, "

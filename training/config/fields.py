@@ -2,10 +2,18 @@
 
 import dataclasses
 import math
+import os
 from collections.abc import Sequence
 from typing import Any
 
 from keras_regnet import errors
+
+# What a run that resumes compares of a field: its value, nothing, or the
+# network or the data set that it names.
+VALUE = "value"
+NOTHING = "nothing"
+NETWORK = "network"
+DATA = "data"
 
 
 def field(
@@ -16,6 +24,7 @@ def field(
     high: float = math.inf,
     or_zero: bool = False,
     choices: Sequence[str] = (),
+    resume: str = VALUE,
 ) -> Any:
     """Returns a dataclass field.
 
@@ -26,6 +35,9 @@ def field(
       high: largest value allowed; infinity for any finite value.
       or_zero: whether 0 is allowed below `low`.
       choices: the values allowed; empty for any.
+      resume: what must be as it was where a run resumes: `VALUE`; `NETWORK` or
+        `DATA`, which may go by another name; or `NOTHING`, for what changes no
+        weight.
     """
     return dataclasses.field(
         default=default,
@@ -35,6 +47,7 @@ def field(
             "high": high,
             "or_zero": or_zero,
             "choices": tuple(choices),
+            "resume": resume,
         },
     )
 
@@ -43,6 +56,17 @@ def choices(cls: type, name: str) -> tuple[str, ...]:
     """Returns the values that a field of a dataclass may have."""
     (found,) = [f for f in dataclasses.fields(cls) if f.name == name]
     return found.metadata["choices"]
+
+
+def expand_paths(config: Any) -> None:
+    """Replaces a leading "~" in the texts of a dataclass, frozen or not.
+
+    A shell leaves it in "--workdir=~/run" as it is.
+    """
+    for each in dataclasses.fields(config):
+        value = getattr(config, each.name)
+        if isinstance(value, str):
+            object.__setattr__(config, each.name, os.path.expanduser(value))
 
 
 def check(config: Any) -> None:

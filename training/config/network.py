@@ -6,14 +6,17 @@ import pathlib
 import re
 import warnings
 from collections.abc import Iterator
+from collections.abc import Sequence
 
 import keras
 import numpy as np
 from absl import logging
 
 import keras_regnet
+from keras_regnet import class_names as names_lib
 from keras_regnet import errors
 from keras_regnet import weights as weights_lib
+from keras_regnet.export import labels
 from keras_regnet.weights import notices
 from training.config import config as train_config
 
@@ -91,14 +94,17 @@ def _named_network(name):
 
 
 def resolve(
-    weights: str, network: Network | None, classes: int | None = None
+    weights: str,
+    network: Network | None,
+    class_names: Sequence[str] | None = None,
 ) -> weights_lib.ResolvedWeights:
     """Calls `keras_regnet.weights.resolve`, and logs what it warns of.
 
     Args:
       weights: what --weights takes; "" for random weights.
       network: what they are wanted for; None for that of the file.
-      classes: number of classes of the data set; None for those of the file.
+      class_names: of the data set; None for the classes of the file. Where the
+        file's names are known and others, its classifier is left out.
 
     Raises:
       OSError: if weights cannot be fetched.
@@ -106,15 +112,17 @@ def resolve(
     """
     try:
         with logged_warnings():
-            return _resolve(weights or None, network, classes)
+            return _resolve(weights or None, network, class_names)
     except ImportError as error:
         raise ValueError(str(error)) from error
 
 
-def _resolve(weights, network, classes):
+def _resolve(weights, network, class_names):
     """Returns weights, for a classifier of `classes` also those without one."""
+    classes = None if class_names is None else len(class_names)
     try:
-        return weights_lib.resolve(weights, network, classes=classes)
+        resolved = weights_lib.resolve(weights, network, classes=classes)
+        return _with_own_classes(resolved, weights, class_names)
     except notices.NoClassifierError:
         if classes is None:
             raise
@@ -124,6 +132,30 @@ def _resolve(weights, network, classes):
     return weights_lib.resolve(
         weights, network, classes=classes, include_top=False
     )
+
+
+def _with_own_classes(resolved, weights, class_names):
+    """Returns weights without a classifier of classes of other names."""
+    if class_names is None or resolved.classes != len(class_names):
+        return resolved
+    known = labels.find(resolved.path, resolved.classes)
+    if names_lib.are_unnamed(class_names, known):
+        logging.warning(
+            "there are no names to match the classes of %r with those of the "
+            "data set: they go by index, and its classifier is loaded too",
+            weights,
+        )
+        return resolved
+    different = names_lib.differences(known, class_names)
+    if not different:
+        return resolved
+    logging.warning(
+        "%r classifies as many other classes (%s): everything but the "
+        "classifier is loaded, which starts at random",
+        weights,
+        "; ".join(different),
+    )
+    return resolved.without_classifier()
 
 
 @contextlib.contextmanager

@@ -36,6 +36,8 @@ class Split:
       labels: int32 array (num_examples,), None if all files would have to be
         read for it.
       in_memory: whether reading touches no files.
+      digest: of the list of files or arrays that the examples were taken
+        from, see `identity`; "" if there are none.
     """
 
     num_examples: int
@@ -43,6 +45,7 @@ class Split:
     describe: Callable[[int], str]
     labels: np.ndarray | None
     in_memory: bool = True
+    digest: str = ""
 
     def subset(self, indices: np.ndarray) -> "Split":
         """Returns the examples at some indices, in their order."""
@@ -75,11 +78,13 @@ class Stream:
       examples: key -> dataset of all (bytes of an image file, label), in an
         order that the key (int64 tensor (2,)) decides; None for as stored.
       name: of the set and its part, for messages.
+      digest: as of `Split`.
     """
 
     num_examples: int
     examples: Callable[[tf.Tensor | None], tf.data.Dataset]
     name: str
+    digest: str = ""
 
 
 @dataclasses.dataclass(frozen=True)

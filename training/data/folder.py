@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from keras_regnet import image_folder
 from training.config import config as train_config
+from training.data import identity
 from training.data.dataset import DataSet
 from training.data.dataset import Split
 
@@ -100,4 +101,5 @@ def _files_split(classes):
         describe=lambda index: paths[index],
         labels=labels,
         in_memory=False,
+        digest=identity.digest_of_paths(paths),
     )

@@ -1,5 +1,6 @@
 """Data sets by name, and the part of one that a run uses."""
 
+import dataclasses
 import pathlib
 
 import numpy as np
@@ -7,6 +8,7 @@ import tensorflow as tf
 
 from keras_regnet import digits
 from training.config import config as train_config
+from training.data import identity
 from training.data import tfds
 from training.data.dataset import DataSet
 from training.data.dataset import in_memory
@@ -55,10 +57,16 @@ def _load_whole(config):
 
 def _load_digits(config):
     del config
-    train, test = digits.load("train"), digits.load("test")
+    train, test = (
+        dataclasses.replace(
+            in_memory(found.images, found.labels, f"digits {part}"),
+            digest=identity.digest([part, found.images.tobytes()]),
+        )
+        for part, found in ((p, digits.load(p)) for p in digits.SPLITS)
+    )
     return DataSet(
-        train=in_memory(train.images, train.labels, "digits train"),
-        val=in_memory(test.images, test.labels, "digits test"),
+        train=train,
+        val=test,
         class_names=digits.CLASS_NAMES,
         small_images=True,
     )

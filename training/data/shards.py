@@ -7,6 +7,7 @@ files are read by index, and all labels lie beside them in an .npy file.
 """
 
 import contextlib
+import dataclasses
 import json
 import os
 import pathlib
@@ -20,6 +21,7 @@ from keras_regnet import errors
 from training.config import config as train_config
 from training.data import array_record
 from training.data import dataset
+from training.data import identity
 from training.data.dataset import DataSet
 from training.data.dataset import Split
 from training.data.folder import load_folder
@@ -76,7 +78,21 @@ def load_shards(
         val = train
     else:
         val = make(folder, counts["val"], "val", config.cache)
+    train, val = (
+        dataclasses.replace(split, digest=_digest(folder, counts[part]))
+        for split, part in (
+            (train, "train"),
+            (val, "train" if val is train else "val"),
+        )
+    )
     return DataSet(train, val, class_names, small_images=False)
+
+
+def _digest(folder, counts):
+    return identity.digest(
+        (name, count, (folder / name).stat().st_size)
+        for name, count in counts.items()
+    )
 
 
 def _paths(folder, counts):

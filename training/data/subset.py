@@ -146,12 +146,14 @@ def _first_of_stream(stream, classes, config):
     if left is not None and left.any():
         label = int(np.flatnonzero(left)[0])
         _check_quota(label, quota[label] - left[label], quota[label])
-    return dataset.in_memory(np.array(sources, object), labels, stream.name)
+    split = dataset.in_memory(np.array(sources, object), labels, stream.name)
+    return dataclasses.replace(split, digest=stream.digest)
 
 
 def _into_memory(split):
     if isinstance(split, Stream):
-        return dataset.read_all(split.examples(None), split.name)
+        whole = dataset.read_all(split.examples(None), split.name)
+        return dataclasses.replace(whole, digest=split.digest)
     if split.in_memory:
         return split
     with tf.device("/cpu:0"):

@@ -1,5 +1,6 @@
 """Data sets of tensorflow-datasets."""
 
+import dataclasses
 import os
 import pathlib
 import re
@@ -12,6 +13,7 @@ from keras_regnet import errors
 from training.config import config as train_config
 from training.data import array_record
 from training.data import dataset
+from training.data import identity
 from training.data.dataset import DataSet
 
 # Sets whose images all have one size up to this side are scaled whole.
@@ -142,6 +144,21 @@ def _prepare(name, builder):
 
 
 def _split(tfds, builder, split_name, cache):
+    """Returns a split as it is read, and which one it is."""
+    info = builder.info.splits[split_name]
+    digest = identity.digest(
+        (
+            builder.info.full_name,
+            split_name,
+            info.num_bytes,
+            *info.shard_lengths,
+        )
+    )
+    split = _readable(tfds, builder, split_name, cache)
+    return dataclasses.replace(split, digest=digest)
+
+
+def _readable(tfds, builder, split_name, cache):
     """Returns a split in memory if it fits, small images decoded."""
     info = builder.info.splits[split_name]
     features = builder.info.features

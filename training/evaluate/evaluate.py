@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from absl import logging
 
+from keras_regnet import class_names
 from keras_regnet.open_model import OpenedModel
 from training.config import config as train_config
 from training.data import dataset
@@ -36,7 +37,7 @@ class Result:
     Args:
       metrics: of the predictions.
       row: values of `results.COLUMNS`.
-      class_names: name of each label.
+      class_names: of the outputs, see `class_names.Match`.
     """
 
     metrics: metrics_lib.Metrics
@@ -104,9 +105,18 @@ def evaluate(
             f"Received: image_size={size}, model={predictor.name!r}"
         )
     if predictor.classes:
-        _check_classes(predictor, predictor.classes, data, config)
+        # Before the work, which would be lost.
+        _matched(predictor, predictor.classes, data, config)
     probabilities, labels, rate = _predict(predictor, data, config, flip_tta)
-    _check_classes(predictor, probabilities.shape[1], data, config)
+    outputs = probabilities.shape[1]
+    matched = _matched(predictor, outputs, data, config)
+    if not matched.by_name:
+        logging.warning(
+            "the classes of %s go by index: %s has no names to match",
+            config.dataset,
+            predictor.name if predictor.class_names is None else "one side",
+        )
+    labels = np.array(matched.indices)[labels]
     metrics = metrics_lib.compute(probabilities, labels)
     row = {
         "source": "validate",
@@ -125,16 +135,20 @@ def evaluate(
         "calibration_error": metrics.calibration_error,
         "images_per_second": rate,
     }
-    return Result(metrics, row, data.class_names)
+    return Result(metrics, row, matched.names)
 
 
-def _check_classes(predictor, classes, data, config):
-    if classes != len(data.class_names):
-        raise ValueError(
-            "`model` must have the classes of the data set. Received: "
-            f"{classes} classes of {predictor.name!r} for "
-            f"{len(data.class_names)} of {config.dataset!r}"
+def _matched(predictor, outputs, data, config):
+    """Returns where the classes of the data set are among the outputs."""
+    try:
+        return class_names.match(
+            data.class_names, predictor.class_names, outputs
         )
+    except ValueError as error:
+        raise ValueError(
+            f"{error}, for model={predictor.name!r} and "
+            f"dataset={config.dataset!r}"
+        ) from error
 
 
 def _predict(predictor, data, config, flip_tta):
@@ -174,8 +188,9 @@ def write_details(folder: pathlib.Path, result: Result) -> None:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(("label", "class", "images", "top1"))
         for label, name in enumerate(names):
-            top1 = _short(float(metrics.class_top1[label]))
-            writer.writerow((label, name, metrics.class_images[label], top1))
+            images = metrics.class_images[label]
+            top1 = _short(float(metrics.class_top1[label])) if images else ""
+            writer.writerow((label, name, images, top1))
     with (folder / "confusion.csv").open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(("label \\ prediction", *names))

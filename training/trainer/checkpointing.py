@@ -4,6 +4,8 @@ import dataclasses
 import math
 import pathlib
 import time
+from collections.abc import Sequence
+from typing import Any
 from typing import NoReturn
 
 import numpy as np
@@ -12,6 +14,7 @@ from absl import logging
 from keras_regnet import weights as weights_lib
 from training.config import config as train_config
 from training.config import network as network_lib
+from training.data import identity
 from training.trainer import processes as processes_lib
 from training.trainer import run as run_lib
 from training.trainer import state as state_lib
@@ -26,12 +29,16 @@ class Stored:
     Args:
       checkpoint: the newest; only the chief has it.
       architecture: network and normalization of a run with a checkpoint.
+      data: what the run stored of its data; None for a new or an older run.
+      moved: how its data set went by another name, see `files.moved_data`.
       finished: whether nothing is left to do.
     """
 
     checkpoint: checkpoint.Checkpoint | None
     architecture: weights_lib.ResolvedWeights | None
     finished: bool
+    data: dict[str, Any] | None = None
+    moved: tuple[str, ...] = ()
 
 
 def look(
@@ -47,17 +54,20 @@ def look(
         not fit.
     """
     stored, architecture, finished, wrong = None, None, False, None
+    data, moved = None, []
     if processes.is_chief:
         try:
             files.check(folder, config, network)
             stored = checkpoint.newest(folder / "checkpoints")
             if stored:
                 architecture = files.stored_architecture(folder)
+                data = files.stored_data(folder)
+                moved = files.moved_data(folder, config)
                 finished = files.is_finished(folder, config, stored.position)
         except ValueError as error:
             wrong = error
-    reason, architecture, finished = processes.json_from_chief(
-        [wrong and str(wrong), architecture, finished]
+    reason, architecture, finished, data, moved = processes.json_from_chief(
+        [wrong and str(wrong), architecture, finished, data, moved]
     )
     if reason:
         processes.leave()
@@ -72,7 +82,90 @@ def look(
         )
     if architecture:
         architecture = files.architecture_of(architecture)
-    return Stored(stored, architecture, finished)
+    return Stored(stored, architecture, finished, data, tuple(moved))
+
+
+def check_data(
+    folder: pathlib.Path,
+    config: train_config.TrainConfig,
+    stored: dict[str, Any] | None,
+    moved: Sequence[str],
+    data: identity.Identity,
+) -> str:
+    """Returns a line on data that are not as they were, "" if they are.
+
+    Args:
+      folder: the run folder.
+      config: of the run that resumes.
+      stored: what `files.stored_data` returned.
+      moved: what `files.moved_data` returned.
+      data: the data set of today.
+
+    Raises:
+      ValueError: if they are not the run's.
+    """
+    if stored is None:
+        return ""
+    changes = files.data_changes(folder, stored, moved, data)
+    if not changes:
+        return ""
+    before = stored["train"]["images"] // config.global_batch_size
+    steps = data.train.images // config.global_batch_size
+    length = "an epoch has as many steps as before"
+    if steps != before:
+        length = f"an epoch has {steps} steps, {before} before"
+    return f"the data of the run have changed: {'; '.join(changes)}; {length}"
+
+
+def recounted(
+    position: checkpoint.Position, steps_per_epoch: int, num_steps: int
+) -> checkpoint.Position:
+    """Returns a position with its epochs counted by the steps they have now.
+
+    What was trained are steps; how many make an epoch changes with the number
+    of images, and a run may have ended within an epoch that now goes on.
+    Rows of epochs that are not finished any more give way to new ones; that of
+    the last step is kept, under the number of its epoch.
+
+    Args:
+      position: as it was stored.
+      steps_per_epoch: of today.
+      num_steps: of the whole run, of today.
+    """
+    step, evaluated = position.step, not position.sums
+    whole, rest = divmod(step, steps_per_epoch)
+    at_end = not rest or step >= num_steps
+    finished = whole + (rest > 0) if at_end else whole
+    epoch = finished if evaluated or not at_end else finished - 1
+    rows = [
+        row
+        for row in position.rows
+        if row["epoch"] <= epoch and row["step"] < step
+    ]
+    if at_end and evaluated:
+        last = [row for row in position.rows if row["step"] == step]
+        rows = rows[: epoch - 1] + [{**row, "epoch": epoch} for row in last]
+    return dataclasses.replace(
+        position,
+        epoch=epoch,
+        rows=tuple(rows),
+        averaged=position.averaged and at_end,
+    )
+
+
+def _log_recount(before, after, steps_per_epoch):
+    kept = "no row"
+    if after.rows:
+        kept = f"the rows up to epoch {after.rows[-1]['epoch']}"
+    logging.warning(
+        "with %d steps in an epoch, %d epochs are finished at step %d, and "
+        "not %d; metrics.csv keeps %s, and later ones are measured again",
+        steps_per_epoch,
+        after.epoch,
+        after.step,
+        before.epoch,
+        kept,
+    )
 
 
 class Checkpointer:
@@ -103,7 +196,12 @@ class Checkpointer:
             logging.info("a new run in %s, from %s", run.folder, start)
             return
         self._state.restore(stored, run.processes)
-        position = self._with_epoch_reopened(position)
+        before = position
+        position = recounted(before, run.steps_per_epoch, run.num_steps)
+        if len(position.rows) < len(before.rows) or (
+            position.epoch != before.epoch
+        ):
+            _log_recount(before, position, run.steps_per_epoch)
         self._state.position = self._saved = position
         logging.info(
             "resuming %s from step %d (epoch %d of %d), read from %s",
@@ -112,19 +210,6 @@ class Checkpointer:
             position.epoch,
             run.num_epochs,
             stored.path.name if stored else "the chief",
-        )
-
-    def _with_epoch_reopened(self, position):
-        """Returns the position within an epoch that has become longer.
-
-        A run may have ended within an epoch; the epoch's row gives way to
-        that of the whole epoch.
-        """
-        steps = self._run.steps_per_epoch
-        if position.step >= min(position.epoch * steps, self._run.num_steps):
-            return position
-        return dataclasses.replace(
-            position, epoch=position.step // steps, rows=position.rows[:-1]
         )
 
     def is_due(self) -> bool:
@@ -177,16 +262,22 @@ class Checkpointer:
         finally:
             run.hooks.after_save(self._state)
 
-    def restore_best(self) -> None:
-        """Restores the variables of the best epoch; all processes do."""
+    def restore_best(self) -> int:
+        """Restores the variables of the best epoch; all processes do.
+
+        Returns:
+          The step that the variables are of: the last, where the best epoch's
+          were not kept.
+        """
         (step,) = self._state.position.best_steps(1)
         stored, processes = None, self._run.processes
         if processes.is_chief and step != self._state.position.step:
             stored = checkpoint.of_step(self._run.checkpoints, step)
         if not processes.json_from_chief(bool(stored)):
-            return
+            return self._state.position.step
         self._state.restore(stored, processes)
         logging.info("exporting the best epoch's weights, of step %d", step)
+        return step
 
     def raise_not_finite(self, what: str) -> NoReturn:
         """Raises ValueError: a loss or a variable is not finite."""

@@ -10,7 +10,9 @@ from training.config import config as train_config
 from training.config import config_checks
 from training.config import network as network_lib
 from training.config import recipes
+from training.data import identity
 from training.data import load
+from training.trainer import checkpointing
 from training.trainer import memory
 from training.trainer import state as state_lib
 from training.trainer import strategy as train_strategy
@@ -43,8 +45,9 @@ def report(config: train_config.TrainConfig) -> str:
     load.check_prepared(config)
     data = load.load_dataset(config)
     found = checkpoint.newest(folder / "checkpoints")
+    changed = found and _changed(folder, config, data)
     weights, not_fetched = _weights(
-        config, network, found and folder, len(data.class_names)
+        config, network, found and folder, data.class_names
     )
     model, optimizer = state_lib.build(config, weights, data, strategy)
     estimate = memory.estimate(model, optimizer, config, num_replicas)
@@ -53,6 +56,7 @@ def report(config: train_config.TrainConfig) -> str:
             *_settings(config),
             *summary.lines(config, weights.config, data, num_replicas),
             *_memory(estimate),
+            *([changed] if changed else []),
             f"{_start(folder, config, found)}{not_fetched}",
             "dry run: nothing was trained or written",
         )
@@ -71,7 +75,18 @@ def _devices(config):
     return tf.distribute.get_strategy(), num_replicas
 
 
-def _weights(config, network, resumed, classes):
+def _changed(folder, config, data):
+    """Returns a line on data that are not those of the run, "" if they are."""
+    return checkpointing.check_data(
+        folder,
+        config,
+        files.stored_data(folder),
+        files.moved_data(folder, config),
+        identity.of(data),
+    )
+
+
+def _weights(config, network, resumed, class_names):
     """Returns what is built, and a word on weights that are elsewhere."""
     if resumed:
         stored = files.stored_architecture(resumed)
@@ -80,7 +95,7 @@ def _weights(config, network, resumed, classes):
     if wanted and locate.is_fetched(wanted, network):
         random = network_lib.resolve("", network)
         return random, f"; the weights {wanted} were not looked for"
-    return network_lib.resolve(wanted, network, classes), ""
+    return network_lib.resolve(wanted, network, class_names), ""
 
 
 def _settings(config):

@@ -99,12 +99,11 @@ def epoch_row(
 
 
 def result_row(
-    run: run_lib.Run, position: checkpoint.Position
+    run: run_lib.Run, position: checkpoint.Position, step: int
 ) -> dict[str, object]:
-    """Returns the exported weights' row of `results.COLUMNS`."""
-    config, (*_, row) = run.config, position.rows
-    if config.export_best:
-        row = max(position.rows, key=lambda row: row["val_top1"])
+    """Returns the row of `results.COLUMNS` for the weights after a step."""
+    config = run.config
+    (row,) = [row for row in position.rows if row["step"] == step]
     whole = run.data.small_images
     return {
         "source": "train",

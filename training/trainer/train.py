@@ -3,11 +3,14 @@
 import dataclasses
 import pathlib
 
+from absl import logging
+
 from keras_regnet import results
 from keras_regnet import weights as weights_lib
 from training.config import config as train_config
 from training.config import config_checks
 from training.config import network as network_lib
+from training.data import identity
 from training.data import load
 from training.trainer import checkpointing
 from training.trainer import hooks as hooks_lib
@@ -74,9 +77,14 @@ def train_and_evaluate(
             stored = checkpointing.look(folder, config, network, processes)
             if not stored.finished:
                 data = load.load_dataset(config)
+                changed = checkpointing.check_data(
+                    folder, config, stored.data, stored.moved, identity.of(data)
+                )
+                if changed and processes.is_chief:
+                    logging.warning("%s", changed)
                 # A run that resumes keeps the padding of its weights.
                 weights = stored.architecture or network_lib.resolve(
-                    config.weights, network, len(data.class_names)
+                    config.weights, network, data.class_names
                 )
                 run = run_lib.Run(
                     config=config,
@@ -130,6 +138,8 @@ def start(
     checkpointer.resume(stored)
     if run.processes.is_chief:
         files.remove_abandoned(run.folder)
+        files.mark_not_exported(run.folder)
+        files.write_data(run.folder, identity.of(run.data))
         files.write_config(run.folder, run.config, run.architecture)
         # It may have the row of an epoch whose checkpoint was lost.
         files.write_metrics(run.folder, state.position.rows)
@@ -139,8 +149,9 @@ def start(
 def _export(run, state, checkpointer):
     """Writes model.keras, saved_model/ and all else that ends a run."""
     config = run.config
+    step = state.position.step
     if config.export_best:
-        checkpointer.restore_best()
+        step = checkpointer.restore_best()
     state.averages.swap()
     if not run.processes.is_chief:
         return
@@ -159,6 +170,6 @@ def _export(run, state, checkpointer):
     )
     if config.results:
         results.append(
-            config.results, reporting.result_row(run, state.position)
+            config.results, reporting.result_row(run, state.position, step)
         )
     files.mark_exported(run.folder, state.position.step)

@@ -66,7 +66,7 @@ def write(
 
 def _check_images(config, data) -> list[np.ndarray]:
     """Returns validation images as uint8, at two sizes."""
-    size = config.image_size
+    size = config.evaluation_size()
     images = dataset.sample_images(data.val, _CHECK_IMAGES)
     return [
         np.stack(

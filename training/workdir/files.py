@@ -20,18 +20,29 @@ import tensorflow as tf
 
 import keras_regnet
 from keras_regnet import atomic
+from keras_regnet import class_names
 from keras_regnet import weights as weights_lib
+from keras_regnet.weights import locate
 from keras_regnet.weights import rules
 from training.config import config as train_config
+from training.config import fields
 from training.config import network as network_lib
+from training.data import identity
 from training.workdir import checkpoint
 
 # Holds the number of steps after which the models were exported.
 _EXPORTED = "exported_step.txt"
 
+# Classes, counts and files of the data, see `data.identity`.
+_DATA = "data.json"
+
+# Fields that decide what the models at the end are.
+_OF_EXPORT = ("export_best", "portable_export")
+
 # What a killed process may have begun to write.
 _WRITTEN = (
     "config.json",
+    _DATA,
     "metrics.csv",
     "curves.png",
     "model.keras",
@@ -74,9 +85,27 @@ def is_finished(
         # An epoch's steps are of no account here, and not known yet.
         done = position.step >= config.num_steps(steps_per_epoch=1)
     marker = folder / _EXPORTED
-    if not done or not marker.is_file():
+    if not done or not marker.is_file() or _exports_otherwise(folder, config):
         return False
     return marker.read_text().strip() == str(position.step)
+
+
+def _exports_otherwise(folder, config):
+    """Returns whether the folder's models were to be other ones."""
+    path = folder / "config.json"
+    if not path.is_file():
+        return False
+    stored = train_config.stored_fields(_read(path)["config"])
+    return any(
+        stored.get(name, value) != value
+        for name, value in dataclasses.asdict(config).items()
+        if name in _OF_EXPORT
+    )
+
+
+def mark_not_exported(folder: pathlib.Path) -> None:
+    """Records that the models of a run are not there, or not as requested."""
+    (folder / _EXPORTED).unlink(missing_ok=True)
 
 
 def mark_exported(folder: pathlib.Path, step: int) -> None:
@@ -104,18 +133,23 @@ def check(
             )
         return
     try:
-        stored = json.loads(path.read_text())
-        fields = train_config.stored_fields(stored["config"])
-        unit, number = train_config.length(fields)
+        stored = _read(path)
+        stored_fields = train_config.stored_fields(stored["config"])
+        unit, number = train_config.length(stored_fields)
         # Weights decide about padding, rounding and normalization.
         of_weights = architecture_of(stored) if config.weights else None
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"Not a config.json of a run: {path}") from error
-    different = train_config.differences(config, fields)
+    different = train_config.differences(config, stored_fields)
     if of_weights:
         network = rules.with_rules_of(of_weights.config, network)
-    if not different and stored["network"] != json.loads(network.to_json()):
-        different = [f"variant: what {config.variant!r} means"]
+    if stored["network"] != json.loads(network.to_json()):
+        different += train_config.differences(
+            config, stored_fields, fields.NETWORK
+        )
+        different = different or [f"variant: what {config.variant!r} means"]
+    if stored_data(folder) is None:
+        different += moved_data(folder, config)
     own_unit, own_number = train_config.length(dataclasses.asdict(config))
     if unit != own_unit:
         different.append(
@@ -128,10 +162,83 @@ def check(
             "only more is possible"
         )
     if different:
-        raise ValueError(
-            f"The folder {folder} holds a run with another configuration; "
-            f"give another --workdir. Different: {'; '.join(different)}"
-        )
+        raise _refused(folder, "another configuration", different)
+
+
+def _refused(folder, what, different):
+    """Returns the error for a folder whose run cannot go on as requested."""
+    way = f"--weights={folder} --workdir=NEW starts another from its weights"
+    if not (folder / locate.RUN_MODEL).is_file():
+        way += ", once it is finished"
+    return ValueError(
+        f"The folder {folder} holds a run with {what}; a run that resumes "
+        f"keeps it. {way}, --workdir=NEW alone begins anew. "
+        f"Different: {'; '.join(different)}"
+    )
+
+
+def stored_data(folder: pathlib.Path) -> dict[str, Any] | None:
+    """Returns what a run stored of its data, None if it is an older one.
+
+    Raises:
+      ValueError: if the file is damaged.
+    """
+    path = folder / _DATA
+    if not path.is_file():
+        return None
+    try:
+        return identity.Identity.from_dict(_read(path)).to_dict()
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"Not a {_DATA} of a run: {path}") from error
+
+
+def moved_data(
+    folder: pathlib.Path, config: train_config.TrainConfig
+) -> list[str]:
+    """Returns how a run's data set went by another name, one line per field."""
+    path = folder / "config.json"
+    if not path.is_file():
+        return []
+    stored = train_config.stored_fields(_read(path)["config"])
+    return train_config.differences(config, stored, fields.DATA)
+
+
+def data_changes(
+    folder: pathlib.Path,
+    stored: Mapping[str, Any],
+    moved: Sequence[str],
+    data: identity.Identity,
+) -> list[str]:
+    """Returns how the data of a run that resumes differ from those it had.
+
+    Args:
+      folder: the run folder, for messages.
+      stored: what `stored_data` returned.
+      moved: what `moved_data` returned.
+      data: the data set of today.
+
+    Raises:
+      ValueError: if the classes are others, or the data set was moved and is
+        not known to be the same.
+    """
+    before = identity.Identity.from_dict(stored)
+    different = class_names.differences(before.class_names, data.class_names)
+    if different:
+        raise _refused(folder, "other classes", different)
+    changes = identity.changes(before, data)
+    if moved and not identity.same_files(before, data):
+        raise _refused(folder, "another data set", [*moved, *changes])
+    return changes
+
+
+def write_data(folder: pathlib.Path, data: identity.Identity) -> None:
+    """Writes data.json: what a run that resumes compares its data with."""
+    text = json.dumps(data.to_dict()) + "\n"
+    atomic.write(folder / _DATA, text.encode())
+
+
+def _read(path):
+    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def stored_architecture(folder: pathlib.Path) -> dict[str, Any] | None:
@@ -146,7 +253,7 @@ def stored_architecture(folder: pathlib.Path) -> dict[str, Any] | None:
     path = folder / "config.json"
     if not path.is_file():
         return None
-    stored = json.loads(path.read_text())
+    stored = _read(path)
     names = ("network", "normalization")
     return {name: stored[name] for name in names if name in stored}
 

@@ -46,7 +46,7 @@ class OpenModelTest(parameterized.TestCase):
 
     @parameterized.parameters(
         ("run", (None, None), True),
-        ("run/model.keras", (None, None), False),
+        ("run/model.keras", (None, None), True),
         ("run/saved_model", (None, None), True),
         ("model.tflite", (32, 32), True),
         ("model.onnx", (32, 32), True),
@@ -60,11 +60,27 @@ class OpenModelTest(parameterized.TestCase):
         self.assertEqual(opened.name, str(self.folder / name))
         self.assertEqual(opened.image_size, image_size)
         self.assertEqual(opened.class_names, _NAMES if has_names else None)
-        is_run = name == "run"
+        is_run = name.startswith("run")
         settings = {"image_size": 32, "dataset": "digits"} if is_run else {}
         self.assertEqual(opened.settings, settings)
         is_keras = name in ("run", "run/model.keras")
         self.assertEqual(opened.keras_model is not None, is_keras)
+
+    def test_labels_beside_a_keras_file(self):
+        folder = self.folder / "alone"
+        folder.mkdir()
+        self.model.save(folder / "other.keras")
+        self.assertIsNone(self.open("alone/other.keras").class_names)
+        for text, expected in (
+            ("a\nb\n", None),
+            ("a\nb\nc\nd\n", _NAMES),
+        ):
+            (folder / "labels.txt").write_text(text)
+            opened = self.open("alone/other.keras")
+            self.assertEqual(opened.class_names, expected)
+        (folder / "other.labels.txt").write_text("a\nb\n")
+        with self.assertRaisesRegex(ValueError, "2 names for 4 outputs"):
+            self.open("alone/other.keras")
 
     def test_a_variant(self):
         opened = open_model.open_model("RegNetX-200MF")

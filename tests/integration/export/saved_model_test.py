@@ -133,7 +133,7 @@ class SavedModelTest(absltest.TestCase):
         image = self.images[0][:1, :, :32]
         files = [tf.io.encode_png(image[0])]
         gray = tf.io.decode_png(files[0], channels=1)
-        side = round(32 / saved_model.images_lib.CROP_FRACTION)
+        side = round(32 / saved_model.CenterCrop().fraction)
         large = tf.image.resize(gray, [side, side])[2:34, 2:34]
         (found,) = serve(jpeg=tf.stack(files))["probabilities"]
         (expected,) = model.predict_on_batch(large[None])

@@ -144,6 +144,34 @@ class FileTest(absltest.TestCase):
         self.assertEqual(records.read(self.path)[1:], [testing.FAILED])
 
 
+class FromNetworksTest(absltest.TestCase):
+    def records_of(self, errors):
+        networks = [config_lib.AnyNetConfig((1, 2), (32, 64))] * len(errors)
+        return records.from_networks(networks, errors, space="A", regime="mine")
+
+    def test_two_batches_are_two(self):
+        both = self.records_of([31.0, 32.0]) + self.records_of([33.0, 34.0])
+        found = records.last_of_each_trial(both)
+        self.assertEqual([r.error for r in found], [31.0, 32.0, 33.0, 34.0])
+
+    def test_two_networks_of_one_error_are_two(self):
+        self.assertLen(
+            records.last_of_each_trial(self.records_of([31.0, 31.0])), 2
+        )
+
+    def test_ids_repeat(self):
+        one, other = self.records_of([31.0]), self.records_of([31.0])
+        self.assertEqual(one, other)
+
+    def test_one_id_of_two_networks_is_refused(self):
+        (first,) = self.records_of([31.0])
+        other = dataclasses.replace(
+            first, config=config_lib.AnyNetConfig((1, 3), (32, 64)).to_json()
+        )
+        with self.assertRaisesRegex(ValueError, "of one network and seed"):
+            records.last_of_each_trial([first, other])
+
+
 class GroupsTest(absltest.TestCase):
     def test_last_of_each_trial(self):
         done = dataclasses.replace(testing.RECORD, attempt=2)

@@ -219,6 +219,21 @@ class CompareTest(parameterized.TestCase):
         found = comparisons.ks_p_value(result.statistic, n, m)
         self.assertAlmostEqual(found, result.pvalue, delta=1e-9)
 
+    @parameterized.parameters((32, 32), (50, 70), (200, 150))
+    def test_p_values_close_to_0(self, n, m):
+        rng = np.random.default_rng(0)
+        first, second = rng.normal(size=n), rng.normal(size=m) + 3
+        result = stats.ks_2samp(first, second, method="exact")
+        self.assertBetween(result.pvalue, 1e-80, 1e-9)
+        found = comparisons.ks_p_value(result.statistic, n, m)
+        np.testing.assert_allclose(found, result.pvalue, rtol=1e-8)
+
+    def test_p_values_of_many(self):
+        with np.errstate(over="raise", invalid="raise"):
+            found = comparisons.ks_p_value(0.25, 4000, 3000)
+        limit = stats.kstwo.sf(0.25, round(4000 * 3000 / 7000))
+        np.testing.assert_allclose(found, limit, rtol=0.1)
+
     def test_same_space(self):
         found = design_space.compare([1.0, 2.0], [2.0, 1.0], _rng())
         self.assertEqual((found.difference, found.ks), (0, 0))

@@ -13,6 +13,7 @@ from tests.support import paths
 # Modules of keras_regnet that a sampler, or a worker without Keras, imports.
 _WITHOUT_KERAS = (
     "keras_regnet/atomic.py",
+    "keras_regnet/class_names.py",
     "keras_regnet/complexity.py",
     "keras_regnet/config.py",
     "keras_regnet/digits.py",

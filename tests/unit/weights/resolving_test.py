@@ -146,12 +146,26 @@ class TransferTest(FolderTest):
         with self.assertRaisesRegex(
             ValueError,
             "holds RegNetY-200MF in the names of 'torchvision', but "
-            "RegNetX-200MF was requested. Received: weights='.*y002.safetens",
+            "RegNetX-200MF was requested; squeeze-and-excitation is only in "
+            "the file. Received: weights='.*y002.safetens",
         ):
             keras_regnet.RegNetX("200MF", weights=path)
         message = "but a network of .* and widths 16-32-64 was requested"
         with self.assertRaisesRegex(ValueError, message):
             keras_regnet.RegNet(_SMALL, weights=path)
+
+    def test_networks_of_the_same_sizes_are_told_apart(self):
+        path = self.folder / "apart.safetensors"
+        small = keras_regnet.RegNetConfig(4, 16, 8, 2, 8)
+        model = keras_regnet.RegNet(small, input_shape=(32, 32, 3), classes=2)
+        save.export(model, path, "timm")
+        for change, message in (
+            ({"block": "y"}, "squeeze-and-excitation is only in what was req"),
+            ({"group_width": 16}, "group widths 8-8 and 16-16"),
+        ):
+            other = dataclasses.replace(small, **change)
+            with self.assertRaisesRegex(ValueError, message):
+                keras_regnet.weights.resolve(path, other)
 
     def test_a_headless_file_explains_itself(self):
         path = self.folder / "body.safetensors"
@@ -168,6 +182,7 @@ class TransferTest(FolderTest):
         (dict(weights="tv_in1k", tag="a"), "`tag` says what a file is"),
         (dict(weights="tv_in3k"), "Did you mean 'tv_in1k'"),
         (dict(weights="a/b"), "file that ends in .keras, .*, .torch"),
+        (dict(weights="a.safetensor"), "file that ends in .keras, .*torch"),
         (dict(weights="/none/a.pth"), "a file that does not exist"),
         (dict(weights="hf:a"), "'hf:owner/name'"),
     )

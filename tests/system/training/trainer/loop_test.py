@@ -128,6 +128,7 @@ class RunTest(parameterized.TestCase):
             os.listdir(self.folder),
             [
                 "config.json",
+                "data.json",
                 "exported_step.txt",
                 "metrics.csv",
                 "curves.png",
@@ -169,7 +170,8 @@ class RunTest(parameterized.TestCase):
 
     def start(self, weights, network=training_testing.TINY, classes=10):
         """Returns the model that a run from some weights begins with."""
-        resolved = network_lib.resolve(str(weights), network, classes)
+        names = tuple(str(number) for number in range(classes))
+        resolved = network_lib.resolve(str(weights), network, names)
         return network_lib.build(
             self.config, resolved.config, classes, resolved
         )

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import os
 
 from absl.testing import absltest
 from absl.testing import parameterized
@@ -62,6 +63,43 @@ class TrainConfigTest(parameterized.TestCase):
         }
         self.assertNotEqual(older, fields)
         self.assertEqual(train_config.stored_fields(older), fields)
+
+    def test_a_path_may_begin_with_a_tilde(self):
+        home = os.path.expanduser("~")
+        config = TrainConfig(workdir="~/run", results="~", data_dir="a~b")
+        self.assertEqual(config.workdir, f"{home}/run")
+        self.assertEqual((config.results, config.data_dir), (home, "a~b"))
+
+    def test_what_a_run_that_resumes_may_change(self):
+        """Whatever is not named here decides about weights or metrics."""
+        by_kind = {}
+        for field in dataclasses.fields(TrainConfig):
+            kind = field.metadata["resume"]
+            by_kind.setdefault(kind, set()).add(field.name)
+        self.assertEqual(by_kind["network"], {"variant", "stem"})
+        self.assertEqual(by_kind["data"], {"dataset", "data_dir"})
+        self.assertEqual(
+            by_kind["nothing"],
+            {
+                *("workdir", "results", "log_seconds", "profile"),
+                *("tpu", "worker_hosts", "task_index", "collectives"),
+                *("epochs", "total_steps", "total_examples"),
+                *("checkpoints_to_keep", "best_checkpoints_to_keep"),
+                *("checkpoint_seconds", "checkpoint_steps"),
+                *("export_best", "portable_export"),
+                *("cache", "skip_bad_images"),
+            },
+        )
+
+    def test_differences_of_a_kind(self):
+        stored = json.loads(TrainConfig(data_dir="a").to_json())
+        ours = TrainConfig(data_dir="b", seed=1, variant="RegNetX-400MF")
+        self.assertEqual(
+            train_config.differences(ours, stored, "data"),
+            ["data_dir: 'a' in the folder, 'b' requested"],
+        )
+        self.assertLen(train_config.differences(ours, stored, "network"), 1)
+        self.assertLen(train_config.differences(ours, stored), 1)
 
     def test_differences_name_the_fields(self):
         stored = json.loads(TrainConfig(seed=1, epochs=3).to_json())

@@ -1,9 +1,127 @@
 """Tests of what decides how a classifier is evaluated."""
 
-from absl.testing import absltest
+import csv
+import pathlib
+import tempfile
 
+import numpy as np
+from absl.testing import absltest
+from absl.testing import parameterized
+
+from keras_regnet import images
 from keras_regnet import open_model
+from keras_regnet.weights import records
+from training.config import config as train_config
+from training.data import dataset
 from training.evaluate import evaluate
+
+_CLASSES = ("ant", "bee", "cat", "dog")
+
+
+def _model(class_names, outputs):
+    """Returns a classifier that tells the shades of `_data`, and is right."""
+
+    def predict(pixels):
+        shade = np.rint(np.asarray(pixels)[:, 16, 16, 0] / 50).astype(int)
+        own = [_CLASSES.index(name) for name in outputs]
+        return np.float32(shade[:, None] == np.array(own)[None])
+
+    return open_model.OpenedModel(
+        "fake", predict, (None, None), class_names, classes=len(outputs)
+    )
+
+
+def _data(class_names, shades=None):
+    """Returns five images a class, of the shades of the classes' names."""
+    shades = [_CLASSES.index(name) for name in shades or class_names]
+    labels = np.repeat(np.arange(len(class_names)), 5)
+    pixels = np.zeros((len(labels), 32, 32, 3), np.uint8)
+    pixels += (np.array(shades)[labels] * 50)[:, None, None, None].astype("u1")
+    split = dataset.in_memory(pixels, labels, "shades")
+    return dataset.DataSet(split, split, tuple(class_names), small_images=True)
+
+
+class ClassesTest(parameterized.TestCase):
+    def evaluate(self, model, data):
+        config = train_config.TrainConfig(
+            dataset="arrays:shades", image_size=32, global_batch_size=4
+        )
+        return evaluate.evaluate(model, data, config)
+
+    @parameterized.parameters(
+        (("ant", "cat"), [5, 0, 5]),
+        (("cat", "ant", "bee"), [5, 5, 5]),
+        (("bee",), [0, 5, 0]),
+    )
+    def test_by_name(self, names, images):
+        known = _CLASSES[:3]
+        result = self.evaluate(_model(known, known), _data(names))
+        self.assertEqual(result.metrics.top1, 100)
+        self.assertLess(result.metrics.loss, 1e-6)
+        folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
+        evaluate.write_details(folder, result)
+        with (folder / "per_class.csv").open() as file:
+            rows = list(csv.DictReader(file))
+        self.assertEqual([row["class"] for row in rows], list(known))
+        self.assertEqual([int(row["images"]) for row in rows], images)
+        top1 = ["100" if count else "" for count in images]
+        self.assertEqual([row["top1"] for row in rows], top1)
+
+    def test_unknown_names_are_refused(self):
+        known = _CLASSES[:3]
+        for names, message in (
+            (("ant", "cat", "dog"), "Unknown: 'dog'. The model's: 'ant', .*"),
+            (("ant", "Cat", "dog"), "'Cat' .did you mean 'cat'.*fake"),
+        ):
+            with self.assertRaisesRegex(ValueError, message):
+                self.evaluate(
+                    _model(known, known), _data(names, ("ant", "cat", "dog"))
+                )
+
+    def test_without_names_it_goes_by_index_and_says_so(self):
+        known = _CLASSES[:3]
+        for names, data in (
+            (None, _data(known)),
+            (known, _data(("0", "1", "2"), known)),
+            (("0", "1", "2"), _data(known)),
+        ):
+            with self.assertLogs("absl", "WARNING") as logs:
+                result = self.evaluate(_model(names, known), data)
+            self.assertIn("go by index", logs.output[0])
+            self.assertEqual(result.metrics.top1, 100)
+            self.assertEqual(result.class_names, known)
+        with self.assertRaisesRegex(ValueError, "3 classes .* for 2"):
+            self.evaluate(_model(None, known), _data(known[:2]))
+
+
+class CropTest(absltest.TestCase):
+    def opened(self, **fields):
+        return open_model.OpenedModel("m", None, (None, None), **fields)
+
+    def test_of_a_run(self):
+        settings = {
+            "image_size": 176,
+            "eval_image_size": 224,
+            "eval_crop_fraction": 0.9,
+            "interpolation": "area",
+            "antialias": True,
+        }
+        opened = self.opened(settings=settings)
+        self.assertEqual(opened.evaluation_size, 224)
+        self.assertEqual(opened.crop, images.CenterCrop(0.9, "area", True))
+        opened = self.opened(settings={"image_size": 48, "eval_image_size": 0})
+        self.assertEqual(opened.evaluation_size, 48)
+        self.assertEqual(opened.crop, images.CenterCrop())
+        opened = self.opened(settings={"eval_crop_share": 0.8})
+        self.assertEqual(opened.crop.fraction, 0.8)
+
+    def test_of_published_weights(self):
+        record = records.find("RegNetY-3.2GF", "ra_in1k")
+        opened = self.opened(record=record)
+        self.assertEqual(opened.evaluation_size, record.test_size)
+        self.assertEqual(opened.crop.fraction, record.crop)
+        self.assertEqual(opened.crop.interpolation, "bicubic")
+        self.assertIsNone(self.opened().evaluation_size)
 
 
 class SettingsTest(absltest.TestCase):

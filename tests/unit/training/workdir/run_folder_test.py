@@ -43,6 +43,56 @@ class RunFolderTest(parameterized.TestCase):
         with self.assertRaisesRegex(ValueError, "only more is possible"):
             files.check(self.folder, shorter, self.network)
 
+    def write(self, **fields):
+        files.write_config(
+            self.folder,
+            dataclasses.replace(self.config, **fields),
+            keras_regnet.weights.resolve(None, self.network),
+        )
+
+    def test_the_network_may_go_by_another_name(self):
+        self.write()
+        for variant in ("elsewhere.json", "tiny"):
+            config = dataclasses.replace(self.config, variant=variant)
+            files.check(self.folder, config, self.network)
+        other = dataclasses.replace(self.network, depth=3)
+        with self.assertRaisesRegex(ValueError, "variant: '.*' requested$"):
+            files.check(self.folder, config, other)
+        with self.assertRaisesRegex(ValueError, "variant: what '.*' means$"):
+            files.check(self.folder, self.config, other)
+
+    def test_what_is_refused_says_what_to_do(self):
+        self.write()
+        config = dataclasses.replace(self.config, flip=True)
+        way = f"--weights={self.folder} --workdir=NEW starts another .*"
+        with self.assertRaisesRegex(ValueError, way + "once it is finished"):
+            files.check(self.folder, config, self.network)
+        (self.folder / "model.keras").write_text("")
+        with self.assertRaisesRegex(ValueError, "from its weights, --workdir"):
+            files.check(self.folder, config, self.network)
+
+    def test_another_export_does_not_finish_a_run(self):
+        self.write()
+        files.mark_exported(self.folder, 9)
+        position = checkpoint.Position(epoch=3, step=9)
+        for fields, finished in (
+            ({}, True),
+            ({"export_best": True}, False),
+            ({"portable_export": False}, False),
+            ({"log_seconds": 1.0}, True),
+        ):
+            config = dataclasses.replace(self.config, **fields)
+            found = files.is_finished(self.folder, config, position)
+            self.assertEqual(found, finished)
+        files.mark_not_exported(self.folder)
+        self.assertFalse(files.is_finished(self.folder, self.config, position))
+
+    def test_damaged_data(self):
+        self.assertIsNone(files.stored_data(self.folder))
+        (self.folder / "data.json").write_text('{"class_names": ["a"]}')
+        with self.assertRaisesRegex(ValueError, "Not a data.json of a run"):
+            files.stored_data(self.folder)
+
     @parameterized.parameters(
         "[]",
         "{",

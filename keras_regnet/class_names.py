@@ -1,0 +1,164 @@
+"""How two lists of class names match: by name, and by index only if said.
+
+A list has one name per label, in the order of the labels. Names that only
+count ("0", "1" and so on, in order) stand for classes without names.
+"""
+
+import collections
+import difflib
+from collections.abc import Iterable
+from collections.abc import Sequence
+from typing import NamedTuple
+
+_NAMES_SHOWN = 10
+
+
+class Match(NamedTuple):
+    """Where the classes of images are among the outputs of a model.
+
+    Args:
+      indices: output of the model for each class of the images.
+      names: of the outputs; those of the images where the model has none.
+      by_name: whether the names say so; if not, the classes are taken to be in
+        the order of the outputs.
+    """
+
+    indices: tuple[int, ...]
+    names: tuple[str, ...]
+    by_name: bool
+
+
+def match(
+    names: Sequence[str], of_model: Sequence[str] | None, outputs: int
+) -> Match:
+    """Returns the output of a model for each class of some images.
+
+    Args:
+      names: of the classes of the images, which may be a part of the model's.
+      of_model: name of each output, None if they are not known.
+      outputs: number of outputs of the model.
+
+    Raises:
+      ValueError: if a class is not the model's, or there are no names to go by
+        and not as many classes as outputs.
+
+    Example:
+    >>> match(("ant", "cat"), ("ant", "bee", "cat"), outputs=3).indices
+    (0, 2)
+    """
+    if of_model is not None and len(of_model) != outputs:
+        raise ValueError(
+            "The class names of the model must be one for each output. "
+            f"Received: {len(of_model)} names for {outputs} outputs"
+        )
+    if of_model is None or are_unnamed(names, of_model):
+        if len(names) != outputs:
+            raise ValueError(
+                "Without names to match, the images must have as many classes "
+                f"as the model. Received: {outputs} classes of the model for "
+                f"{len(names)} of the images"
+            )
+        known = of_model or names
+        if is_counted(known):
+            known = names
+        return Match(tuple(range(outputs)), tuple(known), by_name=False)
+    if tuple(names) == tuple(of_model):
+        return Match(tuple(range(outputs)), tuple(of_model), by_name=True)
+    _check_known(names, of_model)
+    index = {name: number for number, name in enumerate(of_model)}
+    indices = tuple(index[name] for name in names)
+    return Match(indices, tuple(of_model), by_name=True)
+
+
+def are_unnamed(names: Sequence[str], others: Sequence[str] | None) -> bool:
+    """Returns whether one of two lists has no names to match the other's.
+
+    Example:
+    >>> are_unnamed(("ant", "bee"), ("0", "1"))
+    True
+    """
+    return others is None or is_counted(names) != is_counted(others)
+
+
+def is_counted(names: Sequence[str]) -> bool:
+    """Returns whether names are only the numbers of the labels.
+
+    Example:
+    >>> is_counted(("0", "1", "2")), is_counted(("1", "7"))
+    (True, False)
+    """
+    return tuple(names) == tuple(str(number) for number in range(len(names)))
+
+
+def _check_known(names, of_model):
+    """Raises unless each name is that of one output."""
+    counts = collections.Counter(of_model)
+    of_images = collections.Counter(names)
+    unknown = [name for name in names if name not in counts]
+    if unknown:
+        raise ValueError(
+            "The classes of the images must be the model's. Unknown: "
+            f"{shown([_with_close(name, of_model) for name in unknown])}. The "
+            f"model's: {shown(map(repr, of_model))}"
+        )
+    repeated = [
+        name for name in of_images if of_images[name] > 1 or counts[name] > 1
+    ]
+    if repeated:
+        raise ValueError(
+            "A class must have a name of its own. Received more than once: "
+            f"{shown(map(repr, repeated))}"
+        )
+
+
+def _with_close(name, allowed):
+    """Returns a name in quotes, with the close match if there is one."""
+    by_lower_case = {other.lower(): other for other in allowed}
+    close = difflib.get_close_matches(name.lower(), by_lower_case, n=1)
+    hint = f" (did you mean {by_lower_case[close[0]]!r}?)" if close else ""
+    return f"{name!r}{hint}"
+
+
+def shown(names: Iterable[str]) -> str:
+    """Returns names separated by commas, of many the first.
+
+    Example:
+    >>> shown(f"{number}" for number in range(12))
+    '0, 1, 2, 3, 4, 5, 6, 7, 8, 9 and 2 more'
+    """
+    names = list(names)
+    text = ", ".join(names[:_NAMES_SHOWN])
+    rest = len(names) - _NAMES_SHOWN
+    return f"{text} and {rest} more" if rest > 0 else text
+
+
+def differences(old: Sequence[str], new: Sequence[str]) -> list[str]:
+    """Returns how a list of class names differs from an older one.
+
+    Args:
+      old: the names of the older list.
+      new: the names now.
+
+    Returns:
+      Lines, empty if the lists are equal.
+
+    Example:
+    >>> differences(("Ant", "bee"), ("ant", "cat"))
+    ["new: 'cat'", "missing: 'bee'", "in another case: 'ant' was 'Ant'"]
+    """
+    if tuple(old) == tuple(new):
+        return []
+    gone, added = set(old) - set(new), set(new) - set(old)
+    of_case = {name.lower(): name for name in gone}
+    recased = {x: of_case[x.lower()] for x in added if x.lower() in of_case}
+    parts = {
+        "new": [repr(name) for name in added - recased.keys()],
+        "missing": [repr(name) for name in gone - set(recased.values())],
+        "in another case": [f"{x!r} was {was!r}" for x, was in recased.items()],
+    }
+    lines = [
+        f"{label}: {shown(sorted(names))}"
+        for label, names in parts.items()
+        if names
+    ]
+    return lines or ["in another order"]

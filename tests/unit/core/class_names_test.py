@@ -1,0 +1,69 @@
+"""Tests of how lists of class names match."""
+
+from absl.testing import absltest
+from absl.testing import parameterized
+
+from keras_regnet import class_names
+
+_MODEL = ("ant", "bee", "cat")
+
+
+class MatchTest(parameterized.TestCase):
+    @parameterized.parameters(
+        (_MODEL, _MODEL, (0, 1, 2), True),
+        (("cat", "ant", "bee"), _MODEL, (2, 0, 1), True),
+        (("ant", "cat"), _MODEL, (0, 2), True),
+        # Without names on one side.
+        (("x", "y", "z"), None, (0, 1, 2), False),
+        (("0", "1", "2"), _MODEL, (0, 1, 2), False),
+        (_MODEL, ("0", "1", "2"), (0, 1, 2), False),
+        # Names that are numbers, but not those of the labels.
+        (("7", "1"), ("0", "1", "7"), (2, 1), True),
+        # Fewer of the same numbers.
+        (("0", "1"), ("0", "1", "2"), (0, 1), True),
+        # A name twice is no matter where the lists are equal.
+        (("crane", "crane"), ("crane", "crane"), (0, 1), True),
+    )
+    def test_indices(self, names, of_model, expected, by_name):
+        outputs = len(of_model or names)
+        found = class_names.match(names, of_model, outputs)
+        self.assertEqual((found.indices, found.by_name), (expected, by_name))
+
+    @parameterized.parameters(
+        (("ant", "Cat"), _MODEL, r"Unknown: 'Cat' \(did you mean 'cat'\?\)"),
+        (("ant", "dog"), _MODEL, "Unknown: 'dog'. The model's: 'ant', 'bee'"),
+        (("a", "b"), None, "Received: 3 classes of the model for 2"),
+        (("0", "1"), _MODEL, "Received: 3 classes of the model for 2"),
+        (("ant", "ant"), _MODEL, "more than once: 'ant'"),
+        (("ant",), ("ant", "bee", "ant"), "more than once: 'ant'"),
+        (("ant",), ("ant", "bee"), "2 names for 3 outputs"),
+    )
+    def test_refused(self, names, of_model, message):
+        with self.assertRaisesRegex(ValueError, message):
+            class_names.match(names, of_model, 3)
+
+    def test_names_of_the_outputs(self):
+        for names, of_model, expected in (
+            (("0", "1", "2"), _MODEL, _MODEL),
+            (_MODEL, ("0", "1", "2"), _MODEL),
+            (_MODEL, None, _MODEL),
+            (("cat", "ant"), _MODEL, _MODEL),
+        ):
+            found = class_names.match(names, of_model, 3)
+            self.assertEqual(found.names, expected)
+
+
+class DifferencesTest(parameterized.TestCase):
+    @parameterized.parameters(
+        (_MODEL, []),
+        (("cat", "bee", "ant"), ["in another order"]),
+        (("bee", "cat", "zebra"), ["new: 'zebra'", "missing: 'ant'"]),
+        (("Ant", "bee", "cat"), ["in another case: 'Ant' was 'ant'"]),
+        (("ant", "bee"), ["missing: 'cat'"]),
+    )
+    def test_said(self, new, expected):
+        self.assertEqual(class_names.differences(_MODEL, new), expected)
+
+
+if __name__ == "__main__":
+    absltest.main()

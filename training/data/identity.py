@@ -1,0 +1,152 @@
+"""What a run remembers of its data: classes, counts, and which files they are.
+
+It is stored when the run begins, so that a run that resumes can tell whether
+its data are those it began with, wherever they lie.
+"""
+
+import dataclasses
+import hashlib
+import os
+from collections.abc import Iterable
+from collections.abc import Iterator
+from collections.abc import Mapping
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from keras_regnet import class_names as names_lib
+from training.data.dataset import DataSet
+from training.data.dataset import Split
+from training.data.dataset import Stream
+
+# Files of which the size is looked at.
+_SIZES = 1000
+_PARTS = {"train": "training images", "val": "validation images"}
+
+
+def digest(items: Iterable[object]) -> str:
+    """Returns a hash of what names the files of a split, in their order."""
+    found = hashlib.sha256()
+    for item in items:
+        found.update(f"{item}\n".encode(errors="surrogateescape"))
+    return found.hexdigest()
+
+
+def digest_of_paths(paths: Sequence[str]) -> str:
+    """Returns a hash of files' names within the folder that they share.
+
+    The sizes of some are part of it: the same images in another resolution
+    are other files. Of all it would take long where a network lies between.
+    """
+    start = len(os.path.join(os.path.commonpath(paths), ""))
+    step = -(-len(paths) // _SIZES)
+    return digest(
+        (path[start:], 0 if number % step else os.path.getsize(path))
+        for number, path in enumerate(paths)
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Part:
+    """The images of one split, as far as a run uses them.
+
+    Args:
+      images: how many.
+      per_class: images of each class; None where all files would have to be
+        read for it.
+      digest: hash of the list of files that they come from, "" if there are
+        none.
+      in_sequence: whether they are read in sequence, not by index.
+    """
+
+    images: int
+    per_class: tuple[int, ...] | None
+    digest: str
+    in_sequence: bool
+
+
+@dataclasses.dataclass(frozen=True)
+class Identity:
+    """Classes and images of a data set.
+
+    Args:
+      class_names: in the order of the labels.
+      train: the images for training.
+      val: the images for evaluation.
+    """
+
+    class_names: tuple[str, ...]
+    train: Part
+    val: Part
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the fields, of JSON's types."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any]) -> "Identity":
+        """Returns what `to_dict` wrote."""
+        return cls(
+            tuple(fields["class_names"]),
+            *(_part_from_dict(fields[name]) for name in _PARTS),
+        )
+
+
+def _part_from_dict(fields):
+    counts = fields["per_class"]
+    counts = None if counts is None else tuple(counts)
+    return Part(**{**fields, "per_class": counts})
+
+
+def of(data: DataSet) -> Identity:
+    """Returns the identity of a data set."""
+    classes = len(data.class_names)
+    return Identity(
+        data.class_names, _part(data.train, classes), _part(data.val, classes)
+    )
+
+
+def _part(split: Split | Stream, classes: int) -> Part:
+    labels = None if isinstance(split, Stream) else split.labels
+    per_class = None
+    if labels is not None:
+        per_class = tuple(np.bincount(labels, minlength=classes).tolist())
+    return Part(
+        split.num_examples, per_class, split.digest, isinstance(split, Stream)
+    )
+
+
+def same_files(stored: Identity, ours: Identity) -> bool:
+    """Returns whether two data sets are known to be of the same files."""
+    return all(
+        old.digest and old.digest == new.digest
+        for old, new in ((stored.train, ours.train), (stored.val, ours.val))
+    )
+
+
+def changes(stored: Identity, ours: Identity) -> list[str]:
+    """Returns what is no longer as it was, of data with the same classes."""
+    return [
+        line
+        for name, label in _PARTS.items()
+        for line in _changes_of_part(
+            label, getattr(stored, name), getattr(ours, name), ours.class_names
+        )
+    ]
+
+
+def _changes_of_part(
+    label: str, old: Part, new: Part, names: Sequence[str]
+) -> Iterator[str]:
+    if old.images != new.images:
+        yield f"{label}: {old.images} before, {new.images} now"
+    if old.per_class and new.per_class and old.per_class != new.per_class:
+        pairs = zip(names, old.per_class, new.per_class, strict=True)
+        counts = [f"{name!r} {m} -> {n}" for name, m, n in pairs if m != n]
+        yield f"{label} by class: {names_lib.shown(counts)}"
+    if old.images == new.images and old.digest != new.digest:
+        yield f"{label}: as many, of other files"
+    if old.in_sequence != new.in_sequence:
+        how = "in sequence" if new.in_sequence else "by index"
+        yield f"{label}: now read {how}, in another order"
