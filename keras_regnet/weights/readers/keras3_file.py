@@ -4,22 +4,20 @@ Keras notes each layer's name beside its numbers, and our layers' names are
 fixed: nothing goes by order, and no model is built from what a file says.
 """
 
-import io
-import json
 import math
 import os
 import re
-import zipfile
 from pathlib import Path
 from typing import NamedTuple
 
-import h5py
 import numpy as np
 
 from keras_regnet import config as config_lib
 from keras_regnet.config import AnyNetConfig
 from keras_regnet.config import RegNetConfig
 from keras_regnet.weights.readers import damage
+from keras_regnet.weights.readers import hdf5
+from keras_regnet.weights.readers import keras_archive
 from keras_regnet.weights.readers.tensors import Tensors
 
 SUFFIXES = (".keras", ".weights.h5")
@@ -52,9 +50,7 @@ def saved_rules(path: str | os.PathLike) -> SavedRules | None:
 
 
 def _rules(path):
-    with zipfile.ZipFile(path) as archive:
-        config = damage.read_entry(archive, "config.json")
-    model = json.loads(config)["config"]
+    model = keras_archive.read_json(path, "config.json")["config"]
     network = config_lib.from_json(model["network"])
     for layer in model["layers"]:
         if layer["name"] == "normalise":
@@ -83,10 +79,8 @@ def read(path: str | os.PathLike) -> Tensors:
 
 def _open(path):
     if path.suffix != ".keras":
-        return h5py.File(path, "r")
-    with zipfile.ZipFile(path) as archive:
-        weights = damage.read_entry(archive, "model.weights.h5")
-    return h5py.File(io.BytesIO(weights), "r")
+        return hdf5.open_file(path)
+    return keras_archive.open_weights(path)
 
 
 def _paths(file):
@@ -97,7 +91,7 @@ def _paths(file):
         if not _LAYER.fullmatch(group_name):
             return
         for number in group:
-            name = f"{group.attrs['name']}/{number}"
+            name = f"{hdf5.text(group, 'name')}/{number}"
             if name in paths:
                 raise KeyError(f"two tensors are named {name}")
             paths[name] = group[number].name
