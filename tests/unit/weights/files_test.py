@@ -79,7 +79,7 @@ class FilesTest(parameterized.TestCase):
     def test_other_shapes(self, name):
         path = self.save_filled(name)
         wider = dataclasses.replace(_SMALL, stem_width=16)
-        message = "'stem_conv/kernel' .* needs"
+        message = "where 'stem_conv/kernel' needs"
         if name == "model.keras":
             message = (
                 "holds .* of stem_width=8, but .* of stem_width=16 was req"
