@@ -280,7 +280,9 @@ class RecognitionTest(parameterized.TestCase):
         """It is refused before the network is built."""
         config = variants.get_config("RegNetY-10B-SEER")
         shapes = _shapes(config, "classy")
-        kernels = "stem.0.weight", "block1-0.f.b.0.weight", "1-0.f.c.weight"
+        parts = ("b.0", "se.excitation.0", "c")
+        kernels = tuple(f"block1-0.f.{part}.weight" for part in parts)
+        kernels += ("stem.0.weight",)
         few = {
             name: shape
             for name, shape in shapes.items()
