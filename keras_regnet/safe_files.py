@@ -5,6 +5,7 @@ small file may describe any amount of memory. Refusals are ValueErrors of one
 line. No Keras here; `keras_regnet.weights.readers.hdf5` does the same for HDF5.
 """
 
+import functools
 import io
 import json
 import math
@@ -213,25 +214,32 @@ def parse_array(content: bytes, name: str) -> np.ndarray:
     The shape that its header declares must be that of the bytes behind it,
     which are compared before any memory is taken.
     """
-    file = io.BytesIO(content)
+    return _read_array(lambda: io.BytesIO(content), len(content), name)
+
+
+def _read_array(open_it, size, name):
     try:
-        version = np.lib.format.read_magic(file)
-        if version not in ((1, 0), (2, 0), (3, 0)):
-            raise ValueError(f"version {version} of the format")
-        # The third differs in the letters of names alone.
-        read_header = (
-            np.lib.format.read_array_header_1_0
-            if version == (1, 0)
-            else np.lib.format.read_array_header_2_0
-        )
-        shape, _, dtype = read_header(file)
-        _check_declared(shape, dtype, len(content) - file.tell())
-        file.seek(0)
-        return np.lib.format.read_array(file, allow_pickle=False)
-    except (*_DAMAGE, ValueError) as error:
+        with open_it() as file:
+            shape, dtype = _read_header(file)
+            _check_declared(shape, dtype, size - file.tell())
+        with open_it() as file:
+            return np.lib.format.read_array(file, allow_pickle=False)
+    except (*_DAMAGE, OSError, ValueError) as error:
         raise ValueError(
             f"{name} is not an array of numbers: {_first_line(error)}"
         ) from error
+
+
+def _read_header(file):
+    version = np.lib.format.read_magic(file)
+    if version == (1, 0):
+        shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+    elif version in ((2, 0), (3, 0)):
+        # The third differs in the letters of names alone.
+        shape, _, dtype = np.lib.format.read_array_header_2_0(file)
+    else:
+        raise ValueError(f"version {version} of the format")
+    return shape, dtype
 
 
 def _check_declared(shape, dtype, stored):
@@ -260,8 +268,10 @@ def load_npz(path: str | os.PathLike) -> dict[str, np.ndarray]:
     """
     with open_zip(path) as archive:
         return {
-            name.removesuffix(".npy"): parse_array(
-                read_entry(archive, name), repr(name)
+            entry.filename.removesuffix(".npy"): _read_array(
+                functools.partial(archive.open, entry),
+                entry.file_size,
+                repr(entry.filename),
             )
-            for name in archive.namelist()
+            for entry in archive.infolist()
         }

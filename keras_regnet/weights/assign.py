@@ -67,13 +67,14 @@ def assign(
 def _unfit_numbers(array, target, path):
     """Returns why a variable cannot take some numbers, None if it can."""
     reason = values.unfit(array, path.rpartition("/")[2])
-    if reason is None and target.dtype == "float16":
-        if np.abs(array).max(initial=0) > _FLOAT16_MAX:
-            return (
-                "holds numbers beyond what float16 can, the type of the "
-                "model's variables; use the policy 'mixed_float16'"
-            )
-    return reason
+    if reason is not None or target.dtype != "float16":
+        return reason
+    if np.abs(array).max(initial=0) <= _FLOAT16_MAX:
+        return None
+    return (
+        "holds numbers beyond what float16 can, the type of the model's "
+        "variables; use the policy 'mixed_float16'"
+    )
 
 
 def _check_shapes(targets, tensors, sources, stem):

@@ -205,7 +205,7 @@ def identify(
 ) -> tuple[DetectedCheckpoint, RegNetConfig | AnyNetConfig]:
     """Returns what a file holds, whoever wrote it."""
     path = Path(path)
-    if path.name.endswith(keras3_file.SUFFIXES) and readers.is_ours(path):
+    if readers.is_ours(path):
         return _identify_ours(path)
     checkpoint = detect.detect(readers.read(path))
     _, config = network(checkpoint)

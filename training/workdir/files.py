@@ -20,6 +20,7 @@ import tensorflow as tf
 
 import keras_regnet
 from keras_regnet import atomic
+from keras_regnet import safe_files
 from keras_regnet import weights as weights_lib
 from keras_regnet.weights import rules
 from training.config import config as train_config
@@ -104,7 +105,7 @@ def check(
             )
         return
     try:
-        stored = json.loads(path.read_text())
+        stored = safe_files.read_json(path)
         fields = train_config.stored_fields(stored["config"])
         unit, number = train_config.length(fields)
         # Weights decide about padding, rounding and normalization.
@@ -146,7 +147,7 @@ def stored_architecture(folder: pathlib.Path) -> dict[str, Any] | None:
     path = folder / "config.json"
     if not path.is_file():
         return None
-    stored = json.loads(path.read_text())
+    stored = safe_files.read_json(path)
     names = ("network", "normalization")
     return {name: stored[name] for name in names if name in stored}
 

@@ -20,8 +20,8 @@ import numpy as np
 from keras_regnet import safe_files
 from keras_regnet.weights.readers import damage
 from keras_regnet.weights.readers import hdf5
-from keras_regnet.weights.readers import keras_archive
 from keras_regnet.weights.readers import keras2_graph
+from keras_regnet.weights.readers import keras_archive
 from keras_regnet.weights.readers import keras_numbered
 from keras_regnet.weights.readers.tensors import Tensors
 

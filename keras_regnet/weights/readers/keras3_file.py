@@ -2,6 +2,7 @@
 
 Keras notes each layer's name beside its numbers, and our layers' names are
 fixed: nothing goes by order, and no model is built from what a file says.
+A whole model saved as `.h5` is laid out as Keras 2 did it, and names variables.
 """
 
 import math
@@ -10,9 +11,11 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
+import h5py
 import numpy as np
 
 from keras_regnet import config as config_lib
+from keras_regnet import safe_files
 from keras_regnet.config import AnyNetConfig
 from keras_regnet.config import RegNetConfig
 from keras_regnet.weights.readers import damage
@@ -21,6 +24,19 @@ from keras_regnet.weights.readers import keras_archive
 from keras_regnet.weights.readers.tensors import Tensors
 
 SUFFIXES = (".keras", ".weights.h5")
+# Of whole models; files of weights alone have another suffix in Keras 3.
+_LEGACY_SUFFIX = ".h5"
+_WHOLE = "model_weights"
+# What Keras 3 numbers elsewhere.
+_NUMBERS = {
+    **{name: str(i) for i, name in enumerate(("kernel", "bias"))},
+    **{
+        name: str(i)
+        for i, name in enumerate(
+            ("gamma", "beta", "moving_mean", "moving_variance")
+        )
+    },
+}
 # The group of a layer's variables; layers may lie in models in models.
 _LAYER = re.compile(r"(layers/[^/]+/)+vars")
 
@@ -39,18 +55,36 @@ class SavedRules(NamedTuple):
     std: tuple[float, ...] | None
 
 
+def is_legacy(path: str | os.PathLike) -> bool:
+    """Returns whether Keras 3 saved a whole model as `.h5`; not if damaged."""
+    if Path(path).suffix != _LEGACY_SUFFIX:
+        return False
+    try:
+        with hdf5.open_file(path) as file:
+            return not hdf5.text(file, "keras_version").startswith("2.")
+    except damage.ERRORS:
+        return False
+
+
 def saved_rules(path: str | os.PathLike) -> SavedRules | None:
     """Returns what a file tells besides the weights."""
-    if Path(path).suffix != ".keras":
+    if not is_legacy(path) and Path(path).suffix != ".keras":
         return None
     try:
-        return _rules(path)
+        return _rules(_description(path))
     except damage.ERRORS:
         return None
 
 
-def _rules(path):
-    model = keras_archive.read_json(path, "config.json")["config"]
+def _description(path):
+    if Path(path).suffix == ".keras":
+        return keras_archive.read_json(path, "config.json")["config"]
+    with hdf5.open_file(path) as file:
+        text = hdf5.text(file, "model_config")
+    return safe_files.parse_json(text, "'model_config'")["config"]
+
+
+def _rules(model):
     network = config_lib.from_json(model["network"])
     for layer in model["layers"]:
         if layer["name"] == "normalise":
@@ -96,9 +130,28 @@ def _paths(file):
                 raise KeyError(f"two tensors are named {name}")
             paths[name] = group[number].name
 
-    file.visititems(visit)
+    if _WHOLE in file:
+        paths = _legacy_paths(file)
+    else:
+        file.visititems(visit)
     if not paths:
         raise KeyError("it holds no layers")
+    return paths
+
+
+def _legacy_paths(file):
+    """Returns the same of a whole model, which has variables by name."""
+    paths = {}
+
+    def visit(_, node):
+        *_, layer, variable = node.name.split("/")
+        if isinstance(node, h5py.Dataset) and variable in _NUMBERS:
+            name = f"{layer}/{_NUMBERS[variable]}"
+            if name in paths:
+                raise KeyError(f"two tensors are named {name}")
+            paths[name] = node.name
+
+    file[_WHOLE].visititems(visit)
     return paths
 
 

@@ -177,6 +177,23 @@ class FilesTest(parameterized.TestCase):
         model.optimizer.build(model.trainable_variables)
         self.assert_computed(_build(weights=self.save(model, name)))
 
+    def test_a_whole_model_in_hdf5(self):
+        """Keras 3 still writes it, with a word of warning."""
+        model = _build()
+        oracle_weights.fill(model)
+        path = self.folder / "model.h5"
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            model.save(path)
+        opened = keras.saving.load_model(path)
+        self.assertEqual(opened.network, _SMALL)
+        self.assert_computed(opened)
+        self.assert_computed(_build(weights=path))
+        with self.assertWarnsRegex(UserWarning, "4 classes and the model 7"):
+            other = _build(weights=str(path), classes=7)
+        self.assert_computed(other, but=["head_fc"])
+        self.assertEqual(keras_regnet.weights.resolve(path).config, _SMALL)
+
     @parameterized.parameters(*_NAMES)
     def test_bfloat16(self, name):
         keras.config.set_dtype_policy("bfloat16")

@@ -242,9 +242,7 @@ class RecognitionTest(parameterized.TestCase):
                 self.assertEqual(found.format, file_format)
                 name, closest = found.closest()
                 self.assertEqual(name, variant)
-                self.assertEqual(
-                    _shapes(closest, file_format), shapes, variant
-                )
+                self.assertEqual(_shapes(closest, file_format), shapes, variant)
         self.assertGreaterEqual(told, 5)
 
     def test_networks_that_differ_in_their_bottleneck_alone(self):
