@@ -113,6 +113,12 @@ class DetectedCheckpoint:
         for path, shape in mapping.shapes(config, self.classes).items():
             yield path, *sources[path], shape
 
+    def has_any(self, config: RegNetConfig | AnyNetConfig) -> bool:
+        """Whether there is any tensor that a network has."""
+        return any(
+            name in self.tensors for _, name, _, _ in self._expected(config)
+        )
+
     def check_size(self, config: RegNetConfig | AnyNetConfig) -> None:
         """Raises if a network is far larger than what the file holds of it.
 

@@ -213,8 +213,8 @@ def identify(
 
 
 def _identify_ours(path):
-    rules = keras3_file.saved_rules(path)
     try:
+        rules = keras3_file.saved_rules(path)
         tensors = keras3_file.read(path)
         if rules:
             config = rules.network

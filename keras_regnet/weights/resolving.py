@@ -119,8 +119,8 @@ def _of_other_file(config, record, path):
 
 
 def _of_keras_file(config, record, path):
-    saved = keras3_file.saved_rules(path)
     try:
+        saved = keras3_file.saved_rules(path)
         checkpoint = detect.detect_ours(
             keras3_file.read(path), saved and saved.network
         )

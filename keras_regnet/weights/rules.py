@@ -52,6 +52,8 @@ def network_of_ours(
     else:
         config = with_rules_of(rules.network, config)
         _check_same(rules.network, config)
+    if not checkpoint.has_any(config):
+        raise _other_network(checkpoint, config)
     _check_shapes(checkpoint, config)
     return config
 

@@ -33,5 +33,7 @@ def reason(error: BaseException) -> str:
     >>> reason(KeyError("no item.")), reason(EOFError())
     ('no item', 'EOFError')
     """
-    text = str(error).strip().strip("'\"").split("\n")[0].rstrip(".")
-    return text or type(error).__name__
+    # The text of a KeyError is its key, with quotes.
+    key = isinstance(error, KeyError) and len(error.args) == 1
+    text = str(error.args[0] if key else error).strip()
+    return text.split("\n")[0].rstrip(".") or type(error).__name__

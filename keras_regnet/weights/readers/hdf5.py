@@ -54,7 +54,6 @@ def _check(file, size):
     _check_attributes(file.id, "/", size)
     seen = {h5py.h5o.get_info(file.id).addr}
     level = [(file.id, "")]
-    stored = 0
     for _ in range(_MAX_DEPTH):
         inner = []
         for group, path in level:
@@ -66,14 +65,11 @@ def _check(file, size):
                 if isinstance(child, h5py.h5g.GroupID):
                     inner.append((child, location))
                 else:
-                    stored += _check_array(child, location, size)
+                    _check_array(child, location, size)
         if not inner:
-            break
+            return
         level = inner
-    else:
-        raise ValueError(f"its groups are nested deeper than {_MAX_DEPTH}")
-    if stored > size:
-        raise ValueError("its arrays overlap")
+    raise ValueError(f"its groups are nested deeper than {_MAX_DEPTH} levels")
 
 
 def _open(group, name, path, seen):
@@ -91,7 +87,7 @@ def _open(group, name, path, seen):
 
 
 def _check_array(array, location, size):
-    """Returns the bytes of an array, if they are numbers within the file."""
+    """Raises unless an array is of numbers, all within the file."""
     creation = array.get_create_plist()
     if creation.get_layout() == h5py.h5d.VIRTUAL:
         raise ValueError(f"{location!r} is a view of other files")
@@ -119,7 +115,6 @@ def _check_array(array, location, size):
             f"{location!r} declares {declared} bytes, of shape {array.shape}, "
             f"and {min(stored, max(size - start, 0))} are stored"
         )
-    return stored
 
 
 def _check_attributes(node, location, size):

@@ -67,13 +67,17 @@ def is_legacy(path: str | os.PathLike) -> bool:
 
 
 def saved_rules(path: str | os.PathLike) -> SavedRules | None:
-    """Returns what a file tells besides the weights."""
+    """Returns what a file tells besides the weights.
+
+    None for weights alone, and for a model of the caller's around ours.
+    """
     if not is_legacy(path) and Path(path).suffix != ".keras":
         return None
     try:
-        return _rules(_description(path))
-    except damage.ERRORS:
-        return None
+        model = _description(path)
+        return _rules(model) if model.get("network") else None
+    except damage.ERRORS as error:
+        raise _damaged(path, error) from error
 
 
 def _description(path):
@@ -104,11 +108,15 @@ def read(path: str | os.PathLike) -> Tensors:
             name: file[location].shape for name, location in paths.items()
         }
     except damage.ERRORS as error:
-        raise ValueError(
-            f"{str(path)!r} is not a file of Keras 3, or is damaged: "
-            f"{damage.reason(error)}."
-        ) from error
+        raise _damaged(path, error) from error
     return Tensors(shapes, lambda name: _array(file, path, paths[name]))
+
+
+def _damaged(path, error):
+    return ValueError(
+        f"{str(path)!r} is not a file of Keras 3, or is damaged: "
+        f"{damage.reason(error)}."
+    )
 
 
 def _open(path):
