@@ -105,7 +105,7 @@ class Inspection:
                 shown = ", ".join(tensors[:_TENSORS_SHOWN])
                 problems.append(f"{len(tensors)} tensors {what}: {shown}.")
         signs = collections.defaultdict(list)
-        wrong = collections.defaultdict(list)
+        wrong: dict[str, list[str]] = collections.defaultdict(list)
         for row in self.statistics:
             for reason, names in row.wrong.items():
                 wrong[reason] += names

@@ -96,6 +96,18 @@ def _texts(file, kernel, path):
     file.attrs.create("list", texts, dtype=h5py.string_dtype())
 
 
+def _endless_heap(path):
+    """The free space behind the texts is of size 0: libhdf5 stays there."""
+    content = bytearray(path.read_bytes())
+    start = content.rindex(b"GCOL\1\0\0\0")
+    place = start + 16
+    while content[place]:
+        (size,) = struct.unpack_from("<Q", content, place + 8)
+        place += 16 + (size + 7) // 8 * 8
+    content[place + 8 : place + 16] = bytes(8)
+    path.write_bytes(content)
+
+
 def _table(file, kernel, path):
     name = kernel.name
     del file[name]
@@ -128,6 +140,13 @@ HDF5 = {
     "loop": (_edit_hdf5(_loop), "another name of what it also holds"),
     "nested": (_edit_hdf5(_nested), "nested deeper than"),
     "texts": (_edit_hdf5(_texts), "'list' of '/' is not a text"),
+    "endless heap": (_endless_heap, "has an object of a wrong size"),
+    "overlapping heaps": (
+        lambda path: path.write_bytes(
+            path.read_bytes() + (b"GCOL\1\0\0\0" + b"\0\0\1" + bytes(5)) * 9999
+        ),
+        "a wrong size|heaps of texts overlap",
+    ),
     "table": (_edit_hdf5(_table), "does not hold numbers"),
     "strings": (_edit_hdf5(_strings), "does not hold numbers"),
     "cut": (

@@ -7,7 +7,9 @@ Nothing else is opened here. All HDF5 files are read through `open_file`.
 """
 
 import io
+import mmap
 import os
+import struct
 
 import h5py
 
@@ -15,6 +17,11 @@ import h5py
 _MAX_OBJECTS = 50_000
 _MAX_DEPTH = 32
 _MAX_ITEM_BYTES = 8
+# A heap of texts begins so (version 1), and its size follows; an object in it
+# with its index, uses, 4 bytes of nothing and its size.
+_HEAP = b"GCOL\x01\0\0\0"
+_HEAP_SIZE = struct.Struct("<Q")
+_HEAP_OBJECT = struct.Struct("<H2x4xQ")
 _PLAIN_LAYOUTS = (h5py.h5d.CONTIGUOUS, h5py.h5d.COMPACT)
 # Attributes of Keras 2 that may be lists of texts of any length.
 _LISTS = (b"layer_names", b"weight_names")
@@ -35,19 +42,65 @@ def open_file(source: str | os.PathLike | io.BytesIO) -> h5py.File:
       OSError: if it cannot be opened.
       ValueError: if it is more than groups and arrays of numbers.
     """
+    size = _check_heaps(source)
     file = h5py.File(source, "r")
     try:
-        _check(file, _size(source))
+        _check(file, size)
     except BaseException:
         file.close()
         raise
     return file
 
 
-def _size(source):
+def _check_heaps(source):
+    """Raises if texts lie so that libhdf5 would never end reading them.
+
+    Returns the size of the file.
+    """
     if isinstance(source, io.BytesIO):
-        return source.getbuffer().nbytes
-    return os.stat(source).st_size
+        return _check_heaps_in(source.getvalue())
+    with (
+        open(source, "rb") as file,
+        mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content,
+    ):
+        return _check_heaps_in(content)
+
+
+def _check_heaps_in(content):
+    objects = 0
+    start = content.find(_HEAP)
+    while start >= 0:
+        objects += _count_objects(content, start)
+        # As many as fit, and no byte in two heaps: or counting takes for ever.
+        if objects * _HEAP_OBJECT.size > len(content):
+            raise ValueError("its heaps of texts overlap")
+        start = content.find(_HEAP, start + 1)
+    return len(content)
+
+
+def _count_objects(content, start):
+    """Returns how many objects a heap has, one after the other to its end.
+
+    An object's size is without its header; that of the free space, which has
+    the index 0, is with it. Where that is 0, libhdf5 1.14.6 stays for ever.
+    """
+    place = start + len(_HEAP)
+    (size,) = _HEAP_SIZE.unpack_from(content[place : place + _HEAP_SIZE.size])
+    place += _HEAP_SIZE.size
+    end = min(start + size, len(content))
+    objects = 0
+    while place + _HEAP_OBJECT.size <= end:
+        header = content[place : place + _HEAP_OBJECT.size]
+        index, size = _HEAP_OBJECT.unpack(header)
+        if index:
+            size = _HEAP_OBJECT.size + -(-size // 8) * 8
+        place += size
+        if size == 0 or place > end:
+            raise ValueError(
+                f"a heap of texts at byte {start} has an object of a wrong size"
+            )
+        objects += 1
+    return objects
 
 
 def _check(file, size):

@@ -5,6 +5,7 @@ Read one by one here; `check` comes before Keras opens a file as a model.
 
 import io
 import os
+from collections.abc import Iterable
 from collections.abc import Iterator
 from typing import Any
 
@@ -46,21 +47,29 @@ def check(path: str | os.PathLike) -> None:
     """
     config = read_json(path, _CONFIG)
     with open_weights(path) as file:
-        longest = max(_lengths(file), default=0)
-    for name, argument, number in _outputs(config):
+        check_outputs(config, _shapes(file))
+
+
+def check_outputs(description: Any, shapes: Iterable[tuple[int, ...]]) -> None:
+    """Raises if a layer has more outputs than the longest axis of an array."""
+    longest = max((n for shape in shapes for n in shape), default=0)
+    for name, argument, number in _outputs(description):
         if not isinstance(number, int) or number > longest:
             raise ValueError(
                 f"the layer {name!r} has {argument}={number!r}, and the "
-                f"longest array in {_WEIGHTS!r} has {longest} numbers in a row"
+                f"longest axis of a stored array is {longest}"
             )
 
 
-def _lengths(file: h5py.File) -> list[int]:
-    lengths: list[int] = []
-    file.visititems(
-        lambda _, node: lengths.extend(getattr(node, "shape", None) or ())
-    )
-    return lengths
+def _shapes(file: h5py.File) -> list[tuple[int, ...]]:
+    shapes: list[tuple[int, ...]] = []
+
+    def visit(_, node):
+        if isinstance(node, h5py.Dataset):
+            shapes.append(node.shape)
+
+    file.visititems(visit)
+    return shapes
 
 
 def _outputs(node: Any) -> Iterator[tuple[Any, str, Any]]:

@@ -317,6 +317,7 @@ def main():
         start, end = map(int, options.range.split(","))
         work(options.work, start, end, options.folder)
         return
+    # Not at the top: TensorFlow is the workers', and here for the names alone.
     from tests.system.faults import fuzz_formats
 
     header = ("format", "mutants", *OUTCOMES, "MB", "seconds")

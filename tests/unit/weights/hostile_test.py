@@ -16,6 +16,7 @@ from absl.testing import absltest
 from absl.testing import parameterized
 
 import keras_regnet
+from keras_regnet import keras2_models
 from keras_regnet import open_model
 from keras_regnet import safe_files
 from keras_regnet.design_space import records
@@ -51,8 +52,8 @@ class HostileTest(parameterized.TestCase):
             warnings.simplefilter("ignore")
             cls.model.save(cls.good / "a.h5")
         keras_regnet.weights.export(cls.model, cls.good / "a.safetensors")
-        keras_2 = keras_h5_testing.unpack(cls)
-        shutil.copy(keras_2 / "weights_y.h5", cls.good / "keras2.h5")
+        cls.keras_2 = keras_h5_testing.unpack(cls)
+        shutil.copy(cls.keras_2 / "weights_y.h5", cls.good / "keras2.h5")
 
     def setUp(self):
         super().setUp()
@@ -119,6 +120,21 @@ class HostileTest(parameterized.TestCase):
         resolve = keras_regnet.weights.resolve
         self.assert_refused(message, resolve, path, _CONFIG)
         self.assert_refused(message, open_model.open_model, path)
+
+    @parameterized.parameters(
+        ('"units": 3', f'"units": {hostile.HUGE}', "'flowers' has units="),
+        ('"Dense"', '"Lambda"', "cannot be rebuilt in Keras 3"),
+        ('"Dense"', '"TFOpLambda"', "cannot be rebuilt"),
+        ('"Dense"', '"system"', "cannot be rebuilt in Keras 3"),
+    )
+    def test_models_of_keras_2(self, old, new, message):
+        path = self.folder / "two_dense.h5"
+        shutil.copy(self.keras_2 / "two_dense.h5", path)
+        with h5py.File(path, "r+") as file:
+            text = file.attrs["model_config"]
+            self.assertIn(old, text)
+            file.attrs["model_config"] = text.replace(old, new)
+        self.assert_refused(message, keras2_models.load_model, path)
 
     @parameterized.parameters(*hostile.MODELS)
     def test_models(self, name):
