@@ -30,6 +30,8 @@ _MAX_ENTRIES = 10_000
 # zeros do, by up to a thousand.
 _MAX_RATIO = 50
 SMALL = 2**20
+# Labels may be sorted, and masks empty.
+_SMALL_ARRAYS = 64 * 2**20
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _ENCRYPTED = 0x1
 _ARRAY_KINDS = "biufcSUV"
@@ -116,8 +118,14 @@ def read_json(path: str | os.PathLike) -> Any:
         return parse_json(file.read(MAX_JSON_BYTES + 1), str(path))
 
 
-def open_zip(source: str | os.PathLike | io.BytesIO) -> zipfile.ZipFile:
+def open_zip(
+    source: str | os.PathLike | io.BytesIO, small: int = SMALL
+) -> zipfile.ZipFile:
     """Returns an open archive whose entries may be read, none yet.
+
+    Args:
+      source: of the archive.
+      small: bytes that any archive may unpack to.
 
     Raises:
       ValueError: if an entry is named twice, lies outside of the archive's
@@ -128,14 +136,14 @@ def open_zip(source: str | os.PathLike | io.BytesIO) -> zipfile.ZipFile:
     except _DAMAGE as error:
         raise ValueError(f"not a whole zip archive: {error}") from error
     try:
-        _check_entries(archive)
+        _check_entries(archive, small)
     except ValueError:
         archive.close()
         raise
     return archive
 
 
-def _check_entries(archive):
+def _check_entries(archive, small):
     entries = archive.infolist()
     if len(entries) > _MAX_ENTRIES:
         raise ValueError(
@@ -151,6 +159,12 @@ def _check_entries(archive):
     stored = sum(entry.compress_size for entry in entries)
     if stored > _size(archive.fp):
         raise ValueError("its entries overlap")
+    if sum(e.file_size for e in entries) > small + _MAX_RATIO * stored:
+        largest = max(entries, key=lambda entry: entry.file_size)
+        raise ValueError(
+            f"{largest.filename!r} of {largest.compress_size} bytes would "
+            f"unpack to {largest.file_size}"
+        )
 
 
 def _size(file):
@@ -169,11 +183,6 @@ def _check_entry(entry):
     if entry.flag_bits & _ENCRYPTED or entry.compress_type not in _METHODS:
         raise ValueError(
             f"{entry.filename!r} is encrypted, or packed in an unusual way"
-        )
-    if entry.file_size > SMALL + _MAX_RATIO * entry.compress_size:
-        raise ValueError(
-            f"{entry.filename!r} of {entry.compress_size} bytes would unpack "
-            f"to {entry.file_size}"
         )
 
 
@@ -268,7 +277,7 @@ def load_npz(path: str | os.PathLike) -> dict[str, np.ndarray]:
       OSError: if there is no such file.
       ValueError: if it is damaged, would fill the memory, or holds pickles.
     """
-    with open_zip(path) as archive:
+    with open_zip(path, _SMALL_ARRAYS) as archive:
         return {
             entry.filename.removesuffix(".npy"): _read_array(
                 functools.partial(archive.open, entry),

@@ -361,7 +361,13 @@ ARRAYS = {
         _replace_array(b"\x93NUMPY\x01\x00\xff\xff" + b"(" * 65535),
         "is not an array of numbers",
     ),
-    "zeros": (_replace_array(npy((2**25,), bytes(2**27))), "would unpack to"),
+    "unclosed": (
+        _replace_array(
+            b"\x93NUMPY\x01\x00\x40\x00" + b"{'descr': '<f4', (".ljust(64)
+        ),
+        "is not an array of numbers",
+    ),
+    "zeros": (_replace_array(npy((2**25,), bytes(2**27))), "unpack to 1342"),
     "link": (_add("x", external_attr=0o120777 << 16), "is a link"),
     "empty": (lambda path: path.write_bytes(b""), "not a whole zip archive"),
 }
