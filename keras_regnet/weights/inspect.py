@@ -37,6 +37,9 @@ from keras_regnet.weights.records import WeightRecord
 _MAX_STANDARD_ERRORS = 5
 _HEAD_STDDEV = 0.01
 _TENSORS_SHOWN = 3
+_INITIAL_KERNELS = "all kernels have the standard deviation of an initializer"
+# As many numbers of a part have no such deviation by chance.
+_MANY = 2**17
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,11 +119,25 @@ class Inspection:
             for sign in row.looks_initial:
                 signs[sign].append(row.part)
         for sign, parts in signs.items():
+            if sign == _INITIAL_KERNELS:
+                parts = self._surely(parts)
+            if not parts:
+                continue
             problems.append(f"Untrained ({', '.join(parts)}): {sign}.")
         for reason, names in wrong.items():
             shown = ", ".join(names[:_TENSORS_SHOWN])
             problems.append(f"What {reason}: {len(names)} tensors: {shown}.")
         return problems
+
+    def _surely(self, parts):
+        """Returns the parts that are not what they are by chance.
+
+        Few kernels may have an initializer's deviation after training, too.
+        """
+        if len(parts) == len(self.statistics):
+            return parts
+        numbers = {row.part: row.parameters for row in self.statistics}
+        return [part for part in parts if numbers[part] >= _MANY]
 
 
 def network(
@@ -331,7 +348,7 @@ def _initial_signs(
     for ratios in zip(*map(_kernel_ratios, kernels), strict=True):
         sizes = [kernel.size for kernel in kernels]
         if all(map(_is_chance, ratios, sizes)):
-            yield "all kernels have the standard deviation of an initializer"
+            yield _INITIAL_KERNELS
 
 
 def _is_chance(ratio, size):

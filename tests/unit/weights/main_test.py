@@ -239,6 +239,23 @@ class WeightsMainTest(parameterized.TestCase):
         text, good = weights_main.verify(self.edited(edit))
         self.assertTrue(good, text)
 
+    @parameterized.parameters(
+        ("stem.conv.weight", True), ("head.fc.weight", True), ("s4", False)
+    )
+    def test_verify_kernels_as_an_initializer_leaves_them(self, name, good):
+        """A few of them may be so by chance, or after a short training."""
+        fresh = safetensors.numpy.load_file(self.fresh)
+
+        def reset(state):
+            for key in state:
+                if key.startswith(name) and state[key].ndim > 1:
+                    state[key] = fresh[key]
+
+        text, found = weights_main.verify(self.edited(reset))
+        self.assertEqual(found, good, text)
+        if not good:
+            self.assertIn("Untrained (stage 4): all kernels have the", text)
+
     def test_verify_names_a_tensor_of_another_shape(self):
         def cut(state):
             state["s1.b1.conv1.bn.bias"] = state["s1.b1.conv1.bn.bias"][:5]
