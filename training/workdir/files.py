@@ -108,14 +108,15 @@ def check(
         stored = safe_files.read_json(path)
         fields = train_config.stored_fields(stored["config"])
         unit, number = train_config.length(fields)
+        stored_network = stored["network"]
         # Weights decide about padding, rounding and normalization.
         of_weights = architecture_of(stored) if config.weights else None
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError) as error:
         raise ValueError(f"Not a config.json of a run: {path}") from error
     different = train_config.differences(config, fields)
     if of_weights:
         network = rules.with_rules_of(of_weights.config, network)
-    if not different and stored["network"] != json.loads(network.to_json()):
+    if not different and stored_network != json.loads(network.to_json()):
         different = [f"variant: what {config.variant!r} means"]
     own_unit, own_number = train_config.length(dataclasses.asdict(config))
     if unit != own_unit:
