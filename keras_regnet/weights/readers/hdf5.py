@@ -91,11 +91,11 @@ def _count_objects(content, start):
     objects = 0
     while place + _HEAP_OBJECT.size <= end:
         header = content[place : place + _HEAP_OBJECT.size]
-        index, size = _HEAP_OBJECT.unpack(header)
+        index, length = _HEAP_OBJECT.unpack(header)
         if index:
-            size = _HEAP_OBJECT.size + -(-size // 8) * 8
-        place += size
-        if size == 0 or place > end:
+            length = _HEAP_OBJECT.size + -(-length // 8) * 8
+        place += length
+        if length == 0 or place > end:
             raise ValueError(
                 f"a heap of texts at byte {start} has an object of a wrong size"
             )

@@ -54,7 +54,7 @@ def check_outputs(description: Any, shapes: Iterable[tuple[int, ...]]) -> None:
     """Raises if a layer has more outputs than the longest axis of an array."""
     longest = max((n for shape in shapes for n in shape), default=0)
     for name, argument, number in _outputs(description):
-        if not isinstance(number, int) or number > longest:
+        if isinstance(number, int | float) and number > longest:
             raise ValueError(
                 f"the layer {name!r} has {argument}={number!r}, and the "
                 f"longest axis of a stored array is {longest}"
