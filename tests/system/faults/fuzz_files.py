@@ -233,12 +233,14 @@ class Result:
     seconds: float = 0.0
 
 
-def run(name: str, mutants: int, folder: pathlib.Path) -> Result:
+def run(
+    name: str, mutants: int, folder: pathlib.Path, first: int = 0
+) -> Result:
     """Has workers read the mutants of a format, one worker after another."""
     result = Result(collections.Counter(), [])
-    begin, at = time.monotonic(), 0
-    while at < mutants:
-        at = _run_worker(name, at, mutants, folder, result)
+    begin, at = time.monotonic(), first
+    while at < first + mutants:
+        at = _run_worker(name, at, first + mutants, folder, result)
     result.seconds = time.monotonic() - begin
     return result
 
@@ -308,6 +310,7 @@ def main():
     """Runs the formats, or as a worker one of them."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--mutants", type=int, default=2000)
+    parser.add_argument("--first", type=int, default=0, help="a number")
     parser.add_argument("--formats", default="", help="names, with semicolons")
     parser.add_argument("--folder", type=pathlib.Path)
     parser.add_argument("--work", help=argparse.SUPPRESS)
@@ -326,7 +329,7 @@ def main():
     chosen = options.formats.split(";") if options.formats else None
     for number, name in enumerate(chosen or fuzz_formats.FORMATS):
         mutants = int(options.mutants * fuzz_formats.FORMATS[name].fraction)
-        result = run(name, mutants, folder / str(number))
+        result = run(name, mutants, folder / str(number), options.first)
         print(_row(name, result), flush=True)
         for detail in result.details[:_SHOWN]:
             print("   ", name, *detail, file=sys.stderr, flush=True)
