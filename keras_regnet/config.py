@@ -16,6 +16,7 @@ from typing import Any
 from typing import TYPE_CHECKING
 
 from keras_regnet import errors
+from keras_regnet import safe_files
 from keras_regnet.widths import inner_width
 
 BLOCKS = ("x", "y", "r", "v", "vr", "z", "pre", "basic")
@@ -33,21 +34,31 @@ _PLAIN_BLOCKS = ("v", "vr", "basic")
 # Blocks without a shortcut where the shape changes.
 _UNPROJECTED_BLOCKS = ("v", "z")
 _SE_RATIO_OF_Y = 0.25
+# Far beyond any network, and far below what counting its layers could not bear.
+_MAX_BLOCKS = 10_000
+_MAX_NUMBER = 2**20
+_DIGITS_SHOWN = 20
 
 
-def _check_number(name, value, *, above, integer=False):
+def _check_number(name, value, *, above, integer=False, most=_MAX_NUMBER):
     """Raises unless `value` is a finite number, an integer where required."""
     kind = numbers.Integral if integer else numbers.Real
     is_number = isinstance(value, kind) and not isinstance(value, bool)
-    if not is_number or not math.isfinite(value) or value <= above:
+    # NaN is not above anything.
+    if not is_number or not value > above or value == math.inf:
         what = "an integer" if integer else "a finite number"
         raise ValueError(
             f"`{name}` must be {what} above {above}. Received: {name}={value!r}"
         )
+    if value > most:
+        raise ValueError(
+            f"`{name}` must be at most {most}. "
+            f"Received: {name}={str(value)[:_DIGITS_SHOWN]}"
+        )
 
 
 def _check_ratio(name, value):
-    _check_number(name, value, above=0)
+    _check_number(name, value, above=0, most=math.inf)
     if not 1 / 64 <= value <= 64:
         raise ValueError(
             f"`{name}` must be within 1/64 and 64. Received: {name}={value!r}"
@@ -243,7 +254,9 @@ class RegNetConfig(NetworkTemplate):
 
     def __post_init__(self) -> None:
         self._store_plain_values()
-        _check_number("depth", self.depth, above=0, integer=True)
+        _check_number(
+            "depth", self.depth, above=0, integer=True, most=_MAX_BLOCKS
+        )
         _check_number("w_0", self.w_0, above=0)
         if self.w_a != 0:
             _check_number("w_a", self.w_a, above=0)
@@ -338,11 +351,19 @@ class AnyNetConfig(NetworkTemplate):
                 f"Received: depths={self.depths!r}"
             )
         stages = len(self.depths)
+        _check_number("the number of stages", stages, above=0, most=_MAX_BLOCKS)
         for name in ("widths", "strides", "bottleneck_ratios", "group_widths"):
             self._set(**{name: _per_stage(name, getattr(self, name), stages)})
         for name in ("depths", "widths", "strides"):
             for value in getattr(self, name):
                 _check_number(name, value, above=0, integer=True)
+        _check_number(
+            "the sum of depths",
+            sum(self.depths),
+            above=0,
+            integer=True,
+            most=_MAX_BLOCKS,
+        )
         for ratio in self.bottleneck_ratios:
             _check_ratio("bottleneck_ratios", ratio)
         self._validate_template(self.group_widths, self.bottleneck_ratios)
@@ -421,8 +442,8 @@ def from_json(text: str) -> RegNetConfig | AnyNetConfig:
     True
     """
     try:
-        values = json.loads(text)
-    except json.JSONDecodeError as error:
+        values = safe_files.parse_json(text, "it")
+    except ValueError as error:
         raise ValueError(
             f"A configuration must be a JSON object ({error}). "
             f"Received: {text[:80]!r}"

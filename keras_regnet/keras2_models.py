@@ -20,6 +20,7 @@ from keras_regnet.weights import mapping
 from keras_regnet.weights import ResolvedWeights
 from keras_regnet.weights.readers import keras2_file
 from keras_regnet.weights.readers import keras2_graph
+from keras_regnet.weights.readers import keras_archive
 from keras_regnet.weights.readers.tensors import Tensors
 
 _FORMAT = "keras_applications"
@@ -53,6 +54,7 @@ def load_model(
     saved = keras2_file.open_file(path)
     chain = _chain(saved)
     config = _network(saved)
+    _check_layers(saved)
     inputs = keras.Input(chain.input_shape, name="images")
     x = _apply(chain.before, inputs, custom_objects)
     body = models.build(
@@ -95,7 +97,14 @@ def _network(saved):
     variant = found.variant()
     if variant:
         config = variants.get_config(variant)
-        return dataclasses.replace(config, padding="same")
+        config = dataclasses.replace(config, padding="same")
+    else:
+        config = _of_stages(found)
+    found.check_size(config)
+    return config
+
+
+def _of_stages(found):
     return AnyNetConfig(
         depths=[stage.depth for stage in found.stages],
         widths=[stage.width for stage in found.stages],
@@ -103,6 +112,17 @@ def _network(saved):
         se_ratio=_SE_RATIO if found.has_se else 0.0,
         padding="same",
     )
+
+
+def _check_layers(saved):
+    """Raises before a layer is built that the tensors cannot fill."""
+    shapes = (*saved.network.shapes.values(), *saved.others.shapes.values())
+    try:
+        keras_archive.check_outputs(saved.config, shapes)
+    except ValueError as error:
+        raise ValueError(f"{saved.path!r} cannot be rebuilt: {error}.") from (
+            error
+        )
 
 
 def _with_our_pool(layers):
@@ -137,7 +157,8 @@ def _rebuilt(layer, custom_objects):
         return keras.layers.deserialize(
             description, custom_objects=custom_objects
         )
-    except (TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        # Classes raise their own for arguments that are not theirs.
         reason = str(error).strip().split("\n")[-1]
         raise ValueError(
             f"The layer {config.get('name')!r} of class {class_name!r} cannot "

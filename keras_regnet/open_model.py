@@ -5,7 +5,6 @@ folder of the trainer, a SavedModel, a LiteRT or an ONNX file.
 """
 
 import dataclasses
-import json
 import os
 import pathlib
 from collections.abc import Callable
@@ -17,6 +16,7 @@ import numpy as np
 
 from keras_regnet import layers
 from keras_regnet import models
+from keras_regnet import safe_files
 from keras_regnet import variants
 from keras_regnet.config import AnyNetConfig
 from keras_regnet.config import RegNetConfig
@@ -29,6 +29,7 @@ from keras_regnet.weights import locate
 from keras_regnet.weights import readers
 from keras_regnet.weights import resolve
 from keras_regnet.weights import ResolvedWeights
+from keras_regnet.weights.readers import keras_archive
 from keras_regnet.weights.records import WeightRecord
 
 _EXPORTED = (".tflite", ".onnx")
@@ -263,14 +264,16 @@ def _settings(path):
     if not path.is_file():
         return {}
     try:
-        return dict(json.loads(path.read_text(encoding="utf-8"))["config"])
+        return dict(safe_files.read_json(path)["config"])
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"Not a config.json of a run: {path}") from error
 
 
 def _load_keras(path):
     try:
-        return keras.saving.load_model(path, compile=False)
+        keras_archive.check(path)
+        # In safe mode Keras runs no code of the file's.
+        return keras.saving.load_model(path, compile=False, safe_mode=True)
     except Exception as error:
         # Keras, zipfile and h5py each raise their own on a damaged file.
         reason = (str(error).splitlines() or [""])[0]

@@ -176,6 +176,10 @@ class RegNetModel(keras.Model):
         return model
 
 
+# `.h5` files, which Keras 3 still writes, name a model's class alone.
+keras.saving.get_custom_objects()[RegNetModel.__name__] = RegNetModel
+
+
 def _call_rematerialized(segment, x):
     """Calls part of a model, whose activations the gradient computes again.
 

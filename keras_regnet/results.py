@@ -32,6 +32,10 @@ COLUMNS = (
 )
 
 
+# Characters of the first line that are looked at.
+_MAX_HEADER = 10_000
+
+
 def append(path: str | os.PathLike[str], row: Mapping[str, Any]) -> None:
     """Appends a row, with the time; the file is made if need be.
 
@@ -91,7 +95,7 @@ def check(path: str | os.PathLike[str]) -> bool:
         return True
     header = ",".join(COLUMNS)
     with path.open(encoding="utf-8", errors="replace") as file:
-        found = file.readline().strip()
+        found = file.readline(_MAX_HEADER).strip()
     if found != header:
         raise ValueError(
             f"`results` must be a file with the columns {header}. "

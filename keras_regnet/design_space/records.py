@@ -15,7 +15,6 @@ import math
 import os
 import pathlib
 import typing
-import zlib
 from collections.abc import Iterable
 from collections.abc import Mapping
 from collections.abc import Sequence
@@ -25,6 +24,7 @@ from typing import Self
 from keras_regnet import atomic
 from keras_regnet import config as config_lib
 from keras_regnet import plan
+from keras_regnet import safe_files
 from keras_regnet.complexity import complexity
 from keras_regnet.config import AnyNetConfig
 from keras_regnet.config import RegNetConfig
@@ -360,12 +360,7 @@ def read(path: str | os.PathLike) -> list[Record]:
     path = pathlib.Path(path)
     content = path.read_bytes()
     if path.suffix == ".gz":
-        try:
-            content = gzip.decompress(content)
-        except (OSError, EOFError, zlib.error) as error:
-            raise ValueError(f"{path} is not a whole gzip file: {error}") from (
-                error
-            )
+        content = safe_files.unpack_gzip(content, str(path))
     whole, _ = split_truncated(content)
     return [
         _parse(line, f"{path}, line {number}")
@@ -374,11 +369,7 @@ def read(path: str | os.PathLike) -> list[Record]:
 
 
 def _parse(line, where):
-    try:
-        values = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{where} is not JSON: {error}") from error
-    return Record.from_dict(values, where)
+    return Record.from_dict(safe_files.parse_json(line, where), where)
 
 
 def split_truncated(content: bytes) -> tuple[bytes, bytes]:

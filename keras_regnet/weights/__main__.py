@@ -2,7 +2,7 @@
 
 python -m keras_regnet.weights list [VARIANT]
 python -m keras_regnet.weights show VARIANT TAG
-python -m keras_regnet.weights verify FILE
+python -m keras_regnet.weights verify FILE|RUN_FOLDER|hf:OWNER/NAME
 python -m keras_regnet.weights convert IN OUT --family=timm
 """
 
@@ -17,7 +17,9 @@ import keras_regnet
 from keras_regnet import atomic
 from keras_regnet import errors
 from keras_regnet.weights import detect
+from keras_regnet.weights import fetch
 from keras_regnet.weights import inspect
+from keras_regnet.weights import locate
 from keras_regnet.weights import records
 from keras_regnet.weights import save
 
@@ -98,7 +100,7 @@ def show(variant: str, tag: str) -> str:
 
 def verify(path: str) -> tuple[str, bool]:
     """Returns what a file is, and whether anything speaks against it."""
-    inspection = inspect.inspect(path)
+    inspection = inspect.inspect(_file(path))
     problems = inspection.problems()
     checkpoint = inspection.checkpoint
     lines = [
@@ -116,6 +118,12 @@ def verify(path: str) -> tuple[str, bool]:
     if not problems:
         lines.append("It is complete and looks trained.")
     return "\n".join(lines), not problems
+
+
+def _file(source: str) -> Path:
+    """Returns the file that stands for what `weights=` takes."""
+    path = source if fetch.is_hub_source(source) else Path(source)
+    return locate.locate(path, None, None, include_top=False)[1]
 
 
 def _tags(inspection):
@@ -155,10 +163,11 @@ def convert(source: str, target: str, family: str, tag: str | None) -> str:
     suffixes = _KERAS_SUFFIXES if family == "keras" else save.SUFFIXES
     if not target.endswith(suffixes):
         raise errors.unknown_value("suffix of OUT", target, suffixes)
-    checkpoint, config = inspect.identify(source)
+    path = _file(source)
+    checkpoint, config = inspect.identify(path)
     model = keras_regnet.build(
         config,
-        Path(source),
+        path,
         include_top=bool(checkpoint.classes),
         classes=checkpoint.classes or 1,
         tag=tag,

@@ -8,7 +8,9 @@ import keras
 import numpy as np
 
 from keras_regnet.weights import transforms
+from keras_regnet.weights import values
 from keras_regnet.weights.mapping import Source
+from keras_regnet.weights.readers.tensors import Tensors
 
 _NAMES_SHOWN = 3
 _RGB = 3
@@ -52,6 +54,7 @@ def assign(
     """
     targets = _targets(model, unfilled)
     _check_names(targets, tensors, sources, dropped, unused)
+    _check_shapes(targets, tensors, sources, stem)
     for path, target in targets.items():
         array = _read(tensors, sources[path], target, path, stem)
         reason = _unfit_numbers(array, target, path)
@@ -63,19 +66,25 @@ def assign(
 
 def _unfit_numbers(array, target, path):
     """Returns why a variable cannot take some numbers, None if it can."""
-    # NumPy has no bfloat16 of its own, so its kind is not "f".
-    if array.dtype.kind != "f" and array.dtype.name != "bfloat16":
-        return f"holds numbers of type {array.dtype}, not weights"
-    if not np.isfinite(array).all():
-        return "holds NaN or infinity"
-    if target.dtype == "float16" and np.abs(array).max() > _FLOAT16_MAX:
-        return (
-            "holds numbers beyond what float16 can, the type of the model's "
-            "variables; use the policy 'mixed_float16'"
-        )
-    if path.endswith("/moving_variance") and array.min() < 0:
-        return "holds negative variances"
-    return None
+    reason = values.unfit(array, path.rpartition("/")[2])
+    if reason is not None or target.dtype != "float16":
+        return reason
+    if np.abs(array).max(initial=0) <= _FLOAT16_MAX:
+        return None
+    return (
+        "holds numbers beyond what float16 can, the type of the model's "
+        "variables; use the policy 'mixed_float16'"
+    )
+
+
+def _check_shapes(targets, tensors, sources, stem):
+    """Raises if a tensor has another shape, before any is read."""
+    if not isinstance(tensors, Tensors):
+        return
+    # Of one number, spread over the shape: no memory is taken.
+    spread = tensors.spread()
+    for path, target in targets.items():
+        _read(spread, sources[path], target, path, stem)
 
 
 def _targets(model, unfilled):

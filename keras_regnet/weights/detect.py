@@ -1,6 +1,7 @@
 """Which format and which network a file is, from names and shapes alone."""
 
 import dataclasses
+import math
 import re
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -29,6 +30,13 @@ _STEMS = ("stem_conv", "stem_conv1")
 _CUT = re.compile(r"\.block\d-part\d(?=\.)")
 # What EvoNorm is called by timm, whose batch norms have no "v", and by kecam.
 _EVOLVED = re.compile(r"\bbn\.v$|_evo_norm/")
+_HEAD = "head_fc/"
+# The axis of a stem's kernel for the channels of the image.
+_CHANNELS = 2
+# One tensor of another shape is damage; more are another network.
+_MAX_MISFITS = 1
+# As many numbers may always be missing.
+_MAX_MISSING = 2**20
 _FIELD = re.compile(r"\\\{(\w+?)(_\d)?\\\}")
 
 
@@ -70,7 +78,65 @@ class DetectedCheckpoint:
     classes: int
 
     def fits(self, config: RegNetConfig | AnyNetConfig) -> bool:
-        """Whether the tensors are those of a configuration."""
+        """Whether the tensors are those of a configuration.
+
+        Some may be missing or left over; none has another shape.
+        """
+        return self._has_stages(config) and not self.misfits(config)
+
+    def misfits(
+        self, config: RegNetConfig | AnyNetConfig, include_top: bool = False
+    ) -> dict[str, tuple[str, tuple[int, ...], tuple[int, ...]]]:
+        """Returns the tensors that have another shape.
+
+        By the name in the file: our name, the shape in Keras's order of axes,
+        and that of the configuration. The image may have other channels.
+        """
+        first = mapping.first_kernel(config)
+        found = {}
+        for path, name, transform, expected in self._expected(config):
+            of_head = path.startswith(_HEAD) and not include_top
+            if name not in self.tensors or of_head:
+                continue
+            shape = _keras_shape_or_own(transform, self.tensors.shapes[name])
+            ignored = (_CHANNELS,) if path == first else ()
+            if _without(shape, ignored) != _without(expected, ignored):
+                found[name] = (path, shape, expected)
+        return found
+
+    def _expected(self, config):
+        """Yields path, name, transform and shape of what a network needs."""
+        layout = OURS
+        if self.format != OUR_FORMAT:
+            layout = mapping.layout_of(config, self.format)
+        sources = mapping.of_layout(config, layout, bool(self.classes))
+        for path, shape in mapping.shapes(config, self.classes).items():
+            yield path, *sources[path], shape
+
+    def has_any(self, config: RegNetConfig | AnyNetConfig) -> bool:
+        """Whether there is any tensor that a network has."""
+        return any(
+            name in self.tensors for _, name, _, _ in self._expected(config)
+        )
+
+    def check_size(self, config: RegNetConfig | AnyNetConfig) -> None:
+        """Raises if a network is far larger than what the file holds of it.
+
+        It would be built before anybody notices which tensors are missing.
+        """
+        present = missing = 0
+        for _, name, _, shape in self._expected(config):
+            if math.prod(self.tensors.shapes.get(name, ())) == math.prod(shape):
+                present += math.prod(shape)
+            else:
+                missing += math.prod(shape)
+        if missing > _MAX_MISSING and missing > present:
+            raise ValueError(
+                f"it holds {present:,} of the {present + missing:,} numbers "
+                f"that {name_of(config)} has."
+            )
+
+    def _has_stages(self, config):
         expected = stage_shapes(config)
         return (
             bool(config.se_ratio) == self.has_se
@@ -89,16 +155,47 @@ class DetectedCheckpoint:
             return False
 
     def variant(self) -> str | None:
-        """The published network that these stages are, None if there is none.
+        """The published network that this is, None if there is none.
 
         Torchvision's widths count as those of the same network.
         """
-        for name in variants.list_variants():
-            if any(
-                map(self.fits, with_each_rounding(variants.get_config(name)))
-            ):
-                return name
-        return None
+        closest = self.closest()
+        return closest[0] if closest else None
+
+    def closest(
+        self,
+    ) -> tuple[str, RegNetConfig | AnyNetConfig] | None:
+        """Returns the published network of these stages that is most alike.
+
+        Returns:
+          Its variant and its configuration in the file's rounding, None if
+          none has such stages.
+
+        Raises:
+          ValueError: if two networks have the same tensors, naming both.
+        """
+        differences = {
+            (name, config): self._count_differences(config)
+            for name in variants.list_variants()
+            for config in with_each_rounding(variants.get_config(name))
+            if self._has_stages(config)
+            and len(self.misfits(config)) <= _MAX_MISFITS
+        }
+        fewest = min(differences.values(), default=None)
+        found = [pair for pair, n in differences.items() if n == fewest]
+        names = list(dict.fromkeys(name for name, _ in found))
+        if len(names) > 1:
+            raise ValueError(
+                f"its tensors are as much those of {' as of '.join(names)}: "
+                "the network must be named too."
+            )
+        return found[0] if found else None
+
+    def _count_differences(self, config):
+        """Returns how many tensors are missing, left over or of other shape."""
+        expected = {name for _, name, _, _ in self._expected(config)}
+        others = set(self.tensors) ^ expected
+        return len(self.misfits(config)) + len(others)
 
     def describe(self) -> str:
         """What the file holds, in words for an error."""
@@ -280,6 +377,18 @@ def _kernel_shape(layout, shape):
     """Returns the shape that a convolution's kernel has in Keras."""
     _, transform = layout.variables["conv"]["kernel"]
     return _keras_shape(transform, shape)
+
+
+def _keras_shape_or_own(transform, shape):
+    """Returns the same, or the shape itself if it has other axes."""
+    try:
+        return _keras_shape(transform, shape)
+    except ValueError:
+        return tuple(shape)
+
+
+def _without(shape, axes):
+    return tuple(n for i, n in enumerate(shape) if i not in axes)
 
 
 def _keras_shape(transform, shape):

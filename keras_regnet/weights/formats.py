@@ -361,7 +361,10 @@ _OUR_PARTS = (
     *("se_reduce", "se_expand", "norm3", "conv3", "conv3_bn"),
     *("shortcut", "shortcut_bn"),
 )
-_OUR_ENDS = ("stem_conv", "stem_conv1", "stem_conv2", "head_conv")
+_OUR_ENDS = (
+    *("stem_conv", "stem_conv1", "stem_conv2", "stem_conv3"),
+    "head_conv",
+)
 
 # The names that `readers.keras3_file` gives the tensors of our own models:
 # Keras numbers a layer's variables. Not a format: no other project writes it.

@@ -10,6 +10,7 @@ import dataclasses
 import math
 import os
 import re
+from collections.abc import Collection
 from collections.abc import Iterator
 from collections.abc import Mapping
 from collections.abc import Sequence
@@ -17,7 +18,6 @@ from pathlib import Path
 
 import numpy as np
 
-from keras_regnet import variants
 from keras_regnet.config import AnyNetConfig
 from keras_regnet.config import RegNetConfig
 from keras_regnet.weights import detect
@@ -27,6 +27,7 @@ from keras_regnet.weights import mapping
 from keras_regnet.weights import readers
 from keras_regnet.weights import records
 from keras_regnet.weights import transforms
+from keras_regnet.weights import values
 from keras_regnet.weights.detect import DetectedCheckpoint
 from keras_regnet.weights.readers import keras3_file
 from keras_regnet.weights.records import WeightRecord
@@ -36,6 +37,9 @@ from keras_regnet.weights.records import WeightRecord
 _MAX_STANDARD_ERRORS = 5
 _HEAD_STDDEV = 0.01
 _TENSORS_SHOWN = 3
+_INITIAL_KERNELS = "all kernels have the standard deviation of an initializer"
+# As many numbers of a part have no such deviation by chance.
+_MANY = 2**17
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,6 +55,7 @@ class Statistics:
       gamma_std: their standard deviation.
       variance_range: the smallest and the largest running variance.
       not_finite: how many numbers are NaN or infinite.
+      wrong: names of tensors that no trained network has, by the reason.
       looks_initial: what is as in a network that was not trained.
     """
 
@@ -61,6 +66,7 @@ class Statistics:
     gamma_std: float
     variance_range: tuple[float, float]
     not_finite: int
+    wrong: Mapping[str, Sequence[str]]
     looks_initial: tuple[str, ...]
 
 
@@ -76,6 +82,7 @@ class Inspection:
       records: the published sets that have this digest.
       missing: tensors that the network needs and the file does not have.
       left_over: tensors that the network does not have.
+      misfits: tensors of another shape, each with both shapes.
       statistics: of each part of the network.
     """
 
@@ -86,6 +93,7 @@ class Inspection:
     records: tuple[WeightRecord, ...]
     missing: tuple[str, ...]
     left_over: tuple[str, ...]
+    misfits: tuple[str, ...]
     statistics: tuple[Statistics, ...]
 
     def problems(self) -> list[str]:
@@ -94,12 +102,16 @@ class Inspection:
         for what, tensors in (
             ("missing", self.missing),
             ("left over", self.left_over),
+            ("of other shapes", self.misfits),
         ):
             if tensors:
                 shown = ", ".join(tensors[:_TENSORS_SHOWN])
                 problems.append(f"{len(tensors)} tensors {what}: {shown}.")
         signs = collections.defaultdict(list)
+        wrong: dict[str, list[str]] = collections.defaultdict(list)
         for row in self.statistics:
+            for reason, names in row.wrong.items():
+                wrong[reason] += names
             if row.not_finite:
                 problems.append(
                     f"{row.not_finite} numbers of {row.part} are not finite."
@@ -107,22 +119,38 @@ class Inspection:
             for sign in row.looks_initial:
                 signs[sign].append(row.part)
         for sign, parts in signs.items():
+            if sign == _INITIAL_KERNELS:
+                parts = self._surely(parts)
+            if not parts:
+                continue
             problems.append(f"Untrained ({', '.join(parts)}): {sign}.")
+        for reason, names in wrong.items():
+            shown = ", ".join(names[:_TENSORS_SHOWN])
+            problems.append(f"What {reason}: {len(names)} tensors: {shown}.")
         return problems
+
+    def _surely(self, parts):
+        """Returns the parts that are not what they are by chance.
+
+        Few kernels may have an initializer's deviation after training, too.
+        """
+        if len(parts) == len(self.statistics):
+            return parts
+        numbers = {row.part: row.parameters for row in self.statistics}
+        return [part for part in parts if numbers[part] >= _MANY]
 
 
 def network(
     checkpoint: DetectedCheckpoint,
 ) -> tuple[str, RegNetConfig | AnyNetConfig]:
     """Returns the variant, and its configuration in the file's rounding."""
-    variant = checkpoint.variant()
-    if variant is None:
+    closest = checkpoint.closest()
+    if closest is None:
         raise ValueError(
             f"It holds {checkpoint.describe()}, which is not a published "
             "network."
         )
-    roundings = detect.with_each_rounding(variants.get_config(variant))
-    return variant, next(filter(checkpoint.fits, roundings))
+    return closest
 
 
 def published_as(
@@ -172,6 +200,7 @@ def inspect(path: str | os.PathLike) -> Inspection:
         )
     expected = {source.name for source in sources.values()}
     present = set(checkpoint.tensors) - set(_dropped(checkpoint))
+    misfits = checkpoint.misfits(config, include_top)
     return Inspection(
         path=os.fspath(path),
         sha256=fetch.sha256(path),
@@ -180,7 +209,11 @@ def inspect(path: str | os.PathLike) -> Inspection:
         records=known,
         missing=tuple(sorted(expected - present)),
         left_over=tuple(sorted(present - expected)),
-        statistics=tuple(_statistics(checkpoint, config, sources)),
+        misfits=tuple(
+            f"{name} {theirs} for {ours}"
+            for name, (_, theirs, ours) in misfits.items()
+        ),
+        statistics=tuple(_statistics(checkpoint, config, sources, misfits)),
     )
 
 
@@ -189,7 +222,7 @@ def identify(
 ) -> tuple[DetectedCheckpoint, RegNetConfig | AnyNetConfig]:
     """Returns what a file holds, whoever wrote it."""
     path = Path(path)
-    if path.name.endswith(keras3_file.SUFFIXES) and readers.is_ours(path):
+    if readers.is_ours(path):
         return _identify_ours(path)
     checkpoint = detect.detect(readers.read(path))
     _, config = network(checkpoint)
@@ -197,8 +230,8 @@ def identify(
 
 
 def _identify_ours(path):
-    rules = keras3_file.saved_rules(path)
     try:
+        rules = keras3_file.saved_rules(path)
         tensors = keras3_file.read(path)
         if rules:
             config = rules.network
@@ -222,51 +255,66 @@ def _statistics(
     checkpoint: DetectedCheckpoint,
     config: RegNetConfig | AnyNetConfig,
     sources: Mapping[str, mapping.Source],
+    left_out: Collection[str],
 ) -> Iterator[Statistics]:
     parts = collections.defaultdict(list)
     for layer in mapping.layers(config, bool(checkpoint.classes)):
         part = f"stage {layer.stage}" if layer.stage else _end(layer)
         parts[part].append(layer)
     for part, layers in parts.items():
-        yield _of_part(part, list(_arrays(layers, checkpoint.tensors, sources)))
+        arrays = _arrays(layers, checkpoint.tensors, sources, left_out)
+        # Numbers that are not finite, or hardly so, are what is looked for.
+        with np.errstate(all="ignore"):
+            yield _of_part(part, list(arrays))
 
 
 def _end(layer):
     return "stem" if layer.name.startswith("stem") else "head"
 
 
-def _arrays(layers, tensors, sources):
-    """Yields the arrays of some layers by the kind of their variable."""
+def _arrays(layers, tensors, sources, left_out):
+    """Yields name, kind of variable and array of each tensor of some layers."""
     prefixes = {layer.name for layer in layers}
     for path, source in sources.items():
         layer, _, kind = path.rpartition("/")
-        if layer in prefixes and source.name in tensors:
-            array = np.asarray(tensors[source.name], "float32")
-            yield kind, transforms.to_keras(source.transform, array)
+        read = source.name in tensors and source.name not in left_out
+        if layer in prefixes and read:
+            array = np.asarray(tensors[source.name])
+            yield (
+                source.name,
+                kind,
+                transforms.to_keras(source.transform, array),
+            )
 
 
 def _of_part(part, arrays):
+    wrong = collections.defaultdict(list)
     by_kind = collections.defaultdict(list)
-    for kind, array in arrays:
-        by_kind[kind].append(array)
+    for name, kind, array in arrays:
+        reason = values.unfit(array, kind) or values.odd(array, kind)
+        if reason:
+            wrong[reason].append(name)
+        by_kind[kind].append(np.asarray(array, "float32"))
     kernels = by_kind["kernel"]
     ratios = [_kernel_ratios(kernel)[0] for kernel in kernels]
     gamma = _joined(by_kind["gamma"])
     variance = _joined(by_kind["moving_variance"])
     return Statistics(
         part=part,
-        parameters=sum(array.size for _, array in arrays),
+        parameters=sum(array.size for _, _, array in arrays),
         kernel_ratio=float(np.median(ratios or [math.nan])),
         gamma_mean=_or_nan(np.mean, gamma),
         gamma_std=_or_nan(np.std, gamma),
         variance_range=(_or_nan(np.min, variance), _or_nan(np.max, variance)),
-        not_finite=sum(int((~np.isfinite(a)).sum()) for _, a in arrays),
+        not_finite=sum(int((~np.isfinite(a)).sum()) for *_, a in arrays),
+        wrong=wrong,
         looks_initial=tuple(_initial_signs(kernels, gamma, variance)),
     )
 
 
 def _joined(arrays):
-    return np.concatenate([array.ravel() for array in arrays] or [[]])
+    flat = [array.ravel() for array in arrays] or [[]]
+    return np.concatenate(flat).astype("float64")
 
 
 def _or_nan(function, values):
@@ -279,7 +327,7 @@ def _kernel_ratios(kernel):
     The paper's comes first (normal, fan-out; a fixed one for the classifier),
     then that of keras.applications (He's, fan-in; Glorot's).
     """
-    deviation = float(kernel.std())
+    deviation = float(kernel.std(dtype="float64"))
     *window, inputs, outputs = kernel.shape
     if kernel.ndim == 2:
         usual = [_HEAD_STDDEV, math.sqrt(2 / (inputs + outputs))]
@@ -300,7 +348,7 @@ def _initial_signs(
     for ratios in zip(*map(_kernel_ratios, kernels), strict=True):
         sizes = [kernel.size for kernel in kernels]
         if all(map(_is_chance, ratios, sizes)):
-            yield "all kernels have the standard deviation of an initializer"
+            yield _INITIAL_KERNELS
 
 
 def _is_chance(ratio, size):

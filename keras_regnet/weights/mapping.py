@@ -14,6 +14,7 @@ from keras_regnet.config import AnyNetConfig
 from keras_regnet.config import RegNetConfig
 from keras_regnet.weights.formats import FORMATS
 from keras_regnet.weights.formats import Layout
+from keras_regnet.weights.formats import VARIABLES
 
 
 class Source(NamedTuple):
@@ -45,6 +46,31 @@ def layers(
     for layer in rows.layers(config, classes=int(include_top)):
         if layer.kind != "pool":
             yield layer
+
+
+def shapes(
+    config: RegNetConfig | AnyNetConfig, classes: int
+) -> dict[str, tuple[int, ...]]:
+    """Returns the shape of each variable in Keras's order of axes, by path.
+
+    Example:
+    >>> config = AnyNetConfig((1,), (32,), strides=1, stem_width=8)
+    >>> shapes(config, 10)["stage1_block1_conv1/kernel"]
+    (1, 1, 8, 32)
+    """
+    return {
+        f"{layer.name}/{variable}": _shape(layer, variable)
+        for layer in rows.layers(config, classes=classes)
+        for variable in VARIABLES.get(layer.kind, ())
+    }
+
+
+def _shape(layer, variable):
+    if variable != "kernel":
+        return (layer.outputs,)
+    if layer.kind == "dense":
+        return (layer.inputs, layer.outputs)
+    return (layer.kernel, layer.kernel, layer.group_width, layer.outputs)
 
 
 def _their_name(layout, layer, with_se):

@@ -66,7 +66,7 @@ def resolve(
     if isinstance(weights, os.PathLike):
         weights = Path(weights)
     record, path = locate.locate(weights, config, tag, include_top)
-    if path.name.endswith(keras3_file.SUFFIXES) and readers.is_ours(path):
+    if readers.is_ours(path):
         resolved = _of_keras_file(config, record, path)
     else:
         resolved = _of_other_file(config, record, path)
@@ -119,8 +119,8 @@ def _of_other_file(config, record, path):
 
 
 def _of_keras_file(config, record, path):
-    saved = keras3_file.saved_rules(path)
     try:
+        saved = keras3_file.saved_rules(path)
         checkpoint = detect.detect_ours(
             keras3_file.read(path), saved and saved.network
         )

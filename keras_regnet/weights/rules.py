@@ -3,6 +3,7 @@
 import dataclasses
 from pathlib import Path
 
+from keras_regnet import variants
 from keras_regnet.config import AnyNetConfig
 from keras_regnet.config import NetworkTemplate
 from keras_regnet.config import RegNetConfig
@@ -44,11 +45,16 @@ def network_of_ours(
 ) -> RegNetConfig | AnyNetConfig:
     """Returns the network for a file that one of our models saved."""
     if config is None:
-        return rules.network if rules else network(None, checkpoint, path)
-    if rules is None:
-        return _of_same_widths(config, checkpoint)
-    config = with_rules_of(rules.network, config)
-    _check_same(rules.network, config)
+        config = rules.network if rules else network(None, checkpoint, path)
+        checkpoint.check_size(config)
+    elif rules is None:
+        config = _of_same_widths(config, checkpoint)
+    else:
+        config = with_rules_of(rules.network, config)
+        _check_same(rules.network, config)
+    if not checkpoint.has_any(config):
+        raise _other_network(checkpoint, config)
+    _check_shapes(checkpoint, config)
     return config
 
 
@@ -66,11 +72,25 @@ def network(
                 "network, so the network must be named too.",
                 UnknownNetworkError,
             )
-        return inspect.network(checkpoint)[1]
+        config = inspect.network(checkpoint)[1]
+        checkpoint.check_size(config)
+        _check_shapes(checkpoint, config)
+        return config
     for rounded in detect.with_each_rounding(config):
         if checkpoint.fits(rounded):
             return rounded
+    if checkpoint.variant() == variants.find_name(config):
+        _check_shapes(checkpoint, config)
     raise _other_network(checkpoint, config)
+
+
+def _check_shapes(checkpoint, config):
+    """Raises before a network is built that the tensors cannot fill."""
+    for name, (path, theirs, ours) in checkpoint.misfits(config).items():
+        raise ValueError(
+            f"the tensor {name!r} has, in Keras's order of axes, the shape "
+            f"{theirs}, where {path!r} needs {ours}."
+        )
 
 
 def _of_same_widths(config, checkpoint):

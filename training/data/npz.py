@@ -2,10 +2,10 @@
 
 import dataclasses
 import pathlib
-import zipfile
 
 import numpy as np
 
+from keras_regnet import safe_files
 from training.config import config as train_config
 from training.data import dataset
 from training.data import identity
@@ -68,10 +68,8 @@ def _read(path):
             f"Received: dataset='arrays:{path}'"
         )
     try:
-        # Pickled objects would run code of whoever made the file.
-        with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
-    except (ValueError, OSError, AttributeError, zipfile.BadZipFile) as error:
+        return safe_files.load_npz(path)
+    except (ValueError, OSError) as error:
         raise ValueError(
             f"`dataset` is not a readable .npz file of plain arrays: {path} "
             f"({error})"

@@ -18,6 +18,7 @@ from absl import logging
 
 from keras_regnet import atomic
 from keras_regnet import errors
+from keras_regnet import safe_files
 from training.config import config as train_config
 from training.data import array_record
 from training.data import dataset
@@ -63,7 +64,7 @@ def load_shards(
             f"Missing: {path}"
         )
     try:
-        manifest = json.loads(path.read_text())
+        manifest = safe_files.read_json(path)
         class_names = tuple(manifest["class_names"])
         counts = {part: dict(manifest[part]) for part in ("train", "val")}
         # Older folders do not say.
@@ -113,7 +114,7 @@ def _random(folder, counts, part, cache):
     paths = _paths(folder, counts)
     file = folder / _LABELS.format(part)
     try:
-        labels = np.load(file, allow_pickle=False)
+        labels = safe_files.parse_array(file.read_bytes(), file.name)
     except (OSError, ValueError, EOFError) as error:
         raise ValueError(
             f"The labels of the shards cannot be read: {file} ({error})"

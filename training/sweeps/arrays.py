@@ -13,6 +13,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from keras_regnet import digits
+from keras_regnet import safe_files
 from training.sweeps import files
 from training.sweeps.regimes import Regime
 
@@ -105,8 +106,8 @@ def load(regime: Regime, folder: str | os.PathLike) -> Arrays:
         return _synthetic(regime)
     target = path(regime, folder)
     if target.suffix == ".npz":
-        with np.load(target, allow_pickle=False) as stored:
-            return Arrays(**{name: stored[name] for name in NAMES})
+        stored = safe_files.load_npz(target)
+        return Arrays(**{name: stored[name] for name in NAMES})
     return Arrays(
         **{
             name: np.load(target / f"{name}.npy", mmap_mode="r")

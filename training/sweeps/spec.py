@@ -20,6 +20,7 @@ from keras_regnet import atomic
 from keras_regnet import config as config_lib
 from keras_regnet import design_space
 from keras_regnet import plan
+from keras_regnet import safe_files
 from keras_regnet.design_space.records import Trial
 from training.sweeps import files
 from training.sweeps import regimes
@@ -238,10 +239,7 @@ def _check_extends(spec, stored, path):
 
 
 def _read_spec(path):
-    try:
-        stored = json.loads(path.read_text())
-    except ValueError as error:
-        raise ValueError(f"{path} is not JSON: {error}") from error
+    stored = safe_files.read_json(path)
     if not isinstance(stored, dict):
         raise ValueError(f"{path} is not a sweep: it must be a JSON object")
     wrong = sorted(_SPEC_TYPES.keys() ^ stored.keys())
@@ -293,7 +291,7 @@ def _read_trials(path, spec):
     try:
         lines = path.read_text().splitlines()
         trials = [
-            Trial.from_dict(json.loads(line), f"line {number}")
+            Trial.from_dict(safe_files.parse_json(line, "it"), f"line {number}")
             for number, line in enumerate(lines, start=1)
         ]
     except ValueError as error:

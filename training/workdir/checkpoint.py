@@ -9,13 +9,13 @@ import dataclasses
 import io
 import json
 import pathlib
-import zipfile
 from collections.abc import Collection
 
 import numpy as np
 from absl import logging
 
 from keras_regnet import atomic
+from keras_regnet import safe_files
 
 _STATE = "state.json"
 _NAME = "step-{:09d}.npz"
@@ -55,7 +55,7 @@ class Position:
     @classmethod
     def from_json(cls, text: str | bytes) -> "Position":
         """Returns the position that `to_json` wrote."""
-        fields = json.loads(text)
+        fields = safe_files.parse_json(text, _STATE)
         fields["rows"] = tuple(fields["rows"])
         fields["sums"] = tuple(fields["sums"])
         return cls(**fields)
@@ -171,23 +171,10 @@ def _paths(folder):
 
 def _read(path) -> Checkpoint:
     try:
-        with zipfile.ZipFile(path) as stored:
-            arrays = {
-                name.removesuffix(".npy"): _array(stored, name)
-                for name in stored.namelist()
-            }
+        # All bytes are read, headers too, and found to be those written.
+        arrays = safe_files.load_npz(path)
         position = Position.from_json(arrays.pop(_STATE).tobytes())
     except Exception as error:
-        # zipfile, zlib, NumPy and JSON each raise their own on damage.
+        # Files, NumPy and JSON each raise their own on damage.
         raise CorruptError(f"{type(error).__name__}: {error}") from error
     return Checkpoint(path, position, arrays)
-
-
-def _array(stored, name) -> np.ndarray:
-    """Returns an array whose bytes are those that were written.
-
-    All of them, header too: read by NumPy, an array is checked only where it
-    ends, and a header that is damaged may say that it ends before.
-    """
-    contents = io.BytesIO(stored.read(name))
-    return np.lib.format.read_array(contents, allow_pickle=False)

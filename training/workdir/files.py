@@ -21,6 +21,7 @@ import tensorflow as tf
 import keras_regnet
 from keras_regnet import atomic
 from keras_regnet import class_names
+from keras_regnet import safe_files
 from keras_regnet import weights as weights_lib
 from keras_regnet.weights import locate
 from keras_regnet.weights import rules
@@ -95,7 +96,7 @@ def _exports_otherwise(folder, config):
     path = folder / "config.json"
     if not path.is_file():
         return False
-    stored = train_config.stored_fields(_read(path)["config"])
+    stored = train_config.stored_fields(safe_files.read_json(path)["config"])
     return any(
         stored.get(name, value) != value
         for name, value in dataclasses.asdict(config).items()
@@ -133,17 +134,18 @@ def check(
             )
         return
     try:
-        stored = _read(path)
+        stored = safe_files.read_json(path)
         stored_fields = train_config.stored_fields(stored["config"])
         unit, number = train_config.length(stored_fields)
+        stored_network = stored["network"]
         # Weights decide about padding, rounding and normalization.
         of_weights = architecture_of(stored) if config.weights else None
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError) as error:
         raise ValueError(f"Not a config.json of a run: {path}") from error
     different = train_config.differences(config, stored_fields)
     if of_weights:
         network = rules.with_rules_of(of_weights.config, network)
-    if stored["network"] != json.loads(network.to_json()):
+    if stored_network != json.loads(network.to_json()):
         different += train_config.differences(
             config, stored_fields, fields.NETWORK
         )
@@ -187,7 +189,7 @@ def stored_data(folder: pathlib.Path) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     try:
-        return identity.Identity.from_dict(_read(path)).to_dict()
+        return identity.Identity.from_dict(safe_files.read_json(path)).to_dict()
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"Not a {_DATA} of a run: {path}") from error
 
@@ -199,7 +201,7 @@ def moved_data(
     path = folder / "config.json"
     if not path.is_file():
         return []
-    stored = train_config.stored_fields(_read(path)["config"])
+    stored = train_config.stored_fields(safe_files.read_json(path)["config"])
     return train_config.differences(config, stored, fields.DATA)
 
 
@@ -237,10 +239,6 @@ def write_data(folder: pathlib.Path, data: identity.Identity) -> None:
     atomic.write(folder / _DATA, text.encode())
 
 
-def _read(path):
-    return json.loads(path.read_text(encoding="utf-8"))
-
-
 def stored_architecture(folder: pathlib.Path) -> dict[str, Any] | None:
     """Returns what config.json says of the network and its normalization.
 
@@ -253,7 +251,7 @@ def stored_architecture(folder: pathlib.Path) -> dict[str, Any] | None:
     path = folder / "config.json"
     if not path.is_file():
         return None
-    stored = _read(path)
+    stored = safe_files.read_json(path)
     names = ("network", "normalization")
     return {name: stored[name] for name in names if name in stored}
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from keras_regnet import errors
 from keras_regnet.weights.readers import kecam_file
 from keras_regnet.weights.readers import keras2_file
+from keras_regnet.weights.readers import keras3_file
 from keras_regnet.weights.readers import kimm_file
 from keras_regnet.weights.readers import safetensors_file
 from keras_regnet.weights.readers import torch_file
@@ -42,8 +43,10 @@ def read(path: str | os.PathLike) -> Tensors:
 
 
 def is_ours(path: str | os.PathLike) -> bool:
-    """Returns whether a file of Keras is to be read as one of our models.
+    """Returns whether a file is to be read as one that Keras 3 saved of ours.
 
     Those of Keras 2, of kecam and of kimm are not.
     """
+    if not Path(path).name.endswith(keras3_file.SUFFIXES):
+        return keras3_file.is_legacy(path)
     return not (keras2_file.is_of_keras_2(path) or kimm_file.is_of_kimm(path))

@@ -8,8 +8,6 @@ a process): it is the one dense layer that follows the network.
 """
 
 import dataclasses
-import io
-import json
 import os
 import re
 import warnings
@@ -19,8 +17,11 @@ from typing import Any
 import h5py
 import numpy as np
 
+from keras_regnet import safe_files
 from keras_regnet.weights.readers import damage
+from keras_regnet.weights.readers import hdf5
 from keras_regnet.weights.readers import keras2_graph
+from keras_regnet.weights.readers import keras_archive
 from keras_regnet.weights.readers import keras_numbered
 from keras_regnet.weights.readers.tensors import Tensors
 
@@ -121,10 +122,9 @@ def is_of_keras_2(path: str | os.PathLike) -> bool:
     """Returns whether Keras 2 wrote a file, and not Keras 3."""
     try:
         if zipfile.is_zipfile(path):
-            with zipfile.ZipFile(path) as archive:
-                metadata = damage.read_entry(archive, "metadata.json")
-            return str(json.loads(metadata)["keras_version"]).startswith("2.")
-        with h5py.File(path, "r") as file:
+            metadata = keras_archive.read_json(path, "metadata.json")
+            return str(metadata["keras_version"]).startswith("2.")
+        with hdf5.open_file(path) as file:
             group = file.get("model_weights", file)
             if any(key.startswith("layer_names") for key in group.attrs):
                 return True
@@ -175,13 +175,13 @@ def open_tensors(
 def _contents(path):
     """Returns the HDF5 file, the model's description and all paths."""
     if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            config = json.loads(damage.read_entry(archive, "config.json"))
-            weights = io.BytesIO(damage.read_entry(archive, "model.weights.h5"))
-        file = h5py.File(weights, "r")
+        config = keras_archive.read_json(path, "config.json")
+        file = keras_archive.open_weights(path)
         return file, config, keras_numbered.paths(file, config)
-    file = h5py.File(path, "r")
-    config = json.loads(file.attrs.get("model_config", "null"))
+    file = hdf5.open_file(path)
+    config = safe_files.parse_json(
+        hdf5.text(file, "model_config", "null"), "'model_config'"
+    )
     if "layers" in file and "layer_names" not in file.attrs:
         return file, config, keras_numbered.paths_by_order(file)
     return file, config, _paths(file)
@@ -221,31 +221,21 @@ def _some(names):
 def _paths(file):
     """Returns where each tensor is, by "layer/variable".
 
-    The variables of a nested model lie in one group, under full names.
+    The variables of a nested model lie in one group, under full names. The
+    file's own lists of names say nothing that its groups do not.
     """
-    group = file.get("model_weights", file)
     paths = {}
-    for layer in _list_attribute(group, "layer_names"):
-        for full_name in _list_attribute(group[layer], "weight_names"):
-            name = "/".join(full_name.removesuffix(":0").split("/")[-2:])
-            if name in paths:
-                raise KeyError(f"two tensors are named {name}")
-            paths[name] = f"{group[layer].name}/{full_name}"
+
+    def visit(_, node):
+        if not isinstance(node, h5py.Dataset):
+            return
+        name = "/".join(node.name.removesuffix(":0").split("/")[-2:])
+        if name in paths:
+            raise KeyError(f"two tensors are named {name}")
+        paths[name] = node.name
+
+    group = file.get("model_weights", file)
+    if not any(key.startswith("layer_names") for key in group.attrs):
+        raise KeyError(f"{group.name} has no attribute layer_names")
+    group.visititems(visit)
     return paths
-
-
-def _list_attribute(group, name):
-    """Returns a list of names; Keras splits long ones into pieces."""
-    if name in group.attrs:
-        pieces = [group.attrs[name]]
-    else:
-        numbers = range(len(group.attrs))
-        keys = [f"{name}{number}" for number in numbers]
-        pieces = [group.attrs[key] for key in keys if key in group.attrs]
-        if not pieces:
-            raise KeyError(f"{group.name} has no attribute {name}")
-    return [
-        entry.decode() if isinstance(entry, bytes) else str(entry)
-        for piece in pieces
-        for entry in piece
-    ]

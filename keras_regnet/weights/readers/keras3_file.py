@@ -2,14 +2,12 @@
 
 Keras notes each layer's name beside its numbers, and our layers' names are
 fixed: nothing goes by order, and no model is built from what a file says.
+A whole model saved as `.h5` is laid out as Keras 2 did it, and names variables.
 """
 
-import io
-import json
 import math
 import os
 import re
-import zipfile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,12 +15,28 @@ import h5py
 import numpy as np
 
 from keras_regnet import config as config_lib
+from keras_regnet import safe_files
 from keras_regnet.config import AnyNetConfig
 from keras_regnet.config import RegNetConfig
 from keras_regnet.weights.readers import damage
+from keras_regnet.weights.readers import hdf5
+from keras_regnet.weights.readers import keras_archive
 from keras_regnet.weights.readers.tensors import Tensors
 
 SUFFIXES = (".keras", ".weights.h5")
+# Of whole models; files of weights alone have another suffix in Keras 3.
+_LEGACY_SUFFIX = ".h5"
+_WHOLE = "model_weights"
+# What Keras 3 numbers elsewhere.
+_NUMBERS = {
+    **{name: str(i) for i, name in enumerate(("kernel", "bias"))},
+    **{
+        name: str(i)
+        for i, name in enumerate(
+            ("gamma", "beta", "moving_mean", "moving_variance")
+        )
+    },
+}
 # The group of a layer's variables; layers may lie in models in models.
 _LAYER = re.compile(r"(layers/[^/]+/)+vars")
 
@@ -41,20 +55,40 @@ class SavedRules(NamedTuple):
     std: tuple[float, ...] | None
 
 
+def is_legacy(path: str | os.PathLike) -> bool:
+    """Returns whether Keras 3 saved a whole model as `.h5`; not if damaged."""
+    if Path(path).suffix != _LEGACY_SUFFIX:
+        return False
+    try:
+        with hdf5.open_file(path) as file:
+            return not hdf5.text(file, "keras_version").startswith("2.")
+    except damage.ERRORS:
+        return False
+
+
 def saved_rules(path: str | os.PathLike) -> SavedRules | None:
-    """Returns what a file tells besides the weights."""
-    if Path(path).suffix != ".keras":
+    """Returns what a file tells besides the weights.
+
+    None for weights alone, and for a model of the caller's around ours.
+    """
+    if not is_legacy(path) and Path(path).suffix != ".keras":
         return None
     try:
-        return _rules(path)
-    except damage.ERRORS:
-        return None
+        model = _description(path)
+        return _rules(model) if model.get("network") else None
+    except damage.ERRORS as error:
+        raise _damaged(path, error) from error
 
 
-def _rules(path):
-    with zipfile.ZipFile(path) as archive:
-        config = damage.read_entry(archive, "config.json")
-    model = json.loads(config)["config"]
+def _description(path):
+    if Path(path).suffix == ".keras":
+        return keras_archive.read_json(path, "config.json")["config"]
+    with hdf5.open_file(path) as file:
+        text = hdf5.text(file, "model_config")
+    return safe_files.parse_json(text, "'model_config'")["config"]
+
+
+def _rules(model):
     network = config_lib.from_json(model["network"])
     for layer in model["layers"]:
         if layer["name"] == "normalise":
@@ -74,19 +108,21 @@ def read(path: str | os.PathLike) -> Tensors:
             name: file[location].shape for name, location in paths.items()
         }
     except damage.ERRORS as error:
-        raise ValueError(
-            f"{str(path)!r} is not a file of Keras 3, or is damaged: "
-            f"{damage.reason(error)}."
-        ) from error
+        raise _damaged(path, error) from error
     return Tensors(shapes, lambda name: _array(file, path, paths[name]))
+
+
+def _damaged(path, error):
+    return ValueError(
+        f"{str(path)!r} is not a file of Keras 3, or is damaged: "
+        f"{damage.reason(error)}."
+    )
 
 
 def _open(path):
     if path.suffix != ".keras":
-        return h5py.File(path, "r")
-    with zipfile.ZipFile(path) as archive:
-        weights = damage.read_entry(archive, "model.weights.h5")
-    return h5py.File(io.BytesIO(weights), "r")
+        return hdf5.open_file(path)
+    return keras_archive.open_weights(path)
 
 
 def _paths(file):
@@ -97,14 +133,33 @@ def _paths(file):
         if not _LAYER.fullmatch(group_name):
             return
         for number in group:
-            name = f"{group.attrs['name']}/{number}"
+            name = f"{hdf5.text(group, 'name')}/{number}"
             if name in paths:
                 raise KeyError(f"two tensors are named {name}")
             paths[name] = group[number].name
 
-    file.visititems(visit)
+    if _WHOLE in file:
+        paths = _legacy_paths(file)
+    else:
+        file.visititems(visit)
     if not paths:
         raise KeyError("it holds no layers")
+    return paths
+
+
+def _legacy_paths(file):
+    """Returns the same of a whole model, which has variables by name."""
+    paths = {}
+
+    def visit(_, node):
+        *_, layer, variable = node.name.split("/")
+        if isinstance(node, h5py.Dataset) and variable in _NUMBERS:
+            name = f"{layer}/{_NUMBERS[variable]}"
+            if name in paths:
+                raise KeyError(f"two tensors are named {name}")
+            paths[name] = node.name
+
+    file[_WHOLE].visititems(visit)
     return paths
 
 

@@ -6,16 +6,13 @@ get the names here that kimm gives its layers. kimm itself divides images by
 the square root of the standard deviation; the network here does not.
 """
 
-import io
-import json
 import os
 import re
-import zipfile
 
-import h5py
 import numpy as np
 
 from keras_regnet.weights.readers import damage
+from keras_regnet.weights.readers import keras_archive
 from keras_regnet.weights.readers import keras_numbered
 from keras_regnet.weights.readers.tensors import Tensors
 
@@ -42,8 +39,7 @@ _ENDS = {
 def is_of_kimm(path: str | os.PathLike) -> bool:
     """Returns whether a file is a model of kimm; False if damaged."""
     try:
-        with zipfile.ZipFile(path) as archive:
-            config = json.loads(damage.read_entry(archive, "config.json"))
+        config = keras_archive.read_json(path, "config.json")
         return str(config["module"]).split(".")[0] == "kimm"
     except damage.ERRORS:
         return False
@@ -52,9 +48,7 @@ def is_of_kimm(path: str | os.PathLike) -> bool:
 def read(path: str | os.PathLike) -> Tensors:
     """Returns the tensors of a model of kimm."""
     try:
-        with zipfile.ZipFile(path) as archive:
-            weights = io.BytesIO(damage.read_entry(archive, "model.weights.h5"))
-        file = h5py.File(weights, "r")
+        file = keras_archive.open_weights(path)
         paths = {
             _name(name): location
             for name, location in keras_numbered.paths_by_order(file).items()

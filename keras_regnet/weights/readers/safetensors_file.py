@@ -1,25 +1,33 @@
 """Reading `.safetensors` files: no PyTorch, no pickle."""
 
 import os
+import struct
+from pathlib import Path
 
 import safetensors
 
+from keras_regnet import safe_files
+from keras_regnet.weights.readers import damage
 from keras_regnet.weights.readers.tensors import Tensors
 
 # Of weights, and of the counters that PyTorch keeps beside them.
 _TYPES = ("F64", "F32", "F16", "BF16", "I64", "I32")
 
 
+_LENGTH = struct.Struct("<Q")
+
+
 def read(path: str | os.PathLike) -> Tensors:
     """Returns the tensors of a file; the file stays mapped, not read."""
     try:
+        _check_header(Path(path))
         file = safetensors.safe_open(path, framework="numpy")
         names = file.keys()
         slices = {name: file.get_slice(name) for name in names}
-    except safetensors.SafetensorError as error:
+    except (safetensors.SafetensorError, ValueError) as error:
         raise ValueError(
             f"{os.fspath(path)!r} is not a safetensors file, or is damaged: "
-            f"{str(error).splitlines()[0]}."
+            f"{damage.reason(error)}."
         ) from error
     for name, part in slices.items():
         kind = part.get_dtype()
@@ -30,3 +38,19 @@ def read(path: str | os.PathLike) -> Tensors:
             )
     shapes = {name: tuple(part.get_shape()) for name, part in slices.items()}
     return Tensors(shapes, file.get_tensor)
+
+
+def _check_header(path):
+    """Raises if names repeat or are too many, which the library lets pass.
+
+    It refuses offsets that overlap or lie outside, and shapes of other sizes.
+    """
+    with path.open("rb") as file:
+        start = file.read(_LENGTH.size)
+        if len(start) < _LENGTH.size:
+            raise ValueError("it is too short")
+        (length,) = _LENGTH.unpack(start)
+        if length > path.stat().st_size - _LENGTH.size:
+            raise ValueError(f"its header is longer than it, {length} bytes")
+        header = file.read(min(length, safe_files.MAX_JSON_BYTES + 1))
+    safe_files.parse_json(header, "its header")

@@ -38,6 +38,13 @@ class Tensors(Mapping):
     def __len__(self) -> int:
         return len(self.shapes)
 
+    def spread(self) -> "Tensors":
+        """Returns tensors of these shapes that are 0 and take no memory."""
+        return Tensors(
+            self.shapes,
+            lambda name: np.broadcast_to(np.float32(0), self.shapes[name]),
+        )
+
     def renamed(self, new_name: Callable[[str], str]) -> "Tensors":
         """Returns the same tensors under other names."""
         old_names: dict[str, str] = {}

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from keras_regnet import safe_files
 from keras_regnet.weights.readers import damage
 from keras_regnet.weights.readers import nesting
 from keras_regnet.weights.readers.tensors import Tensors
@@ -24,6 +25,7 @@ _GLOBAL = re.compile(r"GLOBAL:? ([\w.]+)")
 # What `weights_only=True` lets a pickle call with a number, and get so many
 # bytes: a file of a kilobyte could fill any memory. No tensor needs it.
 _ALLOCATES = b"bytearray"
+_ZIP = b"PK\x03\x04"
 
 
 def read(path: str | os.PathLike) -> Tensors:
@@ -55,10 +57,10 @@ def _check_container(path):
     if not path.stat().st_size:
         raise ValueError(f"{str(path)!r} is empty.")
     _check_allocates_nothing(path)
-    if not zipfile.is_zipfile(path):
+    if not zipfile.is_zipfile(path) and not _begins_as_zip(path):
         return False
     try:
-        with zipfile.ZipFile(path) as archive:
+        with safe_files.open_zip(path) as archive:
             entries = archive.infolist()
     except damage.ERRORS as error:
         raise _unreadable(path, error) from error
@@ -74,6 +76,12 @@ def _check_container(path):
             "and may unpack to any size."
         )
     return True
+
+
+def _begins_as_zip(path):
+    """Returns whether PyTorch, which looks at the beginning, sees a zip."""
+    with path.open("rb") as file:
+        return file.read(len(_ZIP)) == _ZIP
 
 
 def _check_allocates_nothing(path):

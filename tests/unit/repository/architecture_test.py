@@ -20,6 +20,7 @@ _WITHOUT_KERAS = (
     "keras_regnet/errors.py",
     "keras_regnet/plan.py",
     "keras_regnet/rows.py",
+    "keras_regnet/safe_files.py",
     "keras_regnet/variants.py",
     "keras_regnet/widths.py",
     "keras_regnet/design_space",

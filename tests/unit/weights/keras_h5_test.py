@@ -131,7 +131,7 @@ class KerasH5Test(parameterized.TestCase):
         )
 
     @parameterized.parameters(
-        ("two_dense", "'hidden', 'flowers'"),
+        ("two_dense", "'flowers', 'hidden'"),
         ("numbered_whole", "'hidden', 'flowers'"),
         ("sequential", "'batch_normalization', 'dense'"),
     )
@@ -169,8 +169,7 @@ class KerasH5Test(parameterized.TestCase):
 
     def test_dense_layer_without_bias(self):
         with self.edited("weights_y") as (file, path):
-            head = file["1head_dense"]
-            head.attrs["weight_names"] = head.attrs["weight_names"][:1]
+            del file["1head_dense/1head_dense/bias:0"]
         model = self.build("weights_y", path)
         bias = np.array(self.build("weights_y").get_layer("head_fc").bias)
         self.assert_equal_outputs(
@@ -195,15 +194,6 @@ class KerasH5Test(parameterized.TestCase):
             for old, new in (("gamma", "gama"), ("beta", "betta")):
                 name = f"regnety002_stem_bn/{old}:0"
                 file["regnety002_stem_bn"].move(name, name.replace(old, new))
-            file["regnety002_stem_bn"].attrs["weight_names"] = [
-                f"regnety002_stem_bn/{variable}:0"
-                for variable in (
-                    "gama",
-                    "betta",
-                    "moving_mean",
-                    "moving_variance",
-                )
-            ]
         with self.assertRaisesRegex(
             ValueError,
             "missing in the file: stem_bn/beta, stem_bn/gamma; left over in "
@@ -231,20 +221,15 @@ class KerasH5Test(parameterized.TestCase):
             warnings.simplefilter("ignore")
             keras.Model(inputs, outputs).save(path)
         with self.assertRaisesRegex(
-            ValueError, "_stem_conv'. It holds none. .*lone/kernel"
+            ValueError, "not named as .*'lone/0'.*, but .* was requested"
         ):
             self.build("weights_y", path)
 
     def test_two_networks(self):
         with self.edited("whole_x") as (file, path):
             file.copy("my_net_stem_conv", "b_stem_conv")
-            group = file["b_stem_conv"]
-            group.move("my_net_stem_conv", "b_stem_conv")
-            group.attrs["weight_names"] = [b"b_stem_conv/kernel:0"]
-            layers = [*file.attrs["layer_names"], "b_stem_conv"]
-            del file.attrs["layer_names"]
-            file.attrs["layer_names"] = layers
-        with self.assertRaisesRegex(ValueError, "2 networks: 'my_net', 'b'"):
+            file["b_stem_conv"].move("my_net_stem_conv", "b_stem_conv")
+        with self.assertRaisesRegex(ValueError, "2 networks: 'b', 'my_net'"):
             self.build("whole_x", path)
 
     def test_numbers_notice_an_exchange(self):

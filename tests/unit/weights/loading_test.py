@@ -1,6 +1,9 @@
 """Filling a model: everything fits, or nothing is touched."""
 
+import dataclasses
+import pathlib
 import re
+from unittest import mock
 
 import keras
 import numpy as np
@@ -11,7 +14,9 @@ import keras_regnet
 from keras_regnet import variants
 from keras_regnet.weights import assign
 from keras_regnet.weights import detect
+from keras_regnet.weights import formats
 from keras_regnet.weights import mapping
+from keras_regnet.weights import rules
 from keras_regnet.weights import save
 from keras_regnet.weights import transforms
 from keras_regnet.weights.readers import nesting
@@ -170,6 +175,23 @@ class TransformsTest(parameterized.TestCase):
         self.assertEqual(bgr[3, 2, 0, 1], array[1, 2, 3, 2])
 
 
+def _shapes(config, file_format):
+    """Returns the shapes of a network in a file, None if it has no names."""
+    layout = formats.OURS
+    if file_format != detect.OUR_FORMAT:
+        try:
+            layout = mapping.layout_of(config, file_format)
+        except ValueError:
+            return None
+    shapes = mapping.shapes(config, classes=7)
+    return {
+        source.name: transforms.from_keras(
+            source.transform, np.broadcast_to(np.float32(0), shapes[path])
+        ).shape
+        for path, source in mapping.of_layout(config, layout).items()
+    }
+
+
 class RecognitionTest(parameterized.TestCase):
     """No values are read: shapes are enough."""
 
@@ -190,6 +212,7 @@ class RecognitionTest(parameterized.TestCase):
         ("RegNetY-200MF", "keras_applications"),
         ("RegNetZ-500MF", "timm"),
         ("RegNetZ-B16", "byobnet"),
+        ("RegNetZ-C16", "byobnet"),
     )
     def test_names_format_and_variant(self, variant, family):
         found = self.detect(variant, family)
@@ -199,6 +222,73 @@ class RecognitionTest(parameterized.TestCase):
         self.assertEqual(
             found.describe(), f"{variant} in the names of {family!r}"
         )
+
+    @parameterized.parameters(*formats.FORMATS, "keras_regnet")
+    def test_every_published_network(self, file_format):
+        """No two have the same tensors, and each is told from its own."""
+        told = 0
+        for variant in variants.list_variants():
+            config = variants.get_config(variant)
+            for rounded in detect.with_each_rounding(config):
+                shapes = _shapes(rounded, file_format)
+                if shapes is None:
+                    continue
+                told += 1
+                tensors = Tensors(shapes, None)
+                if file_format == detect.OUR_FORMAT:
+                    found = detect.detect_ours(tensors)
+                else:
+                    found = detect.detect(tensors)
+                self.assertEqual(found.format, file_format)
+                name, closest = found.closest()
+                self.assertEqual(name, variant)
+                self.assertEqual(_shapes(closest, file_format), shapes, variant)
+        self.assertGreaterEqual(told, 5)
+
+    def test_networks_that_differ_in_their_bottleneck_alone(self):
+        b16, c16 = (
+            variants.get_config(f"RegNetZ-{name}") for name in ("B16", "C16")
+        )
+        found = detect.detect(Tensors(_shapes(c16, "byobnet"), None))
+        self.assertTrue(found.fits(c16))
+        self.assertFalse(found.fits(b16))
+        with self.assertRaisesRegex(
+            ValueError, "holds RegNetZ-C16 .*, but RegNetZ-B16 was requested"
+        ):
+            rules.network(b16, found, pathlib.Path("c16.safetensors"))
+        half = dataclasses.replace(
+            c16, bottleneck_ratios=tuple(r / 2 for r in c16.bottleneck_ratios)
+        )
+        found = detect.detect(Tensors(_shapes(half, "byobnet"), None))
+        self.assertIsNone(found.variant())
+
+    def test_networks_of_the_same_tensors_are_both_named(self):
+        shapes = _shapes(variants.get_config("RegNetX-200MF"), "timm")
+        found = detect.detect(Tensors(shapes, None))
+        twins = ("RegNetX-200MF", "twin")
+        config = variants.get_config("RegNetX-200MF")
+        with (
+            mock.patch.object(variants, "list_variants", return_value=twins),
+            mock.patch.object(variants, "get_config", return_value=config),
+            self.assertRaisesRegex(ValueError, "of RegNetX-200MF as of twin"),
+        ):
+            found.variant()
+
+    def test_a_file_that_holds_little_of_a_network(self):
+        """It is refused before the network is built."""
+        config = variants.get_config("RegNetY-10B-SEER")
+        shapes = _shapes(config, "classy")
+        parts = ("b.0", "se.excitation.0", "c")
+        kernels = tuple(f"block1-0.f.{part}.weight" for part in parts)
+        kernels += ("stem.0.weight",)
+        few = {
+            name: shape
+            for name, shape in shapes.items()
+            if len(shape) == 1 or name.endswith(kernels)
+        }
+        found = detect.detect(Tensors(few, None))
+        with self.assertRaisesRegex(ValueError, "of the 9,3.* numbers that"):
+            rules.network(None, found, pathlib.Path("10b.torch"))
 
     def test_one_odd_tensor_makes_no_other_network(self):
         found = self.detect("RegNetX-200MF", "timm", extra=(3,))

@@ -134,6 +134,16 @@ class WeightsMainTest(parameterized.TestCase):
         self.assertIn("network  a network of depths 1-1-4-7 and wid", text)
         self.assertNotIn("missing", text)
 
+    def test_verify_a_tiered_stem(self):
+        config = keras_regnet.AnyNetConfig(
+            (1,), (8,), block="z", stem="tiered", stem_width=8
+        )
+        path = self.folder / "tiered.keras"
+        keras_regnet.AnyNet(config, input_shape=(32, 32, 3)).save(path)
+        text, _ = weights_main.verify(str(path))
+        self.assertNotIn("missing", text)
+        self.assertNotIn("left over", text)
+
     def test_verify_without_names_or_known_order(self):
         config = keras_regnet.AnyNetConfig((1,), (8,), block="v", stem="cifar")
         path = self.folder / "small.weights.h5"
@@ -188,12 +198,91 @@ class WeightsMainTest(parameterized.TestCase):
         self.assertFalse(good)
         self.assertIn("2 numbers of stage 2 are not finite.", text)
 
+    @parameterized.parameters(
+        ("running_var", lambda a: -a, "holds negative variances: 44 tensors"),
+        ("conv.weight", np.zeros_like, "holds nothing but 0: 44 tensors"),
+        ("head.fc.weight", np.zeros_like, "holds nothing but 0: 1 tensors"),
+        ("conv.weight", lambda a: 0 * a + 0.1, "holds nothing but 0.1: 44"),
+        ("s2.b1.conv2.conv.weight", np.zeros_like, "but 0: 1 tensors: s2.b1"),
+        ("s2.b1.conv2.bn.running_var", np.ones_like, "nothing but 1: 1 ten"),
+        ("running_var", np.zeros_like, "all running variances are 0"),
+        ("bn.weight", lambda a: 0 * a + 0.5, "all gammas are 0.5"),
+        ("s4.b7.conv3.conv.weight", lambda a: 1e30 * a, "numbers up to "),
+        ("head.fc.bias", lambda a: a.astype("int64"), "type int64, not wei"),
+    )
+    def test_verify_finds_what_no_training_leaves(self, name, change, found):
+        def edit(state):
+            for key in state:
+                if key.endswith(name):
+                    state[key] = change(state[key])
+
+        text, good = weights_main.verify(self.edited(edit))
+        self.assertFalse(good)
+        self.assertIn(found, text)
+
+    @parameterized.parameters(
+        # The last norm of each block began at zero, and a channel is pruned.
+        ("conv3.bn.weight", np.zeros_like),
+        ("conv2.bn.running_var", lambda a: np.r_[np.zeros(4, "f4"), a[4:]]),
+        ("conv1.conv.weight", lambda a: np.r_[0 * a[:4], a[4:]]),
+        # A block that is switched off, and statistics of unscaled pixels.
+        ("s4.b7.conv2.bn.running_var", np.zeros_like),
+        ("s4.b7.conv2.bn.weight", np.zeros_like),
+        ("stem.bn.running_var", lambda a: a * 1e5),
+    )
+    def test_verify_leaves_what_training_may_leave(self, name, change):
+        def edit(state):
+            for key in state:
+                if key.endswith(name):
+                    state[key] = change(state[key])
+
+        text, good = weights_main.verify(self.edited(edit))
+        self.assertTrue(good, text)
+
+    @parameterized.parameters(
+        ("stem.conv.weight", True), ("head.fc.weight", True), ("s4", False)
+    )
+    def test_verify_kernels_as_an_initializer_leaves_them(self, name, good):
+        """A few of them may be so by chance, or after a short training."""
+        fresh = safetensors.numpy.load_file(self.fresh)
+
+        def reset(state):
+            for key in state:
+                if key.startswith(name) and state[key].ndim > 1:
+                    state[key] = fresh[key]
+
+        text, found = weights_main.verify(self.edited(reset))
+        self.assertEqual(found, good, text)
+        if not good:
+            self.assertIn("Untrained (stage 4): all kernels have the", text)
+
+    def test_verify_names_a_tensor_of_another_shape(self):
+        def cut(state):
+            state["s1.b1.conv1.bn.bias"] = state["s1.b1.conv1.bn.bias"][:5]
+
+        text, good = weights_main.verify(self.edited(cut))
+        self.assertFalse(good)
+        self.assertIn(
+            "1 tensors of other shapes: s1.b1.conv1.bn.bias (5,) for (24,).",
+            text,
+        )
+
+    def test_verify_takes_a_run_folder(self):
+        folder = self.folder / "run"
+        folder.mkdir()
+        with self.assertRaisesRegex(ValueError, "does not exist: model.keras"):
+            weights_main.verify(str(folder))
+        self.model.save(folder / "model.keras")
+        text, good = weights_main.verify(str(folder))
+        self.assertTrue(good, text)
+        self.assertIn(f"file     {folder / 'model.keras'}\n", text)
+
     def test_verify_a_file_of_keras_2(self):
         folder = keras_h5_testing.unpack(type(self))
         with self.assertRaisesRegex(
             ValueError, "depths 1-2-1-1.*not a published network"
         ):
-            weights_main.verify(folder / "weights_y.h5")
+            weights_main.verify(str(folder / "weights_y.h5"))
 
     @parameterized.parameters("torchvision", "pycls", "timm")
     def test_convert_and_back(self, family):
@@ -270,8 +359,10 @@ class WeightsMainTest(parameterized.TestCase):
                 ["convert", self.trained, "a.txt"],
                 "suffix of OUT.*'.safetensors', .*a.txt",
             ),
-            (["verify", "/nowhere.pth"], "No such file"),
-            (["verify", __file__], "suffix"),
+            (["verify", "/nowhere.pth"], "names a file that does not exist"),
+            (["verify", __file__], "run folder, the path of a file that ends"),
+            (["verify", "imagenet"], "run folder, the path of a file that e"),
+            (["convert", "imagenet", "a.pth"], "run folder, the path of a f"),
         ):
             with self.assertRaises(SystemExit) as raised:
                 weights_main.main(["weights", *arguments])

@@ -134,6 +134,20 @@ class NamesTest(parameterized.TestCase):
         counters = sum(path.endswith("/moving_variance") for path in mapped)
         self.assertEqual(len(mapped) + counters, count)
 
+    @parameterized.parameters(
+        dict(block="y", stem="resnet"),
+        dict(block="z", stem="tiered", stem_width=8, head_width=24),
+        dict(block="pre", projection="pool"),
+        dict(block="basic"),
+        dict(block="vr", stem="cifar"),
+        dict(bottleneck_ratios=0.25, group_widths=8, se_ratio=0.25),
+    )
+    def test_shapes_are_those_of_the_built_network(self, **fields):
+        config = keras_regnet.AnyNetConfig((1, 2), (16, 32), **fields)
+        model = keras_regnet.AnyNet(config, input_shape=(32, 32, 3), classes=3)
+        built = {v.path: tuple(v.shape) for v in model.weights}
+        self.assertEqual(mapping.shapes(config, classes=3), built)
+
     @parameterized.parameters(*_NAMES)
     def test_names(self, file_format):
         config = keras_regnet.AnyNetConfig((1, 2), (16, 32), block="y")

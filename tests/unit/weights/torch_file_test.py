@@ -131,7 +131,16 @@ class TorchFileTest(parameterized.TestCase):
     def test_refuses_a_bomb_before_it_is_opened(self):
         self.write_zip(zipfile.ZIP_DEFLATED, data=bytes(10_000_000))
         self.assertLess(self.path.stat().st_size, 20_000)
+        with self.assertRaisesRegex(ValueError, "would unpack to 10000000"):
+            torch_file.read(self.path)
+        self.write_zip(zipfile.ZIP_DEFLATED, data=bytes(1000))
         with self.assertRaisesRegex(ValueError, "compressed, .* any size"):
+            torch_file.read(self.path)
+
+    def test_a_zip_archive_that_only_pytorch_takes_for_one(self):
+        self.write_zip(data=b"pickle")
+        self.path.write_bytes(self.path.read_bytes()[:-10])
+        with self.assertRaisesRegex(ValueError, "not a whole zip archive"):
             torch_file.read(self.path)
 
     @parameterized.parameters(b"cbuiltins\n", b"c__builtin__\n")

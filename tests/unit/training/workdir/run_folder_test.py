@@ -98,6 +98,8 @@ class RunFolderTest(parameterized.TestCase):
         "{",
         '{"config": 5, "network": 1}',
         '{"config": {}, "network": {}}',
+        '{"config": {"epochs": 3}}',
+        '{"config": {"epochs": 1e999}, "network": {}}',
     )
     def test_a_damaged_config(self, text):
         (self.folder / "config.json").write_text(text)
