@@ -112,7 +112,7 @@ def _split(path, stored, images_name, labels_name):
 
 def _digest(path, names):
     """Returns a hash of arrays, by the checksums that the file has of them."""
-    with zipfile.ZipFile(path) as file:
+    with safe_files.open_zip(path) as file:
         found = {i.filename.removesuffix(".npy"): i for i in file.infolist()}
     return identity.digest(
         (name, found[name].CRC, found[name].file_size) for name in names
