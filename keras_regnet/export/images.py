@@ -78,6 +78,7 @@ def evaluation_image(pixels: Any, size: tuple[int, int]) -> Any:
 def _from_folder(folder, size, count, channels):
     import tensorflow as tf
 
+    from keras_regnet import image_bytes
     from keras_regnet import image_files
 
     files = image_folder.images_below(folder)
@@ -93,9 +94,10 @@ def _from_folder(folder, size, count, channels):
         try:
             image = image_files.decode(tf.constant(file.read_bytes()), channels)
         except tf.errors.InvalidArgumentError as error:
-            raise ValueError(f"Not an image that can be read: {file}") from (
-                error
-            )
+            raise ValueError(
+                f"Not an image that can be read: {file} "
+                f"({image_bytes.reason(error)})"
+            ) from error
         pixels.append(_rounded(evaluation_image(image, size)))
     if len(names) == 1:
         return Images(np.stack(pixels))
