@@ -46,6 +46,10 @@ def decode_png(source: tf.Tensor) -> tf.Tensor:
 
 def decode_webp(source: tf.Tensor) -> tf.Tensor:
     """Decodes a WebP file: of an animation the first frame; no alpha."""
+    if not hasattr(tf.io, "decode_webp"):
+        return refuse(
+            source, "this TensorFlow reads no WebP: convert it to PNG"
+        )
     kind = substr(source, 12, 4)
     (lossy,), (lossless,) = integers(source, 26, [4]), integers(source, 21, [4])
     sides = [

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 
 from keras_regnet import atomic
+from keras_regnet import image_folder
 from keras_regnet import open_model
 from keras_regnet import results
 from keras_regnet.export import images as images_lib
@@ -181,16 +182,18 @@ def _representative(request, spec, channels):
     if source in (None, spec_lib.RANDOM):
         return source
     count = min(request.num_images, _MAX_REPRESENTATIVE)
-    pixels = images_lib.load(
+    images = images_lib.load(
         source,
         _fixed(spec.image_size),
         count,
         request.data_dir,
         training=True,
         channels=channels,
-    ).pixels
+    )
+    pixels = images.pixels
     kind = "folder" if pathlib.Path(source).is_dir() else "set"
     print(f"int8 ranges of {len(pixels)} images of the {kind} {source}")
+    _say_others(images, source)
     return pixels
 
 
@@ -199,13 +202,22 @@ def _compared(request, spec, channels):
     source = _compared_source(request)
     if not request.verify or source in (None, spec_lib.RANDOM):
         return None
-    return images_lib.load(
+    images = images_lib.load(
         source,
         _fixed(spec.image_size),
         request.num_images,
         request.data_dir,
         channels=channels,
     )
+    if source != request.representative:
+        _say_others(images, source)
+    return images
+
+
+def _say_others(images, source):
+    if images.others:
+        others = image_folder.describe(images.others, source)
+        print(f"left out, not images: {others}")
 
 
 def _compared_source(request):

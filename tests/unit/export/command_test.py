@@ -14,6 +14,7 @@ from PIL import Image
 from keras_regnet.export import images as images_lib
 from tests.support import command_testing
 from tests.support import export_testing
+from tests.support import image_corpus
 
 
 class _Builder:
@@ -177,6 +178,25 @@ class ImagesTest(absltest.TestCase):
         loaded = images_lib.load(str(photos), 32)
         self.assertEqual(loaded.class_names, ("a", "b", "c", "d"))
         self.assertEqual(loaded.labels.tolist(), [0, 0, 1, 1, 2, 3])
+
+    def test_folders_are_read_as_the_trainer_reads_them(self):
+        pixels = image_corpus.photo(40, 40)
+        for place, kind in (
+            ("train/ant/a.png", "png"), ("train/ant/more/b.webp", "webp"),
+            ("valid/bee/c.bmp", "bmp"),
+        ):  # fmt: skip
+            path = self.folder / place
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(image_corpus.encode(pixels, kind))
+            (path.parent / "Thumbs.db").write_text("")
+        (self.folder / "train" / "notes.txt").write_text("")
+        loaded = images_lib.load(str(self.folder), 32)
+        self.assertEqual(loaded.class_names, ("ant", "bee"))
+        self.assertEqual(loaded.labels.tolist(), [0, 0, 1])
+        self.assertLen(loaded.others, 1)
+        self.assertIn("notes.txt", loaded.others[0])
+        inner = images_lib.load(str(self.folder / "train" / "ant"), 32)
+        self.assertLen(inner.pixels, 2)
 
     def test_center_is_cut_out(self):
         image = export_testing.images(1, 37, 57)[0]

@@ -10,6 +10,7 @@ import numpy as np
 from absl.testing import absltest
 from absl.testing import parameterized
 
+from tests.support import image_corpus
 from tests.support import training_testing
 from training.config import config as train_config
 from training.data import dataset
@@ -339,10 +340,55 @@ class FolderTest(parameterized.TestCase):
         self.assertEqual(images.shape, (12, 32, 32, 3))
         self.assertEqual(labels.numpy().sum(), 6)
 
-    def test_hidden_files_are_not_looked_at(self):
-        (self.root / "train" / ".DS_Store").write_text("")
-        (self.root / "train" / "cat" / ".DS_Store").write_text("")
-        self.assertEqual(self.load().train.num_examples, 12)
+    def test_files_of_systems_are_not_looked_at(self):
+        train = self.root / "train"
+        for name in (".DS_Store", "Thumbs.db", "desktop.ini",
+                     "1.jpg:Zone.Identifier"):  # fmt: skip
+            (train / name).write_text("")
+            (train / "cat" / name).write_text("")
+        for folder in (train / "__MACOSX" / "cat", train / ".ipynb",
+                       train / "cat" / "__MACOSX"):  # fmt: skip
+            folder.mkdir(parents=True)
+            (folder / "._1.jpg").write_text("")
+        found = self.load()
+        self.assertEqual(found.class_names, ("cat", "dog"))
+        self.assertEqual(found.train.num_examples, 12)
+
+    def test_folders_in_class_folders_belong_to_the_class(self):
+        before = [self.load().train.describe(i) for i in range(12)]
+        dog = self.root / "train" / "dog"
+        (dog / "a" / "b").mkdir(parents=True)
+        shutil.copy(dog / "0.jpg", dog / "a" / "b" / "9.JPG")
+        elsewhere = self.root.parent / "elsewhere"
+        elsewhere.mkdir()
+        shutil.copy(dog / "0.jpg", elsewhere / "8.jpeg")
+        (dog / "link").symlink_to(elsewhere)
+        (dog / "loop").symlink_to(dog)
+        found = self.load().train
+        np.testing.assert_array_equal(np.bincount(found.labels), [6, 8])
+        paths = [found.describe(i) for i in range(14)]
+        self.assertEqual([p for p in paths if p in before], before)
+        self.assertIn(str(dog / "link" / "8.jpeg"), paths)
+
+    def test_every_name_of_an_image_file(self):
+        cat = self.root / "train" / "cat"
+        pixels = image_corpus.photo()
+        for name, kind in (
+            ("a.webp", "webp"), ("b.PNG", "png"), ("c.bmp", "bmp"),
+            ("d.gif", "gif"), ("e.jfif", "jpeg"), ("f.jpg", "webp"),
+        ):  # fmt: skip
+            (cat / name).write_bytes(image_corpus.encode(pixels, kind))
+        found = self.load().train
+        np.testing.assert_array_equal(np.bincount(found.labels), [12, 6])
+        self.assertIsNone(dataset.find_unreadable(found, range(18)))
+
+    @parameterized.parameters("latin-1 \udce9.jpg", "Bäume.jpg")
+    def test_names_of_any_encoding(self, name):
+        path = self.root / "train" / "cat" / name
+        shutil.copy(self.root / "train" / "cat" / "0.jpg", path)
+        found = self.load().train
+        index = [found.describe(i) for i in range(13)].index(str(path))
+        self.assertEqual(found.read(index)[0].numpy(), path.read_bytes())
 
     def test_class_folders_may_be_links(self):
         shutil.move(self.root / "train" / "cat", self.root.parent / "elsewhere")
@@ -358,19 +404,64 @@ class FolderTest(parameterized.TestCase):
     @parameterized.parameters("train", "val")
     def test_missing_part(self, part):
         shutil.rmtree(self.root / part)
-        with self.assertRaisesRegex(ValueError, f"Missing: .*{part}"):
+        with self.assertRaisesRegex(
+            ValueError, f"--val_fraction.*Missing: .*{part}"
+        ):
             self.load()
+
+    @parameterized.parameters(
+        ("Training", "valid"), ("train", "validation"), ("TRAIN", "Val")
+    )
+    def test_usual_names_of_the_parts(self, train, val):
+        expected = self.load()
+        for part, name in (("train", train), ("val", val)):
+            (self.root / part).rename(self.root / f"new {name}")
+            (self.root / f"new {name}").rename(self.root / name)
+        found = self.load()
+        for part in ("train", "val"):
+            ours, theirs = getattr(found, part), getattr(expected, part)
+            np.testing.assert_array_equal(ours.labels, theirs.labels)
+        self.assertIn(train, found.train.describe(0))
+        self.assertIn(val, found.val.describe(0))
+
+    def test_a_test_part_is_evaluated_on_where_there_is_no_other(self):
+        shutil.copytree(self.root / "val", self.root / "test")
+        self.assertIn("/val/", self.load().val.describe(0))
+        shutil.rmtree(self.root / "val")
+        with self.assertLogs("absl", level="INFO") as logs:
+            found = self.load()
+        self.assertIn("/test/", found.val.describe(0))
+        self.assertRegex("".join(logs.output), "no val/ in .*evaluated on test")
 
     def test_empty_class(self):
-        (self.root / "val" / "emu").mkdir()
-        with self.assertRaisesRegex(ValueError, "no images: .*val/emu"):
+        (self.root / "train" / "emu").mkdir()
+        with self.assertRaisesRegex(ValueError, "no images: .*train/emu"):
             self.load()
 
-    def test_different_classes(self):
+    def test_a_class_only_of_val_is_refused_by_name(self):
         shutil.move(self.root / "val" / "dog", self.root / "val" / "emu")
         with self.assertRaisesRegex(
-            ValueError, r"Only in train: \['dog'\], only in val: \['emu'\]"
+            ValueError, r"Only in val: \['emu'\], only in train: \['dog'\]"
         ):
+            self.load()
+
+    @parameterized.parameters(True, False)
+    def test_a_class_without_images_in_val_is_not_evaluated(self, empty):
+        shutil.rmtree(self.root / "val" / "cat")
+        if empty:
+            (self.root / "val" / "cat").mkdir()
+        with self.assertLogs("absl", level="WARNING") as logs:
+            found = self.load()
+        self.assertRegex(
+            "".join(logs.output), "1 of 2 classes have no images in val/.*cat"
+        )
+        self.assertEqual(found.class_names, ("cat", "dog"))
+        np.testing.assert_array_equal(found.val.labels, [1] * 6)
+
+    def test_no_images_in_val(self):
+        for path in (self.root / "val").rglob("*.jpg"):
+            path.unlink()
+        with self.assertRaisesRegex(ValueError, "no images for eval.*/val"):
             self.load()
 
     def test_one_class(self):
@@ -378,10 +469,29 @@ class FolderTest(parameterized.TestCase):
         with self.assertRaisesRegex(ValueError, "two class folders.*cat"):
             self.load()
 
-    def test_other_files(self):
-        (self.root / "train" / "dog" / "notes.txt").write_text("woof")
-        with self.assertRaisesRegex(ValueError, "Not an image.*notes.txt"):
+    def test_other_files_are_counted_and_named_at_once(self):
+        train = self.root / "train"
+        names = [
+            train / "README.md", train / "dog" / "a.txt",
+            train / "dog" / "b.TXT", train / "cat" / "c.tif",
+            self.root / "val" / "dog" / "notes",
+        ]  # fmt: skip
+        for path in names:
+            path.write_text("woof")
+        with self.assertRaisesRegex(
+            ValueError,
+            "2 .txt, 1 .md, 1 .tif, 1 without a suffix .*--skip_bad_images",
+        ) as caught:
             self.load()
+        for path in names:
+            named = str(path.relative_to(self.root))
+            self.assertIn(named, str(caught.exception))
+        with self.assertLogs("absl", level="WARNING") as logs:
+            found = load.load_dataset(
+                config_for(dataset=f"folder:{self.root}", skip_bad_images=True)
+            )
+        self.assertLen([x for x in logs.output if "2 .txt" in x], 1)
+        self.assertEqual(found.train.num_examples, 12)
 
     def test_images_outside_classes(self):
         (self.root / "train" / "stray.jpg").write_bytes(b"")
