@@ -4,6 +4,7 @@ Files become pixels as OpenCV reads them, with which the paper's networks were
 trained.
 """
 
+import numpy as np
 import tensorflow as tf
 
 from keras_regnet import image_formats
@@ -100,21 +101,33 @@ def _decode_any(source):
         image = refuse(source, _UNKNOWN)
         return image, *image_orientation.no_metadata()
 
-    def starts(text, at=0):
-        return substr(source, at, len(text)) == text
-
-    formats = (
-        (starts(_JPEG_START), jpeg),
-        (starts(b"\x89PNG\r\n\x1a\n"), png),
-        (starts(b"RIFF") & starts(b"WEBP", at=8), webp),
-        (starts(b"GIF8"), gif),
-        (starts(b"BM"), bmp),
-        (tf.constant(True), unknown),
-    )
+    formats = {
+        _JPEG_START: jpeg,
+        b"\x89PNG\r\n\x1a\n": png,
+        b"RIFF????WEBP": webp,
+        b"GIF8": gif,
+        b"BM": bmp,
+    }
     image, exif, xmp = tf.switch_case(
-        tf.argmax([is_it for is_it, _ in formats], output_type=tf.int32),
-        [branch for _, branch in formats],
+        _first_that_matches(source, list(formats)),
+        [*formats.values(), unknown],
     )
     return image_orientation.upright(
         image, image_orientation.orientation(exif, xmp)
     )
+
+
+def _first_that_matches(source, starts):
+    """Returns which text a file starts with, or how many texts there are.
+
+    A question mark stands for any byte.
+    """
+    width = max(map(len, starts))
+    data = tf.io.decode_raw(
+        substr(source, 0, width), tf.uint8, fixed_length=width
+    )
+    texts = np.array(
+        [list(start.ljust(width, b"?")) for start in [*starts, b""]], np.uint8
+    )
+    same = (data == texts) | (texts == ord("?"))
+    return tf.argmax(tf.reduce_all(same, axis=1), output_type=tf.int32)

@@ -4,9 +4,11 @@ Each takes the bytes of a file and returns its pixels as stored, uint8 (height,
 width, 3), or fails with a message before the memory for them is taken.
 """
 
+import numpy as np
 import tensorflow as tf
 
 from keras_regnet.image_bytes import integers
+from keras_regnet.image_bytes import powers
 from keras_regnet.image_bytes import refuse
 from keras_regnet.image_bytes import required
 from keras_regnet.image_bytes import substr
@@ -22,8 +24,8 @@ _BMP_FIELDS = 3
 _BMP_REFUSED = (
     "a BMP file with run lengths or of an unknown depth: convert it to PNG"
 )
-# Of blue, green and red where a file with 16 bits does not say.
-_BMP_MASKS = (0x7C00, 0x3E0, 0x1F)
+# Of red, green and blue where a file with 16 bits does not say.
+_BMP_MASKS = np.int64((0x7C00, 0x3E0, 0x1F))
 
 _GIF_SCREEN = 13
 # Zeros, so that what a truncated file lacks can be looked at.
@@ -116,7 +118,10 @@ def _gif_blocks_end(data, at):
     size = tf.size(data, tf.int64)
     at, _ = tf.while_loop(
         lambda at, length: (length > 0) & (at < size),
-        lambda at, length: (at + 1 + data[at], data[at]),
+        lambda at, length: (
+            at + 1 + tf.gather(data, at),
+            tf.gather(data, at),
+        ),
         (at, tf.constant(1, tf.int64)),
     )
     return tf.minimum(at, size)
@@ -127,19 +132,21 @@ def _gif_first_frame(data, at):
     size = tf.size(data, tf.int64) - _GIF_PADDING
 
     def next_block(at, fill):
-        is_extension = data[at] == _GIF_EXTENSION
-        is_control = is_extension & (data[at + 1] == _GIF_CONTROL)
-        transparent = is_control & (data[at + 3] % 2 == 1)
+        kind, label, _, flags, _, _, index = tf.unstack(
+            tf.gather(data, at + np.arange(7)), num=7
+        )
+        is_extension = kind == _GIF_EXTENSION
+        transparent = is_extension & (label == _GIF_CONTROL) & (flags % 2 == 1)
         after = tf.cond(
             is_extension,
             lambda: _gif_blocks_end(data, at + 2),
             lambda: at + 1,
         )
-        return after, tf.where(transparent, data[at + 6], fill)
+        return after, tf.where(transparent, index, fill)
 
     at, fill = tf.while_loop(
         lambda at, fill: (
-            (at < size) & (data[tf.minimum(at, size)] != _GIF_FRAME)
+            (at < size) & (tf.gather(data, tf.minimum(at, size)) != _GIF_FRAME)
         ),
         next_block,
         (at, tf.constant(0, tf.int64)),
@@ -149,100 +156,84 @@ def _gif_first_frame(data, at):
 
 def decode_bmp(source: tf.Tensor) -> tf.Tensor:
     """Decodes a BMP that is not compressed, of any depth."""
-    start, header = integers(source, 10, [4, 4])
+    numbers = integers(source, 10, [4, 4, 4, 4, 2, 2, *[4] * 9])
+    start, header, *new = numbers[:6]
+    compression, _, _, _, colors, _, *masks = numbers[6:]
     is_old = header == _BMP_HEADER_OF_1990
-    old = [*integers(source, 18, [2, 2, 2, 2]), *[tf.constant(0, tf.int64)] * 2]
-    new = [
-        *integers(source, 18, [4, 4, 2, 2, 4]),
-        *integers(source, 46, [4]),
-    ]
-    width, height, _, bits, compression, colors = (
-        tf.where(is_old, *pair) for pair in zip(old, new, strict=True)
+    width, height, _, bits = tf.unstack(
+        tf.where(is_old, integers(source, 18, [2, 2, 2, 2]), new)
     )
+    plain = is_old | (compression == 0)
+    by_palette = plain & _is_one_of(bits, 1, 4, 8)
+    in_bytes = plain & _is_one_of(bits, 24, 32)
+    by_fields = (plain & (bits == 16)) | (
+        (compression == _BMP_FIELDS) & _is_one_of(bits, 16, 32)
+    )
+    source = required(source, by_palette | in_bytes | by_fields, _BMP_REFUSED)
     # A negative number: the top row comes first.
     top_first = height >= 2**31
     height = tf.where(top_first, 2**32 - height, height)
     source = _limited(source, width, height)
-    stride = (width * bits + 31) // 32 * 4
-    stored = substr(source, start, tf.strings.length(source))
-    # The last row may lack what fills it up.
-    needed = stride * (height - 1) + (width * bits + 7) // 8
-    whole = tf.cast(tf.strings.length(stored), tf.int64) >= needed
-    stored = tf.strings.join([required(stored, whole, _TRUNCATED), b"\0" * 3])
-    rows = tf.reshape(
-        tf.io.decode_raw(substr(stored, 0, stride * height), tf.uint8),
-        [height, stride],
-    )
+    rows = _bmp_rows(substr(source, start, 2**31 - 1), width, height, bits)
+    size = bits // 8
 
-    def in_bytes():
-        return _bmp_pixels(rows, width, bits)[..., 2::-1]
+    def pixels():
+        return tf.reshape(rows[:, : width * size], [height, width, size])
 
-    def by_palette():
+    def of_palette():
         at = _BMP_FILE_HEADER + header
-        return _bmp_by_palette(source, rows, width, bits, at, colors, is_old)
+        entry = tf.where(is_old, *np.int64((3, 4)))
+        used = tf.where(is_old | (colors == 0), 2**bits, colors)
+        used = tf.minimum(used, 256)
+        palette = _bmp_palette(substr(source, at, used * entry), entry)
+        return tf.gather(palette, _bmp_indices(rows, width, bits))
 
-    def by_fields():
-        masks = integers(source, 54, [4, 4, 4])
-        stated = compression == _BMP_FIELDS
-        masks = [
-            tf.where(stated, mask, default)
-            for mask, default in zip(masks, _BMP_MASKS, strict=True)
-        ]
-        return _bmp_by_fields(_bmp_pixels(rows, width, bits), masks)
+    def of_fields():
+        return _bmp_fields(pixels(), tf.where(plain, _BMP_MASKS, masks))
 
-    plain = compression == 0
-    small = tf.reduce_any(bits == tf.constant([1, 4, 8], tf.int64))
-    whole = tf.reduce_any(bits == tf.constant([24, 32], tf.int64))
-    fields = tf.reduce_any(bits == tf.constant([16, 32], tf.int64))
-    is_it = (
-        plain & whole,
-        plain & small,
-        fields & (plain | (compression == _BMP_FIELDS)),
-        True,
-    )
     image = tf.switch_case(
-        tf.argmax(is_it, output_type=tf.int32),
-        [in_bytes, by_palette, by_fields, lambda: refuse(source, _BMP_REFUSED)],
+        tf.argmax([in_bytes, by_palette, by_fields], output_type=tf.int32),
+        [lambda: pixels()[..., 2::-1], of_palette, of_fields],
     )
     return tf.cond(top_first, lambda: image, lambda: image[::-1])
 
 
-def _bmp_pixels(rows, width, bits):
-    """Returns the bytes of each pixel."""
-    size = bits // 8
-    return tf.reshape(
-        rows[:, : width * size], [tf.shape(rows, tf.int64)[0], width, size]
-    )
+def _is_one_of(number, *numbers):
+    return tf.reduce_any(number == np.int64(numbers))
 
 
-def _bmp_by_palette(source, rows, width, bits, at, colors, is_old):
-    size = tf.where(is_old, 3, 4)
-    colors = tf.where(colors == 0, 2**bits, tf.minimum(colors, 256))
-    stored = tf.io.decode_raw(
-        substr(source, at, 4 * 256), tf.uint8, fixed_length=4 * 256
-    )
-    palette = tf.reshape(stored[: 256 * size], [256, size])[:, 2::-1]
-    palette = tf.where(tf.range(256, dtype=tf.int64)[:, None] < colors,
-                       palette, 0)  # fmt: skip
+def _bmp_rows(stored, width, height, bits):
+    """Returns the bytes of each row."""
+    stride = (width * bits + 31) // 32 * 4
+    # The last row may lack what fills it up.
+    needed = stride * (height - 1) + (width * bits + 7) // 8
+    whole = tf.cast(tf.strings.length(stored), tf.int64) >= needed
+    stored = tf.strings.join([required(stored, whole, _TRUNCATED), b"\0" * 3])
+    stored = substr(stored, 0, stride * height)
+    return tf.reshape(tf.io.decode_raw(stored, tf.uint8), [height, stride])
+
+
+def _bmp_palette(stored, entry):
+    """Returns 256 colors, those that are not stored black."""
+    data = tf.io.decode_raw(stored, tf.uint8, fixed_length=4 * 256)
+    return tf.reshape(data[: 256 * entry], [256, entry])[:, 2::-1]
+
+
+def _bmp_indices(rows, width, bits):
+    """Returns the numbers that a row's bytes hold, high bits first."""
     shifts = tf.cast(tf.range(8 - bits, -1, -bits), tf.uint8)
     indices = tf.bitwise.bitwise_and(
         tf.bitwise.right_shift(rows[..., None], shifts),
         tf.cast(2**bits - 1, tf.uint8),
     )
     indices = tf.reshape(indices, [tf.shape(rows)[0], -1])[:, :width]
-    return tf.gather(palette, tf.cast(indices, tf.int32))
+    return tf.cast(indices, tf.int32)
 
 
-def _bmp_by_fields(pixels, masks):
+def _bmp_fields(pixels, masks):
     """Returns the bits of each color, stretched to 0..255."""
-    values = tf.zeros(tf.shape(pixels)[:2], tf.int64)
-    for index in range(4):
-        part = tf.cast(pixels[..., index : index + 1], tf.int64)
-        values += tf.reduce_sum(part, axis=-1) * 256**index
-    colors = []
-    for mask in masks:
-        lowest = tf.maximum(tf.bitwise.bitwise_and(mask, -mask), 1)
-        most = tf.maximum(mask // lowest, 1)
-        color = tf.bitwise.bitwise_and(values, mask) // lowest
-        colors.append(color * 255 // most)
-    return tf.cast(tf.stack(colors, axis=-1), tf.uint8)
+    worth = tf.constant(powers(4))[: tf.shape(pixels)[-1]]
+    values = tf.reduce_sum(tf.cast(pixels, tf.int64) * worth, axis=-1)
+    lowest = tf.maximum(tf.bitwise.bitwise_and(masks, -masks), 1)
+    colors = tf.bitwise.bitwise_and(values[..., None], masks) // lowest
+    return tf.cast(colors * 255 // tf.maximum(masks // lowest, 1), tf.uint8)

@@ -77,9 +77,11 @@ def png_metadata(source: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Returns the Exif data and the XMP of a PNG, "" for none."""
 
     def found():
-        exif = _of_chunk(source, "eXIf", _PNG)
-        profile = _of_chunk(source, f"(tEXt|zTXt){_PROFILE}\\x00", _PNG)
-        xmp = _of_chunk(source, f"iTXt{_PNG_XMP}\\x00", _PNG)
+        exif, profile, xmp = _of_chunks(
+            source,
+            ("eXIf", f"(tEXt|zTXt){_PROFILE}\\x00", f"iTXt{_PNG_XMP}\\x00"),
+            _PNG,
+        )
         exif = tf.cond(
             exif == "",
             lambda: _exif_of_profile(profile),
@@ -95,8 +97,8 @@ def webp_metadata(source: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Returns the Exif data and the XMP of a WebP file, "" for none."""
 
     def found():
-        exif = _of_chunk(source, "EXIF", _RIFF)
-        return _without_name(exif), _of_chunk(source, "XMP ", _RIFF)
+        exif, xmp = _of_chunks(source, ("EXIF", "XMP "), _RIFF)
+        return _without_name(exif), xmp
 
     return tf.cond(contains(source, "EXIF", "XMP "), found, no_metadata)
 
@@ -175,11 +177,11 @@ def _of_segments(source):
     return exif, xmp
 
 
-def _of_chunk(source, beginning, container):
-    """Returns the first chunk, name first, that begins so; "" if none does."""
+def _of_chunks(source, beginnings, container):
+    """Returns the first chunk, name first, that begins with each pattern."""
     end = tf.cast(tf.strings.length(source), tf.int64)
 
-    def next_chunk(at, _):
+    def next_chunk(at, *found):
         (length,) = integers(
             source, at + container.length, [4], container.big_endian
         )
@@ -187,18 +189,27 @@ def _of_chunk(source, beginning, container):
         length = tf.minimum(length, end)
         name = substr(source, at + container.name, 4)
         chunk = tf.strings.join([name, substr(source, at + 8, length)])
-        is_it = tf.strings.regex_full_match(
-            substr(chunk, 0, 64), f"{beginning}\\C*"
-        )
+        start = substr(chunk, 0, 64)
+        found = [
+            tf.where(
+                (earlier == "")
+                & tf.strings.regex_full_match(start, f"{beginning}\\C*"),
+                chunk,
+                earlier,
+            )
+            for earlier, beginning in zip(found, beginnings, strict=True)
+        ]
         length += length % container.multiple
-        after = at + 8 + length + container.checksum
-        return tf.where(is_it, end, after), tf.where(is_it, chunk, "")
+        return at + 8 + length + container.checksum, *found
 
     return tf.while_loop(
-        lambda at, _: at < end,
+        lambda at, *_: at < end,
         next_chunk,
-        (tf.constant(container.start, tf.int64), tf.constant("")),
-    )[1]
+        (
+            tf.constant(container.start, tf.int64),
+            *[tf.constant("")] * len(beginnings),
+        ),
+    )[1:]
 
 
 def _orientation_in_tiff(tiff):

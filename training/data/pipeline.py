@@ -15,8 +15,6 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from keras_regnet import image_files
-from keras_regnet.images import resize
-from keras_regnet.images import resize_and_crop
 from training.config import config as train_config
 from training.data import augment
 from training.data import decode
@@ -292,17 +290,13 @@ def eval_pipeline(
 
 
 def _evaluation_image(image, data, config):
-    pixels, size = image_files.decode(image), config.evaluation_size()
-    how = {
-        "interpolation": config.interpolation,
-        "antialias": config.antialias,
-    }
-    if data.small_images:
-        pixels = resize(pixels, (size, size), **how)
-    else:
-        shorter = round(size / config.eval_crop_fraction)
-        pixels = resize_and_crop(pixels, shorter, size, **how)
-    return tf.ensure_shape(pixels, [size, size, 3])
+    return augment.fit(
+        image_files.decode(image),
+        config.evaluation_size(),
+        augment.crop_fraction(config, data.small_images),
+        config.interpolation,
+        config.antialias,
+    )
 
 
 def eval_steps(split: Split | Stream, config: train_config.TrainConfig) -> int:

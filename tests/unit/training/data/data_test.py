@@ -7,6 +7,7 @@ from unittest import mock
 
 import keras
 import numpy as np
+import tensorflow as tf
 from absl.testing import absltest
 from absl.testing import parameterized
 
@@ -532,6 +533,66 @@ class FolderTest(parameterized.TestCase):
         )
         with self.assertRaisesRegex(Exception, "JPEG"):
             list(pipeline)
+
+
+class GeometryTest(parameterized.TestCase):
+    """Images that are not cropped at random look as in evaluation."""
+
+    def batches(self, sides, **fields):
+        """Returns images by their label, of training and of evaluation."""
+        pixels = image_corpus.photo(*sides)
+        images = np.stack([pixels, pixels[::-1], 255 - pixels])
+        split = dataset.in_memory(images, np.arange(3), "photos")
+        photos = dataset.DataSet(split, split, tuple("abc"), small_images=False)
+        config = config_for(epochs=1, global_batch_size=3, **fields)
+        return [
+            images.numpy()[np.argsort(labels)]
+            for images, labels, *_ in (
+                next(iter(data.train_pipeline(photos, config))),
+                next(iter(data.eval_pipeline(photos, config))),
+            )
+        ]
+
+    @parameterized.parameters(
+        ((40, 90),),
+        ((90, 40), {"eval_crop_fraction": 1.0}),
+        ((60, 60), {"eval_crop_fraction": 0.5, "interpolation": "bicubic"}),
+        ((33, 35), {"antialias": True}),
+    )
+    def test_none_trains_on_what_is_evaluated(self, sides, fields=()):
+        fields = {"augmentation": "none", **dict(fields)}
+        training, evaluation = self.batches(sides, **fields)
+        np.testing.assert_array_equal(training, evaluation)
+
+    def test_pad_crop_shifts_what_is_evaluated(self):
+        training, evaluation = self.batches((40, 90), augmentation="pad_crop")
+        padded = np.pad(evaluation, ((0, 0), (4, 4), (4, 4), (0, 0)))
+        windows = np.lib.stride_tricks.sliding_window_view(
+            padded, (32, 32), axis=(1, 2)
+        ).transpose(0, 1, 2, 4, 5, 3)
+        for image, shifted in zip(training, windows, strict=True):
+            same = (shifted == image).all(axis=(2, 3, 4))
+            self.assertTrue(same.any())
+
+    def test_the_center_keeps_its_aspect(self):
+        found, _ = self.batches(
+            (40, 90), augmentation="none", eval_crop_fraction=1.0
+        )
+        pixels = image_corpus.photo(40, 90)[:, 25:65].astype(np.float32)
+        expected = tf.image.resize(pixels, (32, 32))
+        self.assertLess(np.abs(found[0] - expected).mean(), 1.5)
+
+    def test_small_images_of_one_size_are_seen_whole(self):
+        noise = training_testing.noise_set(8, 8, side=16)
+        config = config_for(epochs=1)
+        (images, labels), *_ = data.train_pipeline(noise, config)
+        stored = list(noise.train.sources().as_numpy_iterator())
+        expected = {
+            int(label): tf.image.resize(pixels, (32, 32)).numpy()
+            for pixels, label in zip(stored, noise.train.labels, strict=True)
+        }
+        for image, label in zip(images.numpy(), labels.numpy(), strict=True):
+            np.testing.assert_array_equal(image, expected[int(label)])
 
 
 class NamesTest(parameterized.TestCase):
