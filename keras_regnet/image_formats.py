@@ -25,7 +25,7 @@ _BMP_REFUSED = (
     "a BMP file with run lengths or of an unknown depth: convert it to PNG"
 )
 # Of red, green and blue where a file with 16 bits does not say.
-_BMP_MASKS = np.int64((0x7C00, 0x3E0, 0x1F))
+_BMP_MASKS = np.array((0x7C00, 0x3E0, 0x1F), np.int64)
 
 _GIF_SCREEN = 13
 # Zeros, so that what a truncated file lacks can be looked at.
@@ -182,7 +182,7 @@ def decode_bmp(source: tf.Tensor) -> tf.Tensor:
 
     def of_palette():
         at = _BMP_FILE_HEADER + header
-        entry = tf.where(is_old, *np.int64((3, 4)))
+        entry = tf.where(is_old, *np.array((3, 4)))
         used = tf.where(is_old | (colors == 0), 2**bits, colors)
         used = tf.minimum(used, 256)
         palette = _bmp_palette(substr(source, at, used * entry), entry)
@@ -199,7 +199,7 @@ def decode_bmp(source: tf.Tensor) -> tf.Tensor:
 
 
 def _is_one_of(number, *numbers):
-    return tf.reduce_any(number == np.int64(numbers))
+    return tf.reduce_any(number == np.array(numbers))
 
 
 def _bmp_rows(stored, width, height, bits):

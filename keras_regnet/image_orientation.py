@@ -17,16 +17,16 @@ from keras_regnet.image_bytes import substr
 _TAG = 0x0112
 _TAG_BYTES = 12
 # Bytes of a value by its type; what has another type is passed over.
-_TYPE_BYTES = np.int64((0, 1, 1, 2, 4, 8, 1, 1, 2, 4, 8, 4, 8, 4, 0))
+_TYPE_BYTES = np.array((0, 1, 1, 2, 4, 8, 1, 1, 2, 4, 8, 4, 8, 4, 0), np.int64)
 # The types of whole numbers; a value of another is not an orientation.
-_WHOLE = np.int64((3, 4, 6, 8, 9, 13))
+_WHOLE = np.array((3, 4, 6, 8, 9, 13), np.int64)
 
 _EXIF = "Exif\0\0"
 _XMP = "http://ns.adobe.com/xap/1.0/\0"
 _XMP_TAG = "tiff:Orientation"
 _APP1, _SCAN = 0xE1, 0xDA
 # Markers without a length behind them: TEM, restarts, start and end.
-_BARE = np.int64((0x01, *range(0xD0, 0xDA)))
+_BARE = np.array((0x01, *range(0xD0, 0xDA)), np.int64)
 
 # As ImageMagick stores Exif in a PNG, in hexadecimal digits.
 _PROFILE = "Raw profile type exif"
@@ -190,7 +190,7 @@ def _of_chunks(source, beginnings, container):
         name = substr(source, at + container.name, 4)
         chunk = tf.strings.join([name, substr(source, at + 8, length)])
         start = substr(chunk, 0, 64)
-        found = [
+        firsts = [
             tf.where(
                 (earlier == "")
                 & tf.strings.regex_full_match(start, f"{beginning}\\C*"),
@@ -200,7 +200,7 @@ def _of_chunks(source, beginnings, container):
             for earlier, beginning in zip(found, beginnings, strict=True)
         ]
         length += length % container.multiple
-        return at + 8 + length + container.checksum, *found
+        return at + 8 + length + container.checksum, *firsts
 
     return tf.while_loop(
         lambda at, *_: at < end,
