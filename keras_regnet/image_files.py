@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from keras_regnet import image_formats
 from keras_regnet import image_orientation
+from keras_regnet.image_bytes import contains
 from keras_regnet.image_bytes import refuse
 from keras_regnet.image_bytes import substr
 
@@ -18,6 +19,12 @@ TRANSFORM = "INTEGER_ACCURATE"
 
 _JPEG_START = b"\xff\xd8\xff"
 _JPEG_END = b"\xff\xd9"
+# Where a header of four colors has its length and depth.
+_FOUR_COLORS = "\0\x14\x08"
+# Of Adobe's segment: with it, CMYK is stored upside down, as all who write CMYK
+# do it, and Pillow and OpenCV read it, even if it is not there.
+_ADOBE_MARK = "Adobe\0"
+_ADOBE = b"\xff\xee\0\x0eAdobe\0\x64\0\0\0\0\0"
 _UNKNOWN = "neither JPEG, PNG, GIF, BMP nor WebP: convert it to PNG"
 
 
@@ -65,11 +72,28 @@ def is_plain_jpeg(source: tf.Tensor) -> tf.Tensor:
 def _is_unmarked_jpeg(source):
     # Few operations, as every image comes by here.
     is_jpeg = substr(source, 0, len(_JPEG_START)) == _JPEG_START
-    return is_jpeg & ~image_orientation.jpeg_has_marks(source)
+    marked = contains(source, *image_orientation.JPEG_MARKS, _FOUR_COLORS)
+    return is_jpeg & ~marked
 
 
 def _decode_jpeg(source):
     return tf.io.decode_jpeg(source, channels=3, dct_method=TRANSFORM)
+
+
+def _with_adobe(source):
+    """Puts Adobe's segment into a CMYK file that lacks it."""
+    cmyk = tf.image.extract_jpeg_shape(source)[2] == 4
+    return tf.cond(
+        cmyk & ~contains(source, _ADOBE_MARK),
+        lambda: tf.strings.join(
+            [
+                _JPEG_START[:2],
+                _ADOBE,
+                substr(source, 2, tf.strings.length(source)),
+            ]
+        ),
+        lambda: source,
+    )
 
 
 # Called, not put in place: as part of the caller's graph it would cost every
@@ -79,7 +103,8 @@ def _decode_any(source):
     """Decodes a file of any format."""
 
     def jpeg():
-        return _decode_jpeg(source), *image_orientation.jpeg_metadata(source)
+        image = _decode_jpeg(_with_adobe(source))
+        return image, *image_orientation.jpeg_metadata(source)
 
     def png():
         image = image_formats.decode_png(source)

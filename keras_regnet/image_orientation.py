@@ -24,6 +24,8 @@ _WHOLE = np.array((3, 4, 6, 8, 9, 13), np.int64)
 _EXIF = "Exif\0\0"
 _XMP = "http://ns.adobe.com/xap/1.0/\0"
 _XMP_TAG = "tiff:Orientation"
+# A JPEG without these texts is not to be turned.
+JPEG_MARKS = (_EXIF, _XMP_TAG)
 _APP1, _SCAN = 0xE1, 0xDA
 # Markers without a length behind them: TEM, restarts, start and end.
 _BARE = np.array((0x01, *range(0xD0, 0xDA)), np.int64)
@@ -61,15 +63,10 @@ _PNG = _Container(8, 0, 4, True, 1, 4)
 _RIFF = _Container(12, 4, 0, False, 2, 0)
 
 
-def jpeg_has_marks(source: tf.Tensor) -> tf.Tensor:
-    """Returns whether a JPEG may say how it is to be turned."""
-    return contains(source, _EXIF, _XMP_TAG)
-
-
 def jpeg_metadata(source: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Returns the Exif data and the XMP of a JPEG, "" for none."""
     return tf.cond(
-        jpeg_has_marks(source), lambda: _of_segments(source), no_metadata
+        contains(source, *JPEG_MARKS), lambda: _of_segments(source), no_metadata
     )
 
 

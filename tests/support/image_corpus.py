@@ -179,6 +179,8 @@ def jpegs() -> dict[str, bytes]:
     )
     # Pillow writes CMYK with Adobe's marker: transform 2 says YCCK.
     cmyk = files["CMYK"]
+    at = cmyk.index(b"\xff\xee")
+    files["CMYK without adobe"] = cmyk[:at] + cmyk[at + 16 :]
     files["YCCK"] = _changed(cmyk, cmyk.index(b"Adobe") + 11, b"\2")
     rgb = segment(0xEE, b"Adobe\0\x64\0\0\0\0\0")
     files["RGB by adobe"] = b"".join((bare[0], rgb, bare[1]))
