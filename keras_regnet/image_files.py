@@ -64,14 +64,14 @@ def is_plain_jpeg(source: tf.Tensor) -> tf.Tensor:
     Returns:
       bool scalar.
     """
-    start = tf.strings.length(source) - len(_JPEG_END)
-    ends = substr(source, start, len(_JPEG_END)) == _JPEG_END
+    start = tf.maximum(tf.strings.length(source) - len(_JPEG_END), 0)
+    ends = tf.strings.substr(source, start, len(_JPEG_END)) == _JPEG_END
     return ends & _is_unmarked_jpeg(source)
 
 
 def _is_unmarked_jpeg(source):
     # Few operations, as every image comes by here.
-    is_jpeg = substr(source, 0, len(_JPEG_START)) == _JPEG_START
+    is_jpeg = tf.strings.substr(source, 0, len(_JPEG_START)) == _JPEG_START
     marked = contains(source, *image_orientation.JPEG_MARKS, _FOUR_COLORS)
     return is_jpeg & ~marked
 
