@@ -170,6 +170,8 @@ def decode_bmp(source: tf.Tensor) -> tf.Tensor:
         (compression == _BMP_FIELDS) & _is_one_of(bits, 16, 32)
     )
     source = required(source, by_palette | in_bytes | by_fields, _BMP_REFUSED)
+    first = _BMP_FILE_HEADER + header + tf.cast(by_palette, tf.int64)
+    source = required(source, start >= first, "the pixels begin too early")
     # A negative number: the top row comes first.
     top_first = height >= 2**31
     height = tf.where(top_first, 2**32 - height, height)

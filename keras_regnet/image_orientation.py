@@ -16,6 +16,8 @@ from keras_regnet.image_bytes import substr
 
 _TAG = 0x0112
 _TAG_BYTES = 12
+# What a TIFF header begins with, and at least a tag behind it.
+_TIFF = r"(II\*\x00|MM\x00\*|II\x00\*|MM\*\x00)\C{16}\C*"
 # Bytes of a value by its type; what has another type is passed over.
 _TYPE_BYTES = np.array((0, 1, 1, 2, 4, 8, 1, 1, 2, 4, 8, 4, 8, 4, 0), np.int64)
 # The types of whole numbers; a value of another is not an orientation.
@@ -33,6 +35,7 @@ _BARE = np.array((0x01, *range(0xD0, 0xDA)), np.int64)
 # As ImageMagick stores Exif in a PNG, in hexadecimal digits.
 _PROFILE = "Raw profile type exif"
 _PNG_XMP = "XML:com.adobe.xmp"
+_WEBP_FLAGS = (8, 4)
 # Compressed texts are at most a thousand times as long.
 _MAX_COMPRESSED = 2**17
 _BYTES = [bytes([value]) for value in range(256)]
@@ -95,9 +98,18 @@ def webp_metadata(source: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
 
     def found():
         exif, xmp = _of_chunks(source, ("EXIF", "XMP "), _RIFF)
-        return _without_name(exif), xmp
+        # The first chunk says which of them count.
+        (flags,) = integers(source, 20, [1])
+        has_exif, has_xmp = (flags // flag % 2 == 1 for flag in _WEBP_FLAGS)
+        return (
+            tf.where(has_exif, _without_name(exif), ""),
+            tf.where(has_xmp, xmp, ""),
+        )
 
-    return tf.cond(contains(source, "EXIF", "XMP "), found, no_metadata)
+    marked = (substr(source, 12, 4) == "VP8X") & contains(
+        source, "EXIF", "XMP "
+    )
+    return tf.cond(marked, found, no_metadata)
 
 
 def no_metadata() -> tuple[tf.Tensor, tf.Tensor]:
@@ -109,10 +121,9 @@ def orientation(exif: tf.Tensor, xmp: tf.Tensor) -> tf.Tensor:
     """Returns what Exif data say, else XMP; int32, 1 (as stored) to 8."""
     tiff = tf.strings.regex_replace(exif, r"^(Exif\x00\x00)+", "")
     value = tf.cond(
-        # Not even a header and a tag.
-        tf.strings.length(tiff) < 8 + _TAG_BYTES,
-        lambda: tf.constant(-1, tf.int64),
+        tf.strings.regex_full_match(tiff, _TIFF),
         lambda: _orientation_in_tiff(tiff),
+        lambda: tf.constant(-1, tf.int64),
     )
     digit = tf.strings.regex_replace(
         xmp, rf"^\C*?{_XMP_TAG}(?:=\"|>)([0-9])\C*$", r"\1"

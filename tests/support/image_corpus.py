@@ -133,6 +133,8 @@ def jpegs() -> dict[str, bytes]:
         + segment(0xE1, b"Exif\0\0" + tiff(at=40)[44:]) + rest,
         "app1 of another kind first": start
         + segment(0xE1, b"http://other/\0") + exif_segment() + rest,
+        "exif that is no TIFF": start
+        + segment(0xE1, b"Exif\0\0XX" + tiff()[2:]) + rest,
         "exif in another app": start
         + segment(0xE3, b"Exif\0\0" + tiff()) + rest,
         "several apps": start + photoshop + icc + comment + exif_segment()
@@ -510,7 +512,9 @@ def webps() -> dict[str, bytes]:
     alpha[:5] = 0
     layered = np.concatenate([pixels, alpha], -1)
     other = [Image.fromarray(pixels[::-1].copy())]
+    exif = encode(pixels, "webp", exif=tiff())
     return {
+        "exif that the header does not count": _changed(exif, 20, b"\0"),
         "lossy": encode(pixels, "webp"),
         "lossless": encode(pixels, "webp", lossless=True),
         "lossy with alpha": encode(layered, "webp", "RGBA"),

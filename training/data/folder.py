@@ -94,14 +94,14 @@ def _list_classes(part, others):
 
 def _complain(others, root, skip):
     """Raises for files that are not images of a class, or says so."""
-    message = (
-        "Only image files belong in class folders, and only class folders "
-        f"beside them (allowed: {', '.join(image_folder.SUFFIXES)}). Others in "
-        f"{root}: {image_folder.describe(others, root)}"
-    )
+    described = f"{image_folder.describe(others, root)} in {root}"
     if not skip:
-        raise ValueError(f"{message}; --skip_bad_images leaves them out")
-    logging.warning("left out: %s", message)
+        raise ValueError(
+            "Only image files belong in class folders, and only class folders "
+            f"beside them (allowed: {', '.join(image_folder.SUFFIXES)}); "
+            f"--skip_bad_images leaves others out. Received: {described}"
+        )
+    logging.warning("left out, not image files of a class: %s", described)
 
 
 def _check_val(train_part, val_part, train, val):

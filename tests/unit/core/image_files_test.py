@@ -113,6 +113,11 @@ class ImageFilesTest(parameterized.TestCase):
         for contents in image_corpus.run_length_bmps().values():
             self.assertIn("run lengths", refusal(contents))
             self.assertIn("convert it to PNG", refusal(contents))
+        bmp = image_corpus.bmps()["8 bits"]
+        self.assertEqual(
+            refusal(bmp[:10] + bytes(4) + bmp[14:]),
+            "the pixels begin too early",
+        )
 
     def test_sizes_beyond_the_limit_are_refused_before_they_are_taken(self):
         for name, contents in image_corpus.bombs().items():

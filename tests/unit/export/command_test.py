@@ -236,6 +236,14 @@ class ImagesTest(absltest.TestCase):
         self.assertEqual(training.labels.tolist(), [0, 1, 2, 3])
         self.assertEqual(all_of_it.labels.tolist(), list(range(10)))
 
+    def test_sizes_beyond_the_limit_are_refused_by_name(self):
+        bomb = image_corpus.bombs()["png of 60000"]
+        (self.folder / "bomb.png").write_bytes(bomb)
+        with self.assertRaisesRegex(
+            ValueError, r"bomb.png \(the file declares more than 178956970 pix"
+        ):
+            images_lib.load(str(self.folder), 32)
+
     def test_unreadable(self):
         (self.folder / "image.jpg").write_text("nothing")
         with self.assertRaisesRegex(ValueError, "read: .*image.jpg"):

@@ -481,7 +481,7 @@ class FolderTest(parameterized.TestCase):
             path.write_text("woof")
         with self.assertRaisesRegex(
             ValueError,
-            "2 .txt, 1 .md, 1 .tif, 1 without a suffix .*--skip_bad_images",
+            "--skip_bad_images.*2 .txt, 1 .md, 1 .tif, 1 without a suffix ",
         ) as caught:
             self.load()
         for path in names:
@@ -499,8 +499,13 @@ class FolderTest(parameterized.TestCase):
         with self.assertRaisesRegex(ValueError, "class folders.*stray.jpg"):
             self.load()
 
-    @parameterized.parameters("truncated", "text", "empty")
-    def test_corrupt_image_is_named(self, fault):
+    @parameterized.parameters(
+        ("truncated", "Invalid JPEG data"),
+        ("text", "neither JPEG, PNG"),
+        ("empty", "neither JPEG, PNG"),
+        ("bomb", "the file declares more than 178956970 pixels"),
+    )
+    def test_corrupt_image_is_named(self, fault, reason):
         path = self.root / "train" / "dog" / "3.jpg"
         whole = path.read_bytes()
         path.write_bytes(
@@ -508,13 +513,14 @@ class FolderTest(parameterized.TestCase):
                 "truncated": whole[: len(whole) // 2],
                 "text": b"not an image",
                 "empty": b"",
+                "bomb": image_corpus.bombs()["png of 60000"],
             }[fault]
         )
         found = self.load()
         message = dataset.find_unreadable(
             found.train, range(found.train.num_examples)
         )
-        self.assertRegex(message, r"train/dog/3\.jpg")
+        self.assertRegex(message, rf"train/dog/3\.jpg \(.*{reason}.*\)$")
         self.assertIsNone(
             dataset.find_unreadable(found.val, range(found.val.num_examples))
         )
