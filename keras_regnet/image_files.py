@@ -4,7 +4,14 @@ Files become pixels as OpenCV reads them, with which the paper's networks were
 trained.
 """
 
+import numpy as np
 import tensorflow as tf
+
+from keras_regnet import image_formats
+from keras_regnet import image_orientation
+from keras_regnet.image_bytes import contains
+from keras_regnet.image_bytes import refuse
+from keras_regnet.image_bytes import substr
 
 # Of the two inverse transforms the one that OpenCV and Pillow use, too;
 # TensorFlow's default is up to 11 of 255 off.
@@ -12,24 +19,13 @@ TRANSFORM = "INTEGER_ACCURATE"
 
 _JPEG_START = b"\xff\xd8\xff"
 _JPEG_END = b"\xff\xd9"
-
-# Exif stands right behind the start of the file, or behind the JFIF segment.
-_EXIF_POSITIONS = (6, 24)
-_EXIF_MARK = b"Exif\x00\x00"
-_HEADER_BYTES = 32
-# Of equal length, so that one comparison finds all.
-_MARKS = (
-    tuple(_JPEG_START * 2),
-    tuple(_EXIF_MARK),
-    tuple(_EXIF_MARK),
-)
-_MARK_POSITIONS = (
-    (0, 1, 2, 0, 1, 2),
-    *(tuple(range(start, start + 6)) for start in _EXIF_POSITIONS),
-)
-_ORIENTATION_TAG = 0x0112
-_MAX_TAGS = 64
-_TAG_BYTES = 12
+# Where a header of four colors has its length and depth.
+_FOUR_COLORS = "\0\x14\x08"
+# Of Adobe's segment: with it, CMYK is stored upside down, as all who write CMYK
+# do it, and Pillow and OpenCV read it, even if it is not there.
+_ADOBE_MARK = "Adobe\0"
+_ADOBE = b"\xff\xee\0\x0eAdobe\0\x64\0\0\0\0\0"
+_UNKNOWN = "neither JPEG, PNG, GIF, BMP nor WebP: convert it to PNG"
 
 
 def decode(source: tf.Tensor, channels: int = 3) -> tf.Tensor:
@@ -37,8 +33,9 @@ def decode(source: tf.Tensor, channels: int = 3) -> tf.Tensor:
 
     Args:
       source: uint8 tensor (height, width, channels), or a string scalar with
-        a JPEG, PNG, GIF (first frame) or BMP file, whatever its name. Gray,
-        CMYK and alpha become RGB; a JPEG's Exif orientation is obeyed.
+        a JPEG, PNG, GIF, BMP or WebP file, whatever its name; of several
+        frames, the first. Gray, CMYK, palettes and alpha become RGB, and an
+        orientation in Exif or XMP is obeyed: the pixels are Pillow's.
       channels: 3 for RGB, 1 for gray.
 
     Returns:
@@ -46,106 +43,17 @@ def decode(source: tf.Tensor, channels: int = 3) -> tf.Tensor:
     """
     if source.dtype != tf.string:
         return source
-    is_jpeg, *exif = tf.unstack(_marks(source))
     image = tf.cond(
-        is_jpeg & ~tf.reduce_any(exif),
-        lambda: _decode_jpeg(source, channels),
-        lambda: _upright(
-            _decode_stored(source, channels), exif_orientation(source)
-        ),
+        _is_unmarked_jpeg(source),
+        lambda: _decode_jpeg(source),
+        lambda: _decode_any(source),
     )
-    return tf.ensure_shape(image, [None, None, channels])
-
-
-def _decode_jpeg(source, channels):
-    return tf.io.decode_jpeg(source, channels=channels, dct_method=TRANSFORM)
-
-
-def _marks(source):
-    """Returns whether a file starts as a JPEG, and where it has Exif data.
-
-    Few operations, as every image comes by here.
-    """
-    header = tf.io.decode_raw(
-        tf.strings.substr(source, 0, _HEADER_BYTES),
-        tf.uint8,
-        fixed_length=_HEADER_BYTES,
-    )
-    marks = tf.gather(header, tf.constant(_MARK_POSITIONS))
-    return tf.reduce_all(marks == tf.constant(_MARKS, tf.uint8), axis=1)
-
-
-def _decode_stored(source, channels):
-    image = tf.cond(
-        _starts_as_jpeg(source),
-        lambda: _decode_jpeg(source, channels),
-        lambda: tf.io.decode_image(
-            source, channels=channels, expand_animations=False
-        ),
-    )
-    return tf.ensure_shape(image, [None, None, channels])
-
-
-def exif_orientation(source: tf.Tensor) -> tf.Tensor:
-    """Returns the orientation that a JPEG's Exif data gives.
-
-    Args:
-      source: string scalar, the bytes of a file.
-
-    Returns:
-      int32 scalar, 1 (as stored) to 8; 1 without Exif data.
-    """
-    is_jpeg, first, second = tf.unstack(_marks(source))
-    start = tf.where(second, _EXIF_POSITIONS[1], -1)
-    start = tf.where(first, _EXIF_POSITIONS[0], start)
-    start = tf.where(is_jpeg & (start > 0), start + len(_EXIF_MARK), -1)
-    return tf.cond(
-        start < 0,
-        lambda: tf.constant(1),
-        lambda: _orientation_in_tiff(_substr(source, start, 2**16)),
-    )
-
-
-def _orientation_in_tiff(tiff):
-    """Looks for the tag in the first directory of a TIFF header."""
-    data = tf.cast(tf.io.decode_raw(tiff, tf.uint8), tf.int32)
-    data = tf.pad(data, [[0, 16]])
-    little = data[0] == ord("I")
-    powers = tf.where(little, [0, 1, 2, 3], [3, 2, 1, 0])
-    end = tf.size(data) - 8
-    start = tf.reduce_sum(data[4:8] * 256**powers)
-    start = tf.clip_by_value(start, 0, end)
-
-    def two_bytes(at):
-        at = tf.clip_by_value(at, 0, end)
-        first, second = tf.gather(data, at), tf.gather(data, at + 1)
-        return tf.where(little, first + 256 * second, 256 * first + second)
-
-    tags = start + 2 + _TAG_BYTES * tf.range(_MAX_TAGS)
-    is_it = (two_bytes(tags) == _ORIENTATION_TAG) & (
-        tf.range(_MAX_TAGS) < two_bytes(start)
-    )
-    value = two_bytes(tags[tf.argmax(is_it)] + 8)
-    valid = tf.reduce_any(is_it) & (value >= 1) & (value <= 8)
-    return tf.where(valid, value, 1)
-
-
-def _upright(image, orientation):
-    """Turns an image as its orientation says (Exif 2.3, table 6)."""
-    image = tf.cond(
-        orientation >= 5,
-        lambda: tf.transpose(image, [1, 0, 2]),
-        lambda: image,
-    )
-    # After the transposition: which of the axes have to be reversed.
-    columns = tf.reduce_any(orientation == tf.constant([2, 3, 6, 7]))
-    rows = tf.reduce_any(orientation == tf.constant([3, 4, 7, 8]))
-    image = tf.cond(rows, lambda: image[::-1], lambda: image)
-    return tf.cond(columns, lambda: image[:, ::-1], lambda: image)
+    image = tf.ensure_shape(image, [None, None, 3])
+    return tf.image.rgb_to_grayscale(image) if channels == 1 else image
 
 
 def is_plain_jpeg(source: tf.Tensor) -> tf.Tensor:
-    """Returns whether a file is a whole JPEG without Exif data.
+    """Returns whether a file is a whole JPEG that is not to be turned.
 
     A crop near the top would not notice that the rest of a file is gone, so
     a JPEG without its end marker is decoded whole, and found out.
@@ -156,16 +64,95 @@ def is_plain_jpeg(source: tf.Tensor) -> tf.Tensor:
     Returns:
       bool scalar.
     """
-    ends = _substr(source, tf.strings.length(source) - 2, 2) == _JPEG_END
-    flags = tf.concat([_marks(source), ends[None]], axis=0)
-    return tf.reduce_all(flags == tf.constant([True, False, False, True]))
+    start = tf.maximum(tf.strings.length(source) - len(_JPEG_END), 0)
+    ends = tf.strings.substr(source, start, len(_JPEG_END)) == _JPEG_END
+    return ends & _is_unmarked_jpeg(source)
 
 
-def _starts_as_jpeg(source):
-    return _substr(source, 0, 3) == _JPEG_START
+def _is_unmarked_jpeg(source):
+    # Few operations, as every image comes by here.
+    is_jpeg = tf.strings.substr(source, 0, len(_JPEG_START)) == _JPEG_START
+    marked = contains(source, *image_orientation.JPEG_MARKS, _FOUR_COLORS)
+    return is_jpeg & ~marked
 
 
-def _substr(source, start, count):
-    """tf.strings.substr, empty where the string is too short."""
-    length = tf.strings.length(source)
-    return tf.strings.substr(source, tf.clip_by_value(start, 0, length), count)
+def _decode_jpeg(source):
+    return tf.io.decode_jpeg(source, channels=3, dct_method=TRANSFORM)
+
+
+def _with_adobe(source):
+    """Puts Adobe's segment into a CMYK file that lacks it."""
+    cmyk = tf.image.extract_jpeg_shape(source)[2] == 4
+    return tf.cond(
+        cmyk & ~contains(source, _ADOBE_MARK),
+        lambda: tf.strings.join(
+            [
+                _JPEG_START[:2],
+                _ADOBE,
+                substr(source, 2, tf.strings.length(source)),
+            ]
+        ),
+        lambda: source,
+    )
+
+
+# Called, not put in place: as part of the caller's graph it would cost every
+# plain JPEG more than to decode it.
+@tf.function(autograph=False, experimental_attributes={"_noinline": True})
+def _decode_any(source):
+    """Decodes a file of any format."""
+
+    def jpeg():
+        image = _decode_jpeg(_with_adobe(source))
+        return image, *image_orientation.jpeg_metadata(source)
+
+    def png():
+        image = image_formats.decode_png(source)
+        return image, *image_orientation.png_metadata(source)
+
+    def webp():
+        image = image_formats.decode_webp(source)
+        return image, *image_orientation.webp_metadata(source)
+
+    def gif():
+        image = image_formats.decode_gif(source)
+        return image, *image_orientation.no_metadata()
+
+    def bmp():
+        image = image_formats.decode_bmp(source)
+        return image, *image_orientation.no_metadata()
+
+    def unknown():
+        image = refuse(source, _UNKNOWN)
+        return image, *image_orientation.no_metadata()
+
+    formats = {
+        _JPEG_START: jpeg,
+        b"\x89PNG\r\n\x1a\n": png,
+        b"RIFF????WEBP": webp,
+        b"GIF8": gif,
+        b"BM": bmp,
+    }
+    image, exif, xmp = tf.switch_case(
+        _first_that_matches(source, list(formats)),
+        [*formats.values(), unknown],
+    )
+    return image_orientation.upright(
+        image, image_orientation.orientation(exif, xmp)
+    )
+
+
+def _first_that_matches(source, starts):
+    """Returns which text a file starts with, or how many texts there are.
+
+    A question mark stands for any byte.
+    """
+    width = max(map(len, starts))
+    data = tf.io.decode_raw(
+        substr(source, 0, width), tf.uint8, fixed_length=width
+    )
+    texts = np.array(
+        [list(start.ljust(width, b"?")) for start in [*starts, b""]], np.uint8
+    )
+    same = (data == texts) | (texts == ord("?"))
+    return tf.argmax(tf.reduce_all(same, axis=1), output_type=tf.int32)

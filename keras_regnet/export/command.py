@@ -8,6 +8,7 @@ import numpy as np
 
 from keras_regnet import atomic
 from keras_regnet import class_names
+from keras_regnet import image_folder
 from keras_regnet import open_model
 from keras_regnet import results
 from keras_regnet.export import images as images_lib
@@ -213,7 +214,7 @@ def _representative(request, spec, view):
     if source in (None, spec_lib.RANDOM):
         return source
     count = min(request.num_images, _MAX_REPRESENTATIVE)
-    pixels = images_lib.load(
+    images = images_lib.load(
         source,
         view.size,
         count,
@@ -221,9 +222,11 @@ def _representative(request, spec, view):
         training=True,
         channels=view.channels,
         crop=view.crop,
-    ).pixels
+    )
+    pixels = images.pixels
     kind = "folder" if pathlib.Path(source).is_dir() else "set"
     print(f"int8 ranges of {len(pixels)} images of the {kind} {source}")
+    _say_others(images, source)
     return pixels
 
 
@@ -232,7 +235,7 @@ def _compared(request, view):
     source = _compared_source(request)
     if not request.verify or source in (None, spec_lib.RANDOM):
         return None
-    return images_lib.load(
+    images = images_lib.load(
         source,
         view.size,
         request.num_images,
@@ -240,6 +243,15 @@ def _compared(request, view):
         channels=view.channels,
         crop=view.crop,
     )
+    if source != request.representative:
+        _say_others(images, source)
+    return images
+
+
+def _say_others(images, source):
+    if images.others:
+        others = image_folder.describe(images.others, source)
+        print(f"left out, not images: {others}")
 
 
 def _compared_source(request):

@@ -25,11 +25,13 @@ class Images:
       pixels: uint8 (n, height, width, channels).
       labels: class of each; None where the source has none.
       class_names: in the order of the labels.
+      others: files of the folder that are not images, which were left out.
     """
 
     pixels: np.ndarray
     labels: np.ndarray | None = None
     class_names: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()
 
 
 def load(
@@ -44,8 +46,8 @@ def load(
     """Returns images of a folder or of a tensorflow-datasets set.
 
     Args:
-      source: a folder, searched recursively, whose images' own folders are
-        their classes; or the name of a set such as "cifar10".
+      source: a folder, searched recursively, with folders of classes, in
+        train/ and val/ or without; or the name of a set such as "cifar10".
       image_size: side of the images, or (height, width).
       count: at most so many, spread over the whole.
       data_dir: where tensorflow-datasets keeps its sets.
@@ -71,29 +73,34 @@ def load(
 def _from_folder(folder, size, count, channels, crop):
     import tensorflow as tf
 
+    from keras_regnet import image_bytes
     from keras_regnet import image_files
 
-    files = image_folder.images_below(folder)
-    if not files:
+    files = image_folder.files_below(folder)
+    if not files.images:
         raise ValueError(
             f"No images ({', '.join(image_folder.SUFFIXES)}) in {folder} or "
             "below it"
         )
-    names = sorted({file.parent.name for file in files})
-    chosen = _spread(files, count)
+    classes = image_folder.class_names(files.images, folder)
+    names = sorted(set(classes))
+    chosen = _spread(range(len(classes)), count)
     pixels = []
-    for file in chosen:
+    for index in chosen:
+        file = pathlib.Path(files.images[index])
         try:
             image = image_files.decode(tf.constant(file.read_bytes()), channels)
         except tf.errors.InvalidArgumentError as error:
-            raise ValueError(f"Not an image that can be read: {file}") from (
-                error
-            )
+            raise ValueError(
+                f"Not an image that can be read: {file} "
+                f"({image_bytes.reason(error)})"
+            ) from error
         pixels.append(_rounded(crop(image, size)))
+    found = Images(np.stack(pixels), others=tuple(files.others))
     if len(names) == 1:
-        return Images(np.stack(pixels))
-    labels = [names.index(file.parent.name) for file in chosen]
-    return Images(np.stack(pixels), np.array(labels), tuple(names))
+        return found
+    labels = np.array([names.index(classes[index]) for index in chosen])
+    return dataclasses.replace(found, labels=labels, class_names=tuple(names))
 
 
 def _from_tfds(name, size, count, data_dir, training, crop):

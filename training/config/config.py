@@ -210,7 +210,8 @@ class TrainConfig:
     augmentation: str = fields.field(
         "auto",
         "random_resized_crop, pad_crop or none; auto is pad_crop for sets of "
-        "small images of one size, else random_resized_crop.",
+        "small images of one size, else random_resized_crop. For pad_crop and "
+        "none, images are scaled and cropped as in evaluation.",
         choices=("auto", "random_resized_crop", "pad_crop", "none"),
     )
     min_crop_area: float = fields.field(

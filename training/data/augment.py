@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from keras_regnet.images import resize
+from keras_regnet.images import CenterCrop
 from training.config import config as train_config
 from training.data import decode
 from training.data import randaugment
@@ -49,7 +49,10 @@ _PCA_VECTORS = (
 
 @dataclasses.dataclass(frozen=True)
 class Augmentation:
-    """What happens to a training image; see `TrainConfig` for the fields."""
+    """What happens to a training image; see `TrainConfig` for the fields.
+
+    `crop_fraction` is that of `fit`, for images that are not cropped at random.
+    """
 
     kind: str
     image_size: int
@@ -63,6 +66,7 @@ class Augmentation:
     policy_layers: int = 2
     policy_magnitude: float = 9.0
     erasing: float = 0.0
+    crop_fraction: float | None = None
 
     @classmethod
     def from_config(
@@ -85,7 +89,42 @@ class Augmentation:
             policy_layers=config.randaugment_layers,
             policy_magnitude=config.randaugment_magnitude,
             erasing=config.random_erasing,
+            crop_fraction=None
+            if kind == "random_resized_crop"
+            else crop_fraction(config, small_images),
         )
+
+
+def crop_fraction(
+    config: train_config.TrainConfig, small_images: bool
+) -> float | None:
+    """Returns the fraction of a whole image that `fit` keeps, None for all."""
+    return None if small_images else config.eval_crop_fraction
+
+
+def fit(
+    image: tf.Tensor,
+    size: int,
+    fraction: float | None,
+    interpolation: str,
+    antialias: bool,
+) -> tf.Tensor:
+    """Returns a whole image as a square: in training as in evaluation.
+
+    Args:
+      image: (height, width, 3) in 0..255.
+      size: side of the square in pixels.
+      fraction: of the shorter side that the square, cut from the center, has;
+        None to scale height and width to it, whatever the aspect.
+      interpolation: a method of `tf.image.resize`.
+      antialias: whether to average over the pixels where an image shrinks.
+
+    Returns:
+      float32 tensor (size, size, 3).
+    """
+    crop = CenterCrop(fraction or 1.0, interpolation, antialias)
+    prepare = crop.whole if fraction is None else crop
+    return tf.ensure_shape(prepare(image, (size, size)), [size, size, 3])
 
 
 class RandomNumbers(NamedTuple):
@@ -182,16 +221,15 @@ def augment_image(
         # Before it is scaled: the image is smaller, and in bytes.
         mirror = tf.stack([False, uniform[_FLIP] < 0.5, False])
         image = tf.raw_ops.Reverse(tensor=image, dims=mirror)
-    size = augmentation.image_size
-    image = resize(
+    image = fit(
         image,
-        (size, size),
+        augmentation.image_size,
+        augmentation.crop_fraction,
         augmentation.interpolation,
         augmentation.antialias,
     )
     if augmentation.kind == "pad_crop":
         image = _shifted(image, uniform)
-    image = tf.ensure_shape(image, [size, size, 3])
     if augmentation.policy != "none":
         image = _with_policy(image, augmentation, uniform[_POLICY:])
     if augmentation.pca_lighting_std:

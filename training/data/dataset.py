@@ -5,7 +5,6 @@ memory, is read file by file, files and examples shuffled by a key.
 """
 
 import dataclasses
-import re
 from collections.abc import Callable
 from collections.abc import Iterable
 from collections.abc import Sequence
@@ -13,6 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow as tf
 
+from keras_regnet import image_bytes
 from keras_regnet import image_files
 
 # Record files up to this size are held in memory.
@@ -254,8 +254,6 @@ def find_unreadable(
         try:
             image_files.decode(read())
         except tf.errors.OpError as error:
-            reason = (error.message or "").splitlines() or ["unreadable"]
-            # TensorFlow says where in its graph, which tells a user nothing.
-            reason = re.sub(r"\{\{.*?\}\} ?| ?\[Op:.*", "", reason[0])
+            reason = image_bytes.reason(error)
             return f"Corrupt or unsupported image: {name} ({reason})"
     return None

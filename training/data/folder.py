@@ -1,9 +1,11 @@
 """Data sets in folders, one folder per class."""
 
+import os
 import pathlib
 
 import numpy as np
 import tensorflow as tf
+from absl import logging
 
 from keras_regnet import image_folder
 from training.config import config as train_config
@@ -13,83 +15,127 @@ from training.data.dataset import Split
 
 
 def load_folder(
-    root: pathlib.Path, config: train_config.TrainConfig | None = None
+    root: pathlib.Path, config: train_config.TrainConfig
 ) -> DataSet:
     """Returns the set in root/{train,val}/<class>/<image>.
+
+    A class folder is read with the folders in it. The parts may have other
+    usual names, and classes may lack images for evaluation.
 
     Args:
       root: the folder; where `val_fraction` holds out images for evaluation, it
         may hold the class folders itself.
-      config: `val_fraction` is read.
+      config: `val_fraction` and `skip_bad_images` are read.
 
     Raises:
-      ValueError: naming the folder or file that is wrong.
+      ValueError: naming the folder or files that are wrong.
     """
     if not root.is_dir():
         raise ValueError(
             "`dataset` names a folder that does not exist. "
             f"Received: dataset='folder:{root}'"
         )
-    if config and config.val_fraction:
-        whole = root / "train" if (root / "train").is_dir() else root
-        classes = _list_classes(whole)
-        split = _files_split(classes)
-        return DataSet(split, split, tuple(classes), small_images=False)
-    classes = {}
-    for part in ("train", "val"):
-        if not (root / part).is_dir():
-            raise ValueError(
-                "A `folder:` data set must hold train/ and val/ with one "
-                f"folder per class. Missing: {root / part}"
-            )
-        classes[part] = _list_classes(root / part)
-    names = tuple(classes["train"])
-    if names != tuple(classes["val"]):
+    train = image_folder.find_part(root, image_folder.TRAIN)
+    if config.val_fraction:
+        parts = [train or root]
+    else:
+        parts = [train or _no_part(root, "train"), _find_val(root)]
+    others: list[str] = []
+    classes = [_list_classes(part, others) for part in parts]
+    if others:
+        _complain(others, root, config.skip_bad_images)
+    names = list(classes[0])
+    for name, paths in classes[0].items():
+        if not paths:
+            raise ValueError(f"A class has no images: {parts[0] / name}")
+    if len(names) < 2:
         raise ValueError(
-            "train/ and val/ must have the same classes. Only in train: "
-            f"{sorted(set(names) - set(classes['val']))}, only in val: "
-            f"{sorted(set(classes['val']) - set(names))}. Received: {root}"
+            f"At least two class folders are needed in {parts[0]}. "
+            f"Received: {names}"
         )
-    return DataSet(
-        train=_files_split(classes["train"]),
-        val=_files_split(classes["val"]),
-        class_names=names,
-        small_images=False,
+    splits = [_files_split(classes[0], names)]
+    if len(parts) == 2:
+        _check_val(*parts, *classes)
+        splits.append(_files_split(classes[1], names))
+    return DataSet(splits[0], splits[-1], tuple(names), small_images=False)
+
+
+def _find_val(root):
+    """Returns the folder of images for evaluation."""
+    val = image_folder.find_part(root, image_folder.VAL)
+    if val is not None:
+        return val
+    test = image_folder.find_part(root, image_folder.TEST)
+    if test is None:
+        return _no_part(root, "val")
+    logging.info("no val/ in %s: evaluated on %s/", root, test.name)
+    return test
+
+
+def _no_part(root, part):
+    raise ValueError(
+        "A `folder:` data set must hold train/ and val/ with one folder per "
+        "class; --val_fraction=0.1 evaluates on a tenth of train/, or of class "
+        f"folders alone. Missing: {root / part}"
     )
 
 
-def _list_classes(part):
-    """Returns {class name: paths}, both sorted."""
+def _list_classes(part, others):
+    """Returns {class name: paths}, both sorted; appends what is no image."""
     classes = {}
-    for folder in image_folder.entries(part):
-        if not folder.is_dir():
-            raise ValueError(
-                f"Only class folders belong in {part}. Received: {folder.path}"
-            )
-        paths = [entry.path for entry in image_folder.entries(folder)]
-        for path in paths:
-            if not image_folder.is_image(path):
-                raise ValueError(
-                    f"Not an image file: {path} (allowed: "
-                    f"{', '.join(image_folder.SUFFIXES)})"
-                )
-        if not paths:
-            raise ValueError(f"A class has no images: {folder.path}")
-        classes[folder.name] = paths
-    if len(classes) < 2:
-        raise ValueError(
-            f"At least two class folders are needed in {part}. "
-            f"Received: {list(classes)}"
-        )
+    for entry in image_folder.entries(part):
+        if entry.is_dir():
+            files = image_folder.files_below(entry.path)
+            classes[entry.name] = files.images
+            others += files.others
+        else:
+            others.append(entry.path)
     return classes
 
 
-def _files_split(classes):
-    paths = [path for files in classes.values() for path in files]
-    counts = [len(files) for files in classes.values()]
+def _complain(others, root, skip):
+    """Raises for files that are not images of a class, or says so."""
+    described = f"{image_folder.describe(others, root)} in {root}"
+    if not skip:
+        raise ValueError(
+            "Only image files belong in class folders, and only class folders "
+            f"beside them (allowed: {', '.join(image_folder.SUFFIXES)}); "
+            f"--skip_bad_images leaves others out. Received: {described}"
+        )
+    logging.warning("left out, not image files of a class: %s", described)
+
+
+def _check_val(train_part, val_part, train, val):
+    """Compares the classes of the parts by their names."""
+    unknown = sorted(set(val) - set(train))
+    if unknown:
+        raise ValueError(
+            f"All classes of {val_part.name}/ must be in {train_part.name}/. "
+            f"Only in {val_part.name}: {unknown}, only in {train_part.name}: "
+            f"{sorted(set(train) - set(val))}. Received: {val_part.parent}"
+        )
+    if not any(val.values()):
+        raise ValueError(f"There are no images for evaluation: {val_part}")
+    missing = [name for name in train if not val.get(name)]
+    if missing:
+        logging.warning(
+            "%d of %d classes have no images in %s/ and are not evaluated: %s",
+            len(missing),
+            len(train),
+            val_part.name,
+            ", ".join(missing),
+        )
+
+
+def _files_split(classes, names):
+    """Returns the images of classes, whose labels are places in `names`."""
+    paths = [path for name in names for path in classes.get(name, ())]
+    counts = [len(classes.get(name, ())) for name in names]
     labels = np.repeat(np.arange(len(counts), dtype=np.int32), counts)
     with tf.device("/cpu:0"):
-        path_table, label_table = tf.constant(paths), tf.constant(labels)
+        # In bytes: a name need not be UTF-8.
+        path_table = tf.constant([os.fsencode(path) for path in paths])
+        label_table = tf.constant(labels)
 
     def read(index):
         contents = tf.io.read_file(tf.gather(path_table, index))

@@ -15,7 +15,6 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from keras_regnet import image_files
-from keras_regnet.images import CenterCrop
 from training.config import config as train_config
 from training.data import augment
 from training.data import decode
@@ -291,12 +290,13 @@ def eval_pipeline(
 
 
 def _evaluation_image(image, data, config):
-    pixels, size = image_files.decode(image), (config.evaluation_size(),) * 2
-    crop = CenterCrop(
-        config.eval_crop_fraction, config.interpolation, config.antialias
+    return augment.fit(
+        image_files.decode(image),
+        config.evaluation_size(),
+        augment.crop_fraction(config, data.small_images),
+        config.interpolation,
+        config.antialias,
     )
-    prepare = crop.whole if data.small_images else crop
-    return tf.ensure_shape(prepare(pixels, size), [*size, 3])
 
 
 def eval_steps(split: Split | Stream, config: train_config.TrainConfig) -> int:

@@ -177,7 +177,8 @@ def write(
         )
     if file_format not in FORMATS:
         raise errors.unknown_value("format", file_format, FORMATS)
-    data = load_folder(source)
+    config = train_config.TrainConfig(skip_bad_images=skip_bad_images)
+    data = load_folder(source, config)
     folder.mkdir(parents=True, exist_ok=True)
     if any(folder.iterdir()):
         raise ValueError(f"The output folder must be empty. Received: {folder}")

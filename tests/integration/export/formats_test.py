@@ -23,6 +23,7 @@ from keras_regnet.export import runners
 from keras_regnet.export import saved_model
 from keras_regnet.export import verification
 from tests.support import export_testing
+from tests.support import image_corpus
 from tests.support import paths
 
 _ROOT = paths.ROOT
@@ -140,11 +141,18 @@ class FormatsTest(parameterized.TestCase):
         np.testing.assert_allclose(tf.nn.softmax(logits), expected, atol=1e-5)
         # 256/224 of 32: the center is cut out as it is.
         image = export_testing.images(1, 37, 37)[0]
-        png = tf.io.encode_png(image).numpy()
-        found = signatures["jpeg"](jpeg=tf.constant([png, png]))
+        files = [
+            tf.io.encode_png(image).numpy(),
+            image_corpus.encode(image, "bmp"),
+            # Of a camera that was held sideways.
+            image_corpus.encode(
+                np.rot90(image), "webp", lossless=True, exif=image_corpus.tiff()
+            ),
+        ]
+        found = signatures["jpeg"](jpeg=tf.constant(files))
         np.testing.assert_allclose(
             found["probabilities"],
-            np.repeat(self.expected("y", image[None, 3:35, 3:35]), 2, 0),
+            np.repeat(self.expected("y", image[None, 3:35, 3:35]), 3, 0),
             atol=1e-5,
         )
         graph = signatures["serving_default"].graph.as_graph_def()

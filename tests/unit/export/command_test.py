@@ -14,6 +14,7 @@ from PIL import Image
 from keras_regnet.export import images as images_lib
 from tests.support import command_testing
 from tests.support import export_testing
+from tests.support import image_corpus
 
 
 class _Builder:
@@ -178,6 +179,25 @@ class ImagesTest(absltest.TestCase):
         self.assertEqual(loaded.class_names, ("a", "b", "c", "d"))
         self.assertEqual(loaded.labels.tolist(), [0, 0, 1, 1, 2, 3])
 
+    def test_folders_are_read_as_the_trainer_reads_them(self):
+        pixels = image_corpus.photo(40, 40)
+        for place, kind in (
+            ("train/ant/a.png", "png"), ("train/ant/more/b.webp", "webp"),
+            ("valid/bee/c.bmp", "bmp"),
+        ):  # fmt: skip
+            path = self.folder / place
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(image_corpus.encode(pixels, kind))
+            (path.parent / "Thumbs.db").write_text("")
+        (self.folder / "train" / "notes.txt").write_text("")
+        loaded = images_lib.load(str(self.folder), 32)
+        self.assertEqual(loaded.class_names, ("ant", "bee"))
+        self.assertEqual(loaded.labels.tolist(), [0, 0, 1])
+        self.assertLen(loaded.others, 1)
+        self.assertIn("notes.txt", loaded.others[0])
+        inner = images_lib.load(str(self.folder / "train" / "ant"), 32)
+        self.assertLen(inner.pixels, 2)
+
     def test_center_is_cut_out(self):
         image = export_testing.images(1, 37, 57)[0]
         (self.folder / "one").mkdir()
@@ -215,6 +235,14 @@ class ImagesTest(absltest.TestCase):
         self.assertEqual(held_out.class_names, ("a", "b"))
         self.assertEqual(training.labels.tolist(), [0, 1, 2, 3])
         self.assertEqual(all_of_it.labels.tolist(), list(range(10)))
+
+    def test_sizes_beyond_the_limit_are_refused_by_name(self):
+        bomb = image_corpus.bombs()["png of 60000"]
+        (self.folder / "bomb.png").write_bytes(bomb)
+        with self.assertRaisesRegex(
+            ValueError, r"bomb.png \(the file declares more than 178956970 pix"
+        ):
+            images_lib.load(str(self.folder), 32)
 
     def test_unreadable(self):
         (self.folder / "image.jpg").write_text("nothing")
