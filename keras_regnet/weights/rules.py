@@ -79,7 +79,8 @@ def network(
     for rounded in detect.with_each_rounding(config):
         if checkpoint.fits(rounded):
             return rounded
-    if checkpoint.variant() == variants.find_name(config):
+    name = variants.find_name(config)
+    if name is not None and name == checkpoint.variant():
         _check_shapes(checkpoint, config)
     raise _other_network(checkpoint, config)
 
