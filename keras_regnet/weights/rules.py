@@ -79,8 +79,7 @@ def network(
     for rounded in detect.with_each_rounding(config):
         if checkpoint.fits(rounded):
             return rounded
-    name = variants.find_name(config)
-    if name is not None and name == checkpoint.variant():
+    if _is_the_same(checkpoint, config):
         _check_shapes(checkpoint, config)
     raise _other_network(checkpoint, config)
 
@@ -155,18 +154,32 @@ def _other_network(checkpoint, config):
     )
 
 
+def _is_the_same(checkpoint, config):
+    """Returns whether a file is of a network, but for a tensor's shape."""
+    stages = checkpoint.stages, detect.stage_shapes(config)
+    return (
+        checkpoint.variant() == variants.find_name(config)
+        and _are_of_sizes(*stages)
+        and not _of_groups(*stages)
+    )
+
+
 def _of_groups(theirs, ours):
     """Returns what tells two networks of the same depths and widths apart."""
-    pairs = list(zip(theirs, ours, strict=False))
-    same_size = len(theirs) == len(ours) and all(
-        (a.depth, a.width) == (b.depth, b.width) for a, b in pairs
-    )
-    if not same_size or all(
-        a.group_width in (0, b.group_width) for a, b in pairs
+    if not _are_of_sizes(theirs, ours) or all(
+        a.group_width in (0, b.group_width)
+        for a, b in zip(theirs, ours, strict=True)
     ):
         return ""
     widths = ("-".join(str(s.group_width) for s in x) for x in (theirs, ours))
     return "; group widths {} and {}".format(*widths)
+
+
+def _are_of_sizes(theirs, ours):
+    """Returns whether the stages of two networks have the same sizes."""
+    return [(s.depth, s.width) for s in theirs] == [
+        (s.depth, s.width) for s in ours
+    ]
 
 
 def unloadable(
