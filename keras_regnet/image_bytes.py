@@ -11,9 +11,11 @@ def substr(
     source: tf.Tensor, start: tf.Tensor | int, count: tf.Tensor | int
 ) -> tf.Tensor:
     """Returns a part of a string; what lies outside of it is left out."""
-    length = tf.strings.length(source)
-    start = tf.clip_by_value(tf.cast(start, tf.int32), 0, length)
-    return tf.strings.substr(source, start, tf.cast(count, tf.int32))
+    count = count if isinstance(count, int) else tf.cast(count, tf.int32)
+    # Few operations: each costs time at the start of a pipeline.
+    if not (isinstance(start, int) and start == 0):
+        start = tf.minimum(tf.cast(start, tf.int32), tf.strings.length(source))
+    return tf.strings.substr(source, start, count)
 
 
 def integers(

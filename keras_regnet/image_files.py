@@ -21,6 +21,7 @@ _JPEG_START = b"\xff\xd8\xff"
 _JPEG_END = b"\xff\xd9"
 # Where a header of four colors has its length and depth.
 _FOUR_COLORS = "\0\x14\x08"
+_FOUR_COLORS_WITHIN = 2**14
 # Of Adobe's segment: with it, CMYK is stored upside down, as all who write CMYK
 # do it, and Pillow and OpenCV read it, even if it is not there.
 _ADOBE_MARK = "Adobe\0"
@@ -72,8 +73,9 @@ def is_plain_jpeg(source: tf.Tensor) -> tf.Tensor:
 def _is_unmarked_jpeg(source):
     # Few operations, as every image comes by here.
     is_jpeg = tf.strings.substr(source, 0, len(_JPEG_START)) == _JPEG_START
-    marked = contains(source, *image_orientation.JPEG_MARKS, _FOUR_COLORS)
-    return is_jpeg & ~marked
+    marked = contains(source, *image_orientation.JPEG_MARKS)
+    start = tf.strings.substr(source, 0, _FOUR_COLORS_WITHIN)
+    return is_jpeg & ~marked & ~contains(start, _FOUR_COLORS)
 
 
 def _decode_jpeg(source):

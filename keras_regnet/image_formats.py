@@ -197,7 +197,7 @@ def decode_bmp(source: tf.Tensor) -> tf.Tensor:
         tf.argmax([in_bytes, by_palette, by_fields], output_type=tf.int32),
         [lambda: pixels()[..., 2::-1], of_palette, of_fields],
     )
-    return tf.cond(top_first, lambda: image, lambda: image[::-1])
+    return tf.reverse(image, tf.where([~top_first])[:, 0])
 
 
 def _is_one_of(number, *numbers):

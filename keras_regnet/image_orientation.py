@@ -67,91 +67,7 @@ _RIFF = _Container(12, 4, 0, False, 2, 0)
 
 
 def jpeg_metadata(source: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Returns the Exif data and the XMP of a JPEG, "" for none."""
-    return tf.cond(
-        contains(source, *JPEG_MARKS), lambda: _of_segments(source), no_metadata
-    )
-
-
-def png_metadata(source: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Returns the Exif data and the XMP of a PNG, "" for none."""
-
-    def found():
-        exif, profile, xmp = _of_chunks(
-            source,
-            ("eXIf", f"(tEXt|zTXt){_PROFILE}\\x00", f"iTXt{_PNG_XMP}\\x00"),
-            _PNG,
-        )
-        exif = tf.cond(
-            exif == "",
-            lambda: _exif_of_profile(profile),
-            lambda: _without_name(exif),
-        )
-        return exif, _xmp_of_text(xmp)
-
-    marked = contains(source, "eXIf", _PROFILE, _PNG_XMP)
-    return tf.cond(marked, found, no_metadata)
-
-
-def webp_metadata(source: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Returns the Exif data and the XMP of a WebP file, "" for none."""
-
-    def found():
-        exif, xmp = _of_chunks(source, ("EXIF", "XMP "), _RIFF)
-        # The first chunk says which of them count.
-        (flags,) = integers(source, 20, [1])
-        has_exif, has_xmp = (flags // flag % 2 == 1 for flag in _WEBP_FLAGS)
-        return (
-            tf.where(has_exif, _without_name(exif), ""),
-            tf.where(has_xmp, xmp, ""),
-        )
-
-    marked = (substr(source, 12, 4) == "VP8X") & contains(
-        source, "EXIF", "XMP "
-    )
-    return tf.cond(marked, found, no_metadata)
-
-
-def no_metadata() -> tuple[tf.Tensor, tf.Tensor]:
-    """Returns no Exif data and no XMP."""
-    return tf.constant(""), tf.constant("")
-
-
-def orientation(exif: tf.Tensor, xmp: tf.Tensor) -> tf.Tensor:
-    """Returns what Exif data say, else XMP; int32, 1 (as stored) to 8."""
-    tiff = tf.strings.regex_replace(exif, r"^(Exif\x00\x00)+", "")
-    value = tf.cond(
-        tf.strings.regex_full_match(tiff, _TIFF),
-        lambda: _orientation_in_tiff(tiff),
-        lambda: tf.constant(-1, tf.int64),
-    )
-    digit = tf.strings.regex_replace(
-        xmp, rf"^\C*?{_XMP_TAG}(?:=\"|>)([0-9])\C*$", r"\1"
-    )
-    by_xmp = tf.cond(
-        tf.strings.length(digit) == 1,
-        lambda: tf.strings.to_number(digit, tf.int64),
-        lambda: tf.constant(1, tf.int64),
-    )
-    value = tf.where(value < 0, by_xmp, value)
-    return tf.cast(tf.where((value >= 1) & (value <= 8), value, 1), tf.int32)
-
-
-def upright(image: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
-    """Turns an image as its orientation says (Exif 2.3, table 6)."""
-    image = tf.cond(
-        orientation >= 5,
-        lambda: tf.transpose(image, [1, 0, 2]),
-        lambda: image,
-    )
-    # After the transposition: which of the axes have to be reversed.
-    columns = tf.reduce_any(orientation == tf.constant([2, 3, 6, 7]))
-    rows = tf.reduce_any(orientation == tf.constant([3, 4, 7, 8]))
-    return tf.reverse(image, tf.where(tf.stack([rows, columns]))[:, 0])
-
-
-def _of_segments(source):
-    """Returns the Exif data and the XMP of all segments before the scan."""
+    """Returns the Exif data and the XMP before a JPEG's scan, "" for none."""
     data = tf.pad(tf.io.decode_raw(source, tf.uint8), [[0, 4]])
     # Any number of bytes 0xFF may stand in front of a marker's.
     markers = tf.where(
@@ -183,6 +99,71 @@ def _of_segments(source):
         (tf.constant(2, tf.int64), *no_metadata()),
     )
     return exif, xmp
+
+
+def png_metadata(source: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns the Exif data and the XMP of a PNG, "" for none."""
+
+    def found():
+        exif, profile, xmp = _of_chunks(
+            source,
+            ("eXIf", f"(tEXt|zTXt){_PROFILE}\\x00", f"iTXt{_PNG_XMP}\\x00"),
+            _PNG,
+        )
+        exif = tf.cond(
+            exif == "",
+            lambda: _exif_of_profile(profile),
+            lambda: _without_name(exif),
+        )
+        return exif, _xmp_of_text(xmp)
+
+    marked = contains(source, "eXIf", _PROFILE, _PNG_XMP)
+    return tf.cond(marked, found, no_metadata)
+
+
+def webp_metadata(source: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns the Exif data and the XMP of a WebP file, "" for none."""
+    exif, xmp = _of_chunks(source, ("EXIF", "XMP "), _RIFF)
+    # The first chunk says which of them count.
+    (flags,) = integers(source, 20, [1])
+    flags = tf.where(substr(source, 12, 4) == "VP8X", flags, 0)
+    has_exif, has_xmp = (flags // flag % 2 == 1 for flag in _WEBP_FLAGS)
+    return (
+        tf.where(has_exif, _without_name(exif), ""),
+        tf.where(has_xmp, xmp, ""),
+    )
+
+
+def no_metadata() -> tuple[tf.Tensor, tf.Tensor]:
+    """Returns no Exif data and no XMP."""
+    return tf.constant(""), tf.constant("")
+
+
+def orientation(exif: tf.Tensor, xmp: tf.Tensor) -> tf.Tensor:
+    """Returns what Exif data say, else XMP; int32, 1 (as stored) to 8."""
+    tiff = tf.strings.regex_replace(exif, r"^(Exif\x00\x00)+", "")
+    value = tf.cond(
+        tf.strings.regex_full_match(tiff, _TIFF),
+        lambda: _orientation_in_tiff(tiff),
+        lambda: tf.constant(-1, tf.int64),
+    )
+    digit = tf.strings.regex_replace(
+        xmp, rf"^\C*?{_XMP_TAG}(?:=\"|>)([0-9])\C*$", r"\1"
+    )
+    digit = tf.where(tf.strings.length(digit) == 1, digit, "1")
+    by_xmp = tf.strings.to_number(digit, tf.int64)
+    value = tf.where(value < 0, by_xmp, value)
+    return tf.cast(tf.where((value >= 1) & (value <= 8), value, 1), tf.int32)
+
+
+def upright(image: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
+    """Turns an image as its orientation says (Exif 2.3, table 6)."""
+    transposed = orientation >= 5
+    image = tf.transpose(image, tf.where(transposed, [1, 0, 2], [0, 1, 2]))
+    # After the transposition: which of the axes have to be reversed.
+    columns = tf.reduce_any(orientation == tf.constant([2, 3, 6, 7]))
+    rows = tf.reduce_any(orientation == tf.constant([3, 4, 7, 8]))
+    return tf.reverse(image, tf.where(tf.stack([rows, columns]))[:, 0])
 
 
 def _of_chunks(source, beginnings, container):
