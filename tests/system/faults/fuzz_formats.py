@@ -271,4 +271,5 @@ FORMATS = {
     "PNG": _image(".png"),
     "GIF": _image(".gif"),
     "BMP": _image(".bmp"),
+    "WebP": _image(".webp"),
 }
