@@ -102,7 +102,8 @@ def _labels(path, classes):
     if not labels.exists():
         return []
     try:
-        names = labels.read_text(encoding="utf-8-sig").splitlines()
+        text = labels.read_text(encoding="utf-8-sig")
+        names = text.removesuffix("\n").split("\n")
     except UnicodeDecodeError as error:
         raise ValueError(f"{labels} is not a text in UTF-8: {error}") from error
     if len(names) != classes:

@@ -6,6 +6,7 @@ count ("0", "1" and so on, in order) stand for classes without names.
 
 import collections
 import difflib
+import re
 from collections.abc import Iterable
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -70,14 +71,41 @@ def match(
     return Match(indices, tuple(of_model), by_name=True)
 
 
+def check(names: Iterable[str]) -> None:
+    """Raises a ValueError unless a file of one name per line can hold names.
+
+    Example:
+    >>> check(("ant", "honey bee"))
+    """
+    for name in names:
+        if re.search(r"[\r\n]", name):
+            raise ValueError(
+                f"A class name must have no line break. Received: {name!r}"
+            )
+        if not name.isprintable() and any(map(_is_surrogate, name)):
+            raise ValueError(
+                f"A class name must be text in UTF-8. Received: {name!r}"
+            )
+
+
+def _is_surrogate(character):
+    """Whether a character stands for a byte that is not UTF-8."""
+    return "\ud800" <= character <= "\udfff"
+
+
 def are_unnamed(names: Sequence[str], others: Sequence[str] | None) -> bool:
     """Returns whether one of two lists has no names to match the other's.
 
     Example:
     >>> are_unnamed(("ant", "bee"), ("0", "1"))
     True
+    >>> are_unnamed(("1", "10"), [str(label) for label in range(12)])
+    False
     """
-    return others is None or is_counted(names) != is_counted(others)
+    if others is None:
+        return True
+    are_known = set(names) <= set(others)
+    return is_counted(names) != is_counted(others) and not are_known
 
 
 def is_counted(names: Sequence[str]) -> bool:

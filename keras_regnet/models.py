@@ -294,7 +294,9 @@ def prefix_layer_names(model: RegNetModel, prefix: str) -> RegNetModel:
     """Puts a prefix before the names of a model's layers, but of its inputs.
 
     Two networks have layers of the same names, of which Keras allows one in a
-    model. Weights are loaded by these names: prefix them afterwards.
+    model. Weights, heads and exported features are found by the names without
+    a prefix: load and replace them before. A layer that is in other models
+    too, as behind `replace_head`, is renamed there as well.
 
     Args:
       model: made by a builder; it is changed.

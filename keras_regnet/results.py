@@ -6,6 +6,7 @@ to it, with --results=FILE. What an evaluation does not measure stays empty.
 
 import csv
 import datetime
+import errno
 import io
 import os
 import pathlib
@@ -73,12 +74,23 @@ def append(path: str | os.PathLike[str], row: Mapping[str, Any]) -> None:
         {name: _short(value) for name, value in {"time": now, **row}.items()}
     )
     path.parent.mkdir(parents=True, exist_ok=True)
-    # One write: two processes may share the file.
-    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-    try:
-        os.write(descriptor, text.getvalue().encode())
-    finally:
-        os.close(descriptor)
+    # One write, unbuffered: two processes may share the file.
+    with path.open("ab", buffering=0) as file:
+        row_bytes = _line_break(path) + text.getvalue().encode()
+        written = file.write(row_bytes)
+        if written != len(row_bytes):
+            # A full disk: half a row would be taken for a whole one.
+            file.truncate(file.tell() - written)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+
+def _line_break(path):
+    """Returns what a file lacks that was cut, or saved without a last one."""
+    with path.open("rb") as file:
+        if not file.seek(0, os.SEEK_END):
+            return b""
+        file.seek(-1, os.SEEK_END)
+        return b"" if file.read() == b"\n" else b"\n"
 
 
 def check(path: str | os.PathLike[str]) -> bool:

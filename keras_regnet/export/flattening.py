@@ -13,6 +13,8 @@ import numpy as np
 
 from keras_regnet.export import rewriting
 
+# Packages whose layers are left out if they do nothing at inference.
+_KNOWN = ("keras", "keras_regnet")
 # Sides of the probes where a layer takes any: `Resizing(8, 8)` passes on one.
 _PROBE_SIDES = (8, 11)
 
@@ -82,9 +84,11 @@ def _gives_way(operation):
 def _does_nothing(operation):
     """Whether a layer is for training, and passes on its input at inference.
 
-    Measured, as there is no property that says so: `RandomFlip` passes its
-    input on, and `RandomCrop` makes it smaller.
+    Measured, as there is no property that says so, of Keras's layers and ours.
+    A user's may do nothing but to some numbers.
     """
+    if type(operation).__module__.partition(".")[0] not in _KNOWN:
+        return False
     if not isinstance(operation, keras.layers.Layer) or operation.weights:
         return False
     if "training" not in inspect.signature(operation.call).parameters:
@@ -98,8 +102,9 @@ def _does_nothing(operation):
 
 def _passes_on(layer, shape, side):
     shape = [1, *(own or side for own in shape)]
-    # Numbers that all floating point types have.
-    probe = (np.arange(np.prod(shape)).reshape(shape) % 5).astype("float32")
+    # Numbers that all floating point types have, of both signs.
+    rng = np.random.default_rng(side)
+    probe = rng.integers(-128, 128, shape).astype("float32")
     outputs = layer(probe, training=False)
     return keras.ops.is_tensor(outputs) and np.array_equal(
         keras.ops.convert_to_numpy(keras.ops.cast(outputs, "float32")), probe
@@ -137,7 +142,10 @@ class _Cloning:
             return operation(*args, **kwargs)  # Without a state of its own.
         # Whatever `training` a call was noted with: at inference it is False.
         if _does_nothing(operation):
-            return keras.tree.flatten((args, kwargs))[0]
+            x, *_ = keras.tree.flatten((args, kwargs))
+            # It made floats of whole numbers, with which others would count.
+            is_float = keras.backend.is_float_dtype(x.dtype)
+            return x if is_float else keras.ops.cast(x, "float32")
         if id(operation) not in self._clones:
             clone = _clone(operation, self._name(prefix, operation))
             self._clones[id(operation)] = operation, clone

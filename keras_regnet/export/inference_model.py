@@ -140,6 +140,11 @@ def check_model(model: keras.Model) -> None:
             f"one output. Received: inputs {shapes}, {len(model.outputs)} "
             "outputs"
         )
+    if isinstance(model.output, dict):
+        raise ValueError(
+            "`model` must give its output as it is, not in a dictionary. "
+            f"Received: outputs {sorted(model.output)}"
+        )
     for layer in model.layers:
         if getattr(layer, "data_format", None) == "channels_first":
             raise ValueError(

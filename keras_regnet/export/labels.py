@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from collections.abc import Sequence
 
 from keras_regnet import atomic
+from keras_regnet import class_names as names_lib
 
 # In the folder of a SavedModel, and in that of a run.
 IN_FOLDER = "labels.txt"
@@ -54,7 +55,8 @@ def read_labels(path: str | os.PathLike[str]) -> tuple[str, ...]:
         text = pathlib.Path(path).read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} is not a text in UTF-8: {error}") from error
-    return tuple(text.splitlines())
+    # Not by `splitlines`: a name may have what else it takes for a line's end.
+    return tuple(text.removesuffix("\n").split("\n")) if text else ()
 
 
 def find(
@@ -98,7 +100,8 @@ def find(
 
 
 def check_labels(class_names: Sequence[str], classes: int) -> None:
-    """Raises a ValueError unless there is one name per output."""
+    """Raises a ValueError unless there is one name, a line, per output."""
+    names_lib.check(class_names)
     if len(class_names) != classes:
         raise ValueError(
             "`class_names` must have one name per output of the model. "

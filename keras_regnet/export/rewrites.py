@@ -125,6 +125,8 @@ def join_normalization(
     norm = first and first.operation
     if not isinstance(norm, keras.layers.Normalization) or norm.invert:
         return np.zeros(channels)
+    if max(np.shape(norm.variance)[:-1], default=1) > 1:
+        return np.zeros(channels)  # Pixels have a mean each.
     reader = graph.only_reader(first.outputs[0])
     while reader and isinstance(reader.operation, keras.layers.ZeroPadding2D):
         reader = graph.only_reader(reader.outputs[0])

@@ -101,7 +101,9 @@ class Report:
       mean_difference: mean absolute error of the outputs.
       moved_probability: total variation distance between the probabilities of
         the file and those of the model, mean over the images: 0 for equal
-        ones, 1 for certainty of different classes. Of logits, after a softmax.
+        ones, 1 for certainty of different classes. Of logits, after a softmax,
+        or what all outputs of an image are off by, relative to the largest
+        output, where that is more: a softmax does not see it.
       top1_agreement: fraction of images with the model's top class.
       model_accuracy: top-1 accuracy of the model on the labeled images, None
         without labels.
@@ -428,10 +430,17 @@ def _compare(expected, outputs):
 
 
 def _total_variation(expected, outputs):
-    """Returns the mean total variation distance."""
+    """Returns the mean total variation distance, see `Report`."""
+    offset = 0.0
     if expected.min() < 0 or expected.max() > 1:
+        common = np.abs((outputs - expected).mean(-1))
+        offset = np.minimum(common / np.abs(expected).max(), 1.0)
         expected, outputs = _softmax(expected), _softmax(outputs)
-    distance = np.abs(outputs - expected).sum(-1) / 2
+    distance = np.abs(outputs - expected).sum(-1)
+    if expected.shape[-1] > 1:
+        # What one class gets another one loses.
+        distance = distance / 2
+    distance = np.maximum(distance, offset)
     return float(np.nan_to_num(distance, nan=1.0, posinf=1.0).mean())
 
 

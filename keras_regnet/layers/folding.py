@@ -117,7 +117,11 @@ def joined_calls(model: keras.Model) -> Callable[[Any], Any]:
     norms = {
         id(conv): norm
         for conv, norm in foldable(model)
-        if type(conv) is Conv2D and type(norm) is BatchNormalization
+        if type(conv) is Conv2D
+        and type(norm) is BatchNormalization
+        # What `evaluate` adds to the loss for the outputs of each.
+        and conv.activity_regularizer is None
+        and norm.activity_regularizer is None
     }
     folded = {id(norm) for norm in norms.values()}
 

@@ -115,6 +115,16 @@ def state_dict(model: keras.Model, file_format: str) -> dict[str, np.ndarray]:
     """Returns the weights of a model under a format's names."""
     variables = {variable.path: variable for variable in model.weights}
     include_top = "head_fc/kernel" in variables
+    for layer in model.layers:
+        if getattr(layer, "quantization_mode", None) is not None:
+            raise ValueError(
+                "`model` must have float weights. Received: layer "
+                f"{layer.name!r} with "
+                f"quantization_mode={layer.quantization_mode!r}"
+            )
+        if getattr(layer, "lora_enabled", False):
+            # Keras's property has the adapter in it.
+            variables[f"{layer.name}/kernel"] = layer.kernel
     state = {}
     for path, source in mapping.of_format(
         model.network, file_format, include_top

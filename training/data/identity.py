@@ -42,9 +42,20 @@ def digest_of_paths(paths: Sequence[str]) -> str:
     start = len(os.path.join(os.path.commonpath(paths), ""))
     step = -(-len(paths) // _SIZES)
     return digest(
-        (path[start:], 0 if number % step else os.path.getsize(path))
+        (path[start:], 0 if number % step else _size(path))
         for number, path in enumerate(paths)
     )
+
+
+def _size(path):
+    """Returns the size of a file; -1 of one that is gone, or a dead link.
+
+    Who reads it names it, or leaves it out.
+    """
+    try:
+        return os.path.getsize(path)
+    except OSError:
+        return -1
 
 
 @dataclasses.dataclass(frozen=True)

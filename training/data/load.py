@@ -6,6 +6,7 @@ import pathlib
 import numpy as np
 import tensorflow as tf
 
+from keras_regnet import class_names
 from keras_regnet import digits
 from training.config import config as train_config
 from training.data import identity
@@ -32,7 +33,9 @@ def load_dataset(config: train_config.TrainConfig) -> DataSet:
     Raises:
       ValueError: if there is no such set, or something is wrong with it.
     """
-    return select(_load_whole(config), config)
+    data = _load_whole(config)
+    class_names.check(data.class_names)
+    return select(data, config)
 
 
 def check_prepared(config: train_config.TrainConfig) -> None:

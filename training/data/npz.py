@@ -57,8 +57,13 @@ def load_npz(path: pathlib.Path, config: train_config.TrainConfig) -> DataSet:
         )
     side = max(stored[names[0]].shape[1:3])
     return DataSet(
-        train, val, tuple(str(n) for n in class_names), side <= _SMALL_SIDE
+        train, val, tuple(map(_text, class_names)), side <= _SMALL_SIDE
     )
+
+
+def _text(name):
+    """Returns a name as text: other libraries store bytes."""
+    return name.decode() if isinstance(name, bytes) else str(name)
 
 
 def _read(path):

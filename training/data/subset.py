@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 from absl import logging
 
+from keras_regnet import class_names
 from training.config import config as train_config
 from training.data import dataset
 from training.data.dataset import DataSet
@@ -43,10 +44,25 @@ def select(data: DataSet, config: train_config.TrainConfig) -> DataSet:
         (_without_bad_images, config.skip_bad_images),
     ):
         if requested:
+            before = data.train
             data = dataclasses.replace(
                 data, train=change(data.train), val=change(data.val)
             )
+            _check_classes(before, data)
     return data
+
+
+def _check_classes(before, data):
+    """Raises a ValueError if a class had images to train on, and has none."""
+    if before.labels is None:
+        return
+    gone = sorted(set(before.labels) - set(data.train.labels))
+    if gone:
+        names = class_names.shown(repr(data.class_names[x]) for x in gone)
+        raise ValueError(
+            "`skip_bad_images` must leave an image of each class to train on. "
+            f"Received: no image that can be read of {names}"
+        )
 
 
 def _hold_out(data, fraction):

@@ -149,17 +149,26 @@ def _paths(file):
 
 def _legacy_paths(file):
     """Returns the same of a whole model, which has variables by name."""
-    paths = {}
+    paths, others = {}, {}
 
     def visit(_, node):
+        if not isinstance(node, h5py.Dataset):
+            return
         *_, layer, variable = node.name.split("/")
-        if isinstance(node, h5py.Dataset) and variable in _NUMBERS:
-            name = f"{layer}/{_NUMBERS[variable]}"
-            if name in paths:
-                raise KeyError(f"two tensors are named {name}")
-            paths[name] = node.name
+        if variable not in _NUMBERS:
+            others[layer] = variable
+            return
+        name = f"{layer}/{_NUMBERS[variable]}"
+        if name in paths:
+            raise KeyError(f"two tensors are named {name}")
+        paths[name] = node.name
 
     file[_WHOLE].visititems(visit)
+    for layer, variable in others.items():
+        # An adapter, or the scale of a quantized kernel: the kernel alone is
+        # not what the layer computes with.
+        if f"{layer}/0" in paths:
+            raise KeyError(f"the layer {layer!r} has a {variable!r} as well")
     return paths
 
 

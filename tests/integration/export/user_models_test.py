@@ -1,6 +1,7 @@
 """Models that users make of a network: each export computes what they do."""
 
 import tempfile
+import warnings
 
 import keras
 import numpy as np
@@ -86,6 +87,13 @@ def _with_adapters(kinds):
     return model
 
 
+def _mean_of_each_pixel():
+    norm = keras.layers.Normalization(axis=(1, 2, 3))
+    norm.adapt(np.random.default_rng(3).uniform(0, 255, (8, *_SHAPE)))
+    inputs = keras.Input(_SHAPE)
+    return _with_head(inputs, keras.layers.Conv2D(8, 3)(norm(inputs)))
+
+
 def _two_called_twice():
     """One backbone for both halves of an image."""
     inputs = keras.Input(_SHAPE)
@@ -103,6 +111,7 @@ _MODELS = {
     "adapted_normalization": _adapted_normalization,
     "adapted_convolutions": lambda: _with_adapters(keras.layers.Conv2D),
     "adapted_head": lambda: _with_adapters(keras.layers.Dense),
+    "adapted_mean_of_each_pixel": _mean_of_each_pixel,
     "two_called_twice": _two_called_twice,
 }
 
@@ -156,7 +165,10 @@ class UserModelsTest(parameterized.TestCase):
         images = _images().astype("float32")
         expected = model.predict(images, verbose=0)
         path = f"{self._folder()}/model.onnx"
-        model.export(path, format="onnx", verbose=False)
+        with warnings.catch_warnings():
+            # As NumPy does of names that Keras looks for.
+            warnings.simplefilter("ignore")
+            model.export(path, format="onnx", verbose=False)
         (given,) = onnx.load(path).graph.input
         session = onnxruntime.InferenceSession(path)
         (actual,) = session.run(None, {given.name: images})
@@ -173,6 +185,13 @@ class UserModelsTest(parameterized.TestCase):
                 ValueError, "must have float weights.*'head_fc'.*'int8'"
             ):
                 form.save(model, f"{self._folder()}/{name}")
+
+    @parameterized.parameters("litert", "onnx", "saved_model")
+    def test_outputs_in_a_dictionary_are_refused(self, form):
+        network = _network()
+        model = keras.Model(network.input, {"probabilities": network.output})
+        with self.assertRaisesRegex(ValueError, "dictionary.*probabilities"):
+            getattr(export, form).save(model, f"{self._folder()}/model")
 
     def test_a_layer_that_cannot_be_copied_is_named(self):
         class Scaled(keras.layers.Layer):

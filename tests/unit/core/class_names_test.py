@@ -21,6 +21,9 @@ class MatchTest(parameterized.TestCase):
         (("7", "1"), ("0", "1", "7"), (2, 1), True),
         # Fewer of the same numbers.
         (("0", "1"), ("0", "1", "2"), (0, 1), True),
+        # Folders come in the order of their names as text.
+        (("1", "10", "2"), tuple(map(str, range(12))), (1, 10, 2), True),
+        (("3", "7"), tuple(map(str, range(10))), (3, 7), True),
         # A name twice is no matter where the lists are equal.
         (("crane", "crane"), ("crane", "crane"), (0, 1), True),
     )
@@ -28,6 +31,12 @@ class MatchTest(parameterized.TestCase):
         outputs = len(of_model or names)
         found = class_names.match(names, of_model, outputs)
         self.assertEqual((found.indices, found.by_name), (expected, by_name))
+
+    @parameterized.parameters("a\nb", "a\rb", "b\udce9e")
+    def test_what_a_line_of_text_cannot_hold(self, name):
+        with self.assertRaisesRegex(ValueError, "class name must"):
+            class_names.check(("ant", name))
+        class_names.check(("honig biene", "b\u2028e", "\U0001f41d"))
 
     @parameterized.parameters(
         (("ant", "Cat"), _MODEL, r"Unknown: 'Cat' \(did you mean 'cat'\?\)"),

@@ -14,6 +14,23 @@ from keras_regnet.export import verification
 from tests.support import export_testing
 
 
+class DistanceTest(parameterized.TestCase):
+    @parameterized.parameters(
+        # One output: a number.
+        ([[10.0], [20.0]], [[10.0], [30.0]], 0.25),
+        # Logits: what all have in common a softmax does not see.
+        ([[0.0, 4.0]], [[2.0, 6.0]], 0.5),
+        # The probability of one class, and of two.
+        ([[0.25]], [[0.75]], 0.5),
+        ([[0.25, 0.75]], [[0.75, 0.25]], 0.5),
+    )
+    def test_total_variation(self, expected, outputs, distance):
+        found = verification._total_variation(
+            np.array(expected), np.array(outputs)
+        )
+        self.assertAlmostEqual(found, distance)
+
+
 class VerifyTest(parameterized.TestCase):
     @parameterized.parameters("dynamic", "int8")
     def test_wrong_probabilities_of_a_thousand_classes_fail(self, quantize):
@@ -47,7 +64,7 @@ class VerifyTest(parameterized.TestCase):
         probabilities = np.array([[0.1, 0.9], [0.5, 0.5]])
         other = np.array([[0.3, 0.7], [0.5, 0.5]])
         self.assertAlmostEqual(moved(probabilities, other), 0.1)
-        logits, others = np.log(probabilities) + 9, np.log(other) - 9
+        logits, others = np.log(probabilities) + 9, np.log(other) + 9
         self.assertAlmostEqual(moved(logits, others), 0.1)
         for wrong in (np.nan, np.inf):
             self.assertEqual(moved(logits, np.full([2, 2], wrong)), 1.0)

@@ -189,6 +189,20 @@ class FoldInGraphTest(parameterized.TestCase):
             _forward(model)(images), model(images, training=False), atol=1e-4
         )
 
+    def test_losses_of_activities_stay(self):
+        model = _small()
+        for layer in model.layers:
+            if isinstance(layer, layers.GroupedConv2D):
+                layer.activity_regularizer = keras.regularizers.L2(1e-3)
+        images, labels = _images(4, 32, 32, 3), np.array([0, 1, 2, 0])
+        found = []
+        for eager in (False, True):
+            model.compile(
+                loss="sparse_categorical_crossentropy", run_eagerly=eager
+            )
+            found.append(model.evaluate(images, labels, verbose=0))
+        np.testing.assert_allclose(*found, rtol=1e-4)
+
     def test_predict_and_evaluate_fold(self):
         model = _small()
         images = _images(4, 32, 32, 3)
@@ -371,6 +385,27 @@ class FoldModelTest(parameterized.TestCase):
         images = _images(2, 32, 32, 3)
         np.testing.assert_allclose(
             folded(images), model(images, training=False), atol=1e-5
+        )
+
+    def test_layers_that_do_something(self):
+        """Of users, with a `training` argument; and what makes floats."""
+
+        class Leaky(keras.layers.Layer):
+            def call(self, inputs, training=None):
+                slope = 0.1 if training else 0.5
+                return keras.ops.where(inputs >= 0, inputs, slope * inputs)
+
+        inputs = keras.Input((8, 8, 4), dtype="uint8")
+        x = keras.layers.RandomFlip()(inputs) - 3.0
+        x = layers.GroupedConv2D(8, 3)(x)
+        outputs = Leaky()(layers.BatchNormalization()(x))
+        model = keras.Model(inputs, outputs)
+        _randomise(model)
+        images = np.random.default_rng(0).integers(0, 9, (2, 8, 8, 4), "uint8")
+        np.testing.assert_allclose(
+            export.fold_batch_norm(model)(images),
+            model(images, training=False),
+            atol=1e-5,
         )
 
     def test_keeps_network_and_pyramid(self):

@@ -40,6 +40,36 @@ class ExportingTest(parameterized.TestCase):
         for left, right in zip(self.model.weights, again.weights, strict=True):
             np.testing.assert_array_equal(left, right)
 
+    def test_adapters_become_part_of_their_kernels(self):
+        model = keras_regnet.build(_SMALL, input_shape=_SHAPE, classes=3)
+        for name in ("stem_conv", "stage2_block1_conv3", "head_fc"):
+            model.get_layer(name).enable_lora(2)
+        oracle_weights.fill(model)
+        path = self.folder / "adapted.safetensors"
+        keras_regnet.weights.export(model, path, "timm")
+        again = keras_regnet.build(
+            _SMALL, weights=path, input_shape=_SHAPE, classes=3
+        )
+        images = oracle_weights.photos(32)
+        np.testing.assert_allclose(again(images), model(images), atol=1e-5)
+        with tempfile.TemporaryDirectory() as folder:
+            model.save(f"{folder}/adapted.h5")
+            with self.assertRaisesRegex(ValueError, "has a 'lora_kernel_"):
+                keras_regnet.build(
+                    _SMALL,
+                    weights=f"{folder}/adapted.h5",
+                    input_shape=_SHAPE,
+                    classes=3,
+                )
+
+    def test_quantized_weights_are_refused(self):
+        model = keras_regnet.build(_SMALL, input_shape=_SHAPE, classes=3)
+        model.get_layer("head_fc").quantize("int8")
+        with self.assertRaisesRegex(ValueError, "float weights.*'head_fc'"):
+            keras_regnet.weights.export(
+                model, self.folder / "quantized.safetensors"
+            )
+
     def test_layout_of_pytorch(self):
         state = save.state_dict(self.model, "torchvision")
         ours = {v.path: np.asarray(v) for v in self.model.weights}

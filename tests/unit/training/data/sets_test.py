@@ -177,6 +177,26 @@ class BadImagesTest(InFolder):
         for images, _ in data.train_pipeline(found, config):
             self.assertTrue(np.isfinite(images).all())
 
+    def test_nothing_of_a_class_left(self):
+        for path in (self.photos / "train" / "dog").rglob("*.jpg"):
+            path.unlink()
+            path.symlink_to("/nowhere.jpg")
+        config = config_for(
+            dataset=f"folder:{self.photos}", skip_bad_images=True
+        )
+        with self.assertRaisesRegex(ValueError, "each class.*'dog'"):
+            load.load_dataset(config)
+
+    def test_a_dead_link_is_left_out(self):
+        path = self.photos / "train" / "dog" / "0.jpg"
+        path.unlink(missing_ok=True)
+        path.symlink_to("/nowhere.jpg")
+        config = config_for(
+            dataset=f"folder:{self.photos}", skip_bad_images=True
+        )
+        found = load.load_dataset(config)
+        self.assertEqual(found.train.num_examples, 11)
+
     def test_nothing_left(self):
         for path in (self.photos / "val").rglob("*.jpg"):
             path.write_bytes(b"")

@@ -1,0 +1,61 @@
+"""Rows of results are whole, or they are not there."""
+
+import csv
+import errno
+import pathlib
+import tempfile
+from unittest import mock
+
+from absl.testing import absltest
+
+from keras_regnet import results
+
+
+class AppendTest(absltest.TestCase):
+    def setUp(self):
+        super().setUp()
+        folder = self.enterContext(tempfile.TemporaryDirectory())
+        self.path = pathlib.Path(folder) / "results.csv"
+
+    def _append(self, top1):
+        row = {"source": "validate", "model": "m.keras", "top1": top1}
+        results.append(self.path, row)
+
+    def _top1(self):
+        with self.path.open() as file:
+            return [row["top1"] for row in csv.DictReader(file)]
+
+    def test_a_full_disk_leaves_no_half_row(self):
+        self._append(1)
+        real_open = pathlib.Path.open
+
+        def full(path, mode="r", **options):
+            file = real_open(path, mode, **options)
+            if mode != "ab":
+                return file
+            wrapped = mock.MagicMock(wraps=file)
+            wrapped.__enter__.return_value = wrapped
+            wrapped.write = lambda text: file.write(text[:9])
+            wrapped.__exit__.side_effect = lambda *_: file.close()
+            return wrapped
+
+        before = self.path.read_bytes()
+        with (
+            mock.patch.object(pathlib.Path, "open", full),
+            self.assertRaises(OSError) as raised,
+        ):
+            self._append(2)
+        self.assertEqual(raised.exception.errno, errno.ENOSPC)
+        self.assertEqual(self.path.read_bytes(), before)
+        self._append(3)
+        self.assertEqual(self._top1(), ["1", "3"])
+
+    def test_a_file_without_a_last_line_break(self):
+        self._append(1)
+        self.path.write_bytes(self.path.read_bytes().rstrip(b"\n"))
+        self._append(2)
+        self.assertEqual(self._top1(), ["1", "2"])
+
+
+if __name__ == "__main__":
+    absltest.main()
