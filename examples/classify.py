@@ -103,7 +103,7 @@ def _labels(path, classes):
         return []
     try:
         text = labels.read_text(encoding="utf-8-sig")
-        names = text.removesuffix("\n").split("\n")
+        names = text.removesuffix("\n").split("\n") if text else []
     except UnicodeDecodeError as error:
         raise ValueError(f"{labels} is not a text in UTF-8: {error}") from error
     if len(names) != classes:

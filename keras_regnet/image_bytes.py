@@ -6,6 +6,8 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow as tf
 
+BYTES = [bytes([value]) for value in range(256)]
+
 
 def substr(
     source: tf.Tensor, start: tf.Tensor | int, count: tf.Tensor | int

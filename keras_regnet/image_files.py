@@ -19,9 +19,10 @@ TRANSFORM = "INTEGER_ACCURATE"
 
 _JPEG_START = b"\xff\xd8\xff"
 _JPEG_END = b"\xff\xd9"
-# Where a header of four colors has its length and depth.
-_FOUR_COLORS = "\0\x14\x08"
-_FOUR_COLORS_WITHIN = 2**14
+# Length and depth in the header of a frame of three colors, or of gray: not
+# CMYK's. It is near the start, unless a long profile is before it.
+_FRAMES = ("\0\x11\x08", "\0\x0b\x08")
+_FRAME_WITHIN = 2**14
 # Of Adobe's segment: with it, CMYK is stored upside down, as all who write CMYK
 # do it, and Pillow and OpenCV read it, even if it is not there.
 _ADOBE_MARK = "Adobe\0"
@@ -74,8 +75,8 @@ def _is_unmarked_jpeg(source):
     # Few operations, as every image comes by here.
     is_jpeg = tf.strings.substr(source, 0, len(_JPEG_START)) == _JPEG_START
     marked = contains(source, *image_orientation.JPEG_MARKS)
-    start = tf.strings.substr(source, 0, _FOUR_COLORS_WITHIN)
-    return is_jpeg & ~marked & ~contains(start, _FOUR_COLORS)
+    start = tf.strings.substr(source, 0, _FRAME_WITHIN)
+    return is_jpeg & ~marked & contains(start, *_FRAMES)
 
 
 def _decode_jpeg(source):

@@ -7,6 +7,7 @@ width, 3), or fails with a message before the memory for them is taken.
 import numpy as np
 import tensorflow as tf
 
+from keras_regnet.image_bytes import BYTES
 from keras_regnet.image_bytes import integers
 from keras_regnet.image_bytes import powers
 from keras_regnet.image_bytes import refuse
@@ -27,6 +28,7 @@ _BMP_REFUSED = (
 # Of red, green and blue where a file with 16 bits does not say.
 _BMP_MASKS = np.array((0x7C00, 0x3E0, 0x1F), np.int64)
 
+_WEBP_FLAGS = 20
 _GIF_SCREEN = 13
 # Zeros, so that what a truncated file lacks can be looked at.
 _GIF_PADDING = 16
@@ -71,7 +73,28 @@ def decode_webp(source: tf.Tensor) -> tf.Tensor:
     frames = tf.maximum((frames - tf.strings.length(without)) // 4, 1)
     # All frames are decoded at once.
     source = _limited(source, *sides, tf.cast(frames, tf.int64))
+    source = tf.cond(
+        kind == "VP8X", lambda: _with_room_for_alpha(source), lambda: source
+    )
     return tf.io.decode_webp(source)[0, ..., :3]
+
+
+def _with_room_for_alpha(source):
+    """Sets the flag of an animated WebP that says that it has alpha.
+
+    TensorFlow 2.21 has room for three colors where it is not set, and writes
+    the four of each frame, past the end of its memory.
+    """
+    (flags,) = integers(source, _WEBP_FLAGS, [1])
+    is_animated, has_alpha = flags // 2 % 2, flags // 16 % 2
+    flags += 16 * is_animated * (1 - has_alpha)
+    return tf.strings.join(
+        [
+            substr(source, 0, _WEBP_FLAGS),
+            tf.gather(BYTES, flags),
+            substr(source, _WEBP_FLAGS + 1, tf.strings.length(source)),
+        ]
+    )
 
 
 def decode_gif(source: tf.Tensor) -> tf.Tensor:

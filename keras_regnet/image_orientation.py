@@ -9,6 +9,7 @@ import dataclasses
 import numpy as np
 import tensorflow as tf
 
+from keras_regnet.image_bytes import BYTES
 from keras_regnet.image_bytes import contains
 from keras_regnet.image_bytes import integers
 from keras_regnet.image_bytes import powers
@@ -38,7 +39,6 @@ _PNG_XMP = "XML:com.adobe.xmp"
 _WEBP_FLAGS = (8, 4)
 # Compressed texts are at most a thousand times as long.
 _MAX_COMPRESSED = 2**17
-_BYTES = [bytes([value]) for value in range(256)]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -264,7 +264,7 @@ def _exif_of_profile(chunk):
     )
     pairs = tf.reshape(values, [-1, 2])
     return tf.strings.reduce_join(
-        tf.gather(_BYTES, 16 * pairs[:, 0] + pairs[:, 1])
+        tf.gather(BYTES, 16 * pairs[:, 0] + pairs[:, 1])
     )
 
 

@@ -15,6 +15,7 @@ import sys
 
 from absl import app
 from absl import flags
+from absl import logging
 
 # Run by path: modules are found from the checkout, not from this folder.
 if __name__ == "__main__":
@@ -26,9 +27,11 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 from keras_regnet import results
 from training.config import config as train_config
 from training.config import fields
+from training.data import identity
 from training.data import load
 from training.evaluate import evaluate as evaluate_lib
 from training.evaluate import predictors
+from training.workdir import files
 
 _MODEL = flags.DEFINE_string(
     "model", None, "What is evaluated; see above.", required=True
@@ -91,7 +94,20 @@ def _evaluate() -> evaluate_lib.Result:
         **evaluate_lib.settings(predictor, given),
     )
     data = load.load_dataset(config)
+    _say_what_changed(config, data)
     return evaluate_lib.evaluate(predictor, data, config, _FLIP_TTA.value)
+
+
+def _say_what_changed(config, data):
+    """Warns where images that were held out may have been trained on."""
+    folder = pathlib.Path(_MODEL.value).expanduser()
+    stored = files.stored_data(folder) if config.val_fraction else None
+    if stored and not identity.same_files(
+        identity.Identity.from_dict(stored), identity.of(data)
+    ):
+        logging.warning(
+            "the data are not those of the run: %s", identity.HELD_OUT_ANEW
+        )
 
 
 def _main(arguments: list[str]) -> None:

@@ -5,6 +5,7 @@ of their kernels, and what does nothing at inference (augmentation, dropout)
 is left out.
 """
 
+import copy
 import inspect
 from typing import Any
 
@@ -37,7 +38,7 @@ def flat(model: Any) -> keras.Model:
         _check_not_quantized(operation)
     if not any(_gives_way(operation) for operation in model.operations):
         return model
-    cloning = _Cloning({layer.name for layer in model.layers})
+    cloning = _Cloning({operation.name for operation in model.operations})
     cloned = keras.models.clone_model(
         model,
         input_tensors=rewriting.new_inputs(model),
@@ -126,6 +127,8 @@ class _Cloning:
     def set_weights(self) -> None:
         """Gives the clones the weights of their layers, adapters merged."""
         for layer, clone in self._clones.values():
+            if not isinstance(layer, keras.layers.Layer):
+                continue
             try:
                 clone.set_weights(_merged_weights(layer))
             except ValueError as error:
@@ -138,8 +141,6 @@ class _Cloning:
         graph = _graph(operation)
         if graph is not None:
             return self._run(graph, operation.name, *args, **kwargs)
-        if not isinstance(operation, keras.layers.Layer):
-            return operation(*args, **kwargs)  # Without a state of its own.
         # Whatever `training` a call was noted with: at inference it is False.
         if _does_nothing(operation):
             x, *_ = keras.tree.flatten((args, kwargs))
@@ -170,7 +171,7 @@ class _Cloning:
         )
 
     def _name(self, prefix, layer):
-        """Returns the layer's name, longer if the model has it already."""
+        """Returns a name, longer if the model has it already."""
         name = layer.name
         while prefix and name in self._names:
             name = prefix + name
@@ -191,7 +192,13 @@ def _fitting(x, expected, name):
 
 
 def _clone(layer, name):
-    """Returns a layer of the same kind without adapters."""
+    """Returns an operation of the same kind, a layer without adapters."""
+    if not isinstance(layer, keras.layers.Layer):
+        # All its state is what it was made with.
+        clone = copy.copy(layer)
+        clone._inbound_nodes, clone._outbound_nodes = [], []
+        clone.name = name
+        return clone
     try:
         config = {**layer.get_config(), "name": name}
         if getattr(layer, "lora_enabled", False):

@@ -140,7 +140,9 @@ def check_model(model: keras.Model) -> None:
             f"one output. Received: inputs {shapes}, {len(model.outputs)} "
             "outputs"
         )
-    if isinstance(model.output, dict):
+    if not isinstance(model, keras.Sequential) and isinstance(
+        model.output, dict
+    ):
         raise ValueError(
             "`model` must give its output as it is, not in a dictionary. "
             f"Received: outputs {sorted(model.output)}"

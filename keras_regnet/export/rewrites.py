@@ -60,7 +60,7 @@ def merge_groups(largest: int) -> rewriting.Rewrite:
 
     def rewrite(model, changes):
         for layer in model.layers:
-            if not isinstance(layer, keras.layers.Conv2D) or layer.groups == 1:
+            if type(layer) not in folding.CONVOLUTIONS or layer.groups == 1:
                 continue
             kernel, *bias = changes.weights_of(layer)
             left = merged_groups(layer.groups, kernel.shape[2], largest)
@@ -131,7 +131,7 @@ def join_normalization(
     while reader and isinstance(reader.operation, keras.layers.ZeroPadding2D):
         reader = graph.only_reader(reader.outputs[0])
     conv = reader and reader.operation
-    if not isinstance(conv, keras.layers.Conv2D) or conv.groups > 1:
+    if type(conv) not in folding.CONVOLUTIONS or conv.groups > 1:
         return np.zeros(channels)
     kernel, *bias = changes.weights_of(conv)
     variance = _per_channel(norm.variance, channels)

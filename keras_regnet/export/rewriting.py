@@ -106,10 +106,19 @@ def clone(
             source = model.get_layer(layer.name)
             layer.set_weights(changes.weights_of(source))
         if isinstance(layer, keras.layers.Normalization):
-            # What it computes with is derived from its weights.
-            layer.finalize_state()
+            _hold_arrays(layer)
     copy_network(model, cloned, changes.omitted)
     return cloned
+
+
+def _hold_arrays(norm):
+    """Derives what a layer computes with from its weights, as arrays.
+
+    A converter takes a tensor for an input of the model.
+    """
+    norm.finalize_state()
+    norm.mean = keras.ops.convert_to_numpy(norm.mean)
+    norm.variance = keras.ops.convert_to_numpy(norm.variance)
 
 
 def new_inputs(model: keras.Model) -> Any:

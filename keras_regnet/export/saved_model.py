@@ -92,6 +92,7 @@ def save(
     spec = spec_of("saved_model", spec, options)
     # "." has no name, and a link to a folder is not to be replaced by one.
     path = pathlib.Path(path).resolve()
+    check_path(path)
     _check_replaceable(path)
     inference_model.check_model(model)
     if class_names is not None:
@@ -121,6 +122,20 @@ def save(
         _replace_folder(partial, path)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def check_path(path: str | os.PathLike[str], argument: str = "path") -> None:
+    """Raises a ValueError if TensorFlow could not load a model from a path.
+
+    It takes it for a pattern.
+    """
+    found = sorted(set("[]*?") & set(str(pathlib.Path(path).resolve())))
+    if found:
+        raise ValueError(
+            f"`{argument}` must have none of the characters [ ] * ?, with "
+            "which TensorFlow loads no SavedModel. "
+            f"Received: {argument}={str(path)!r}"
+        )
 
 
 def _check_replaceable(path):

@@ -31,7 +31,7 @@ if keras.backend.backend() == "tensorflow":
     import tensorflow as tf
 
 # Not what is derived from them, which may compute something else.
-_CONVOLUTIONS = (keras.layers.Conv2D, Conv2D)
+CONVOLUTIONS = (keras.layers.Conv2D, Conv2D)
 _NORMS = (keras.layers.BatchNormalization, BatchNormalization)
 
 _FOLDS = contextvars.ContextVar("keras_regnet_folds_norms", default=False)
@@ -96,7 +96,7 @@ def foldable(
 
 def _takes_a_factor(conv):
     return (
-        type(conv) in _CONVOLUTIONS
+        type(conv) in CONVOLUTIONS
         and conv.activation in (None, keras.activations.linear)
         and not conv.lora_enabled
         and conv.quantization_mode is None

@@ -183,6 +183,10 @@ def jpegs() -> dict[str, bytes]:
     cmyk = files["CMYK"]
     at = cmyk.index(b"\xff\xee")
     files["CMYK without adobe"] = cmyk[:at] + cmyk[at + 16 :]
+    comment = segment(0xFE, b"x" * 2**15)
+    files["CMYK without adobe, far behind"] = b"".join(
+        (cmyk[:2], comment, files["CMYK without adobe"][2:])
+    )
     files["YCCK"] = _changed(cmyk, cmyk.index(b"Adobe") + 11, b"\2")
     rgb = segment(0xEE, b"Adobe\0\x64\0\0\0\0\0")
     files["RGB by adobe"] = b"".join((bare[0], rgb, bare[1]))

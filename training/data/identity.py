@@ -22,6 +22,11 @@ from training.data.dataset import Stream
 
 # Files of which the size is looked at.
 _SIZES = 1000
+# What other files mean for a part that is held out at random.
+HELD_OUT_ANEW = (
+    "the images that --val_fraction holds out are chosen anew, and the run may "
+    "have been trained on some of them"
+)
 _PARTS = {"train": "training images", "val": "validation images"}
 
 

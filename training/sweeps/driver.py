@@ -1,13 +1,12 @@
 """The driver of a sweep: gives trials to workers and writes their records."""
 
 import contextlib
-import fcntl
 import os
 import pathlib
 import time
-from collections.abc import Iterator
 
 from keras_regnet import atomic
+from keras_regnet import locks
 from keras_regnet.design_space import records
 from training.sweeps import arrays
 from training.sweeps import files
@@ -19,6 +18,7 @@ from training.sweeps.options import Options
 from training.sweeps.trial_queue import TrialQueue
 
 _WAIT_SECONDS = 60.0
+_TAKEN = "`out` must be a sweep that no other process is training."
 
 
 def train(folder: str | os.PathLike, options: Options) -> None:
@@ -32,7 +32,10 @@ def train(folder: str | os.PathLike, options: Options) -> None:
     """
     folder = pathlib.Path(folder)
     spec, trials = spec_lib.load(folder)
-    with _locked(folder), contextlib.closing(_open_log(folder)) as log:
+    with (
+        locks.sole_user(folder, _TAKEN),
+        contextlib.closing(_open_log(folder)) as log,
+    ):
         past = records.read(folder / files.RECORDS)
         queue = TrialQueue(trials, past, options.retries, options.trial_timeout)
         _say(f"{len(trials)} trials: {queue.progress()}")
@@ -69,20 +72,6 @@ def _unpack(folder):
     with atomic.replacing(path) as partial:
         partial.write_text("".join(r.to_json() + "\n" for r in past))
     _say(f"{files.PACKED}: {len(past)} records unpacked")
-
-
-@contextlib.contextmanager
-def _locked(folder: pathlib.Path) -> Iterator[None]:
-    """Holds a lock that the system drops with the process."""
-    with open(folder / files.LOCK, "w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise ValueError(
-                "`out` must be a sweep that no other process is training. "
-                f"Received: out={str(folder)!r}"
-            ) from error
-        yield
 
 
 def start_pool(

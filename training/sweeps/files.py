@@ -15,7 +15,6 @@ PACKED = "records.jsonl.gz"
 SUMMARY = "summary.json"
 REPORT = "report.html"
 # Held by the process that trains.
-LOCK = ".lock"
 # Arrays of the data set, and what the worker processes printed.
 DATA = "data"
 LOGS = "logs"

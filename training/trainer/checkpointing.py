@@ -114,6 +114,8 @@ def check_data(
     length = "an epoch has as many steps as before"
     if steps != before:
         length = f"an epoch has {steps} steps, {before} before"
+    if config.val_fraction:
+        length += f"; {identity.HELD_OUT_ANEW}"
     return f"the data of the run have changed: {'; '.join(changes)}; {length}"
 
 

@@ -1,10 +1,12 @@
 """train_and_evaluate(config): a run from its first step to its SavedModel."""
 
+import contextlib
 import dataclasses
 import pathlib
 
 from absl import logging
 
+from keras_regnet import locks
 from keras_regnet import results
 from keras_regnet import weights as weights_lib
 from training.config import config as train_config
@@ -70,10 +72,11 @@ def train_and_evaluate(
         # Now, and not after a week.
         results.check(config.results)
     loop = None
-    with preemption.Preemption() as stop:
+    with preemption.Preemption() as stop, contextlib.ExitStack() as locked:
         strategy = train_strategy.make(config)
         processes = processes_lib.Processes(strategy)
         with processes_lib.lost_workers(processes, folder / "checkpoints"):
+            locked.enter_context(_sole_user(folder, processes))
             stored = checkpointing.look(folder, config, network, processes)
             if not stored.finished:
                 data = load.load_dataset(config)
@@ -98,6 +101,15 @@ def train_and_evaluate(
                 loop = _train(run, weights, stored.checkpoint, stop)
             processes.leave()
     return Result(folder, loop)
+
+
+def _sole_user(folder, processes):
+    """Holds the folder for this run: its chief is the one that writes."""
+    if not processes.is_chief:
+        return contextlib.nullcontext()
+    return locks.sole_user(
+        folder, "`workdir` must be a folder in which no other process trains."
+    )
 
 
 def _train(run, weights, stored, stop):

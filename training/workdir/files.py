@@ -23,6 +23,7 @@ from keras_regnet import atomic
 from keras_regnet import class_names
 from keras_regnet import safe_files
 from keras_regnet import weights as weights_lib
+from keras_regnet.export import saved_model
 from keras_regnet.weights import locate
 from keras_regnet.weights import rules
 from training.config import config as train_config
@@ -67,8 +68,10 @@ COLUMNS = (
 
 
 def run_folder(config: train_config.TrainConfig) -> pathlib.Path:
-    """Returns the folder of a run."""
-    return pathlib.Path(config.workdir or f"runs/{config.recipe}")
+    """Returns the folder of a run, to which it can export in the end."""
+    folder = pathlib.Path(config.workdir or f"runs/{config.recipe}")
+    saved_model.check_path(folder, "workdir")
+    return folder
 
 
 def is_finished(

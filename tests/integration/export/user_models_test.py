@@ -94,6 +94,38 @@ def _mean_of_each_pixel():
     return _with_head(inputs, keras.layers.Conv2D(8, 3)(norm(inputs)))
 
 
+def _standardized_kernel():
+    """A layer that is derived from a convolution computes something else."""
+
+    class Standardized(keras.layers.Conv2D):
+        def convolution_op(self, inputs, kernel):
+            mean, variance = keras.ops.moments(
+                kernel, axes=(0, 1, 2), keepdims=True
+            )
+            kernel = (kernel - mean) / keras.ops.sqrt(variance + 1e-5)
+            return super().convolution_op(inputs, kernel)
+
+    norm = keras.layers.Normalization(mean=[120.0] * 3, variance=[3e3] * 3)
+    inputs = keras.Input(_SHAPE)
+    return _with_head(inputs, Standardized(8, 3)(norm(inputs)))
+
+
+def _operations_of_one_name():
+    """As of models that were saved by two processes."""
+
+    def scaled(by):
+        keras.utils.clear_session()
+        inputs = keras.Input(_SHAPE)
+        outputs = keras.ops.multiply(inputs, by)
+        return keras.Model(inputs, outputs, name=f"by_{int(by)}")
+
+    models = [scaled(2.0), scaled(3.0)]
+    keras.utils.clear_session()
+    inputs = keras.Input(_SHAPE)
+    x = keras.ops.multiply(models[0](inputs), 0.1) + models[1](inputs)
+    return keras.Model(inputs, _network()(x))
+
+
 def _two_called_twice():
     """One backbone for both halves of an image."""
     inputs = keras.Input(_SHAPE)
@@ -112,6 +144,8 @@ _MODELS = {
     "adapted_convolutions": lambda: _with_adapters(keras.layers.Conv2D),
     "adapted_head": lambda: _with_adapters(keras.layers.Dense),
     "adapted_mean_of_each_pixel": _mean_of_each_pixel,
+    "standardized_kernel": _standardized_kernel,
+    "operations_of_one_name": _operations_of_one_name,
     "two_called_twice": _two_called_twice,
 }
 

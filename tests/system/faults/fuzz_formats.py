@@ -224,6 +224,12 @@ def _make_image(path):
     Image.fromarray(pixels).save(path)
 
 
+def _make_animation(path):
+    pixels = oracle_weights.photos(48)[0].astype("uint8")
+    image = Image.fromarray(pixels)
+    image.save(path, save_all=True, append_images=[image.rotate(90)])
+
+
 def _image_reader(good):
     decode = tf.function(
         image_files.decode, input_signature=[tf.TensorSpec((), tf.string)]
@@ -237,9 +243,11 @@ def _image_reader(good):
     return read
 
 
+_IMAGE_REFUSALS = (ValueError, tf.errors.InvalidArgumentError)
+
+
 def _image(suffix):
-    refusals = (ValueError, tf.errors.InvalidArgumentError)
-    return Format(f"image{suffix}", _make_image, _image_reader, refusals)
+    return Format(f"image{suffix}", _make_image, _image_reader, _IMAGE_REFUSALS)
 
 
 FORMATS = {
@@ -272,4 +280,7 @@ FORMATS = {
     "GIF": _image(".gif"),
     "BMP": _image(".bmp"),
     "WebP": _image(".webp"),
+    "WebP, animated": Format(
+        "image.webp", _make_animation, _image_reader, _IMAGE_REFUSALS
+    ),
 }

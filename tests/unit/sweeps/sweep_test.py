@@ -7,6 +7,7 @@ from unittest import mock
 
 from absl.testing import absltest
 
+from keras_regnet import locks
 from keras_regnet.design_space import records
 from tests.support import design_space_testing as testing
 from tests.support import sweep_testing as sweeps
@@ -64,7 +65,7 @@ class StagesTest(absltest.TestCase):
         out = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
         spec_lib.sample(sweeps.SPEC, out)
         with (
-            driver._locked(out),
+            locks.sole_user(out, ""),
             self.assertRaisesRegex(ValueError, "no other process"),
         ):
             driver.train(out, Options())

@@ -10,6 +10,7 @@ from unittest import mock
 
 from absl.testing import absltest
 
+from keras_regnet import locks
 from tests.support import training_testing
 from training.trainer import dry_run
 from training.trainer import train
@@ -67,6 +68,13 @@ class ResumeDataTest(absltest.TestCase):
             folder = self.folder / "set" / part / name
             for number in range(count):
                 shutil.copy(folder / "0.jpg", folder / f"new{number}.jpg")
+
+    def test_two_runs_in_one_folder(self):
+        with (
+            locks.sole_user(self.folder / "run", ""),
+            self.assertRaisesRegex(ValueError, "`workdir`.*no other process"),
+        ):
+            train.train_and_evaluate(self.config_in(self.folder, epochs=3))
 
     def test_what_is_stored(self):
         stored = json.loads((self.first / "run" / "data.json").read_text())

@@ -345,11 +345,12 @@ class ArraysTest(InFolder):
         )
         np.testing.assert_array_equal(found.val.labels, [0, 1, 2] * 2)
 
-    def test_our_names(self):
+    @parameterized.parameters("U", "S")
+    def test_our_names(self, dtype):
         x, y, *_ = self.arrays((80, 90, 3))
         config = self.write(
             train_images=x, train_labels=y, val_images=x, val_labels=y,
-            class_names=np.array(["ant", "bee", "cow"]),
+            class_names=np.array(["ant", "bee", "cow"], dtype),
         )  # fmt: skip
         found = load.load_dataset(config)
         self.assertEqual(found.class_names, ("ant", "bee", "cow"))

@@ -22,6 +22,12 @@ class RunFolderTest(parameterized.TestCase):
         self.config = training_testing.tiny_config(folder.name, epochs=3)
         self.network = keras_regnet.RegNetConfig(2, 16, 8, 2, 8)
 
+    @parameterized.parameters("run[lr=0.1]", "run*", "what?")
+    def test_a_path_that_tensorflow_takes_for_a_pattern(self, name):
+        config = dataclasses.replace(self.config, workdir=f"runs/{name}")
+        with self.assertRaisesRegex(ValueError, "`workdir` must have none of"):
+            files.run_folder(config)
+
     def test_models_of_fewer_epochs_do_not_finish_a_run(self):
         position = checkpoint.Position(epoch=3, step=9)
         arguments = (self.folder, self.config, position)

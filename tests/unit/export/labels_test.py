@@ -1,0 +1,48 @@
+"""Class names beside files: one list belongs to one model."""
+
+import pathlib
+import tempfile
+
+from absl.testing import absltest
+
+from keras_regnet.export import labels
+
+
+class ReplacingTest(absltest.TestCase):
+    def setUp(self):
+        super().setUp()
+        folder = self.enterContext(tempfile.TemporaryDirectory())
+        self.folder = pathlib.Path(folder)
+
+    def _write(self, name, class_names):
+        with labels.replacing(self.folder / name, class_names, 2) as partial:
+            partial.touch()
+
+    def test_files_of_one_stem_share_their_names(self):
+        self._write("m.tflite", ("ant", "bee"))
+        self._write("m.onnx", ("ant", "bee"))
+        for others in (("cat", "dog"), None):
+            with self.assertRaisesRegex(ValueError, "class names of m.tflite"):
+                self._write("m.onnx", others)
+        self.assertEqual(
+            labels.read_labels(self.folder / "m.labels.txt"), ("ant", "bee")
+        )
+
+    def test_names_of_an_older_file_go(self):
+        self._write("m.tflite", ("ant", "bee"))
+        self._write("m.tflite", ("cat", "dog"))
+        path = self.folder / "m.labels.txt"
+        self.assertEqual(labels.read_labels(path), ("cat", "dog"))
+        self._write("m.tflite", None)
+        self.assertFalse(path.exists())
+
+    def test_what_else_ends_a_line_of_text(self):
+        names = ("a\u2028b", "c\x0bd")
+        self._write("m.tflite", names)
+        self.assertEqual(
+            labels.read_labels(self.folder / "m.labels.txt"), names
+        )
+
+
+if __name__ == "__main__":
+    absltest.main()
