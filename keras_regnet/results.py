@@ -84,6 +84,14 @@ def append(path: str | os.PathLike[str], row: Mapping[str, Any]) -> None:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
 
 
+def _check_writable(path):
+    """Raises an OSError if a file cannot be written, or made."""
+    while not path.exists():
+        path = path.parent
+    if not os.access(path, os.W_OK):
+        raise OSError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+
 def _line_break(path):
     """Returns what a file lacks that was cut, or saved without a last one."""
     with path.open("rb") as file:
@@ -100,9 +108,15 @@ def check(path: str | os.PathLike[str]) -> bool:
       path: the file.
 
     Raises:
-      ValueError: if it has other columns.
+      ValueError: if it has other columns, or is a folder.
+      OSError: if it cannot be written.
     """
     path = pathlib.Path(path).expanduser()
+    if path.is_dir():
+        raise ValueError(
+            f"`results` must be a file. Received: the folder {path}"
+        )
+    _check_writable(path)
     if not path.is_file() or not path.stat().st_size:
         return True
     header = ",".join(COLUMNS)

@@ -117,11 +117,13 @@ def _main(arguments: list[str]) -> None:
         if _RESULTS.value:
             # Before the work, which would be lost.
             results.check(_RESULTS.value)
+        details = pathlib.Path(_DETAILS.value or ".").expanduser()
+        if details.exists() and not details.is_dir():
+            raise ValueError(f"`details` must be a folder. Received: {details}")
         result = _evaluate()
         if _RESULTS.value:
             results.append(_RESULTS.value, result.row)
         if _DETAILS.value:
-            details = pathlib.Path(_DETAILS.value).expanduser()
             evaluate_lib.write_details(details, result)
     except (ValueError, OSError) as error:
         sys.exit(f"error: {error}")

@@ -3,7 +3,6 @@
 import dataclasses
 import pathlib
 
-import keras
 import numpy as np
 
 from keras_regnet import atomic
@@ -12,6 +11,7 @@ from keras_regnet import image_folder
 from keras_regnet import open_model
 from keras_regnet import results
 from keras_regnet.export import images as images_lib
+from keras_regnet.export import inference_model
 from keras_regnet.export import labels as labels_lib
 from keras_regnet.export import litert
 from keras_regnet.export import onnx
@@ -157,12 +157,7 @@ class _View:
 
 def _check(request):
     """Raises a ValueError if flags of the command do not go together."""
-    backend = keras.backend.backend()
-    if backend != "tensorflow":
-        raise ValueError(
-            "Exports need Keras's TensorFlow backend: set KERAS_BACKEND="
-            f"tensorflow. Received: KERAS_BACKEND={backend}"
-        )
+    inference_model.check_backend()
     if (request.out is None) == (request.existing is None):
         raise ValueError("One of --out and --existing must be given")
     suffix = _SUFFIXES[request.format]
@@ -289,7 +284,7 @@ def _verify(request, spec, model, names, compared, view, file):
     elif request.representative == source and pathlib.Path(source).is_dir():
         print("compared on --representative: give --images for others")
     labels = _matched(compared, names, model.outputs[0].shape[-1], source)
-    tolerance = verification.Tolerance.of(spec.precision)
+    tolerance = verification.Tolerance.of(spec.precision, model)
     if request.tolerance is not None:
         tolerance = verification.Tolerance(request.tolerance)
     report = verification.verify(

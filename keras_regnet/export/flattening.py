@@ -36,7 +36,7 @@ def flat(model: Any) -> keras.Model:
     model = rewriting.functional(model)
     for operation in _operations(model):
         _check_not_quantized(operation)
-    if not any(_gives_way(operation) for operation in model.operations):
+    if not any(_gives_way(*call) for call in _calls(model)):
         return model
     cloning = _Cloning({operation.name for operation in model.operations})
     cloned = keras.models.clone_model(
@@ -48,6 +48,14 @@ def flat(model: Any) -> keras.Model:
     cloning.set_weights()
     rewriting.copy_network(model, cloned)
     return cloned
+
+
+def _calls(model):
+    """Yields each operation with what it is given; Keras's nodes."""
+    for nodes in model._nodes_by_depth.values():
+        for node in nodes:
+            if not node.is_input:
+                yield node.operation, node.input_tensors
 
 
 def _operations(model):
@@ -74,15 +82,15 @@ def _check_not_quantized(layer):
         )
 
 
-def _gives_way(operation):
+def _gives_way(operation, given):
     return (
         _graph(operation) is not None
         or getattr(operation, "lora_enabled", False)
-        or _does_nothing(operation)
+        or _does_nothing(operation, given)
     )
 
 
-def _does_nothing(operation):
+def _does_nothing(operation, given):
     """Whether a layer is for training, and passes on its input at inference.
 
     Measured, as there is no property that says so, of Keras's layers and ours.
@@ -94,7 +102,6 @@ def _does_nothing(operation):
         return False
     if "training" not in inspect.signature(operation.call).parameters:
         return False
-    given = operation._inbound_nodes[0].input_tensors
     if len(given) != 1:
         return False
     shape = given[0].shape[1:]
@@ -142,8 +149,13 @@ class _Cloning:
         if graph is not None:
             return self._run(graph, operation.name, *args, **kwargs)
         # Whatever `training` a call was noted with: at inference it is False.
-        if _does_nothing(operation):
-            x, *_ = keras.tree.flatten((args, kwargs))
+        given = [
+            x
+            for x in keras.tree.flatten((args, kwargs))
+            if isinstance(x, keras.KerasTensor)
+        ]
+        if _does_nothing(operation, given):
+            (x,) = given
             # It made floats of whole numbers, with which others would count.
             is_float = keras.backend.is_float_dtype(x.dtype)
             return x if is_float else keras.ops.cast(x, "float32")

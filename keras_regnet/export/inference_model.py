@@ -44,6 +44,7 @@ def inference_model(model: keras.Model, spec: ExportSpec) -> keras.Model:
     >>> inference_model(model, ExportSpec(image_size=64)).input.shape
     (1, 64, 64, 3)
     """
+    check_backend()
     check_model(model)
     model = flattening.flat(model)
     shape = spec.batch_shape(model.inputs[0].shape[1:])
@@ -124,6 +125,16 @@ def fold_batch_norm(model: keras.Model) -> keras.Model:
     """
     model = flattening.flat(model)
     return rewriting.clone(model, rewriting.plan(model, [rewrites.fold_norms]))
+
+
+def check_backend() -> None:
+    """Raises a ValueError unless Keras's backend is one that exports."""
+    backend = keras.backend.backend()
+    if backend != "tensorflow":
+        raise ValueError(
+            "Exports need Keras's TensorFlow backend: set KERAS_BACKEND="
+            f"tensorflow. Received: KERAS_BACKEND={backend}"
+        )
 
 
 def check_model(model: keras.Model) -> None:

@@ -113,6 +113,7 @@ def save(
       OSError: if the file cannot be written.
       RuntimeError: if the file does not compute what the model does.
     """
+    inference_model.check_backend()
     spec = spec_of("litert", spec, options)
     if verify:
         runners.require_litert()

@@ -58,6 +58,7 @@ def save(
     >>> os.listdir(folder)
     ['model.onnx']
     """
+    inference_model.check_backend()
     import tensorflow as tf
 
     # It needs onnx, which is an extra.

@@ -89,6 +89,7 @@ def save(
       OSError: if the folder cannot be written.
       RuntimeError: if the folder does not give the model's probabilities.
     """
+    inference_model.check_backend()
     spec = spec_of("saved_model", spec, options)
     # "." has no name, and a link to a folder is not to be replaced by one.
     path = pathlib.Path(path).resolve()

@@ -55,12 +55,26 @@ class Tolerance:
     moved_probability: float | None = None
 
     @classmethod
-    def of(cls, quantize: str) -> "Tolerance":
-        """Returns the default bounds for `ExportSpec.precision`."""
-        return cls(
-            _MAX_ERROR.get(quantize),
-            moved_probability=_MAX_DISTANCE.get(quantize),
-        )
+    def of(cls, quantize: str, model: keras.Model | None = None) -> "Tolerance":
+        """Returns the default bounds for `ExportSpec.precision`.
+
+        Those of float files are wider for a model that computes in half
+        precision itself: the file is compared with what the model rounds.
+        """
+        error = _MAX_ERROR.get(quantize)
+        if error is not None and model is not None:
+            error = max(error, *map(_rounding, _computed_in(model)))
+        return cls(error, moved_probability=_MAX_DISTANCE.get(quantize))
+
+
+def _computed_in(model):
+    """Returns the types that the layers of a model compute in."""
+    layers = model._flatten_layers()
+    return {"float32", *(layer.compute_dtype for layer in layers)}
+
+
+def _rounding(dtype):
+    return _MAX_ERROR.get(dtype, _MAX_ERROR["none"])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -228,7 +242,7 @@ def verify(
     """
     images = check_images(images)
     if isinstance(tolerance, str):
-        tolerance = Tolerance.of(tolerance)
+        tolerance = Tolerance.of(tolerance, model)
     runner = runners.open_file(file, threads)
     expected = _in_batches(_predict(model), images)
     if labels is not None:
@@ -292,7 +306,7 @@ def require_equal(
     runner = runners.open_file(file)
     expected = _in_batches(_predict(model), images)
     outputs = _in_batches(runner.run, images)
-    tolerance = Tolerance.of(spec.precision)
+    tolerance = Tolerance.of(spec.precision, model)
     if tolerance.largest_difference is not None:
         scale = max(1.0, float(np.abs(expected).max()))
         tolerance = Tolerance(tolerance.largest_difference * scale)

@@ -53,6 +53,11 @@ def network_of_ours(
         config = with_rules_of(rules.network, config)
         _check_same(rules.network, config)
     if not checkpoint.has_any(config):
+        if rules is not None and rules.network == config:
+            raise ValueError(
+                "its layers have other names than the network's, as after "
+                "`prefix_layer_names`."
+            )
         raise _other_network(checkpoint, config)
     _check_shapes(checkpoint, config)
     return config

@@ -129,6 +129,12 @@ def state_dict(model: keras.Model, file_format: str) -> dict[str, np.ndarray]:
     for path, source in mapping.of_format(
         model.network, file_format, include_top
     ).items():
+        if path not in variables:
+            raise ValueError(
+                "`model` must have the layers of its network: what "
+                "`fold_batch_norm` or `prefix_layer_names` has changed is "
+                f"written before. Missing: {path}"
+            )
         array = keras.ops.convert_to_numpy(variables[path])
         array = transforms.from_keras(source.transform, array)
         state[source.name] = np.ascontiguousarray(array)

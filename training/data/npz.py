@@ -47,6 +47,11 @@ def load_npz(path: pathlib.Path, config: train_config.TrainConfig) -> DataSet:
             f"Missing: {', '.join(missing)}. Received: {path}"
         )
     train = _split(path, stored, *names[:2])
+    if train.labels.min() > 0:
+        raise ValueError(
+            f"`{names[1]}` must count from 0. "
+            f"Received: {train.labels.min()} as the smallest in {path}"
+        )
     val = train if config.val_fraction else _split(path, stored, *names[2:])
     classes = 1 + max(int(train.labels.max()), int(val.labels.max()))
     class_names = stored.get("class_names", np.arange(classes))

@@ -17,6 +17,7 @@ import tensorflow as tf
 from absl import logging
 
 from keras_regnet import atomic
+from keras_regnet import class_names as names_lib
 from keras_regnet import errors
 from keras_regnet import safe_files
 from training.config import config as train_config
@@ -69,8 +70,10 @@ def load_shards(
         counts = {part: dict(manifest[part]) for part in ("train", "val")}
         # Older folders do not say.
         kind = manifest.get("format", _TFRECORD)
+        sizes = dict(manifest.get("bytes", {}))
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"Not a {_MANIFEST} of shards: {path}") from error
+    _check_sizes(folder, sizes)
     if kind not in FORMATS:
         raise errors.unknown_value("format", kind, FORMATS)
     make = _random if kind == _ARRAY_RECORD else _sequential
@@ -94,6 +97,17 @@ def _digest(folder, counts):
         (name, count, (folder / name).stat().st_size)
         for name, count in counts.items()
     )
+
+
+def _check_sizes(folder, sizes):
+    """Raises a ValueError if a shard was cut: its records would be missed."""
+    for name, size in sizes.items():
+        path = folder / name
+        if path.is_file() and path.stat().st_size != size:
+            raise ValueError(
+                f"A shard must be as it was written: {size} bytes. "
+                f"Received: {path.stat().st_size} bytes in {path}"
+            )
 
 
 def _paths(folder, counts):
@@ -179,6 +193,7 @@ def write(
         raise errors.unknown_value("format", file_format, FORMATS)
     config = train_config.TrainConfig(skip_bad_images=skip_bad_images)
     data = load_folder(source, config)
+    names_lib.check(data.class_names)
     folder.mkdir(parents=True, exist_ok=True)
     if any(folder.iterdir()):
         raise ValueError(f"The output folder must be empty. Received: {folder}")
@@ -195,6 +210,11 @@ def write(
         )
         if file_format == _ARRAY_RECORD:
             np.save(folder / _LABELS.format(part), part_split.labels)
+    manifest["bytes"] = {
+        name: (folder / name).stat().st_size
+        for part in ("train", "val")
+        for name in manifest[part]
+    }
     with atomic.replacing(folder / _MANIFEST) as partial:
         partial.write_text(json.dumps(manifest, indent=2) + "\n")
     return written
@@ -243,7 +263,7 @@ def _example(image: bytes, label: int, name: str) -> bytes:
     features = {
         "image": feature(image),
         "label": tf.train.Feature(int64_list=tf.train.Int64List(value=[label])),
-        "name": feature(name.encode()),
+        "name": feature(os.fsencode(name)),
     }
     return tf.train.Example(
         features=tf.train.Features(feature=features)

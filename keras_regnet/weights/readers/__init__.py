@@ -48,5 +48,5 @@ def is_ours(path: str | os.PathLike) -> bool:
     Those of Keras 2, of kecam and of kimm are not.
     """
     if not Path(path).name.endswith(keras3_file.SUFFIXES):
-        return keras3_file.is_legacy(path)
+        return keras3_file.is_legacy(path) or keras3_file.is_renamed(path)
     return not (keras2_file.is_of_keras_2(path) or kimm_file.is_of_kimm(path))

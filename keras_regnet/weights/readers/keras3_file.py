@@ -66,6 +66,18 @@ def is_legacy(path: str | os.PathLike) -> bool:
         return False
 
 
+def is_renamed(path: str | os.PathLike) -> bool:
+    """Returns whether a `.h5` was a `.weights.h5` of Keras 3."""
+    if Path(path).suffix != _LEGACY_SUFFIX:
+        return False
+    try:
+        with hdf5.open_file(path) as file:
+            # Keras 2 does not note the names.
+            return _WHOLE not in file and bool(_paths(file))
+    except damage.ERRORS:
+        return False
+
+
 def saved_rules(path: str | os.PathLike) -> SavedRules | None:
     """Returns what a file tells besides the weights.
 
@@ -135,7 +147,7 @@ def _paths(file):
         for number in group:
             name = f"{hdf5.text(group, 'name')}/{number}"
             if name in paths:
-                raise KeyError(f"two tensors are named {name}")
+                raise KeyError(f"of two networks: two tensors are {name!r}")
             paths[name] = group[number].name
 
     if _WHOLE in file:

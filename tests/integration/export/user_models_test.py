@@ -185,6 +185,23 @@ class UserModelsTest(parameterized.TestCase):
         counts = [len(_operations(content)) for content in contents]
         self.assertEqual(*counts)
 
+    @parameterized.parameters("mixed_float16", "mixed_bfloat16")
+    def test_half_precision_is_compared_by_its_own_rounding(self, policy):
+        keras.config.set_dtype_policy(policy)
+        self.addCleanup(keras.config.set_dtype_policy, "float32")
+        model = _network()
+        keras.config.set_dtype_policy("float32")
+        head = model.get_layer("head_fc")
+        # As large as one that was trained.
+        head.kernel.assign(head.kernel * 100)
+        path = f"{self._folder()}/model.tflite"
+        export.litert.save(model, path)
+        other = _network()
+        with self.assertRaisesRegex(ValueError, "max absolute error"):
+            raise ValueError(
+                export.verify(other, path, _images(), calls=1).failures
+            )
+
     def test_nested_in_int8(self):
         model = _nested()
         oracle_weights.fill(model)

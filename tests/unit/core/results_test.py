@@ -50,6 +50,17 @@ class AppendTest(absltest.TestCase):
         self._append(3)
         self.assertEqual(self._top1(), ["1", "3"])
 
+    def test_what_cannot_be_written_is_found_out_before(self):
+        with self.assertRaisesRegex(ValueError, "`results` must be a file"):
+            results.check(self.path.parent)
+        with (
+            mock.patch("os.access", return_value=False),
+            self.assertRaises(OSError) as raised,
+        ):
+            results.check(self.path / "in" / "a" / "folder.csv")
+        self.assertEqual(raised.exception.errno, errno.EACCES)
+        self.assertTrue(results.check(self.path))
+
     def test_a_file_without_a_last_line_break(self):
         self._append(1)
         self.path.write_bytes(self.path.read_bytes().rstrip(b"\n"))

@@ -408,6 +408,21 @@ class FoldModelTest(parameterized.TestCase):
             atol=1e-5,
         )
 
+    def test_a_layer_that_does_something_here_alone(self):
+        resize = keras.layers.Resizing(8, 8)
+        small = keras.Input((8, 8, 4))
+        keras.Model(small, resize(small))
+        inputs = keras.Input((16, 16, 4))
+        x = layers.GroupedConv2D(8, 3)(resize(inputs))
+        model = keras.Model(inputs, layers.BatchNormalization()(x))
+        _randomise(model)
+        images = _images(2, 16, 16, 4)
+        np.testing.assert_allclose(
+            export.fold_batch_norm(model)(images),
+            model(images, training=False),
+            atol=1e-5,
+        )
+
     def test_keeps_network_and_pyramid(self):
         model = _small()
         folded = export.fold_batch_norm(model)

@@ -62,6 +62,13 @@ class ExportingTest(parameterized.TestCase):
                     classes=3,
                 )
 
+    def test_what_was_folded_is_refused(self):
+        folded = keras_regnet.export.fold_batch_norm(self.model)
+        with self.assertRaisesRegex(ValueError, "Missing: stem_conv_bn/gamma"):
+            keras_regnet.weights.export(
+                folded, self.folder / "folded.safetensors"
+            )
+
     def test_quantized_weights_are_refused(self):
         model = keras_regnet.build(_SMALL, input_shape=_SHAPE, classes=3)
         model.get_layer("head_fc").quantize("int8")

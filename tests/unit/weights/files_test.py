@@ -177,6 +177,16 @@ class FilesTest(parameterized.TestCase):
         model.optimizer.build(model.trainable_variables)
         self.assert_computed(_build(weights=self.save(model, name)))
 
+    def test_weights_under_another_name(self):
+        model = _build()
+        oracle_weights.fill(model)
+        path = self.folder / "renamed.h5"
+        model.save_weights(self.folder / "a.weights.h5")
+        (self.folder / "a.weights.h5").rename(path)
+        loaded = _build(weights=path)
+        self.assertEqual(loaded.network, _SMALL)
+        self.assert_computed(loaded)
+
     def test_a_whole_model_in_hdf5(self):
         """Keras 3 still writes it, with a word of warning."""
         model = _build()

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import pathlib
 import tempfile
 from unittest import mock
@@ -159,6 +160,26 @@ class ShardsTest(InFolder):
         (out / "shards.json").write_text(json.dumps({"train": 3}))
         with self.assertRaisesRegex(ValueError, "Not a shards.json"):
             load.load_dataset(config_for(dataset=f"shards:{out}"))
+
+    def test_a_shard_that_was_cut(self):
+        out = self.root / "shards"
+        shards.write(self.photos, out)
+        (shard,) = out.glob("train-*")
+        shard.write_bytes(shard.read_bytes()[:-100])
+        with self.assertRaisesRegex(ValueError, "as it was written: .*train-"):
+            load.load_dataset(config_for(dataset=f"shards:{out}"))
+
+    def test_names_that_are_not_utf8(self):
+        path = self.photos / "train" / "dog" / "0.jpg"
+        path = path if path.exists() else next(path.parent.iterdir())
+        path.rename(os.fsdecode(bytes(path.parent) + b"/caf\xe9.jpg"))
+        written = shards.write(self.photos, self.root / "shards")
+        self.assertEqual(written["train"], 12)
+        path.parent.rename(os.fsdecode(bytes(self.photos) + b"/train/d\xe9"))
+        with self.assertRaisesRegex(ValueError, "in UTF-8.*d.udce9"):
+            load.load_dataset(
+                config_for(dataset=f"folder:{self.photos}", val_fraction=0.5)
+            )
 
 
 class BadImagesTest(InFolder):
