@@ -3,6 +3,7 @@
 import contextlib
 import fcntl
 import os
+import pathlib
 from collections.abc import Iterator
 
 
@@ -13,7 +14,8 @@ def sole_user(folder: str | os.PathLike[str], message: str) -> Iterator[None]:
     Where the file system has no locks, as some of networks, nothing is held.
 
     Args:
-      folder: the folder; if nothing is in it afterwards it is removed.
+      folder: the folder. If it was made, and nothing is in it afterwards, it is
+        removed, with the folders that were made for it.
       message: of the error, without what was received.
 
     Raises:
@@ -24,19 +26,20 @@ def sole_user(folder: str | os.PathLike[str], message: str) -> Iterator[None]:
     >>> with sole_user(tempfile.mkdtemp(), "`out` must be free."):
     ...     pass
     """
+    folder = pathlib.Path(folder)
+    new = [path for path in (folder, *folder.parents) if not path.exists()]
     os.makedirs(folder, exist_ok=True)
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise ValueError(
-                f"{message} Received: {os.fspath(folder)!r}"
-            ) from error
+            raise ValueError(f"{message} Received: {str(folder)!r}") from error
         except OSError:
             pass  # No locks here.
         yield
     finally:
         os.close(descriptor)
         with contextlib.suppress(OSError):
-            os.rmdir(folder)
+            for path in new:
+                path.rmdir()

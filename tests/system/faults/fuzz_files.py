@@ -328,8 +328,7 @@ def main():
     folder = options.folder or pathlib.Path(tempfile.mkdtemp())
     chosen = options.formats.split(";") if options.formats else None
     for number, name in enumerate(chosen or fuzz_formats.FORMATS):
-        mutants = int(options.mutants * fuzz_formats.FORMATS[name].fraction)
-        result = run(name, mutants, folder / str(number), options.first)
+        result = run(name, options.mutants, folder / str(number), options.first)
         print(_row(name, result), flush=True)
         for detail in result.details[:_SHOWN]:
             print("   ", name, *detail, file=sys.stderr, flush=True)

@@ -45,14 +45,12 @@ class Format:
       reader: returns the reader of files, made once in a process, from the
         path of the good one.
       refusals: exceptions by which a file is refused.
-      fraction: of the requested mutants, for a reader that is slow.
     """
 
     file: str
     make: Callable[[pathlib.Path], None]
     reader: Callable[[pathlib.Path], Callable[[pathlib.Path], str]]
     refusals: tuple[type[BaseException], ...] = (ValueError,)
-    fraction: float = 1.0
 
 
 def _model():
@@ -264,7 +262,6 @@ FORMATS = {
         "model.keras",
         lambda path: _filled().save(path),
         _model_reader,
-        fraction=0.25,
     ),
     "safetensors": Format("a.safetensors", _make_safetensors, _weights_reader),
     "npz": Format("a.npz", _make_npz, _npz_reader),

@@ -27,7 +27,10 @@ class SoleUserTest(absltest.TestCase):
         root = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
         with self.assertRaises(OSError), locks.sole_user(root / "a" / "b", ""):
             raise OSError
-        self.assertFalse((root / "a" / "b").exists())
+        self.assertEqual(list(root.iterdir()), [])
+        with locks.sole_user(root, ""):
+            pass
+        self.assertTrue(root.exists())
 
 
 if __name__ == "__main__":
