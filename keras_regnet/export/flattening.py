@@ -140,9 +140,7 @@ class _Cloning:
                 clone.set_weights(_merged_weights(layer))
             except ValueError as error:
                 raise _not_clonable(layer, error) from error
-            if isinstance(clone, keras.layers.Normalization):
-                # What it computes with is derived from its weights.
-                clone.finalize_state()
+            rewriting.finalize(clone)
 
     def _call(self, prefix, operation, *args, **kwargs):
         graph = _graph(operation)

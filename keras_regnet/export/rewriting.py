@@ -105,20 +105,20 @@ def clone(
         if layer.weights:
             source = model.get_layer(layer.name)
             layer.set_weights(changes.weights_of(source))
-        if isinstance(layer, keras.layers.Normalization):
-            _hold_arrays(layer)
+        finalize(layer)
     copy_network(model, cloned, changes.omitted)
     return cloned
 
 
-def _hold_arrays(norm):
-    """Derives what a layer computes with from its weights, as arrays.
+def finalize(layer: keras.layers.Layer) -> None:
+    """Derives what a normalization computes with from its weights, as arrays.
 
     A converter takes a tensor for an input of the model.
     """
-    norm.finalize_state()
-    norm.mean = keras.ops.convert_to_numpy(norm.mean)
-    norm.variance = keras.ops.convert_to_numpy(norm.variance)
+    if isinstance(layer, keras.layers.Normalization):
+        layer.finalize_state()
+        layer.mean = keras.ops.convert_to_numpy(layer.mean)
+        layer.variance = keras.ops.convert_to_numpy(layer.variance)
 
 
 def new_inputs(model: keras.Model) -> Any:

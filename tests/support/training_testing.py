@@ -60,6 +60,18 @@ def tiny_config(folder: str, **fields: Any) -> train_config.TrainConfig:
     return train_config.TrainConfig(**{**defaults, **fields})
 
 
+def pipeline_config(**fields: Any) -> train_config.TrainConfig:
+    """Returns a configuration of three epochs, without augmentation."""
+    defaults: dict[str, Any] = {
+        "image_size": 32,
+        "augmentation": "none",
+        "flip": False,
+        "epochs": 3,
+        "global_batch_size": 8,
+    }
+    return train_config.TrainConfig(**{**defaults, **fields})
+
+
 def noise_set(num_train: int, num_val: int, side: int = 32) -> dataset.DataSet:
     """Returns a set of seeded noise with ten classes, told by brightness.
 

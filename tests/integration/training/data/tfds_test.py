@@ -12,21 +12,10 @@ from absl.testing import parameterized
 
 from keras_regnet import image_files
 from tests.support import image_corpus
-from training.config import config as train_config
+from tests.support import training_testing
 from training.data import dataset
 from training.data import load
 from training.data import pipeline as data
-
-
-def config_for(**fields):
-    defaults = {
-        "image_size": 32,
-        "augmentation": "none",
-        "flip": False,
-        "epochs": 3,
-        "global_batch_size": 8,
-    }
-    return train_config.TrainConfig(**{**defaults, **fields})
 
 
 class TfdsTest(parameterized.TestCase):
@@ -89,7 +78,9 @@ class TfdsTest(parameterized.TestCase):
         limit = dataset.IN_MEMORY_BYTES if in_memory else 0
         with mock.patch.object(dataset, "IN_MEMORY_BYTES", limit):
             found = load.load_dataset(
-                config_for(dataset="mini_photos", data_dir=self.folder)
+                training_testing.pipeline_config(
+                    dataset="mini_photos", data_dir=self.folder
+                )
             )
         kind = dataset.Split if in_memory else dataset.Stream
         self.assertIsInstance(found.train, kind)
@@ -104,9 +95,9 @@ class TfdsTest(parameterized.TestCase):
         limit = dataset.IN_MEMORY_BYTES if in_memory else 0
         self.enterContext(mock.patch.object(dataset, "IN_MEMORY_BYTES", limit))
         fields = {"dataset": "mini_photos", "data_dir": self.records}
-        found = load.load_dataset(config_for(**fields))
+        found = load.load_dataset(training_testing.pipeline_config(**fields))
         self.assertEqual(found.train.in_memory, in_memory)
-        config = config_for(epochs=2)
+        config = training_testing.pipeline_config(epochs=2)
         labels = self.labels(found, config).reshape(2, 40)
         for epoch in labels:
             self.assertCountEqual(epoch, range(40))
@@ -114,24 +105,34 @@ class TfdsTest(parameterized.TestCase):
         self.assertEqual(found.val.num_examples, 21)
         balanced = {"balanced_subset": True, "num_train_examples": 40}
         if in_memory:
-            load.load_dataset(config_for(**fields, **balanced))
+            load.load_dataset(
+                training_testing.pipeline_config(**fields, **balanced)
+            )
             return
         # Labels are in the records alone.
         for needs in ({"val_fraction": 0.5}, balanced):
             with self.assertRaisesRegex(ValueError, "--cache asks for.*record"):
-                load.load_dataset(config_for(**fields, **needs))
+                load.load_dataset(
+                    training_testing.pipeline_config(**fields, **needs)
+                )
 
     @parameterized.parameters(True, False)
     def test_every_example_once_per_epoch(self, in_memory):
         found = self.load(in_memory)
-        seen = self.labels(found, config_for()).reshape(3, 40)
+        seen = self.labels(found, training_testing.pipeline_config()).reshape(
+            3, 40
+        )
         for epoch in seen:
             np.testing.assert_array_equal(np.sort(epoch), np.arange(40))
         self.assertTrue((seen[0] != seen[1]).any())
 
     @parameterized.parameters(True, False)
     def test_evaluation(self, in_memory):
-        batches = list(data.eval_pipeline(self.load(in_memory), config_for()))
+        batches = list(
+            data.eval_pipeline(
+                self.load(in_memory), training_testing.pipeline_config()
+            )
+        )
         weights = np.concatenate([batch[2] for batch in batches])
         labels = np.concatenate([batch[1] for batch in batches])
         self.assertLen(weights, 24)
@@ -141,19 +142,25 @@ class TfdsTest(parameterized.TestCase):
 
     def test_a_stream_starts_at_any_step(self):
         found = self.load(in_memory=False)
-        whole = self.labels(found, config_for())
-        rest = self.labels(found, config_for(), start_step=7)
+        whole = self.labels(found, training_testing.pipeline_config())
+        rest = self.labels(
+            found, training_testing.pipeline_config(), start_step=7
+        )
         np.testing.assert_array_equal(whole[7:], rest)
 
     @parameterized.parameters(0, 1)
     def test_a_stream_is_shared(self, index):
         found = self.load(in_memory=False)
-        whole = self.labels(found, config_for())
-        part = self.labels(found, config_for(), shard=data.Shard(index, 2, 4))
+        whole = self.labels(found, training_testing.pipeline_config())
+        part = self.labels(
+            found,
+            training_testing.pipeline_config(),
+            shard=data.Shard(index, 2, 4),
+        )
         np.testing.assert_array_equal(np.split(whole, 2, axis=1)[index], part)
 
     def test_a_stream_repeats_images_as_a_split_does(self):
-        config = config_for(repeated_augmentation=2)
+        config = training_testing.pipeline_config(repeated_augmentation=2)
         labels = self.labels(self.load(in_memory=False), config)
         np.testing.assert_array_equal(labels[:, :4], labels[:, 4:])
         for epoch in labels[:, :4].reshape(3, 20):

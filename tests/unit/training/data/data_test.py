@@ -5,20 +5,8 @@ from absl.testing import absltest
 from absl.testing import parameterized
 
 from tests.support import training_testing
-from training.config import config as train_config
 from training.data import dataset
 from training.data import pipeline as data
-
-
-def config_for(**fields):
-    defaults = {
-        "image_size": 32,
-        "augmentation": "none",
-        "flip": False,
-        "epochs": 3,
-        "global_batch_size": 8,
-    }
-    return train_config.TrainConfig(**{**defaults, **fields})
 
 
 def indices_of(images):
@@ -37,28 +25,36 @@ def epochs_of(noise, config, **arguments):
 class OrderTest(parameterized.TestCase):
     def test_every_example_once_per_epoch(self):
         noise = training_testing.noise_set(400, 8)
-        seen = epochs_of(noise, config_for()).reshape(3, 400)
+        seen = epochs_of(noise, training_testing.pipeline_config()).reshape(
+            3, 400
+        )
         for epoch in seen:
             np.testing.assert_array_equal(np.sort(epoch), np.arange(400))
         self.assertTrue((seen[0] != seen[1]).any())
 
     def test_what_is_left_over_changes(self):
         noise = training_testing.noise_set(14, 8)
-        seen = epochs_of(noise, config_for(epochs=20)).reshape(20, 8)
+        seen = epochs_of(
+            noise, training_testing.pipeline_config(epochs=20)
+        ).reshape(20, 8)
         for epoch in seen:
             self.assertLen(set(epoch), 8)
         self.assertLen(set(seen.ravel()), 14)
 
     def test_seed_decides(self):
         noise = training_testing.noise_set(40, 8)
-        first = epochs_of(noise, config_for())
-        np.testing.assert_array_equal(first, epochs_of(noise, config_for()))
-        other = epochs_of(noise, config_for(seed=1))
+        first = epochs_of(noise, training_testing.pipeline_config())
+        np.testing.assert_array_equal(
+            first, epochs_of(noise, training_testing.pipeline_config())
+        )
+        other = epochs_of(noise, training_testing.pipeline_config(seed=1))
         self.assertTrue((first != other).any())
 
     def test_starts_at_any_step(self):
         noise = training_testing.noise_set(40, 8)
-        config = config_for(augmentation="pad_crop", flip=True)
+        config = training_testing.pipeline_config(
+            augmentation="pad_crop", flip=True
+        )
         whole = list(data.train_pipeline(noise, config).as_numpy_iterator())
         rest = list(data.train_pipeline(noise, config, 7).as_numpy_iterator())
         self.assertLen(rest, 8)
@@ -68,11 +64,15 @@ class OrderTest(parameterized.TestCase):
     @parameterized.parameters(2, 4)
     def test_shards_make_up_the_batches(self, count):
         noise = training_testing.noise_set(40, 8)
-        whole = epochs_of(noise, config_for()).reshape(-1, 8)
+        whole = epochs_of(noise, training_testing.pipeline_config()).reshape(
+            -1, 8
+        )
         size = 8 // count
         parts = [
             epochs_of(
-                noise, config_for(), shard=data.Shard(index, count, size)
+                noise,
+                training_testing.pipeline_config(),
+                shard=data.Shard(index, count, size),
             ).reshape(-1, size)
             for index in range(count)
         ]
@@ -83,18 +83,22 @@ class OrderTest(parameterized.TestCase):
 
     def test_labels_belong_to_their_images(self):
         noise = training_testing.noise_set(40, 8)
-        for images, labels in data.train_pipeline(noise, config_for()):
+        for images, labels in data.train_pipeline(
+            noise, training_testing.pipeline_config()
+        ):
             np.testing.assert_array_equal(indices_of(images) % 10, labels)
 
     def test_repeated_augmentation(self):
         """Four images, each twice in a batch; half of the set an epoch."""
         noise = training_testing.noise_set(40, 8)
-        config = config_for(repeated_augmentation=2, augmentation="pad_crop")
+        config = training_testing.pipeline_config(
+            repeated_augmentation=2, augmentation="pad_crop"
+        )
         batches = data.train_pipeline(noise, config)
         for images, labels in batches.as_numpy_iterator():
             np.testing.assert_array_equal(labels[:4], labels[4:])
             self.assertTrue((images[:4] != images[4:]).any())
-        config = config_for(repeated_augmentation=2)
+        config = training_testing.pipeline_config(repeated_augmentation=2)
         seen = epochs_of(noise, config).reshape(3, 5, 8)
         np.testing.assert_array_equal(seen[..., :4], seen[..., 4:])
         for epoch in seen[..., :4].reshape(3, 20):
@@ -102,7 +106,7 @@ class OrderTest(parameterized.TestCase):
 
     def test_mixed_batches_start_at_any_step(self):
         noise = training_testing.noise_set(40, 8)
-        config = config_for(
+        config = training_testing.pipeline_config(
             mixup_alpha=0.2, cutmix_alpha=1.0, repeated_augmentation=2,
             auto_augment="randaugment", randaugment_layers=1,
             random_erasing=0.25,
@@ -146,7 +150,7 @@ class OrderTest(parameterized.TestCase):
         images = np.repeat(images.astype(np.uint8), 3, axis=-1)
         split = dataset.in_memory(images, np.arange(40) % 10, "ramps")
         ramps = dataset.DataSet(split, split, tuple("0123456789"), True)
-        config = config_for(seed=7, flip=True, **fields)
+        config = training_testing.pipeline_config(seed=7, flip=True, **fields)
         ((images, targets),) = data.train_pipeline(ramps, config, 11).take(1)
         np.testing.assert_allclose(
             images.numpy().mean((1, 2, 3)), means, atol=2e-3
@@ -158,7 +162,9 @@ class OrderTest(parameterized.TestCase):
     @parameterized.parameters(1, 8, 21)
     def test_evaluation_sees_everything_once(self, num_val):
         noise = training_testing.noise_set(8, num_val)
-        batches = list(data.eval_pipeline(noise, config_for()))
+        batches = list(
+            data.eval_pipeline(noise, training_testing.pipeline_config())
+        )
         weights = np.concatenate([weights for _, _, weights in batches])
         seen = np.concatenate([indices_of(images) for images, _, _ in batches])
         self.assertEqual(len(weights) % 8, 0)
@@ -170,7 +176,7 @@ class OrderTest(parameterized.TestCase):
         with self.assertRaisesRegex(
             ValueError, "global_batch_size=8, training images: 7"
         ):
-            data.train_pipeline(noise, config_for())
+            data.train_pipeline(noise, training_testing.pipeline_config())
 
 
 if __name__ == "__main__":

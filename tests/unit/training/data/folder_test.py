@@ -11,21 +11,9 @@ from absl.testing import parameterized
 
 from tests.support import image_corpus
 from tests.support import training_testing
-from training.config import config as train_config
 from training.data import dataset
 from training.data import load
 from training.data import pipeline as data
-
-
-def config_for(**fields):
-    defaults = {
-        "image_size": 32,
-        "augmentation": "none",
-        "flip": False,
-        "epochs": 3,
-        "global_batch_size": 8,
-    }
-    return train_config.TrainConfig(**{**defaults, **fields})
 
 
 class FolderTest(parameterized.TestCase):
@@ -36,7 +24,9 @@ class FolderTest(parameterized.TestCase):
         training_testing.write_folder(self.root)
 
     def load(self):
-        return load.load_dataset(config_for(dataset=f"folder:{self.root}"))
+        return load.load_dataset(
+            training_testing.pipeline_config(dataset=f"folder:{self.root}")
+        )
 
     def test_classes_and_images(self):
         found = self.load()
@@ -44,7 +34,7 @@ class FolderTest(parameterized.TestCase):
         self.assertEqual(found.train.num_examples, 12)
         self.assertFalse(found.small_images)
         (images, labels), *_ = data.train_pipeline(
-            found, config_for(global_batch_size=12)
+            found, training_testing.pipeline_config(global_batch_size=12)
         )
         self.assertEqual(images.shape, (12, 32, 32, 3))
         self.assertEqual(labels.numpy().sum(), 6)
@@ -197,7 +187,9 @@ class FolderTest(parameterized.TestCase):
             self.assertIn(named, str(caught.exception))
         with self.assertLogs("absl", level="WARNING") as logs:
             found = load.load_dataset(
-                config_for(dataset=f"folder:{self.root}", skip_bad_images=True)
+                training_testing.pipeline_config(
+                    dataset=f"folder:{self.root}", skip_bad_images=True
+                )
             )
         self.assertLen([x for x in logs.output if "2 .txt" in x], 1)
         self.assertEqual(found.train.num_examples, 12)
@@ -239,7 +231,7 @@ class FolderTest(parameterized.TestCase):
         path.write_bytes(whole[:-200])
         pipeline = data.train_pipeline(
             self.load(),
-            config_for(
+            training_testing.pipeline_config(
                 augmentation="random_resized_crop",
                 global_batch_size=12,
                 epochs=1,
@@ -258,7 +250,9 @@ class GeometryTest(parameterized.TestCase):
         images = np.stack([pixels, pixels[::-1], 255 - pixels])
         split = dataset.in_memory(images, np.arange(3), "photos")
         photos = dataset.DataSet(split, split, tuple("abc"), small_images=False)
-        config = config_for(epochs=1, global_batch_size=3, **fields)
+        config = training_testing.pipeline_config(
+            epochs=1, global_batch_size=3, **fields
+        )
         return [
             images.numpy()[np.argsort(labels)]
             for images, labels, *_ in (
@@ -298,7 +292,7 @@ class GeometryTest(parameterized.TestCase):
 
     def test_small_images_of_one_size_are_seen_whole(self):
         noise = training_testing.noise_set(8, 8, side=16)
-        config = config_for(epochs=1)
+        config = training_testing.pipeline_config(epochs=1)
         (images, labels), *_ = data.train_pipeline(noise, config)
         stored = list(noise.train.sources().as_numpy_iterator())
         expected = {
@@ -311,12 +305,14 @@ class GeometryTest(parameterized.TestCase):
 
 class NamesTest(parameterized.TestCase):
     def test_digits(self):
-        found = load.load_dataset(config_for())
+        found = load.load_dataset(training_testing.pipeline_config())
         self.assertEqual(found.train.num_examples, 1437)
         self.assertTrue(found.small_images)
 
     def test_synthetic(self):
-        config = config_for(dataset="synthetic", image_size=48)
+        config = training_testing.pipeline_config(
+            dataset="synthetic", image_size=48
+        )
         batches = data.train_pipeline(load.load_dataset(config), config)
         images, _ = next(iter(batches))
         self.assertEqual(images.shape, (8, 48, 48, 3))
@@ -329,19 +325,21 @@ class NamesTest(parameterized.TestCase):
         with self.assertRaisesRegex(
             ValueError, f"{message}.*'folder:PATH'.*dataset='{name}'"
         ):
-            load.load_dataset(config_for(dataset=name))
+            load.load_dataset(training_testing.pipeline_config(dataset=name))
 
     @parameterized.parameters("cifar10:9.9.9", "cifar10/small")
     def test_unknown_version(self, name):
         with self.assertRaisesRegex(
             ValueError, f"a version that the set has.*dataset='{name}'"
         ):
-            load.load_dataset(config_for(dataset=name))
+            load.load_dataset(training_testing.pipeline_config(dataset=name))
 
     def test_missing_data_dir(self):
         with self.assertRaisesRegex(ValueError, "data_dir='/nowhere'"):
             load.load_dataset(
-                config_for(dataset="cifar10", data_dir="/nowhere")
+                training_testing.pipeline_config(
+                    dataset="cifar10", data_dir="/nowhere"
+                )
             )
 
 
