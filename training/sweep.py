@@ -5,7 +5,10 @@ python training/sweep.py run --out=DIR --regime=digits --space=RegNetX --n=8
 The stages are `sample`, `train`, `collect`, `analyze` and `report`; `run` does
 all. They communicate by files, so that each can be run again alone, at any
 time, also on an unfinished sweep; after the first, `--out` is enough. The same
-command resumes an interrupted sweep.
+command resumes an interrupted sweep. `plan` says, from a sweep of a few
+networks, how many a comparison needs:
+
+python training/sweep.py plan --out=PILOT --effect=3
 """
 
 import dataclasses
@@ -99,6 +102,14 @@ _RETRIES = flags.DEFINE_integer(
     "How often a failed trial is tried again.",
     lower_bound=0,
 )
+_EFFECT = flags.DEFINE_float(
+    "effect",
+    None,
+    "For `plan`: the difference of mean errors to find, in points.",
+)
+_POWER = flags.DEFINE_float(
+    "power", 0.8, "For `plan`: the chance of finding it."
+)
 _TRIALS_PER_WORKER = flags.DEFINE_integer(
     "trials_per_worker",
     _DEFAULTS.trials_per_worker,
@@ -146,6 +157,15 @@ def _train(out):
     driver.train(out, chosen)
 
 
+def _plan(out):
+    if _EFFECT.value is None:
+        raise ValueError(
+            "`effect` must be the difference to find, in points, such as 3. "
+            "Received: none"
+        )
+    analysis.plan(out, _EFFECT.value, _POWER.value)
+
+
 _STAGES = {
     "sample": _sample,
     "train": _train,
@@ -153,6 +173,8 @@ _STAGES = {
     "analyze": analysis.analyze,
     "report": analysis.report,
 }
+# What `run` does not do.
+_VERBS = {**_STAGES, "plan": _plan}
 
 
 def _check_out(out, stage):
@@ -170,15 +192,15 @@ def _check_out(out, stage):
 def _main(arguments: list[str]) -> None:
     try:
         chosen = arguments[1:]
-        if len(chosen) != 1 or chosen[0] not in (*_STAGES, "run"):
+        if len(chosen) != 1 or chosen[0] not in (*_VERBS, "run"):
             received = " ".join(chosen)
-            raise errors.unknown_value("stage", received, (*_STAGES, "run"))
+            raise errors.unknown_value("stage", received, (*_VERBS, "run"))
         if not _OUT.value:
             raise ValueError("`out` must be a folder. Received: none")
         out = os.path.expanduser(_OUT.value)
         _check_out(out, chosen[0])
         for stage in _STAGES if chosen == ["run"] else chosen:
-            _STAGES[stage](out)
+            _VERBS[stage](out)
     except (ValueError, OSError, ImportError, pool.WorkerError) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         sys.exit(1)

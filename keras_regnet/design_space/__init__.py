@@ -3,6 +3,9 @@
 No Keras here.
 """
 
+from keras_regnet.design_space.bands import best_of_n_band
+from keras_regnet.design_space.bands import edf_confidence_band
+from keras_regnet.design_space.bands import SearchBand
 from keras_regnet.design_space.comparisons import compare
 from keras_regnet.design_space.comparisons import Comparison
 from keras_regnet.design_space.examples import imagenet_population
@@ -13,6 +16,8 @@ from keras_regnet.design_space.proposals import Proposals
 from keras_regnet.design_space.proposals import propose
 from keras_regnet.design_space.registry import list_spaces
 from keras_regnet.design_space.registry import space
+from keras_regnet.design_space.sample_size import networks_needed
+from keras_regnet.design_space.sample_size import power
 from keras_regnet.design_space.sampling import Acceptance
 from keras_regnet.design_space.sampling import Sample
 from keras_regnet.design_space.spaces import Space
@@ -30,18 +35,23 @@ __all__ = [
     "Proposals",
     "RegNetFit",
     "Sample",
+    "SearchBand",
     "Space",
     "best_of_n",
+    "best_of_n_band",
     "bootstrap_best",
     "compare",
     "e_fit",
     "edf",
     "edf_band",
+    "edf_confidence_band",
     "fit_complexity",
     "fit_regnet",
     "imagenet_population",
     "list_spaces",
+    "networks_needed",
     "normalized_edf",
+    "power",
     "propose",
     "space",
     "trends",

@@ -69,6 +69,18 @@ def check_count(name: str, value: object) -> None:
         )
 
 
+def counts(name: str, values: object) -> np.ndarray:
+    """Returns one or more integers above 0, [n]."""
+    array = np.asarray(values)
+    integers = array.ndim == 1 and array.size and array.dtype.kind in "iu"
+    if not integers or (array < 1).any():
+        raise ValueError(
+            f"`{name}` must be one or more integers above 0. "
+            f"Received: {name}={array.tolist()}"
+        )
+    return array
+
+
 def tails(level: float) -> list[float]:
     """Returns the percentiles of a central interval and of the median.
 

@@ -260,13 +260,7 @@ def best_of_n(
     [50.0, 45.0]
     """
     errors = np.sort(checks.vector("errors", errors))
-    counts = np.asarray(sizes)
-    integers = counts.ndim == 1 and counts.size and counts.dtype.kind in "iu"
-    if not integers or (counts < 1).any():
-        raise ValueError(
-            "`sizes` must be one or more integers above 0. "
-            f"Received: sizes={counts.tolist()}"
-        )
+    counts = checks.counts("sizes", sizes)
     n = len(errors)
     # Chance that the best of m has at most rank r, [s, n].
     rest = (n - 1 - np.arange(n)) / n

@@ -1,15 +1,17 @@
-"""The stages of a sweep after training: collect, analyze and report.
+"""The stages of a sweep after training: collect, analyze, report and plan.
 
 Each raises a ValueError if there are no records.
 """
 
 import collections
+import itertools
 import json
 import os
 import pathlib
 
 from keras_regnet import atomic
 from keras_regnet.design_space import records
+from keras_regnet.design_space import sample_size
 from keras_regnet.design_space import summary
 from training.sweeps import files
 from training.sweeps import spec as spec_lib
@@ -41,6 +43,49 @@ def report(folder: str | os.PathLike) -> None:
     path = pathlib.Path(folder) / files.REPORT
     report_lib.write(path, *_read(folder))
     print(path)
+
+
+def plan(folder: str | os.PathLike, effect: float, chance: float) -> None:
+    """Prints how many networks a sweep needs, by the spread of a pilot.
+
+    Args:
+      folder: of the pilot, a sweep of a few networks.
+      effect: difference of mean errors that is to be found, in points.
+      chance: of finding it.
+
+    Raises:
+      ValueError: if no space of the pilot has two trained networks.
+    """
+    populations = summary.populations(*_read(folder))
+    spaces = [p for p in populations if len(p.done) > 1]
+    if not spaces:
+        raise ValueError(
+            "`out` must be a sweep with two trained networks of a space at "
+            f"least, to see their spread. Received: out={str(folder)!r}"
+        )
+    needed = 0
+    pairs = list(itertools.combinations(spaces, 2)) or [(spaces[0],) * 2]
+    for first, second in pairs:
+        spread = sample_size.pooled_spread(first.errors, second.errors)
+        seen = min(len(first.done), len(second.done))
+        at_most = sample_size.spread_at_most(spread, seen)
+        counts = [
+            sample_size.networks_needed(effect, value, chance)
+            for value in (spread, at_most)
+        ]
+        needed = max(needed, counts[1])
+        print(
+            f"{first.space} and {second.space}: spread {spread:.2f} points, "
+            f"at most {at_most:.2f}; {counts[0]} networks of each, at most "
+            f"{counts[1]}"
+        )
+    seconds = sum(p.values("seconds").mean() for p in spaces)
+    print(
+        f"{needed} networks of each space find a difference of {effect:g} "
+        f"points with {100 * chance:g} %; {len(spaces)} spaces take about "
+        f"{needed * seconds / 3600:.1f} hours of one worker. With 80 % the "
+        "spread is at most what it is said to be."
+    )
 
 
 def _read(folder):

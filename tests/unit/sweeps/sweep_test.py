@@ -1,12 +1,16 @@
 """Stages of a sweep in which nothing is trained."""
 
+import contextlib
+import io
 import json
 import pathlib
 import tempfile
 from unittest import mock
 
+import numpy as np
 from absl.testing import absltest
 
+from keras_regnet import design_space
 from keras_regnet import locks
 from keras_regnet.design_space import records
 from tests.support import design_space_testing as testing
@@ -47,6 +51,29 @@ class StagesTest(absltest.TestCase):
             stage(out)
         page = (out / files.REPORT).read_text()
         self.assertIn("9 networks trained, 0 failed for good, 0 not", page)
+
+    def test_plan(self):
+        out = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
+        pilots = [
+            *testing.population("RegNetX", 9, 40),
+            *testing.population("RegNetY", 9, 50),
+        ]
+        records.write_packed(out / files.PACKED, pilots)
+        printed = io.StringIO()
+        with contextlib.redirect_stdout(printed):
+            analysis.plan(out, effect=3, chance=0.8)
+        spread = np.std([record.error for record in pilots[:9]], ddof=1)
+        needed = design_space.networks_needed(3, spread)
+        self.assertIn(f"spread {spread:.2f} points", printed.getvalue())
+        self.assertIn(f"; {needed} networks of each, at", printed.getvalue())
+
+    def test_plan_needs_a_spread(self):
+        out = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
+        records.write_packed(
+            out / files.PACKED, testing.population("RegNetX", 1, 40)
+        )
+        with self.assertRaisesRegex(ValueError, "two trained networks"):
+            analysis.plan(out, effect=3, chance=0.8)
 
     def test_packed_records_are_not_trained_again(self):
         out = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
