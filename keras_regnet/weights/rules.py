@@ -152,6 +152,11 @@ def _other_network(checkpoint, config):
         )
         if in_file != bool(in_config)
     )
+    if checkpoint.stages and checkpoint.norm != config.norm:
+        parts += (
+            f"; norm {checkpoint.norm!r} in the file, {config.norm!r} in what "
+            "was requested"
+        )
     groups = _of_groups(checkpoint.stages, detect.stage_shapes(config))
     return ValueError(
         f"it holds {checkpoint.describe()}, but {requested} was requested"
