@@ -169,6 +169,7 @@ def _is_the_same(checkpoint, config):
     stages = checkpoint.stages, detect.stage_shapes(config)
     return (
         checkpoint.variant() == variants.find_name(config)
+        and checkpoint.norm == config.norm
         and _are_of_sizes(*stages)
         and not _of_groups(*stages)
     )
