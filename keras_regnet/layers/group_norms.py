@@ -1,7 +1,9 @@
 """Norms that compute with each image alone, over groups of its channels.
 
-All moments are taken in float32 at least and over one axis of channels, so
-that no tensor of the features' size has five axes: LiteRT's kernels have four.
+Moments are taken in float32 at least: first of each channel over the pixels,
+then of the groups. Where the features are reshaped into groups, as Keras does
+it, TensorFlow transposes them for every moment, and LiteRT computes on tensors
+of five axes.
 """
 
 from typing import Any
@@ -12,11 +14,11 @@ from keras import ops
 
 @keras.saving.register_keras_serializable(package="keras_regnet")
 class GroupNormalization(keras.layers.GroupNormalization):
-    """`keras.layers.GroupNormalization` without tensors of five axes.
+    """`keras.layers.GroupNormalization` by moments of channels.
 
     Weights, config and results are those of `keras.layers.GroupNormalization`,
-    which reshapes the features into groups; converters for mobile devices make
-    slow files of that. Other inputs than images take Keras's own form.
+    without a reshape of the features into groups. Other inputs than images
+    take Keras's own form.
 
     Args:
       groups: Integer, the number of groups, a divisor of the channels.
