@@ -45,6 +45,11 @@ _FAMILIES = (
     *("timm", "byobnet", "torchvision", "transformers"),
     *("pycls", "classy", "swag", "keras_applications", "kecam"),
 )
+# Networks of which no weights were published: family and the other's name.
+_UNTRAINED = {
+    "RegNetY-4.0GF-GroupNorm": ("timm", "regnety_040_sgn"),
+    "RegNetZ-B16-EvoNorm": ("byobnet", "regnetz_b16_evos"),
+}
 # Families that PyTorch does not write, and the module that does.
 _OF_KERAS_2 = {
     "keras_applications": "tf_keras_weights",
@@ -108,7 +113,8 @@ def _arch(record):
         return record.hub_id.split("/")[1].split(".")[0]
     if record.format not in _OF_KERAS_2:
         return ""
-    # RegNetX002 of "regnetx002.h5", RegNetZB16 of "regnetz_b16_imagenet.h5".
+    # RegNetX002 of "regnetx002.h5", RegNetZB16 of "regnetz_b16_imagenet.h5",
+    # RegNetZC16_EVO of "regnetz_c16_evo_imagenet.h5".
     code = record.file.removesuffix(".h5").removesuffix("_imagenet")
     kind, size = re.fullmatch("regnet([a-z])_?(.+)", code).groups()
     return f"RegNet{kind.upper()}{size.upper()}"
@@ -117,6 +123,18 @@ def _arch(record):
 def tasks() -> Iterator[Task]:
     """Yields what the flags ask for, small networks first."""
     found = set()
+    for task in (*_published(), *_untrained()):
+        flops = keras_regnet.complexity(
+            keras_regnet.get_config(task.variant)
+        ).flops
+        wanted = _VARIANTS.value is None or task.variant in _VARIANTS.value
+        if wanted and flops <= _MAX_GIGAFLOPS.value * 1e9:
+            found.add((_FAMILIES.index(task.family), flops, task))
+    for _, _, task in sorted(found):
+        yield task
+
+
+def _published():
     for record in keras_regnet.list_weights():
         if record.format not in _FAMILIES:
             continue
@@ -125,13 +143,12 @@ def tasks() -> Iterator[Task]:
         rounded = _config(record.variant, record.width_rounding)
         same = plan.stages(rounded) == plan.stages(config)
         rounding = "pycls" if same else record.width_rounding
-        task = Task(record.format, record.variant, rounding, _arch(record))
-        flops = keras_regnet.complexity(config).flops
-        wanted = _VARIANTS.value is None or record.variant in _VARIANTS.value
-        if wanted and flops <= _MAX_GIGAFLOPS.value * 1e9:
-            found.add((_FAMILIES.index(record.format), flops, task))
-    for _, _, task in sorted(found):
-        yield task
+        yield Task(record.format, record.variant, rounding, _arch(record))
+
+
+def _untrained():
+    for variant, (family, arch) in _UNTRAINED.items():
+        yield Task(family, variant, "pycls", arch)
 
 
 def _config(variant, rounding):

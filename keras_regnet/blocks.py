@@ -22,6 +22,8 @@ from keras_regnet.rows import Layer
 
 BATCH_NORM_MOMENTUM = 0.9
 BATCH_NORM_EPSILON = 1e-5
+GROUP_NORM_EPSILON = 1e-5
+EVONORM_EPSILON = 1e-3
 HEAD_STDDEV = 0.01
 
 # Nothing follows the sum of these.
@@ -95,23 +97,46 @@ class LayerMaker:
         """Applies the network's activation."""
         return keras.layers.Activation(self.config.activation, name=name)(x)
 
-    def batch_norm(
+    def norm(
         self, x: KerasTensor, name: str, *, last: bool = False
     ) -> KerasTensor:
-        """Normalizes; `last` marks the end of a residual branch."""
+        """Normalizes; `last` marks the end of a residual branch.
+
+        A norm of the kind "evonorm_act" is the activation, too.
+        """
+        row = self.rows[name]
         zero = last and self.zero_init_last_gamma
-        return layers.BatchNormalization(
-            axis=self.channel_axis,
-            momentum=BATCH_NORM_MOMENTUM,
-            epsilon=BATCH_NORM_EPSILON,
-            gamma_initializer="zeros" if zero else "ones",
-            synchronized=self.synchronized_bn,
-            name=name,
-        )(x)
+        options: dict[str, Any] = {
+            "axis": self.channel_axis,
+            "gamma_initializer": "zeros" if zero else "ones",
+            "name": name,
+        }
+        if row.kind == "norm":
+            norm = layers.BatchNormalization(
+                momentum=BATCH_NORM_MOMENTUM,
+                epsilon=BATCH_NORM_EPSILON,
+                synchronized=self.synchronized_bn,
+                **options,
+            )
+        elif row.kind == "group_norm":
+            norm = layers.GroupNormalization(
+                row.groups, epsilon=GROUP_NORM_EPSILON, **options
+            )
+        else:
+            norm = layers.EvoNormS0a(
+                row.groups,
+                epsilon=EVONORM_EPSILON,
+                activates=row.kind == "evonorm_act",
+                **options,
+            )
+        return norm(x)
 
     def norm_act(self, x: KerasTensor, name: str) -> KerasTensor:
-        """Normalizes, then activates."""
-        return self.activation(self.batch_norm(x, name), f"{name}_act")
+        """Normalizes, then activates where the norm has not done so."""
+        x = self.norm(x, name)
+        if self.rows[name].kind == "evonorm_act":
+            return x
+        return self.activation(x, f"{name.removesuffix('_bn')}_act")
 
     def conv(
         self,
@@ -143,18 +168,18 @@ class LayerMaker:
             name=name,
         )(x)
 
-    def conv_bn(
+    def conv_norm(
         self, x: KerasTensor, name: str, *, last: bool = False
     ) -> KerasTensor:
         """Convolves, then normalizes if the plan has a norm behind."""
         x = self.conv(x, name)
         if f"{name}_bn" not in self.rows:
             return x
-        return self.batch_norm(x, f"{name}_bn", last=last)
+        return self.norm(x, f"{name}_bn", last=last)
 
-    def conv_bn_act(self, x: KerasTensor, name: str) -> KerasTensor:
+    def conv_norm_act(self, x: KerasTensor, name: str) -> KerasTensor:
         """Convolves, normalizes, then activates."""
-        return self.activation(self.conv_bn(x, name), f"{name}_act")
+        return self.norm_act(self.conv(x, name), f"{name}_bn")
 
     def squeeze_excite(self, x: KerasTensor, name: str) -> KerasTensor:
         """Scales channels by gates computed from all, if the plan says so.
@@ -221,15 +246,15 @@ def build_stem_layer(
     if f"{name}_bn" not in maker.rows:
         # In front of pre-activation blocks, which begin with a norm.
         return maker.conv(x, name)
-    return maker.conv_bn_act(x, name)
+    return maker.conv_norm_act(x, name)
 
 
 def _bottleneck(maker, x, name):
     """1x1, 3x3 in groups, [SE], 1x1: blocks X, Y, R and Z."""
-    x = maker.conv_bn_act(x, f"{name}_conv1")
-    x = maker.conv_bn_act(x, f"{name}_conv2")
+    x = maker.conv_norm_act(x, f"{name}_conv1")
+    x = maker.conv_norm_act(x, f"{name}_conv2")
     x = maker.squeeze_excite(x, f"{name}_se")
-    return maker.conv_bn(x, f"{name}_conv3", last=True)
+    return maker.conv_norm(x, f"{name}_conv3", last=True)
 
 
 def _pre_activated(maker, x, name):
@@ -249,13 +274,13 @@ def _pre_activated(maker, x, name):
 
 def _plain(maker, x, name):
     """One 3x3: blocks V and VR."""
-    return maker.conv_bn(x, f"{name}_conv1", last=True)
+    return maker.conv_norm(x, f"{name}_conv1", last=True)
 
 
 def _basic(maker, x, name):
     """3x3, 3x3: the basic residual block."""
-    x = maker.conv_bn_act(x, f"{name}_conv1")
-    return maker.conv_bn(x, f"{name}_conv2", last=True)
+    x = maker.conv_norm_act(x, f"{name}_conv1")
+    return maker.conv_norm(x, f"{name}_conv2", last=True)
 
 
 _MAIN_PATHS = {
@@ -271,7 +296,7 @@ _MAIN_PATHS = {
 def _projection(maker, x, name):
     """Returns a shortcut that changes width or size."""
     x = maker.average_pool(x, f"{name}_pool")
-    return maker.conv_bn(x, name)
+    return maker.conv_norm(x, name)
 
 
 def build_block(
@@ -328,7 +353,7 @@ def build_stage(
 def build_head(maker: LayerMaker, x: KerasTensor) -> KerasTensor:
     """Returns the features that are pooled."""
     if "head_conv" in maker.rows:
-        return maker.conv_bn_act(x, "head_conv")
+        return maker.conv_norm_act(x, "head_conv")
     if maker.config.block in _LINEAR_BLOCKS:
         return maker.activation(x, "head_act")
     return x

@@ -3,9 +3,10 @@
 Two independent counts: from the rows of a configuration (no Keras, and of
 many networks at once for a sampler) and from a built Keras model (walking its
 graph). As in the reference, convolutions and dense layers are counted, with
-their biases; batch norm has two parameters a channel and is otherwise free;
-activations are the outputs of convolutions, dense layers and pools with a
-window. No Keras here: a model is walked through its public attributes.
+their biases; a norm has its parameters (two a channel, three of EvoNorm with
+its activation) and is otherwise free; activations are the outputs of
+convolutions, dense layers and pools with a window. No Keras here: a model is
+walked through its public attributes.
 """
 
 import dataclasses
@@ -169,8 +170,8 @@ def _sum(layers, pixels):
     products: dict[int, Any] = {}
     outputs: dict[int, Any] = {}
     for layer in layers:
-        if layer.kind == "norm":
-            params = params + 2 * layer.outputs
+        if layer.norm_parameters:
+            params = params + layer.norm_parameters * layer.outputs
             continue
         reduction = layer.reduction
         outputs[reduction] = outputs.get(reduction, 0) + layer.outputs

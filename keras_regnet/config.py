@@ -20,13 +20,18 @@ from keras_regnet import safe_files
 from keras_regnet.widths import inner_width
 
 BLOCKS = ("x", "y", "r", "v", "vr", "z", "pre", "basic")
-STEMS = ("simple", "cifar", "resnet", "tiered")
+STEMS = ("simple", "cifar", "resnet", "tiered", "deep")
+NORMS = ("batch", "group", "evonorm_s0a")
 PROJECTIONS = ("conv", "pool")
 EXPANSIONS = ("output", "input")
 SQUEEZES = ("input", "inner")
 PADDINGS = ("symmetric", "same")
 WIDTH_ROUNDINGS = ("pycls", "torchvision")
 
+_NORM_GROUP_WIDTH = 16
+# What configurations of earlier versions do not have, and JSON leaves out where
+# it changes nothing: the text of the same network stays the same.
+_LATER_FIELDS = ("norm", "norm_group_width")
 # Types that `_plain` leaves as they are.
 _PLAIN_TYPES = (str, int, float, bool, type(None))
 # Blocks made of plain 3x3 convolutions: no bottleneck, groups or SE.
@@ -108,10 +113,17 @@ class NetworkTemplate:
         strided 1x1 convolution; with "pool" an average pool has the stride.
       stem: "simple" is 3x3 with stride 2, "cifar" is 3x3 with stride 1,
         "resnet" is 7x7 with stride 2 and a 3x3 max-pool with stride 2;
-        "tiered" is three 3x3 of growing width with strides 2, 1 and 2.
+        "tiered" is three 3x3 of growing width with strides 2, 1 and 2, and
+        "deep" the same of one width.
       stem_width: channels of the stem's output.
       head_width: channels of a 1x1 convolution before the pool; 0 for none.
       activation: name of a Keras activation.
+      norm: "batch"; "group" is group norm (arXiv 1803.08494), which computes
+        with each image alone; so does "evonorm_s0a" (arXiv 2004.02967), which
+        stands for the activation behind it as well, and where there is none
+        divides by the deviation of the groups all the same.
+      norm_group_width: channels in a group of a norm of single images. Where
+        it does not divide a layer's channels, their greatest common divisor.
       padding: "symmetric" pads strided convolutions by the same number of
         pixels on every side, as PyTorch does; "same" is TensorFlow's rule.
 
@@ -130,6 +142,8 @@ class NetworkTemplate:
     head_width: int = 0
     activation: str = "relu"
     padding: str = "symmetric"
+    norm: str = "batch"
+    norm_group_width: int = _NORM_GROUP_WIDTH
 
     def _validate_template(
         self,
@@ -149,7 +163,19 @@ class NetworkTemplate:
         _check_activation("activation", self.activation)
         if self.se_activation is not None:
             _check_activation("se_activation", self.se_activation)
+        self._validate_norm()
         self._validate_block(group_widths, bottleneck_ratios)
+
+    def _validate_norm(self) -> None:
+        _check_name("norm", self.norm, NORMS)
+        width = self.norm_group_width
+        _check_number("norm_group_width", width, above=0, integer=True)
+        if self.norm == "batch" and width != _NORM_GROUP_WIDTH:
+            raise ValueError(
+                f"`norm_group_width` must be {_NORM_GROUP_WIDTH} with "
+                "norm='batch', which has no groups. "
+                f"Received: norm_group_width={width}"
+            )
 
     def _validate_block(
         self,
@@ -211,6 +237,9 @@ class NetworkTemplate:
           JSON that `from_json` turns back into an equal configuration.
         """
         values = {"type": type(self).__name__, **dataclasses.asdict(self)}
+        if self.norm == "batch":
+            for name in _LATER_FIELDS:
+                del values[name]
         return json.dumps(values)
 
 

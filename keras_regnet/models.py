@@ -79,7 +79,7 @@ def build(
         segmentation. None leaves the strides alone.
       zero_init_last_gamma: whether residual branches start at zero.
       synchronized_bn: whether batch norm takes its statistics over all
-        replicas.
+        replicas; for norms of single images there are none to take.
       tag: the tag in `list_weights` of a file whose names and hash do not tell
         which set it holds.
 
@@ -112,6 +112,7 @@ def build(
         weights, config, tag=tag, classes=classes, include_top=include_top
     )
     config = resolved.config
+    _check_synchronized(synchronized_bn, config)
     inputs, x = inputs_lib.network_input(input_tensor, input_shape, include_top)
     stages = _stages(config, output_stride)
     maker = blocks.LayerMaker(
@@ -163,6 +164,15 @@ def _check_output_stride(output_stride, config):
         )
 
 
+def _check_synchronized(synchronized_bn, config):
+    if synchronized_bn and config.norm != "batch":
+        raise ValueError(
+            "`synchronized_bn` must be False for a network without batch norm, "
+            "whose norms compute with each image alone. Received: "
+            f"synchronized_bn=True, norm={config.norm!r}"
+        )
+
+
 def _default_name(config):
     return "regnet" if isinstance(config, RegNetConfig) else "anynet"
 
@@ -198,7 +208,7 @@ def _features(maker, x, stages, drop_path_rate):
     """
     level, pyramid = 0, {}
     for row in rows.stem_layers(maker.config):
-        if row.kind == "norm":
+        if row.norm_parameters:
             continue
         x = blocks.build_stem_layer(maker, x, row.name)
         level += round(math.log2(row.stride))

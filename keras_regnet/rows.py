@@ -5,9 +5,12 @@ names, and `blocks` builds Keras layers from them. Widths are integers, or
 arrays as in `keras_regnet.plan`. No Keras here.
 """
 
+import math
 from collections.abc import Iterator
 from collections.abc import Sequence
 from typing import NamedTuple
+
+import numpy as np
 
 from keras_regnet import plan
 from keras_regnet.config import AnyNetConfig
@@ -23,12 +26,13 @@ class Layer(NamedTuple):
 
     Args:
       name: the Keras layer's, such as "stage1_block2_conv1_bn".
-      kind: "conv", "gate" (a 1x1 convolution with bias of one pixel), "norm",
-        "dense" or "pool".
+      kind: "conv", "gate" (a 1x1 convolution with bias of one pixel), "dense",
+        "pool" or a norm: "norm" (batch norm), "group_norm", "evonorm" or, if
+        it is the activation as well, "evonorm_act".
       inputs: channels of its input.
       outputs: channels of its output.
       kernel: height and width of its window, in pixels.
-      group_width: input channels per group.
+      group_width: input channels per group, of a convolution or a norm.
       stride: stride.
       dilation: dilation.
       reduction: by which factor the image has shrunk at its output; 0 where a
@@ -61,6 +65,22 @@ class Layer(NamedTuple):
         """Whether a bias is added to the product."""
         return self.kind in ("gate", "dense")
 
+    @property
+    def norm_parameters(self) -> int:
+        """Parameters of each channel of a norm; 0 if it is not one."""
+        return _NORM_PARAMETERS.get(self.kind, 0)
+
+
+# Factor and offset; of EvoNorm's activation the factor within the sigmoid.
+_NORM_PARAMETERS = {"norm": 2, "group_norm": 2, "evonorm": 2, "evonorm_act": 3}
+
+# Of each norm the kind with an activation behind it, and without.
+_NORM_KINDS = {
+    "batch": ("norm", "norm"),
+    "group": ("group_norm", "group_norm"),
+    "evonorm_s0a": ("evonorm_act", "evonorm"),
+}
+
 
 def _conv(
     part,
@@ -90,13 +110,33 @@ def _conv(
     )
 
 
-def _norm(part, width, reduction):
-    return _conv(part, width, width, reduction, kind="norm")
+def _norm(template, part, width, reduction, *, act=True):
+    """A norm; `act` says whether an activation follows it."""
+    with_act, without = _NORM_KINDS[template.norm]
+    group_width = width
+    if template.norm != "batch":
+        group_width = _common_divisor(width, template.norm_group_width)
+    return _conv(
+        part,
+        width,
+        width,
+        reduction,
+        group_width=group_width,
+        kind=with_act if act else without,
+    )
 
 
-def _conv_bn(part, inputs, outputs, reduction, *window, **options):
+def _common_divisor(width, group_width):
+    if isinstance(width, np.ndarray):
+        return np.gcd(width, group_width)
+    return math.gcd(width, group_width)
+
+
+def _conv_bn(
+    template, part, inputs, outputs, reduction, *window, act=True, **options
+):
     yield _conv(part, inputs, outputs, reduction, *window, **options)
-    yield _norm(f"{part}_bn", outputs, reduction)
+    yield _norm(template, f"{part}_bn", outputs, reduction, act=act)
 
 
 def _pool(part, width, reduction, kernel, stride):
@@ -109,6 +149,7 @@ _STEM_CONVS = {
     "cifar": ((1, 3, 1),),
     "resnet": ((1, 7, 2),),
     "tiered": ((3 / 8, 3, 2), (1 / 2, 3, 1), (1, 3, 2)),
+    "deep": ((1, 3, 2), (1, 3, 1), (1, 3, 2)),
 }
 
 
@@ -132,7 +173,9 @@ def stem_layers(
         part = f"stem_conv{number}" if len(shapes) > 1 else "stem_conv"
         width = max(1, round(fraction * template.stem_width))
         reduction *= stride
-        rows += _conv_bn(part, channels, width, reduction, kernel, stride)
+        rows += _conv_bn(
+            template, part, channels, width, reduction, kernel, stride
+        )
         channels = width
     if template.block == "pre":
         rows.pop()
@@ -164,29 +207,32 @@ def _gates(block):
         yield _conv("se_expand", block.squeeze, block.inner, 0, kind="gate")
 
 
-def _bottleneck(block, before, after):
+def _bottleneck(template, block, before, after):
     """1x1, 3x3 in groups, [SE], 1x1: blocks X, Y, R and Z."""
-    yield from _conv_bn("conv1", block.inputs, block.inner, before)
-    yield from _conv_bn("conv2", **_grouped(block, after))
+    yield from _conv_bn(template, "conv1", block.inputs, block.inner, before)
+    yield from _conv_bn(template, "conv2", **_grouped(block, after))
     yield from _gates(block)
-    yield from _conv_bn("conv3", block.inner, block.width, after)
+    yield from _conv_bn(
+        template, "conv3", block.inner, block.width, after, act=False
+    )
 
 
-def _pre_activated(block, before, after):
+def _pre_activated(template, block, before, after):
     """The same with a norm before each convolution."""
-    yield _norm("norm1", block.inputs, before)
+    yield _norm(template, "norm1", block.inputs, before)
     yield _conv("conv1", block.inputs, block.inner, before)
-    yield _norm("norm2", block.inner, before)
+    yield _norm(template, "norm2", block.inner, before)
     yield _conv("conv2", **_grouped(block, after))
     yield from _gates(block)
-    yield _norm("norm3", block.inner, after)
+    yield _norm(template, "norm3", block.inner, after)
     yield _conv("conv3", block.inner, block.width, after)
 
 
-def _plain(block, before, after):
+def _plain(template, block, before, after, *, act=False):
     """One 3x3: blocks V and VR."""
     del before
     yield from _conv_bn(
+        template,
         "conv1",
         block.inputs,
         block.width,
@@ -194,19 +240,22 @@ def _plain(block, before, after):
         3,
         block.stride,
         dilation=block.dilation,
+        act=act,
     )
 
 
-def _basic(block, before, after):
+def _basic(template, block, before, after):
     """3x3, 3x3: the basic residual block."""
-    yield from _plain(block, before, after)
+    yield from _plain(template, block, before, after, act=True)
     yield from _conv_bn(
+        template,
         "conv2",
         block.width,
         block.width,
         after,
         3,
         dilation=block.dilation * block.nominal_stride // block.stride,
+        act=False,
     )
 
 
@@ -228,7 +277,7 @@ def main_layers(
     `reduction` is the factor by which the image has shrunk in front of it.
     """
     after = reduction * block.stride
-    return _MAIN_PATHS[template.block](block, reduction, after)
+    return _MAIN_PATHS[template.block](template, block, reduction, after)
 
 
 def shortcut_layers(
@@ -244,7 +293,7 @@ def shortcut_layers(
     if template.block == "pre":
         yield _conv(*row)
     else:
-        yield from _conv_bn(*row)
+        yield from _conv_bn(template, *row, act=False)
 
 
 def head_layers(
@@ -252,7 +301,9 @@ def head_layers(
 ) -> Iterator[Layer]:
     """Yields the layers of a network's head, without classes no classifier."""
     if template.head_width:
-        yield from _conv_bn("head_conv", inputs, template.head_width, reduction)
+        yield from _conv_bn(
+            template, "head_conv", inputs, template.head_width, reduction
+        )
         inputs = template.head_width
     if classes:
         yield _conv("head_fc", inputs, classes, 0, kind="dense")

@@ -4,7 +4,8 @@ The rows hold the parameters of the paper; widths and depths are derived by
 `keras_regnet.plan`. Sources: paper, figures 15 and 16 (RegNetX, RegNetY up to
 32GF); ClassyVision's model definitions (RegNetY-64GF to 256GF, RegNetZ);
 VISSL's (RegNetY-10B-SEER); timm's (RegNetY-256GF-SEER as VISSL trained it,
-RegNetZ-4.0GF-NoHeadConv, RegNetZ-B16 to E8, RegNetV);
+RegNetZ-4.0GF-NoHeadConv, RegNetZ-B16 to E8, RegNetV, and the networks with
+other norms, of which that with EvoNorm has another stem than RegNetZ-D8);
 arXiv 1512.03385 and 1611.05431 as pycls configures them (ResNet, ResNeXt).
 """
 
@@ -76,6 +77,12 @@ def _z_of_timm(
     )
 
 
+def _with_norm(config, norm, **changes):
+    return dataclasses.replace(
+        config, norm=norm, norm_group_width=16, **changes
+    )
+
+
 def _resnet(depths, bottleneck_ratio=4, group_widths=None):
     return AnyNetConfig(
         depths,
@@ -91,6 +98,13 @@ def _resnet(depths, bottleneck_ratio=4, group_widths=None):
 def _resnext(depths):
     return _resnet(depths, bottleneck_ratio=2, group_widths=(4, 8, 16, 32))
 
+
+_Y_4GF = _y(22, 96, 31.41, 2.24, 64)
+_Z_B16 = _z_of_timm(
+    (2, 6, 12, 2), (48, 96, 192, 288), 16, 1536, tiered=False, expansion=3
+)
+_Z_C16 = _z_of_timm((2, 6, 12, 2), (48, 96, 192, 288), 16, 1536, tiered=False)
+_Z_D8 = _z_of_timm((3, 6, 12, 3), (64, 128, 256, 384), 8, 1792)
 
 _VARIANTS = {
     "RegNetX-200MF": _x(13, 24, 36.44, 2.49, 8),
@@ -111,7 +125,8 @@ _VARIANTS = {
     "RegNetY-800MF": _y(14, 56, 38.84, 2.4, 16),
     "RegNetY-1.6GF": _y(27, 48, 20.71, 2.65, 24),
     "RegNetY-3.2GF": _y(21, 80, 42.63, 2.66, 24),
-    "RegNetY-4.0GF": _y(22, 96, 31.41, 2.24, 64),
+    "RegNetY-4.0GF": _Y_4GF,
+    "RegNetY-4.0GF-GroupNorm": _with_norm(_Y_4GF, "group", activation="silu"),
     "RegNetY-6.4GF": _y(25, 112, 33.22, 2.27, 72),
     "RegNetY-8.0GF": _y(17, 192, 76.82, 2.19, 56),
     "RegNetY-12GF": _y(19, 168, 73.36, 2.37, 112),
@@ -125,14 +140,13 @@ _VARIANTS = {
     "RegNetZ-500MF": _z(21, 16, 10.7, 2.51, 4, head_width=1024),
     "RegNetZ-4.0GF": _z(28, 48, 14.5, 2.226, 8, head_width=1536),
     "RegNetZ-4.0GF-NoHeadConv": _z(28, 48, 14.5, 2.226, 8, head_width=0),
-    "RegNetZ-B16": _z_of_timm(
-        (2, 6, 12, 2), (48, 96, 192, 288), 16, 1536, tiered=False, expansion=3
-    ),
-    "RegNetZ-C16": _z_of_timm(
-        (2, 6, 12, 2), (48, 96, 192, 288), 16, 1536, tiered=False
-    ),
+    "RegNetZ-B16": _Z_B16,
+    "RegNetZ-B16-EvoNorm": _with_norm(_Z_B16, "evonorm_s0a"),
+    "RegNetZ-C16": _Z_C16,
+    "RegNetZ-C16-EvoNorm": _with_norm(_Z_C16, "evonorm_s0a"),
     "RegNetZ-D32": _z_of_timm((3, 6, 12, 3), (64, 128, 256, 384), 32, 1792),
-    "RegNetZ-D8": _z_of_timm((3, 6, 12, 3), (64, 128, 256, 384), 8, 1792),
+    "RegNetZ-D8": _Z_D8,
+    "RegNetZ-D8-EvoNorm": _with_norm(_Z_D8, "evonorm_s0a", stem="deep"),
     "RegNetZ-E8": _z_of_timm((3, 8, 16, 3), (96, 192, 384, 512), 8, 2048),
     "RegNetV-4.0GF": _v(22, 96, 31.41, 2.24, 64, "conv"),
     "RegNetV-6.4GF": _v(25, 112, 33.22, 2.27, 72, "pool"),
@@ -142,13 +156,6 @@ _VARIANTS = {
     "ResNeXt-50": _resnext((3, 4, 6, 3)),
     "ResNeXt-101": _resnext((3, 4, 23, 3)),
     "ResNeXt-152": _resnext((3, 8, 36, 3)),
-}
-
-# Networks of timm's that differ from ours in more than their parameters.
-_OF_OTHER_KINDS = {
-    "regnety_040_sgn": "group norm in place of batch norm",
-    "regnetz_c16_evos": "EvoNorm-S0 in place of batch norm and activation",
-    "regnetz_d8_evos": "EvoNorm-S0 in place of batch norm and activation",
 }
 
 # "regnety_032", "RegNetY-3.2GF", "regnet_y_3_2gf", "3.2GF", "032" ...
@@ -178,17 +185,23 @@ def _key(name):
 
 _NAMES = {_key(name): name for name in _VARIANTS if _key(name)}
 _NAMES_IN_LOWER_CASE = {name.lower(): name for name in _VARIANTS}
-# Names of timm and transformers for networks whose size is ambiguous or not in
-# the name.
+# Names of timm, kecam and transformers for networks whose size is ambiguous or
+# not in the name.
 _NAMES_OF_OTHERS = {
     "regnet-y-10b-seer": "RegNetY-10B-SEER",
+    "regnety_040_sgn": "RegNetY-4.0GF-GroupNorm",
     "regnety_2560": "RegNetY-256GF-SEER",
     "regnetz_040": "RegNetZ-4.0GF-NoHeadConv",
     "regnetz_040_h": "RegNetZ-4.0GF",
     "regnetz_b16": "RegNetZ-B16",
+    "regnetz_b16_evos": "RegNetZ-B16-EvoNorm",
     "regnetz_c16": "RegNetZ-C16",
+    "regnetz_c16_evos": "RegNetZ-C16-EvoNorm",
+    "regnetz_c16_evo": "RegNetZ-C16-EvoNorm",
     "regnetz_d32": "RegNetZ-D32",
     "regnetz_d8": "RegNetZ-D8",
+    "regnetz_d8_evos": "RegNetZ-D8-EvoNorm",
+    "regnetz_d8_evo": "RegNetZ-D8-EvoNorm",
     "regnetz_e8": "RegNetZ-E8",
 }
 
@@ -240,12 +253,6 @@ def variant_name(variant: str, family: str | None = None) -> str:
     ('RegNetY-4.0GF', 'RegNetY-3.2GF')
     """
     allowed = list_variants(family)
-    if other := _OF_OTHER_KINDS.get(str(variant).strip().lower()):
-        raise ValueError(
-            f"`variant` must be a network with batch norm; this one has "
-            f"{other}, which no configuration here expresses. "
-            f"Received: variant={variant!r}"
-        )
     name = _find(variant, family)
     if name not in allowed:
         raise errors.unknown_value(

@@ -44,6 +44,8 @@ _STRUCTURE = (
     "expand_from",
     "projection",
     "head_width",
+    "norm",
+    "norm_group_width",
 )
 _LEAN = "params and activations under the fits of figure 12"
 

@@ -3,8 +3,9 @@
 The converter takes each activation's range from representative images. What
 it then loses is measured layer by layer, and a few layers that cost little
 time (the first, the last, the gates of squeeze-and-excitation) stay in
-float32 where that makes the outputs much better. The softmax always does: in
-int8 it has 256 values for all probabilities, which makes ties.
+float32 where that makes the outputs much better; so do norms that compute
+moments of each image, which take more time. The softmax always does: in int8 it
+has 256 values for all probabilities, which makes ties.
 """
 
 import dataclasses
@@ -17,10 +18,17 @@ import numpy as np
 from keras_regnet.export import inference_model
 from keras_regnet.export import runners
 from keras_regnet.export.spec import ExportSpec
+from keras_regnet.layers import EvoNormS0a
 
 # A group of layers stays in float if the error of the outputs falls by this
 # fraction of it.
 _PAYS = 0.05
+# They compute moments, of which 256 values are not enough.
+_IMAGE_NORMS = (
+    keras.layers.GroupNormalization,
+    keras.layers.LayerNormalization,
+    EvoNormS0a,
+)
 _WORST = 5
 # Images that errors are measured on: of the outputs, and of each layer, for
 # which the slow built-in kernels run (XNNPACK shows no layer's outputs).
@@ -178,6 +186,8 @@ class _Calibrated:
             contents, delegate=False, keep_tensors=True
         )
         self._names = _layer_of_each_output(self._runner, network)
+        inner = network.layers[-1].layers
+        self._norms = {x.name for x in inner if isinstance(x, _IMAGE_NORMS)}
         self._kinds = _outputs(self._runner)
         ends = list(self._kinds)[-1:]
         self._softmax = {x for x in ends if self._kinds[x] == "SOFTMAX"}
@@ -206,19 +216,19 @@ class _Calibrated:
         outputs = runners.LiteRTRunner(contents).run(self._images)
         return float(np.sqrt(np.mean((outputs - self._outputs) ** 2)))
 
-    def outputs_of(self, layers):
+    def outputs_of(self, names):
         """Returns the outputs of the operations of layers, by name."""
-        layers = set(layers)
-        unknown = layers - set(self._names.values())
+        names = set(names)
+        unknown = names - set(self._names.values())
         if unknown:
             raise ValueError(
                 "`keep_float` must name layers of the model that are computed "
                 f"in the file. Received: {sorted(unknown)}"
             )
-        return {out for out, layer in self._names.items() if layer in layers}
+        return {out for out, layer in self._names.items() if layer in names}
 
     def groups(self):
-        """Returns group -> outputs; those that cost little time in float."""
+        """Returns group -> outputs: what is cheap or badly off in int8."""
         outputs = list(self._kinds)
         kinds = list(self._kinds.values())
         first_conv = kinds.index("CONV_2D") if "CONV_2D" in kinds else 0
@@ -235,6 +245,11 @@ class _Calibrated:
             "first layer": set(outputs[: first_conv + 1]),
             "squeeze-and-excitation": gates,
             "last layer": last,
+            "norms of single images": {
+                out
+                for out, layer in self._names.items()
+                if layer in self._norms
+            },
         }
         return {name: outs for name, outs in groups.items() if outs}
 

@@ -11,6 +11,8 @@ from keras_regnet.layers.convolution import GroupedConv2D
 from keras_regnet.layers.folding import folded_norms
 from keras_regnet.layers.forms import native_ops
 from keras_regnet.layers.forms import portable_ops
+from keras_regnet.layers.group_norms import EvoNormS0a
+from keras_regnet.layers.group_norms import GroupNormalization
 from keras_regnet.layers.normalization import BatchNormalization
 from keras_regnet.layers.normalization import Normalization
 from keras_regnet.layers.pixels import Pixels
@@ -19,6 +21,8 @@ from keras_regnet.layers.pooling import PaddedMaxPooling2D
 __all__ = [
     "BatchNormalization",
     "Conv2D",
+    "EvoNormS0a",
+    "GroupNormalization",
     "GroupedConv2D",
     "Normalization",
     "PaddedMaxPooling2D",

@@ -28,8 +28,6 @@ OUR_FORMAT = "keras_regnet"
 _STEMS = ("stem_conv", "stem_conv1")
 # In VISSL's largest checkpoints, between stage and block: how it cut stages.
 _CUT = re.compile(r"\.block\d-part\d(?=\.)")
-# What EvoNorm is called by timm, whose batch norms have no "v", and by kecam.
-_EVOLVED = re.compile(r"\bbn\.v$|_evo_norm/")
 _HEAD = "head_fc/"
 # The axis of a stem's kernel for the channels of the image.
 _CHANNELS = 2
@@ -66,6 +64,7 @@ class DetectedCheckpoint:
       stages: the stages' shapes.
       has_se: whether blocks have squeeze-and-excitation.
       has_head_conv: whether a convolution comes before the pool.
+      norm: as a configuration's, told by the variables that each has.
       classes: outputs of the classifier, 0 if there is none.
     """
 
@@ -75,6 +74,7 @@ class DetectedCheckpoint:
     stages: tuple[StageShape, ...]
     has_se: bool
     has_head_conv: bool
+    norm: str
     classes: int
 
     def fits(self, config: RegNetConfig | AnyNetConfig) -> bool:
@@ -141,6 +141,7 @@ class DetectedCheckpoint:
         return (
             bool(config.se_ratio) == self.has_se
             and bool(config.head_width) == self.has_head_conv
+            and config.norm == self.norm
             and len(expected) == len(self.stages)
             and all(map(_agree, self.stages, expected))
             and self._has_layout(config)
@@ -230,12 +231,6 @@ def with_each_rounding(
 
 def detect(tensors: Tensors) -> DetectedCheckpoint:
     """Returns the format of a file's tensors and the shape of its network."""
-    if evolved := next(filter(_EVOLVED.search, tensors), None):
-        raise ValueError(
-            "its norms are EvoNorm-S0, which divides by the deviation of each "
-            "image's groups of channels, and no network here has such norms: "
-            f"it holds {evolved!r}."
-        )
     if any(name.startswith(_TRANSFORMERS_BODY) for name in tensors):
         tensors = tensors.renamed(_complete_transformers_name)
     if any(map(_CUT.search, tensors)):
@@ -278,6 +273,7 @@ def _detected(file_format, layouts, tensors):
         _stages(layout, tensors.shapes),
         has_se=_has_part(layout, "se_reduce", tensors),
         has_head_conv=_has_end(layout, "head_conv", tensors),
+        norm=_norm(layouts, tensors),
         classes=_classes(layout, tensors.shapes),
     )
 
@@ -296,6 +292,21 @@ def _kernel_name(layout, module):
 def _has_end(layout, part, tensors):
     module = layout.ends.get(part)
     return module is not None and _kernel_name(layout, module) in tensors
+
+
+def _norm(layouts, tensors):
+    """Returns the norm that has the variables of the file."""
+
+    def has(layout, kind, variable):
+        theirs, _ = layout.variables[kind][variable]
+        ending = f"{layout.separator}{theirs}"
+        return any(name.endswith(ending) for name in tensors)
+
+    if any(has(layout, "norm", "moving_variance") for layout in layouts):
+        return "batch"
+    if any(has(layout, "evonorm_act", "v") for layout in layouts):
+        return "evonorm_s0a"
+    return "group"
 
 
 def _is_named_so(layout, tensors):

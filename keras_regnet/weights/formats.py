@@ -16,6 +16,13 @@ _TORCH_VARIABLES = {
         "moving_mean": ("running_mean", "same"),
         "moving_variance": ("running_var", "same"),
     },
+    "group_norm": {"gamma": ("weight", "same"), "beta": ("bias", "same")},
+    "evonorm": {"gamma": ("weight", "same"), "beta": ("bias", "same")},
+    "evonorm_act": {
+        "gamma": ("weight", "same"),
+        "beta": ("bias", "same"),
+        "v": ("v", "same"),
+    },
     "dense": {"kernel": ("weight", "dense"), "bias": ("bias", "same")},
 }
 
@@ -34,7 +41,10 @@ _PLAIN = {
     "projection": ("conv",),
     "expand_from": ("output",),
     "se_from": ("input",),
+    "norm": ("batch",),
 }
+# timm calls them all "bn".
+_ANY_NORM = ("batch", "group", "evonorm_s0a")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,7 +121,7 @@ _TIMM = Layout(
         "shortcut": "downsample.conv",
         "shortcut_bn": "downsample.bn",
     },
-    allowed={**_PLAIN, "block": ("x", "z")},
+    allowed={**_PLAIN, "block": ("x", "z"), "norm": _ANY_NORM},
 )
 
 # RegNetV: norms in front of the convolutions, and a bare stem.
@@ -131,14 +141,14 @@ _TIMM_V = Layout(
     ends={"stem_conv": "stem", "head_fc": "head.fc"},
     block="s{stage}.b{block}.",
     parts=_TIMM_V_PARTS,
-    allowed={**_PLAIN, "block": ("pre",)},
+    allowed={**_PLAIN, "block": ("pre",), "norm": _ANY_NORM},
 )
 
 # The pool comes first in its shortcuts.
 _TIMM_V_POOL = dataclasses.replace(
     _TIMM_V,
     parts={**_TIMM_V_PARTS, "shortcut": "downsample.1"},
-    allowed={**_PLAIN, "block": ("pre",), "projection": ("pool",)},
+    allowed={**_TIMM_V.allowed, "projection": ("pool",)},
 )
 
 # RegNetZ-B16 to E8 are made of other parts than timm's other RegNets.
@@ -170,9 +180,10 @@ _BYOBNET = Layout(
     allowed={
         **_PLAIN,
         "block": ("z",),
-        "stem": ("simple", "tiered"),
+        "stem": ("simple", "tiered", "deep"),
         "expand_from": ("input",),
         "se_from": ("inner",),
+        "norm": _ANY_NORM,
     },
 )
 
@@ -354,7 +365,29 @@ _KECAM = Layout(
     separator="/",
 )
 
-_KECAM_Z = dataclasses.replace(_KECAM, allowed=_BYOBNET.allowed)
+_KECAM_Z = dataclasses.replace(
+    _KECAM, allowed={**_BYOBNET.allowed, "norm": ("batch",)}
+)
+
+# Its EvoNorm has variables of the shape that it multiplies images by.
+_KECAM_EVONORM = dataclasses.replace(
+    _KECAM_Z,
+    ends={k: v.replace("_bn", "_evo_norm") for k, v in _KECAM.ends.items()},
+    parts={k: v.replace("_bn", "_evo_norm") for k, v in _KECAM.parts.items()},
+    variables=_KERAS_VARIABLES
+    | {
+        "evonorm": {
+            "gamma": ("gamma", "image"),
+            "beta": ("beta", "image"),
+        },
+        "evonorm_act": {
+            "gamma": ("gamma", "image"),
+            "beta": ("beta", "image"),
+            "v": ("vv", "image"),
+        },
+    },
+    allowed={**_BYOBNET.allowed, "norm": ("evonorm_s0a",)},
+)
 
 _OUR_PARTS = (
     *("norm1", "conv1", "conv1_bn", "norm2", "conv2", "conv2_bn"),
@@ -395,5 +428,5 @@ FORMATS = {
     "transformers": (_TRANSFORMERS,),
     "keras_applications": (_KERAS_APPLICATIONS,),
     "kimm": (_KIMM,),
-    "kecam": (_KECAM, _KECAM_Z),
+    "kecam": (_KECAM, _KECAM_Z, _KECAM_EVONORM),
 }

@@ -152,6 +152,11 @@ def _other_network(checkpoint, config):
         )
         if in_file != bool(in_config)
     )
+    if checkpoint.stages and checkpoint.norm != config.norm:
+        parts += (
+            f"; norm {checkpoint.norm!r} in the file, {config.norm!r} in what "
+            "was requested"
+        )
     groups = _of_groups(checkpoint.stages, detect.stage_shapes(config))
     return ValueError(
         f"it holds {checkpoint.describe()}, but {requested} was requested"
@@ -164,6 +169,7 @@ def _is_the_same(checkpoint, config):
     stages = checkpoint.stages, detect.stage_shapes(config)
     return (
         checkpoint.variant() == variants.find_name(config)
+        and checkpoint.norm == config.norm
         and _are_of_sizes(*stages)
         and not _of_groups(*stages)
     )

@@ -44,6 +44,15 @@ def _bgr_conv_from_keras(array):
     return _conv_from_keras(array)[:, ::-1]
 
 
+def _image_to_keras(array):
+    """(1, 1, 1, channels) to (channels,)."""
+    return array[0, 0, 0]
+
+
+def _image_from_keras(array):
+    return array[None, None, None]
+
+
 TRANSFORMS = {
     # Biases, batch norm, and files that Keras wrote.
     "same": Transform(_same, _same),
@@ -51,8 +60,10 @@ TRANSFORMS = {
     # The stem's convolution of a network that was trained on BGR.
     "bgr_conv": Transform(_bgr_conv_to_keras, _bgr_conv_from_keras),
     "dense": Transform(np.transpose, np.transpose),
+    # Numbers for each channel, in the shape to multiply images by.
+    "image": Transform(_image_to_keras, _image_from_keras),
 }
-_AXES = {"conv": 4, "bgr_conv": 4, "dense": 2}
+_AXES = {"conv": 4, "bgr_conv": 4, "dense": 2, "image": 4}
 
 
 def to_keras(name: str, array: np.ndarray) -> np.ndarray:

@@ -45,7 +45,7 @@ _PROJECT = tf_keras_weights.Project(
     _build,
     stage=r"stack(\d)_block\d+_output",
     first_stage=1,
-    last_norm="_3_bn",
+    last_norm=r"_block\d+_3_(bn|evo_norm)",
     prepare=_prepare,
 )
 

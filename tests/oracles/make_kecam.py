@@ -48,7 +48,18 @@ Y = {
     "activation": "relu",
     "model_name": "small",
 }
-NETWORKS = {"y": {"RegNetY": Y, "whole": True}, "z": {"AotNet": Z}}
+# As RegNetZD8_EVO has it.
+Z_EVONORM = Z | {
+    "stem_type": "deep2",
+    "use_evo_norm": True,
+    "evo_norm_group_size": 8,
+    "bn_epsilon": 1e-3,
+}
+NETWORKS = {
+    "y": {"RegNetY": Y, "whole": True},
+    "z": {"AotNet": Z},
+    "z_evonorm": {"AotNet": Z_EVONORM},
+}
 
 
 def main():

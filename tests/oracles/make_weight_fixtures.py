@@ -2,7 +2,7 @@
 
 Run in the environment of `torch_weights.py`:
 
-    python tests/oracles/make_weight_fixtures.py
+    python tests/oracles/make_weight_fixtures.py [NAME ...]
 """
 
 import pathlib
@@ -66,15 +66,18 @@ def request(name):
         "timm": timm_arguments(changes),
         "torchvision": torchvision,
         "byobnet": fixtures.BYOBNET,
+        "stem": changes.get("stem"),
+        "norm": changes.get("norm"),
+        "norm_group_width": changes.get("norm_group_width"),
         "weights": str(fixtures.FOLDER / f"{name}.safetensors"),
         "outputs": str(fixtures.FOLDER / f"{name}.npz"),
     }
 
 
 def main():
-    """Writes all of them."""
+    """Writes those that are named, or all of them."""
     fixtures.FOLDER.mkdir(exist_ok=True)
-    for name in fixtures.NETWORKS:
+    for name in sys.argv[1:] or fixtures.NETWORKS:
         arguments = request(name)
         torch_weights.answer(arguments)
         values = dict(np.load(arguments["outputs"]))

@@ -27,7 +27,7 @@ class Project(NamedTuple):
       build: returns a network, from a request and a size of images.
       stage: matches the names of layers within stages; group 1 is the number.
       first_stage: the first of these numbers.
-      last_norm: what the names of norms before a sum end in.
+      last_norm: matches the ends of the names of norms before a sum.
       prepare: returns what the network takes, from a request and RGB images.
     """
 
@@ -52,7 +52,7 @@ APPLICATIONS = Project(
     _build,
     stage=r".*_Stage_(\d)_[XY]Block_.*",
     first_stage=0,
-    last_norm="_conv_1x1_2_bn",
+    last_norm=r"_conv_1x1_2_bn",
     prepare=lambda request, images: images,
 )
 
@@ -62,13 +62,16 @@ def _condition(model, images, seed, last_norm):
     rng = np.random.default_rng(seed)
     norms = []
     for layer in model.layers:
-        if isinstance(layer, tf_keras.layers.BatchNormalization):
-            last = layer.name.endswith(last_norm)
+        if hasattr(layer, "gamma"):
+            last = re.search(f"{last_norm}$", layer.name)
             bounds = (0.1, 0.4) if last else (0.5, 1.5)
             layer.gamma.assign(rng.uniform(*bounds, layer.gamma.shape))
             layer.beta.assign(rng.normal(0, 0.1, layer.beta.shape))
-            layer.momentum = 0.0
-            norms.append(layer)
+            if isinstance(layer, tf_keras.layers.BatchNormalization):
+                layer.momentum = 0.0
+                norms.append(layer)
+            elif layer.nonlinearity:  # kecam's EvoNorm.
+                layer.vv.assign(rng.uniform(0.5, 2, layer.vv.shape))
         elif layer.weights:
             kernel, *biases = layer.weights
             scale = np.sqrt(2 / np.prod(kernel.shape[:-1]))

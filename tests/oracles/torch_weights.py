@@ -8,6 +8,8 @@ A network gets random weights and random, but plausible, batch-norm
 statistics: with arbitrary ones float32 itself is off by 1e-3.
 """
 
+import dataclasses
+import functools
 import pathlib
 import re
 import sys
@@ -141,7 +143,19 @@ def _timm(request):
     from timm.models import regnet
 
     cfg = regnet.RegNetCfg(**request["timm"])
+    if norm_layer := _norm_layer(request):
+        cfg = dataclasses.replace(cfg, norm_layer=norm_layer)
     return regnet.RegNet(cfg, num_classes=request["classes"])
+
+
+def _norm_layer(request):
+    """Returns what timm's configurations take, None for batch norm."""
+    from timm import layers
+
+    kinds = {"group": layers.GroupNormAct, "evonorm_s0a": layers.EvoNorm2dS0a}
+    kind = kinds.get(request.get("norm"))
+    width = request.get("norm_group_width")
+    return kind and functools.partial(kind, group_size=width)
 
 
 def _byobnet(request):
@@ -165,8 +179,11 @@ def _byobnet(request):
             "blocks": blocks,
             "stem_chs": request["stem_width"],
             "num_features": request["head_width"],
+            "stem_type": request["stem"],
         }
     )
+    if norm_layer := _norm_layer(request):
+        cfg = dataclasses.replace(cfg, norm_layer=norm_layer)
     return byobnet.ByobNet(cfg, num_classes=request["classes"])
 
 
@@ -219,6 +236,7 @@ _STAGES = {
 }
 _STAGES["classy"] = _STAGES["swag"] = _STAGES["torchvision"]
 
+_NORMS = ("BatchNorm", "GroupNorm", "EvoNorm")
 _LAST_NORM = re.compile(
     r".*(conv3\.bn|norm3|conv3_1x1\.bn|f\.c\.1|c_bn|layer\.[23]\.normalization)"
 )
@@ -276,12 +294,15 @@ def condition(model, images, seed):
 
     norms = []
     for name, module in model.named_modules():
-        if isinstance(module, nn.BatchNorm2d):
+        if type(module).__name__.startswith(_NORMS):
             last = _LAST_NORM.fullmatch(name)
             uniform(module.weight, *((0.1, 0.4) if last else (0.5, 1.5)))
             module.bias.normal_(0, 0.1, generator=generator)
-            module.momentum = 1.0
-            norms.append(module)
+            if getattr(module, "v", None) is not None:
+                uniform(module.v, 0.5, 2)
+            if isinstance(module, nn.BatchNorm2d):
+                module.momentum = 1.0
+                norms.append(module)
         elif isinstance(module, nn.Conv2d | nn.Linear):
             fan_in = module.weight[0].numel()
             module.weight.normal_(0, (2 / fan_in) ** 0.5, generator=generator)

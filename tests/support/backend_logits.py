@@ -26,6 +26,16 @@ NETWORKS = {
         head_width=24,
         stem="cifar",
     ),
+    "group norm": RegNetConfig(2, 16, 14, 2, group_width=8, norm="group"),
+    "evonorm": AnyNetConfig(
+        (1, 2),
+        (8, 16),
+        block="z",
+        norm="evonorm_s0a",
+        norm_group_width=4,
+        stem="deep",
+        stem_width=8,
+    ),
     "basic": AnyNetConfig((2,), (16,), block="basic", stem="resnet"),
 }
 

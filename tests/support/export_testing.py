@@ -26,12 +26,12 @@ NETWORKS = {
 
 
 def network(
-    kind: str, size: int | None = None, pixels: np.ndarray | None = None
+    kind: object, size: int | None = None, pixels: np.ndarray | None = None
 ) -> keras.Model:
     """Returns a network that tells images apart, as a trained one does.
 
     Args:
-      kind: one of `NETWORKS`, or a variant.
+      kind: one of `NETWORKS`, a configuration or a variant.
       size: of the images, None for any.
       pixels: what it is to tell apart.
     """

@@ -58,6 +58,40 @@ NETWORKS = {
             "head_width": HEAD_WIDTH,
         },
     ),
+    "timm_group_norm": (
+        "timm",
+        {
+            "block": "y",
+            "activation": "silu",
+            "norm": "group",
+            "norm_group_width": 4,
+        },
+    ),
+    "timm_v_evonorm": (
+        "timm",
+        {
+            "block": "pre",
+            "se_ratio": 0.25,
+            "activation": "silu",
+            "norm": "evonorm_s0a",
+            "norm_group_width": 4,
+        },
+    ),
+    "byobnet_evonorm": (
+        "byobnet",
+        {
+            "block": "z",
+            "se_ratio": 0.25,
+            "se_from": "inner",
+            "se_activation": "relu",
+            "expand_from": "input",
+            "stem": "deep",
+            "activation": "silu",
+            "head_width": HEAD_WIDTH,
+            "norm": "evonorm_s0a",
+            "norm_group_width": 8,
+        },
+    ),
     "torchvision_y": (
         "torchvision",
         {"block": "y", "width_rounding": "torchvision"},

@@ -56,7 +56,8 @@ def network_config(config: train_config.TrainConfig) -> Network:
     """Returns the network that `variant` and `stem` name.
 
     Raises:
-      ValueError: if there is no such variant, file or stem.
+      ValueError: if there is no such variant, file or stem, or a field is
+        about batch norm, which the network does not have.
     """
     name = config.variant
     if name.endswith(".json"):
@@ -65,7 +66,19 @@ def network_config(config: train_config.TrainConfig) -> Network:
         network = _named_network(name)
     if config.stem:
         network = dataclasses.replace(network, stem=config.stem)
+    _check_norm(config, network)
     return network
+
+
+def _check_norm(config, network):
+    """Raises on a field that would have no effect without batch norm."""
+    for name in ("sync_bn", "frozen_bn", "precise_bn_images"):
+        if getattr(config, name) and network.norm != "batch":
+            raise ValueError(
+                f"`{name}` needs a network with batch norm. Received: "
+                f"{name}={getattr(config, name)!r}, variant={config.variant!r} "
+                f"with norm={network.norm!r}"
+            )
 
 
 def _read_network(path):

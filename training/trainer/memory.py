@@ -1,7 +1,7 @@
 """How much memory a training step needs, counted from the model.
 
 Counted are the variables, the gradients and what the forward pass keeps for
-the backward pass: the inputs of convolutions, of batch norm and of products,
+the backward pass: the inputs of convolutions, of norms and of products,
 and the outputs of activations. Not counted are the workspace of kernels, the
 runtime itself (about 1 GB of a process) and the data set.
 """
@@ -11,6 +11,7 @@ import math
 
 import keras
 
+from keras_regnet import layers
 from training.config import config as train_config
 
 _FLOAT_BYTES = 4
@@ -21,8 +22,10 @@ _KEEPS_INPUT = (
     keras.layers.BatchNormalization,
     keras.layers.Conv2D,
     keras.layers.Dense,
+    keras.layers.GroupNormalization,
     keras.layers.MaxPooling2D,
     keras.layers.Multiply,
+    layers.EvoNormS0a,
 )
 _KEEPS_OUTPUT = (keras.layers.Activation, keras.layers.Dropout)
 

@@ -36,6 +36,8 @@ _NUMBERS = {
             ("gamma", "beta", "moving_mean", "moving_variance")
         )
     },
+    # Of EvoNorm, behind gamma and beta.
+    "v": "2",
 }
 # The group of a layer's variables; layers may lie in models in models.
 _LAYER = re.compile(r"(layers/[^/]+/)+vars")

@@ -55,11 +55,22 @@ def anynet_configs(draw):
             )
         ),
         stem=draw(
-            strategies.sampled_from(["simple", "cifar", "resnet", "tiered"])
+            strategies.sampled_from(
+                ["simple", "cifar", "resnet", "tiered", "deep"]
+            )
         ),
         stem_width=8 * draw(strategies.integers(1, 3)),
         head_width=draw(strategies.sampled_from([0, 12])),
         padding=draw(strategies.sampled_from(["symmetric", "same"])),
+        **draw(
+            strategies.sampled_from(
+                [
+                    {"norm": "batch"},
+                    {"norm": "group"},
+                    {"norm": "evonorm_s0a", "norm_group_width": 4},
+                ]
+            )
+        ),
     )
 
 

@@ -40,6 +40,15 @@ class ConfigTest(parameterized.TestCase):
         (dict(stem="cifr"), "Did you mean 'cifar'"),
         (dict(padding="valid"), "Unknown `padding`. Allowed: 'symmetric'"),
         (dict(width_rounding="up"), "Unknown `width_rounding`"),
+        (dict(norm="evonorm_s0"), "Did you mean 'evonorm_s0a'"),
+        (
+            dict(norm="group", norm_group_width=0),
+            "`norm_group_width` must be an integer above 0",
+        ),
+        (
+            dict(norm_group_width=8),
+            "`norm_group_width` must be 16 with norm='batch'.*=8",
+        ),
         (dict(block="v"), "`group_width` must be None with block='v'"),
         (dict(block="r"), "`group_width` must be None with block='r'"),
         (
@@ -112,6 +121,25 @@ class ConfigTest(parameterized.TestCase):
             RegNetConfig(**REGNET, block="y", se_activation="relu"),
             RegNetConfig(**REGNET, block="y"),
         )
+
+    def test_json_of_batch_norm_is_as_before_there_were_others(self):
+        """Records and saved models hold it, and older versions read it."""
+        before = (
+            '{"type": "AnyNetConfig", "block": "x", "se_ratio": 0.0, '
+            '"se_from": "input", "se_activation": null, "expand_from": '
+            '"output", "projection": "conv", "stem": "simple", "stem_width": '
+            '32, "head_width": 0, "activation": "relu", "padding": '
+            '"symmetric", "depths": [1, 2], "widths": [32, 64], "strides": '
+            '[2, 2], "bottleneck_ratios": [1.0, 1.0], "group_widths": [16, 16]}'
+        )
+        self.assertEqual(AnyNetConfig(**ANYNET).to_json(), before)
+        self.assertEqual(config_lib.from_json(before), AnyNetConfig(**ANYNET))
+
+    @parameterized.parameters(*config_lib.NORMS)
+    def test_norms_survive_json(self, norm):
+        width = 16 if norm == "batch" else 8
+        config = RegNetConfig(**REGNET, norm=norm, norm_group_width=width)
+        self.assertEqual(config_lib.from_json(config.to_json()), config)
 
     def test_numpy_values_become_plain(self):
         config = AnyNetConfig(np.array([1, 2]), np.array([32, 64]))

@@ -226,6 +226,44 @@ class ArgumentsTest(parameterized.TestCase):
             _run(model, images), _run(stem, images), atol=1e-6
         )
 
+    @parameterized.parameters("group", "evonorm_s0a")
+    def test_zero_init_silences_other_norms(self, norm):
+        config = AnyNetConfig(
+            (2,), (8,), block="vr", stem_width=8, norm=norm, norm_group_width=4
+        )
+        options = {"input_shape": (32, 32, 3), "include_top": False}
+        model = keras_regnet.AnyNet(
+            config, zero_init_last_gamma=True, **options
+        )
+        gamma = model.get_layer("stage1_block2_conv1_bn").gamma
+        self.assertEqual(np.abs(gamma).max(), 0)
+        one = model.get_layer("stage1_block1_act").output
+        two = model.get_layer("stage1_block2_act").output
+        images = _images(2, 32, 32, 3)
+        np.testing.assert_allclose(
+            *(_run(keras.Model(model.input, x), images) for x in (one, two)),
+            atol=1e-6,
+        )
+
+    def test_norms_of_single_images_are_the_same_in_any_batch(self):
+        config = AnyNetConfig(
+            (1,), (16,), stem_width=16, norm="group", norm_group_width=4
+        )
+        model = keras_regnet.AnyNet(config, input_shape=(32, 32, 3))
+        images = _images(4, 32, 32, 3)
+        np.testing.assert_allclose(
+            model(images, training=True)[:1],
+            model(images[:1], training=False),
+            atol=1e-6,
+        )
+
+    def test_only_batch_norm_is_synchronized(self):
+        config = AnyNetConfig((1,), (16,), norm="group")
+        with self.assertRaisesRegex(
+            ValueError, "`synchronized_bn` must be False.*norm='group'"
+        ):
+            keras_regnet.AnyNet(config, synchronized_bn=True)
+
     def test_zero_init_silences_no_block_without_a_shortcut(self):
         # The first Z block of each stage has none: a zero there would make
         # the same of all images, for good.

@@ -53,11 +53,38 @@ class RowsTest(parameterized.TestCase):
         self.assertEqual((pool.stride, conv.stride), (2, 1))
 
     @parameterized.parameters(
-        ("simple", 2), ("cifar", 1), ("resnet", 4), ("tiered", 4)
+        ("simple", 2), ("cifar", 1), ("resnet", 4), ("tiered", 4), ("deep", 4)
     )
     def test_stem_stride(self, stem, stride):
         config = AnyNetConfig((1,), (16,), stem=stem)
         self.assertEqual(rows.stem_stride(config), stride)
+
+    def test_norms_of_single_images(self):
+        """In groups of a common divisor; EvoNorm where it is the activation."""
+        config = AnyNetConfig(
+            (1,),
+            (24,),
+            norm="evonorm_s0a",
+            stem_width=8,
+            norm_group_width=16,
+            head_width=32,
+        )
+        norms = {
+            row.name: (row.kind, row.group_width, row.groups)
+            for row in rows.layers(config)
+            if row.norm_parameters
+        }
+        self.assertEqual(
+            norms,
+            {
+                "stem_conv_bn": ("evonorm_act", 8, 1),
+                "stage1_block1_conv1_bn": ("evonorm_act", 8, 3),
+                "stage1_block1_conv2_bn": ("evonorm_act", 8, 3),
+                "stage1_block1_conv3_bn": ("evonorm", 8, 3),
+                "stage1_block1_shortcut_bn": ("evonorm", 8, 3),
+                "head_conv_bn": ("evonorm_act", 16, 2),
+            },
+        )
 
     @parameterized.product(
         block=["x", "y", "z", "pre", "v", "vr", "basic"],

@@ -7,15 +7,15 @@ from keras_regnet import variants
 class VariantsTest(parameterized.TestCase):
     def test_lists_every_variant_once(self):
         names = variants.list_variants()
-        self.assertLen(names, 45)
-        self.assertLen(set(names), 45)
+        self.assertLen(names, 49)
+        self.assertLen(set(names), 49)
         counts = {
             family: len(variants.list_variants(family))
             for family in (*variants.FAMILIES, "resnet", "ResNeXt")
         }
         self.assertEqual(
             counts,
-            {"RegNetX": 12, "RegNetY": 17, "RegNetZ": 8, "RegNetV": 2}
+            {"RegNetX": 12, "RegNetY": 18, "RegNetZ": 11, "RegNetV": 2}
             | {"resnet": 3, "ResNeXt": 3},
         )
 
@@ -56,6 +56,12 @@ class VariantsTest(parameterized.TestCase):
         ("regnetz_4gf", "RegNetZ-4.0GF"),
         ("regnetz_b16", "RegNetZ-B16"),
         ("RegNetZ-D8", "RegNetZ-D8"),
+        ("regnety_040_sgn", "RegNetY-4.0GF-GroupNorm"),
+        ("regnetz_b16_evos", "RegNetZ-B16-EvoNorm"),
+        ("regnetz_c16_evos", "RegNetZ-C16-EvoNorm"),
+        ("regnetz_d8_evos", "RegNetZ-D8-EvoNorm"),
+        # kecam's.
+        ("regnetz_d8_evo", "RegNetZ-D8-EvoNorm"),
         ("regnetv_040", "RegNetV-4.0GF"),
     )
     def test_spellings_of_timm(self, spelling, name):
@@ -76,7 +82,7 @@ class VariantsTest(parameterized.TestCase):
         ("RegNetX-400MF", "RegNetY", "Did you mean 'RegNetY-400MF'"),
         ("400MF", None, "Unknown `variant`"),
         ("", "RegNetX", "Unknown `variant`"),
-        ("regnetz_d8_evos", None, "EvoNorm-S0 in place of .*d8_evos"),
+        ("regnetz_d8_evoz", None, "Did you mean 'RegNetZ-D8"),
         (None, "RegNetX", "Unknown `variant`.* Received: variant=None"),
         ("resnet51", None, "Did you mean 'ResNet-50'"),
         ("D16", "RegNetZ", "Did you mean 'C16'"),

@@ -39,10 +39,13 @@ def configs(draw):
         ),
         block=block,
         stem=draw(
-            strategies.sampled_from(["simple", "cifar", "resnet", "tiered"])
+            strategies.sampled_from(
+                ["simple", "cifar", "resnet", "tiered", "deep"]
+            )
         ),
         stem_width=draw(strategies.integers(1, 70)),
         head_width=draw(strategies.sampled_from([0, 640])),
+        norm=draw(strategies.sampled_from(["batch", "group", "evonorm_s0a"])),
         se_from=draw(strategies.sampled_from(["input", "inner"])),
         projection=draw(
             strategies.sampled_from(

@@ -264,6 +264,16 @@ class VaryTest(parameterized.TestCase):
             )
             self.assertEqual(config.strides, (1, 2, 2, 2))
 
+    def test_norm(self):
+        chosen = space("RegNetX").vary(norm="group", norm_group_width=8)
+        self.assertEqual(
+            repr(chosen), "RegNetX, norm group, norm_group_width 8"
+        )
+        (config,) = chosen.sample(_rng(), n=1)
+        self.assertEqual((config.norm, config.norm_group_width), ("group", 8))
+        self.assertTrue(chosen.contains(config))
+        self.assertFalse(space("RegNetX").contains(config))
+
     def test_depthwise_and_inverted(self):
         depthwise = space("RegNetX_constrained", group_width=1)
         for config in depthwise.sample(_rng(), n=3, flops=(1e8, 1e9)):
@@ -289,6 +299,7 @@ class VaryTest(parameterized.TestCase):
         (dict(resolution=(33, 63)), "multiple of 32"),
         (dict(block="v"), "`group_width` must be None"),
         (dict(expand_from="input"), "must be 'output' in a design space"),
+        (dict(norm="grup"), "Did you mean 'group'"),
         (dict(stem_wdth=3), "Did you mean 'stem_width'"),
     )
     def test_refused(self, changes, message):

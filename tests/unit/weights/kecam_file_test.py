@@ -3,6 +3,7 @@
 `oracles/make_kecam.py` made them; images are normalised as ImageNet's.
 """
 
+import dataclasses
 import functools
 import pathlib
 import tempfile
@@ -48,6 +49,9 @@ _CONFIGS = {
         head_width=16,
     ),
 }
+_CONFIGS["z_evonorm"] = dataclasses.replace(
+    _CONFIGS["z"], stem="deep", norm="evonorm_s0a", norm_group_width=8
+)
 
 
 @functools.cache
@@ -70,7 +74,7 @@ def _build(name, path=None, **arguments):
 
 
 class KecamFileTest(parameterized.TestCase):
-    @parameterized.parameters("y", "z")
+    @parameterized.parameters(*_CONFIGS)
     def test_computes_the_same(self, name):
         model = _build(name)
         self.assertEqual(model.network.padding, "symmetric")
@@ -128,17 +132,13 @@ class KecamFileTest(parameterized.TestCase):
         ):
             _build("y", path)
 
-    def test_evolved_norms(self):
-        """kecam has two RegNetZ with EvoNorm, which are none of ours."""
-        path = _folder() / "evo.h5"
-        path.write_bytes((_folder() / "z.h5").read_bytes())
-        with h5py.File(path, "a") as file:
-            layer = file["stem_bn"]
-            layer.move("stem_bn", "stem_evo_norm")
-            for name in ("moving_mean", "moving_variance"):
-                del layer[f"stem_evo_norm/{name}:0"]
-        with self.assertRaisesRegex(ValueError, "'stem_evo_norm/bet.*evo.h5"):
-            _build("z", path)
+    def test_another_norm(self):
+        with self.assertRaisesRegex(
+            ValueError,
+            "norm 'evonorm_s0a' in the file, 'batch' in what was requested.*"
+            "z_evonorm.h5",
+        ):
+            _build("z", _folder() / "z_evonorm.h5")
 
 
 class RecordsTest(absltest.TestCase):
@@ -147,7 +147,7 @@ class RecordsTest(absltest.TestCase):
         self.assertEqual(record.md5, "1fa2de5606f33b503cedda4689b8bddd")
         self.assertEqual(record.mean, (127.5, 127.5, 127.5))
         self.assertEqual(records.by_digest(record.md5), (record,))
-        self.assertLen(records.list_weights(source="kecam"), 10)
+        self.assertLen(records.list_weights(source="kecam"), 12)
 
     def test_sets_are_timm_s_or_only_kecam_s(self):
         for record in records.list_weights(source="kecam"):

@@ -159,7 +159,7 @@ class FillTest(parameterized.TestCase):
 class TransformsTest(parameterized.TestCase):
     @parameterized.parameters(
         ("same", (5,)), ("conv", (5, 3, 2, 1)), ("bgr_conv", (5, 3, 2, 1)),
-        ("dense", (5, 3)),
+        ("dense", (5, 3)), ("image", (1, 1, 1, 5)),
     )  # fmt: skip
     def test_goes_both_ways(self, name, shape):
         array = np.arange(np.prod(shape)).reshape(shape)

@@ -28,6 +28,9 @@ _ENTRIES = [
     ("timm", "RegNetV-6.4GF", 557),
     ("torchvision", "RegNetX-3.2GF", 482),
     ("torchvision", "RegNetY-128GF", 626),
+    ("timm", "RegNetY-4.0GF-GroupNorm", 303),
+    ("byobnet", "RegNetZ-C16-EvoNorm", 340),
+    ("byobnet", "RegNetZ-D8-EvoNorm", 378),
 ]
 
 # One tensor of each kind, as the projects name them.
@@ -109,11 +112,11 @@ class NamesTest(parameterized.TestCase):
         )
 
     @parameterized.parameters(
-        ("timm", 12 + 17 + 3 + 2),
-        ("byobnet", 5),
+        ("timm", 12 + 18 + 3 + 2),
+        ("byobnet", 8),
         ("torchvision", 12 + 17),
         ("keras_applications", 12 + 17),
-        ("kecam", 12 + 17 + 5),
+        ("kecam", 12 + 17 + 8),
     )
     def test_published_networks_of_a_format(self, file_format, count):
         """RegNetX, RegNetY, RegNetZ and RegNetV, where it has them."""
@@ -140,6 +143,8 @@ class NamesTest(parameterized.TestCase):
         dict(block="pre", projection="pool"),
         dict(block="basic"),
         dict(block="vr", stem="cifar"),
+        dict(block="pre", norm="group"),
+        dict(block="z", stem="deep", norm="evonorm_s0a", head_width=24),
         dict(bottleneck_ratios=0.25, group_widths=8, se_ratio=0.25),
     )
     def test_shapes_are_those_of_the_built_network(self, **fields):

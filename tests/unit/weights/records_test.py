@@ -9,10 +9,10 @@ from keras_regnet.weights import formats
 from keras_regnet.weights import records
 from tests.support import published
 
-# What the publishers list. Of timm's, 70 of 74: an NF-RegNet, a HaloNet and
-# two with EvoNorm are other architectures.
+# What the publishers list. Of timm's, 72 of 74: an NF-RegNet and a HaloNet are
+# other architectures.
 _COUNTS = {
-    "timm": 70,
+    "timm": 72,
     "torchvision": 34,
     "pycls": 24,
     "transformers": 30,
@@ -20,7 +20,7 @@ _COUNTS = {
     "vissl": 13,
     "keras_applications": 24,
     "kimm": 24,
-    "kecam": 10,
+    "kecam": 12,
 }
 _NON_COMMERCIAL_TAGS = {
     "seer",

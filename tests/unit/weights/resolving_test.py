@@ -312,6 +312,7 @@ class TagsTest(FolderTest):
             detect.stage_shapes(config),
             has_se=True,
             has_head_conv=False,
+            norm="batch",
             classes=1000,
         )
         read = mock.patch.object(detect, "detect", return_value=found)

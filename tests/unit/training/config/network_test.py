@@ -1,5 +1,6 @@
 """Tests of the network of a run and of what it starts from."""
 
+import dataclasses
 import os
 import pathlib
 import tempfile
@@ -52,6 +53,22 @@ class WeightsWithoutClassifierTest(parameterized.TestCase):
     def test_without_classes_there_is_nothing_to_start(self):
         with self.assertRaisesRegex(ValueError, "has no classifier"):
             network_lib.resolve(self.save(".keras"), _TINY)
+
+
+class NormTest(parameterized.TestCase):
+    @parameterized.parameters(
+        dict(sync_bn=True), dict(frozen_bn=True), dict(precise_bn_images=64)
+    )
+    def test_fields_of_batch_norm_need_batch_norm(self, **field):
+        folder = self.enterContext(tempfile.TemporaryDirectory())
+        config = training_testing.tiny_config(folder, **field)
+        network_lib.network_config(config)
+        config = dataclasses.replace(config, variant="regnety_040_sgn")
+        with self.assertRaisesRegex(
+            ValueError,
+            f"`{[*field][0]}` needs a network with batch norm.*group",
+        ):
+            network_lib.network_config(config)
 
 
 class ClassesOfWeightsTest(parameterized.TestCase):
