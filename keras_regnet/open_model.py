@@ -14,6 +14,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_regnet import image_sizes
 from keras_regnet import layers
 from keras_regnet import models
 from keras_regnet import safe_files
@@ -72,15 +73,17 @@ class OpenedModel:
         return self.predict(images)
 
     @property
-    def evaluation_size(self) -> int | None:
-        """Side of the images it is evaluated on, None if it is not known.
+    def evaluation_size(self) -> tuple[int, int] | None:
+        """(height, width) that it is evaluated at, None if it is not known.
 
         That of its run, or of the record of its weights.
         """
         for name in ("eval_image_size", "image_size"):
             if self.settings.get(name):
-                return self.settings[name]
-        return self.record.test_size if self.record else None
+                return image_sizes.parse(name, self.settings[name])
+        if self.record is None:
+            return None
+        return self.record.test_size, self.record.test_size
 
     @property
     def crop(self) -> CenterCrop:

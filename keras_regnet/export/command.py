@@ -8,6 +8,7 @@ import numpy as np
 from keras_regnet import atomic
 from keras_regnet import class_names
 from keras_regnet import image_folder
+from keras_regnet import image_sizes
 from keras_regnet import open_model
 from keras_regnet import results
 from keras_regnet.export import images as images_lib
@@ -24,7 +25,7 @@ from keras_regnet.images import CenterCrop
 _SUFFIXES = {"litert": ".tflite", "onnx": ".onnx", "saved_model": ""}
 # What only a comparison needs.
 _OF_VERIFY = ("results", "report", "existing")
-_DEFAULT_SIZE = 224
+_DEFAULT_SIZE = (224, 224)
 # More change the ranges little, and the report by layer takes long.
 _MAX_REPRESENTATIVE = 256
 _NOISE_IMAGES = 8
@@ -84,13 +85,7 @@ class Request:
 def _parsed_size(text):
     if text is None or text == spec_lib.DYNAMIC:
         return text
-    sides = text.split("x")
-    if len(sides) > 2 or not all(side.isdecimal() for side in sides):
-        raise ValueError(
-            "`image_size` must be a number of pixels, HEIGHTxWIDTH or "
-            f"'dynamic'. Received: image_size={text!r}"
-        )
-    return int(sides[0]), int(sides[-1])
+    return image_sizes.parse("image_size", text, "'dynamic'")
 
 
 def run(request: Request) -> int:
@@ -116,8 +111,10 @@ def run(request: Request) -> int:
         names = labels_lib.read_labels(request.labels)
     if spec.image_size is None:
         spec = dataclasses.replace(spec, image_size=_own_size(opened))
-    side = opened.evaluation_size or _DEFAULT_SIZE
-    view = _View(_fixed(spec.image_size, side), _channels(model), opened.crop)
+    size = opened.evaluation_size or _DEFAULT_SIZE
+    if spec.image_size != spec_lib.DYNAMIC:
+        size = spec.image_size
+    view = _View(size, _channels(model), opened.crop)
     compared = _compared(request, view)
     if request.existing is not None:
         report = _verify(
@@ -191,12 +188,8 @@ def _open(request):
 def _own_size(opened):
     """Returns (height, width) of the model, or of its evaluation."""
     height, width = opened.image_size
-    side = opened.evaluation_size or _DEFAULT_SIZE
-    return height or side, width or side
-
-
-def _fixed(size, side):
-    return (side, side) if size == spec_lib.DYNAMIC else size
+    high, wide = opened.evaluation_size or _DEFAULT_SIZE
+    return height or high, width or wide
 
 
 def _channels(model):
@@ -319,7 +312,6 @@ def _result(request, source, view, report):
             "`results` needs --images with labels whose names are the model's "
             f"classes. Received: images={source!r}"
         )
-    height, width = view.size
     latency = report.latency
     return {
         "source": "export",
@@ -327,7 +319,7 @@ def _result(request, source, view, report):
         "weights": f"{request.model} {request.weights}".removesuffix(" none"),
         "dataset": source,
         "images": report.images,
-        "image_size": height if height == width else f"{height}x{width}",
+        "image_size": image_sizes.short(view.size),
         # Small images of a set are seen whole.
         "crop_share": view.crop.fraction
         if pathlib.Path(source).is_dir()

@@ -11,6 +11,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from keras_regnet import image_sizes
 from training.config import config_checks
 from training.config import fields
 
@@ -185,20 +186,21 @@ class TrainConfig:
         "are not images, in place of an error.",
         resume=fields.NOTHING,
     )
-    image_size: int = fields.field(
+    image_size: fields.Size = fields.field(
         224,
-        "Side of the training images in pixels.",
+        "Training images in pixels: the side of a square, or HEIGHTxWIDTH.",
         low=MIN_IMAGE_SIZE,
     )
-    eval_image_size: int = fields.field(
+    eval_image_size: fields.Size = fields.field(
         0,
-        "Side of the evaluation images; 0 for that of training.",
+        "Likewise of the evaluation images; 0 for that of training.",
         low=MIN_IMAGE_SIZE,
         or_zero=True,
     )
     eval_crop_fraction: float = fields.field(
         224 / 256,
-        "Evaluation sees this fraction of the shorter side.",
+        "Evaluation sees this fraction of the shorter side, or of the side "
+        "that fits HEIGHTxWIDTH most tightly.",
         low=0.1,
         high=1,
     )
@@ -493,6 +495,7 @@ class TrainConfig:
 
     def __post_init__(self):
         fields.expand_paths(self)
+        fields.shorten_sizes(self)
         fields.check(self)
         config_checks.check(self)
 
@@ -517,9 +520,14 @@ class TrainConfig:
         """Returns the epochs of the whole run, the last perhaps a part."""
         return math.ceil(self.num_steps(steps_per_epoch) / steps_per_epoch)
 
-    def evaluation_size(self) -> int:
-        """Returns the side of the evaluation images."""
-        return self.eval_image_size or self.image_size
+    def training_size(self) -> tuple[int, int]:
+        """Returns height and width of the training images."""
+        return image_sizes.parse("image_size", self.image_size)
+
+    def evaluation_size(self) -> tuple[int, int]:
+        """Returns height and width of the evaluation images."""
+        size = self.eval_image_size or self.image_size
+        return image_sizes.parse("eval_image_size", size)
 
     def mixes(self) -> bool:
         """Returns whether batches are mixed, so that labels are soft."""
@@ -561,7 +569,8 @@ def differences(
         see `fields.field`.
 
     Returns:
-      Lines such as "seed: 0 in the folder, 1 requested". Those of
+      Lines such as "seed: 0 in the folder, 1 requested". A field that the
+      folder does not know yet had the value that is its default. Those of
       `fields.VALUE` are empty if a run of `stored` may resume as `ours`, where
       network, data set and length allow it.
     """
@@ -574,6 +583,8 @@ def differences(
         if kinds.get(name, fields.VALUE) == compared
     ]
     missing = "nothing"
+    defaults = {f.name: f.default for f in dataclasses.fields(ours)}
+    stored = {**defaults, **stored}
     return [
         f"{name}: {stored.get(name, missing)!r} in the folder, "
         f"{requested.get(name, missing)!r} requested"

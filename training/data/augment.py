@@ -52,10 +52,11 @@ class Augmentation:
     """What happens to a training image; see `TrainConfig` for the fields.
 
     `crop_fraction` is that of `fit`, for images that are not cropped at random.
+    `image_size` is (height, width).
     """
 
     kind: str
-    image_size: int
+    image_size: tuple[int, int]
     min_crop_area: float
     crop_aspect: str
     flip: bool
@@ -78,7 +79,7 @@ class Augmentation:
             kind = "pad_crop" if small_images else "random_resized_crop"
         return cls(
             kind=kind,
-            image_size=config.image_size,
+            image_size=config.training_size(),
             min_crop_area=config.min_crop_area,
             crop_aspect=config.crop_aspect,
             flip=config.flip,
@@ -104,27 +105,29 @@ def crop_fraction(
 
 def fit(
     image: tf.Tensor,
-    size: int,
+    size: tuple[int, int],
     fraction: float | None,
     interpolation: str,
     antialias: bool,
 ) -> tf.Tensor:
-    """Returns a whole image as a square: in training as in evaluation.
+    """Returns a whole image in the size of a network's input.
+
+    It is the same in training as in evaluation.
 
     Args:
       image: (height, width, 3) in 0..255.
-      size: side of the square in pixels.
-      fraction: of the shorter side that the square, cut from the center, has;
-        None to scale height and width to it, whatever the aspect.
+      size: height and width in pixels.
+      fraction: of the largest window of that shape in the image, which is cut
+        from the center; None to scale height and width, whatever the aspect.
       interpolation: a method of `tf.image.resize`.
       antialias: whether to average over the pixels where an image shrinks.
 
     Returns:
-      float32 tensor (size, size, 3).
+      float32 tensor (height, width, 3).
     """
     crop = CenterCrop(fraction or 1.0, interpolation, antialias)
     prepare = crop.whole if fraction is None else crop
-    return tf.ensure_shape(prepare(image, (size, size)), [size, size, 3])
+    return tf.ensure_shape(prepare(image, size), [*size, 3])
 
 
 class RandomNumbers(NamedTuple):
@@ -195,6 +198,7 @@ def sample(
             ),
             augmentation.min_crop_area,
             augmentation.crop_aspect,
+            augmentation.image_size[1] / augmentation.image_size[0],
         ),
         tf.random.stateless_uniform(
             [count, _POLICY + per_policy], key(_UNIFORM_SALT)
@@ -214,7 +218,7 @@ def augment_image(
       random: the image's random numbers.
 
     Returns:
-      float32 tensor (image_size, image_size, 3).
+      float32 tensor (*image_size, 3).
     """
     uniform = random.uniform
     if augmentation.flip:
@@ -241,13 +245,14 @@ def augment_image(
 
 def _shifted(image, uniform):
     """Pads by an eighth, and cuts at random."""
-    size = image.shape[0]
-    pad = size // 8
-    image = tf.pad(image, [[pad, pad], [pad, pad], [0, 0]])
+    height, width, _ = image.shape
+    down, right = height // 8, width // 8
+    image = tf.pad(image, [[down, down], [right, right], [0, 0]])
+    shifts = tf.constant([2 * down + 1, 2 * right + 1], tf.float32)
     top, left = tf.unstack(
-        tf.cast(uniform[_DOWN : _RIGHT + 1] * (2 * pad + 1), tf.int32)
+        tf.cast(uniform[_DOWN : _RIGHT + 1] * shifts, tf.int32)
     )
-    return tf.slice(image, [top, left, 0], [size, size, 3])
+    return tf.slice(image, [top, left, 0], [height, width, 3])
 
 
 def _with_policy(image, augmentation, uniform):

@@ -3,6 +3,7 @@
 import tensorflow as tf
 from absl import logging
 
+from keras_regnet import image_sizes
 from training.data import decode_errors
 from training.trainer import progress as progress_lib
 from training.trainer import run as run_lib
@@ -37,11 +38,11 @@ class Reporter:
         with decode_errors.named_faults(data.train, config, 0, 1):
             images, names = tensorboard.first_images(data, config)
         self._events.write_images("training images", images, names)
-        side, logits = config.image_size, self._state.logits
+        size, logits = config.training_size(), self._state.logits
         # As in evaluation: training updates statistics, in a replica alone.
         forward = tf.function(lambda x: logits(x, training=False))
         concrete = forward.get_concrete_function(
-            tf.TensorSpec([None, side, side, 3], tf.float32, "images")
+            tf.TensorSpec([None, *size, 3], tf.float32, "images")
         )
         self._events.write_graph(concrete.graph)
 
@@ -111,7 +112,7 @@ def result_row(
         "weights": f"epoch {row['epoch']}",
         "dataset": config.dataset,
         "images": run.data.val.num_examples,
-        "image_size": config.evaluation_size(),
+        "image_size": image_sizes.short(config.evaluation_size()),
         "crop_share": 1.0 if whole else config.eval_crop_fraction,
         "interpolation": config.interpolation,
         "antialias": config.antialias,

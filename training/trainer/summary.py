@@ -35,7 +35,7 @@ def lines(
     """Yields lines on network, data set, length and learning rate."""
     complexity = keras_regnet.complexity(
         network,
-        (config.image_size, config.image_size, 3),
+        (*config.training_size(), 3),
         classes=len(data.class_names),
     )
     yield (

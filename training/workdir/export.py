@@ -66,14 +66,17 @@ def write(
 
 def _check_images(config, data) -> list[np.ndarray]:
     """Returns validation images as uint8, at two sizes."""
-    size = config.evaluation_size()
+    height, width = config.evaluation_size()
     images = dataset.sample_images(data.val, _CHECK_IMAGES)
     return [
         np.stack(
             [
-                np.uint8(np.round(tf.image.resize(image, [side, side])))
+                np.uint8(np.round(tf.image.resize(image, size)))
                 for image in images
             ]
         )
-        for side in (size, size + _OTHER_SIZE)
+        for size in (
+            (height, width),
+            (height + _OTHER_SIZE, width + _OTHER_SIZE),
+        )
     ]

@@ -10,6 +10,7 @@ from absl.testing import parameterized
 
 from tests.support import training_testing  # noqa: F401, puts training/ on the path
 from training.config import config as train_config
+from training.config import fields
 from training.config import recipes
 
 TrainConfig = train_config.TrainConfig
@@ -36,9 +37,9 @@ class TrainConfigTest(parameterized.TestCase):
             "Did you mean 'mixed_float16'",
         ),
     )
-    def test_wrong_values(self, fields, message):
+    def test_wrong_values(self, given, message):
         with self.assertRaisesRegex(ValueError, message):
-            TrainConfig(**fields)
+            TrainConfig(**given)
 
     def test_every_field_says_what_it_is(self):
         for field in dataclasses.fields(TrainConfig):
@@ -50,8 +51,9 @@ class TrainConfigTest(parameterized.TestCase):
             low, high = field.metadata["low"], field.metadata["high"]
             for wrong in (low is not None and low - 1, high + 1):
                 if wrong is not False and wrong < math.inf:
+                    kind = int if field.type == fields.Size else field.type
                     with self.assertRaisesRegex(ValueError, field.name):
-                        TrainConfig(**{field.name: field.type(wrong)})
+                        TrainConfig(**{field.name: kind(wrong)})
             for choice in field.metadata["choices"]:
                 self.assertIsInstance(choice, str)
 

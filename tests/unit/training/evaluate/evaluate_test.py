@@ -107,10 +107,10 @@ class CropTest(absltest.TestCase):
             "antialias": True,
         }
         opened = self.opened(settings=settings)
-        self.assertEqual(opened.evaluation_size, 224)
+        self.assertEqual(opened.evaluation_size, (224, 224))
         self.assertEqual(opened.crop, images.CenterCrop(0.9, "area", True))
         opened = self.opened(settings={"image_size": 48, "eval_image_size": 0})
-        self.assertEqual(opened.evaluation_size, 48)
+        self.assertEqual(opened.evaluation_size, (48, 48))
         self.assertEqual(opened.crop, images.CenterCrop())
         opened = self.opened(settings={"eval_crop_share": 0.8})
         self.assertEqual(opened.crop.fraction, 0.8)
@@ -118,7 +118,7 @@ class CropTest(absltest.TestCase):
     def test_of_published_weights(self):
         record = records.find("RegNetY-3.2GF", "ra_in1k")
         opened = self.opened(record=record)
-        self.assertEqual(opened.evaluation_size, record.test_size)
+        self.assertEqual(opened.evaluation_size, (record.test_size,) * 2)
         self.assertEqual(opened.crop.fraction, record.crop)
         self.assertEqual(opened.crop.interpolation, "bicubic")
         self.assertIsNone(self.opened().evaluation_size)

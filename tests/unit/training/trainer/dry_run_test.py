@@ -130,7 +130,7 @@ class MemoryTest(absltest.TestCase):
         model = keras.Model(inputs, keras.layers.Dense(10)(x))
         # Input; first convolution; relu, once; what the classifier sees.
         expected = 8 * 8 * 3 + 4 * 4 * 4 + 4 * 4 * 4 + 6
-        self.assertEqual(memory.activation_bytes(model, 8), 4 * expected)
+        self.assertEqual(memory.activation_bytes(model, (8, 8)), 4 * expected)
 
     def test_parts_and_replicas(self):
         with tempfile.TemporaryDirectory() as folder:
