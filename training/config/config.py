@@ -415,6 +415,14 @@ class TrainConfig:
         "cross_entropy (softmax) or binary_cross_entropy.",
         choices=("cross_entropy", "binary_cross_entropy"),
     )
+    class_weights: str = fields.field(
+        "none",
+        "What the loss of an image counts, by its class: none (all alike), "
+        "balanced (images / (classes * images of the class)), or a file: "
+        "NAME.csv with rows of class name and weight, or NAME.json with an "
+        "object of them. The loss is the weighted sum over the batch, by the "
+        "number of its images.",
+    )
     precise_bn_images: int = fields.field(
         0,
         "Training images that batch norm is measured on before evaluation.",
@@ -438,6 +446,13 @@ class TrainConfig:
     )
 
     # The run.
+    early_stopping_epochs: int = fields.field(
+        0,
+        "Stop when so many epochs in a row have not been better than the best "
+        "before them (by validation top-1); 0 never does.",
+        low=0,
+        resume=fields.NOTHING,
+    )
     log_seconds: float = fields.field(
         30.0,
         "Longest silence within an epoch, roughly.",

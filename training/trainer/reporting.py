@@ -10,6 +10,7 @@ from training.trainer import run as run_lib
 from training.trainer import state as state_lib
 from training.workdir import checkpoint
 from training.workdir import files
+from training.workdir import outcome as outcome_lib
 from training.workdir import tensorboard
 
 
@@ -73,6 +74,32 @@ class Reporter:
         """Ends the TensorBoard file."""
         if self._events:
             self._events.close()
+
+
+def log_end(outcome: outcome_lib.Outcome) -> None:
+    """Logs how a run ended, and which epoch its weights are of."""
+    exported, best = outcome.exported, outcome.best
+    if outcome.stopped_early:
+        logging.info(
+            "stopped early, after epoch %d: none has had a better validation "
+            "top-1 since epoch %d (%.2f)",
+            outcome.epochs,
+            best["epoch"],
+            best["val_top1"],
+        )
+    better = ""
+    if best["val_top1"] > exported["val_top1"]:
+        better = (
+            f"; --export_best exports those of epoch {best['epoch']} "
+            f"({best['val_top1']:.2f})"
+        )
+    logging.info(
+        "the weights for export are those of epoch %d, with a validation top-1 "
+        "of %.2f%s",
+        exported["epoch"],
+        exported["val_top1"],
+        better,
+    )
 
 
 def epoch_row(

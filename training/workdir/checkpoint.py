@@ -65,6 +65,22 @@ class Position:
         best = sorted(self.rows, key=lambda row: -row["val_top1"])[:count]
         return [int(row["step"]) for row in best]
 
+    def stops_early(self, patience: int) -> bool:
+        """Returns whether a run ends here because it gets no better.
+
+        It is a function of the metrics alone, so that a run ends at the same
+        epoch however often it was interrupted.
+
+        Args:
+          patience: so many epochs after the best one, the run ends; 0 for
+            never.
+        """
+        if not patience or not self.rows:
+            return False
+        (best,) = self.best_steps(1)
+        after = sum(row["step"] > best for row in self.rows)
+        return after >= patience and self.rows[-1]["step"] == self.step
+
 
 @dataclasses.dataclass(frozen=True)
 class Checkpoint:
