@@ -449,8 +449,15 @@ class TrainConfig:
     early_stopping_epochs: int = fields.field(
         0,
         "Stop when so many epochs in a row have not been better than the best "
-        "before them (by validation top-1); 0 never does.",
+        "before them, by best_metric; 0 never does.",
         low=0,
+        resume=fields.NOTHING,
+    )
+    best_metric: str = fields.field(
+        "accuracy",
+        "Of which epoch the validation images say that it is the best: "
+        "accuracy (the highest top-1) or loss (the lowest).",
+        choices=("accuracy", "loss"),
         resume=fields.NOTHING,
     )
     log_seconds: float = fields.field(
@@ -472,8 +479,8 @@ class TrainConfig:
     )
     export_best: bool = fields.field(
         False,
-        "Export the weights of the epoch with the best validation top-1, in "
-        "place of the last epoch's.",
+        "Export the weights of the best epoch, by best_metric, in place of the "
+        "last epoch's.",
         resume=fields.NOTHING,
     )
     portable_export: bool = fields.field(

@@ -78,32 +78,40 @@ def hold_out(data: DataSet, fraction: float) -> DataSet:
             "`val_fraction` needs a data set in memory, which --cache asks "
             f"for. Received: val_fraction={fraction} for {_name(data.train)}"
         )
-    rng = np.random.default_rng(_HELD_OUT_SEED)
-    held_out, single = [], []
-    for label, name in enumerate(data.class_names):
-        members = np.flatnonzero(data.train.labels == label)
-        count = min(round(fraction * len(members)) or 1, len(members) - 1)
-        held_out.append(rng.permutation(members)[: max(count, 0)])
-        if len(members) == 1:
-            single.append(repr(name))
-    held_out = np.sort(np.concatenate(held_out))
+    labels, names = data.train.labels, data.class_names
+    held_out = held_out_of(labels, len(names), fraction)
     if not len(held_out):
         raise ValueError(
             "`val_fraction` needs classes of at least two images. "
             f"Received: val_fraction={fraction}"
         )
+    counts = np.bincount(labels, minlength=len(names))
+    single = [repr(names[label]) for label in np.flatnonzero(counts == 1)]
     if single:
         logging.warning(
             "%d of %d classes have a single image, which is trained on; they "
             "are not evaluated: %s",
             len(single),
-            len(data.class_names),
+            len(names),
             class_names.shown(single),
         )
     rest = np.setdiff1d(np.arange(data.train.num_examples), held_out)
     return dataclasses.replace(
         data, train=data.train.subset(rest), val=data.train.subset(held_out)
     )
+
+
+def held_out_of(
+    labels: np.ndarray, classes: int, fraction: float
+) -> np.ndarray:
+    """Returns the indices of the images held out of each class, in order."""
+    rng = np.random.default_rng(_HELD_OUT_SEED)
+    held_out = []
+    for label in range(classes):
+        members = np.flatnonzero(labels == label)
+        count = min(round(fraction * len(members)) or 1, len(members) - 1)
+        held_out.append(rng.permutation(members)[: max(count, 0)])
+    return np.sort(np.concatenate(held_out))
 
 
 def _name(split):

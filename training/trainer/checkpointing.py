@@ -95,7 +95,7 @@ def look(
 
 def _log_finished(folder, config, position):
     further = train_config.length(dataclasses.asdict(config))[0]
-    if position.stops_early(config.early_stopping_epochs):
+    if position.stops_early(config.early_stopping_epochs, config.best_metric):
         further = "early_stopping_epochs"
     logging.info(
         "%s is finished: %d epochs, top-1 %.2f; a larger --%s continues it",
@@ -274,6 +274,7 @@ class Checkpointer:
                 self._state.position,
                 run.config.checkpoints_to_keep,
                 run.config.best_checkpoints_to_keep,
+                run.config.best_metric,
             )
         except OSError as error:
             raise OSError(
@@ -292,8 +293,9 @@ class Checkpointer:
           The step that the variables are of: the last, where the best epoch's
           were not kept.
         """
-        (step,) = self._state.position.best_steps(1)
         stored, processes = None, self._run.processes
+        metric = self._run.config.best_metric
+        (step,) = self._state.position.best_steps(1, metric)
         if processes.is_chief and step != self._state.position.step:
             stored = checkpoint.of_step(self._run.checkpoints, step)
         if not processes.json_from_chief(bool(stored)):

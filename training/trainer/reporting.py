@@ -81,25 +81,25 @@ def log_end(outcome: outcome_lib.Outcome) -> None:
     exported, best = outcome.exported, outcome.best
     if outcome.stopped_early:
         logging.info(
-            "stopped early, after epoch %d: none has had a better validation "
-            "top-1 since epoch %d (%.2f)",
+            "stopped early, after epoch %d: by validation %s none since epoch "
+            "%d has been better",
             outcome.epochs,
+            outcome.best_metric,
             best["epoch"],
-            best["val_top1"],
         )
-    better = ""
-    if best["val_top1"] > exported["val_top1"]:
-        better = (
-            f"; --export_best exports those of epoch {best['epoch']} "
-            f"({best['val_top1']:.2f})"
-        )
-    logging.info(
-        "the weights for export are those of epoch %d, with a validation top-1 "
-        "of %.2f%s",
-        exported["epoch"],
-        exported["val_top1"],
-        better,
+    logging.info("the weights at the end: %s", _shown(exported))
+    if exported["step"] != best["step"]:
+        logging.info("--export_best exports the best: %s", _shown(best))
+
+
+def _shown(row):
+    """Returns what the validation images say of an epoch."""
+    metrics = ", ".join(
+        f"{name} {value:.4g}"
+        for name, value in row.items()
+        if name.startswith("val_") and value is not None
     )
+    return f"those of epoch {row['epoch']} ({metrics})"
 
 
 def epoch_row(

@@ -63,7 +63,9 @@ class Run:
         """Returns whether all is trained and evaluated that will be."""
         # Sums are there as long as an evaluation is missing.
         done = position.step >= self.num_steps and not position.sums
-        return done or position.stops_early(self.config.early_stopping_epochs)
+        return done or position.stops_early(
+            self.config.early_stopping_epochs, self.config.best_metric
+        )
 
     def training_batches(
         self, start_step: int

@@ -63,8 +63,9 @@ def lines(
     )
     if config.early_stopping_epochs:
         yield (
-            f"stops after {config.early_stopping_epochs} epochs without a "
-            "better validation top-1 than the best before them"
+            f"stops after {config.early_stopping_epochs} epochs that are not "
+            "better than the best before them, by validation "
+            f"{config.best_metric}"
         )
     if class_weights:
         yield _class_weights(config, data, class_weights)

@@ -43,7 +43,7 @@ _DATA = "data.json"
 OUTCOME = "outcome.json"
 
 # Fields that decide what the models at the end are.
-_OF_EXPORT = ("export_best", "portable_export")
+_OF_EXPORT = ("export_best", "best_metric", "portable_export")
 
 # What a killed process may have begun to write.
 _WRITTEN = (
@@ -93,7 +93,9 @@ def is_finished(
     else:
         # An epoch's steps are of no account here, and not known yet.
         done = position.step >= config.num_steps(steps_per_epoch=1)
-    done = done or position.stops_early(config.early_stopping_epochs)
+    done = done or position.stops_early(
+        config.early_stopping_epochs, config.best_metric
+    )
     marker = folder / _EXPORTED
     if not done or not marker.is_file() or _exports_otherwise(folder, config):
         return False

@@ -299,6 +299,16 @@ class SubsetsTest(InFolder):
         other = self.used(val_fraction=0.2, seed=5)
         np.testing.assert_array_equal(sources(found.val), sources(other.val))
 
+    def test_shards_of_a_folder_without_val(self):
+        out = self.root / "shards"
+        with self.assertRaisesRegex(ValueError, "--val_fraction"):
+            shards.write(self.photos / "train", out)
+        written = shards.write(self.photos / "train", out, val_fraction=0.34)
+        self.assertEqual(written, {"train": 8, "val": 4, "skipped": 0})
+        found = load.load_dataset(config_for(dataset=f"shards:{out}"))
+        both = sources(found.train) + sources(found.val)
+        self.assertCountEqual(both, self.files["train"])
+
     def test_folders_without_train_and_val(self):
         config = config_for(
             dataset=f"folder:{self.photos / 'train'}", val_fraction=0.34
