@@ -43,7 +43,8 @@ class Loop:
             run.strategy,
             state,
             run.config,
-            run.class_weights and tuple(run.class_weights.values()),
+            class_weights=run.class_weights
+            and tuple(run.class_weights.values()),
         )
         self._batches = iter(run.training_batches(state.position.step))
         self._validation = validation.Validation(run, state, stop)
