@@ -1,9 +1,7 @@
 """Sizes of images as people write them: 224, or 224x320."""
 
 
-def parse(
-    argument: str, value: int | str, also: str = ""
-) -> tuple[int, int]:
+def parse(argument: str, value: int | str, also: str = "") -> tuple[int, int]:
     """Returns (height, width) in pixels.
 
     Args:

@@ -186,12 +186,12 @@ class TrainConfig:
         "are not images, in place of an error.",
         resume=fields.NOTHING,
     )
-    image_size: fields.Size = fields.field(
+    image_size: int | str = fields.field(
         224,
         "Training images in pixels: the side of a square, or HEIGHTxWIDTH.",
         low=MIN_IMAGE_SIZE,
     )
-    eval_image_size: fields.Size = fields.field(
+    eval_image_size: int | str = fields.field(
         0,
         "Likewise of the evaluation images; 0 for that of training.",
         low=MIN_IMAGE_SIZE,

@@ -8,6 +8,7 @@ appears under its name only when it is complete.
 import dataclasses
 import io
 import json
+import math
 import pathlib
 from collections.abc import Collection
 from collections.abc import Mapping
@@ -86,7 +87,10 @@ class Position:
 
 def score(row: Mapping[str, float], metric: str) -> float:
     """Returns how good an epoch is, by "accuracy" or "loss"."""
-    return -row["val_loss"] if metric == "loss" else row["val_top1"]
+    if metric == "loss":
+        loss = row["val_loss"]
+        return -math.inf if math.isnan(loss) else -loss
+    return row["val_top1"]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -41,7 +41,7 @@ class EarlyStoppingTest(absltest.TestCase):
         self.write_weights(0.5)
 
     def write_weights(self, first):
-        weights = {name: 1.0 for name in digits.CLASS_NAMES}
+        weights = dict.fromkeys(digits.CLASS_NAMES, 1.0)
         weights[digits.CLASS_NAMES[0]] = first
         self.weights.write_text(json.dumps(weights))
 
@@ -58,9 +58,7 @@ class EarlyStoppingTest(absltest.TestCase):
             "early_stopping_epochs": 2,
             "log_seconds": 0.0,
         }
-        return training_testing.tiny_config(
-            self.temp, **{**defaults, **fields}
-        )
+        return training_testing.tiny_config(self.temp, **{**defaults, **fields})
 
     def assert_equal_runs(self, one, other):
         found, expected = (
@@ -90,7 +88,9 @@ class EarlyStoppingTest(absltest.TestCase):
         logged = "\n".join(logs.output)
         self.assertIn("class weights", logged)
         self.assertIn("stopped early, after epoch 3: by validation", logged)
-        self.assertIn("--export_best exports the best: those of epoch 1", logged)
+        self.assertIn(
+            "--export_best exports the best: those of epoch 1", logged
+        )
         self.assertLen(self.rows(whole), 3)
         outcome = self.outcome(whole)
         self.assertTrue(outcome["stopped_early"])

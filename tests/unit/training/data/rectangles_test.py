@@ -109,7 +109,7 @@ class RandomCropTest(parameterized.TestCase):
                     augment.augment_image(
                         image,
                         augmentation,
-                        tf.nest.map_structure(lambda x: x[index], samples),
+                        tf.nest.map_structure(lambda x, i=index: x[i], samples),
                     ).numpy()[..., 0]
                 ]
             ]

@@ -2,6 +2,7 @@
 
 import dataclasses
 import errno
+import math
 import os
 import pathlib
 import tempfile
@@ -203,7 +204,7 @@ class EarlyStoppingTest(absltest.TestCase):
     def test_by_loss(self):
         rows = tuple(
             {"step": 10 * epoch, "val_top1": 50.0, "val_loss": loss}
-            for epoch, loss in enumerate((3.0, 1.0, 2.0, 1.0), 1)
+            for epoch, loss in enumerate((math.nan, 1.0, 2.0, 1.0), 1)
         )
         position = checkpoint.Position(4, 40, rows)
         self.assertEqual(position.best_steps(2, "loss"), [20, 40])
