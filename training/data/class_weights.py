@@ -32,6 +32,12 @@ def of(
     if config.class_weights == "none":
         return None
     names = data.class_names
+    labels = None if isinstance(data.train, Stream) else data.train.labels
+    if labels is not None and labels.ndim > 1:
+        raise ValueError(
+            "`class_weights` needs images of one label each. "
+            f"Received: class_weights={config.class_weights!r}"
+        )
     repeated = [x for x, n in collections.Counter(names).items() if n > 1]
     if repeated:
         raise ValueError(

@@ -47,6 +47,9 @@ class BalancedTest(parameterized.TestCase):
             class_weights.of(_data([0, 2, 2]), config)
         with self.assertRaisesRegex(ValueError, "more than once: 'ant'"):
             class_weights.of(_data([0, 1], ("ant", "ant")), config)
+        several = _data(np.eye(3, dtype=np.int32))
+        with self.assertRaisesRegex(ValueError, "images of one label each"):
+            class_weights.of(several, config)
         stream = dataset.Stream(3, lambda key: [], "zoo")
         with self.assertRaisesRegex(ValueError, "which --cache asks for"):
             class_weights.of(

@@ -401,7 +401,9 @@ class ArraysTest(InFolder):
             with self.assertRaisesRegex(ValueError, message):
                 load.load_dataset(self.write(**{**right, **change}))
         del right["x_test"]
-        with self.assertRaisesRegex(ValueError, "Missing: x_test"):
+        with self.assertRaisesRegex(
+            ValueError, "--val_fraction=0.1 evaluates .*Missing: x_test"
+        ):
             load.load_dataset(self.write(**right))
         with self.assertRaisesRegex(ValueError, "does not exist.*nowhere"):
             load.load_dataset(config_for(dataset="arrays:/nowhere.npz"))

@@ -112,6 +112,8 @@ class CropTest(absltest.TestCase):
         opened = self.opened(settings={"image_size": 48, "eval_image_size": 0})
         self.assertEqual(opened.evaluation_size, (48, 48))
         self.assertEqual(opened.crop, images.CenterCrop())
+        opened = self.opened(settings={"image_size": "96x128"})
+        self.assertEqual(opened.evaluation_size, (96, 128))
         opened = self.opened(settings={"eval_crop_share": 0.8})
         self.assertEqual(opened.crop.fraction, 0.8)
 
@@ -125,6 +127,18 @@ class CropTest(absltest.TestCase):
 
 
 class SettingsTest(absltest.TestCase):
+    def test_a_file_of_one_size_is_evaluated_at_it(self):
+        predictor = open_model.OpenedModel(
+            "m.tflite", lambda images: images, (96, 128), classes=2
+        )
+        fields = evaluate.settings(predictor, {"image_size": None})
+        self.assertEqual(fields, {"eval_image_size": "96x128"})
+        config = train_config.TrainConfig(image_size=96)
+        with self.assertRaisesRegex(
+            ValueError, "must be 96x128 for this model. Received: image_size=96"
+        ):
+            evaluate.evaluate(predictor, _data(("ant", "bee")), config)
+
     def test_a_run_from_before_fields_were_renamed(self):
         stored = {"val_share": 0.25, "eval_crop_share": 0.8, "image_size": 64}
         predictor = open_model.OpenedModel(
