@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from keras_regnet import image_sizes
+from keras_regnet.center_crop import CenterCrop
 from training.config import config_checks
 from training.config import fields
 
@@ -550,6 +551,12 @@ class TrainConfig:
         """Returns height and width of the evaluation images."""
         size = self.eval_image_size or self.image_size
         return image_sizes.parse("eval_image_size", size)
+
+    def center_crop(self) -> CenterCrop:
+        """Returns how evaluation images are scaled and cropped."""
+        return CenterCrop(
+            self.eval_crop_fraction, self.interpolation, self.antialias
+        )
 
     def mixes(self) -> bool:
         """Returns whether batches are mixed, so that labels are soft."""

@@ -9,6 +9,7 @@ from absl.testing import parameterized
 from PIL import Image
 
 from keras_regnet import image_files
+from keras_regnet.center_crop import CenterCrop
 from tests.support import training_testing
 from training.data import augment
 from training.data import decode
@@ -124,7 +125,8 @@ class EvaluationTest(parameterized.TestCase):
     )
     def test_the_center_as_pillow_scales_it(self, shape, size):
         source = image_files.decode(tf.constant(training_testing.jpeg(shape)))
-        found = augment.fit(source, size, 0.8, "bilinear", antialias=True)
+        crop = CenterCrop(0.8, antialias=True)
+        found = augment.fit(source, size, crop, whole=False)
         # The smallest image of its aspect that covers the size by 0.8.
         high, wide = (round(side / 0.8) for side in size)
         scale = max(high / shape[0], wide / shape[1])
@@ -141,7 +143,8 @@ class EvaluationTest(parameterized.TestCase):
 
     def test_small_images_are_seen_whole(self):
         image = np.random.default_rng(0).integers(0, 256, (28, 28, 3), np.uint8)
-        found = augment.fit(image, _WIDE, None, "bilinear", antialias=True)
+        crop = CenterCrop(antialias=True)
+        found = augment.fit(image, _WIDE, crop, whole=True)
         expected = Image.fromarray(image).resize(
             _WIDE[::-1], Image.Resampling.BILINEAR
         )
