@@ -1,7 +1,8 @@
 """Writes shards of images: `python training/make_shards.py FOLDER OUT`.
 
-FOLDER has train/ and val/ with one folder per class in each. Train on the
-result with --dataset=shards:OUT.
+FOLDER has train/ and val/ with one folder per class in each; with
+--val_fraction, train/ or class folders alone. Train on the result with
+--dataset=shards:OUT.
 """
 
 import os
@@ -33,6 +34,11 @@ _FORMAT = flags.DEFINE_enum(
     shards.FORMATS,
     "array_record is read by index; see docs/training.md.",
 )
+_VAL_FRACTION = flags.DEFINE_float(
+    "val_fraction",
+    0.0,
+    "Fraction of every class held out as val/, as by main.py.",
+)
 _SEED = flags.DEFINE_integer("seed", 0, "Seed of the order of the images.")
 
 
@@ -48,6 +54,7 @@ def _main(arguments: list[str]) -> None:
             _SKIP_BAD_IMAGES.value,
             _SEED.value,
             _FORMAT.value,
+            _VAL_FRACTION.value,
         )
     except (ValueError, OSError) as error:
         sys.exit(f"error: {error}")

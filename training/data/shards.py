@@ -24,6 +24,7 @@ from training.config import config as train_config
 from training.data import array_record
 from training.data import dataset
 from training.data import identity
+from training.data import subset
 from training.data.dataset import DataSet
 from training.data.dataset import Split
 from training.data.folder import load_folder
@@ -163,6 +164,7 @@ def write(
     skip_bad_images: bool = False,
     seed: int = 0,
     file_format: str = _TFRECORD,
+    val_fraction: float = 0.0,
 ) -> dict[str, int]:
     """Writes the shards of a set in folders.
 
@@ -171,12 +173,14 @@ def write(
     folder without it is not a data set.
 
     Args:
-      source: has train/ and val/ with one folder per class in each.
+      source: has train/ and val/ with one folder per class in each, or with
+        `val_fraction` what a data set of `folder.load_folder` has.
       folder: where the shards go; it must not hold any.
       images_per_shard: maximum number of images in a file.
       skip_bad_images: leave out files that are not images, and do not raise.
       seed: of the order.
       file_format: one of `FORMATS`.
+      val_fraction: of every class, is held out as "val".
 
     Returns:
       Images written for "train" and "val", and "skipped".
@@ -191,8 +195,12 @@ def write(
         )
     if file_format not in FORMATS:
         raise errors.unknown_value("format", file_format, FORMATS)
-    config = train_config.TrainConfig(skip_bad_images=skip_bad_images)
+    config = train_config.TrainConfig(
+        skip_bad_images=skip_bad_images, val_fraction=val_fraction
+    )
     data = load_folder(source, config)
+    if val_fraction:
+        data = subset.hold_out(data, val_fraction)
     names_lib.check(data.class_names)
     folder.mkdir(parents=True, exist_ok=True)
     if any(folder.iterdir()):

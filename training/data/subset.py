@@ -35,7 +35,7 @@ def select(data: DataSet, config: train_config.TrainConfig) -> DataSet:
     """
     classes = len(data.class_names)
     if config.val_fraction:
-        data = _hold_out(data, config.val_fraction)
+        data = hold_out(data, config.val_fraction)
     if config.num_train_examples:
         train = _subset(data.train, classes, config)
         data = dataclasses.replace(data, train=train)
@@ -65,29 +65,53 @@ def _check_classes(before, data):
         )
 
 
-def _hold_out(data, fraction):
-    """Moves a fraction of each class from training to evaluation."""
+def hold_out(data: DataSet, fraction: float) -> DataSet:
+    """Moves a fraction of each class from training to evaluation.
+
+    Of a class of at least two images, one is evaluated and one trained on.
+
+    Raises:
+      ValueError: if no class has two, or the labels are not known.
+    """
     if isinstance(data.train, Stream) or data.train.labels is None:
         raise ValueError(
             "`val_fraction` needs a data set in memory, which --cache asks "
             f"for. Received: val_fraction={fraction} for {_name(data.train)}"
         )
-    rng = np.random.default_rng(_HELD_OUT_SEED)
-    held_out = []
-    for label in range(len(data.class_names)):
-        members = np.flatnonzero(data.train.labels == label)
-        count = min(round(fraction * len(members)) or 1, len(members) - 1)
-        held_out.append(rng.permutation(members)[: max(count, 0)])
-    held_out = np.sort(np.concatenate(held_out))
+    labels, names = data.train.labels, data.class_names
+    held_out = held_out_of(labels, len(names), fraction)
     if not len(held_out):
         raise ValueError(
             "`val_fraction` needs classes of at least two images. "
             f"Received: val_fraction={fraction}"
         )
+    counts = np.bincount(labels, minlength=len(names))
+    single = [repr(names[label]) for label in np.flatnonzero(counts == 1)]
+    if single:
+        logging.warning(
+            "%d of %d classes have a single image, which is trained on; they "
+            "are not evaluated: %s",
+            len(single),
+            len(names),
+            class_names.shown(single),
+        )
     rest = np.setdiff1d(np.arange(data.train.num_examples), held_out)
     return dataclasses.replace(
         data, train=data.train.subset(rest), val=data.train.subset(held_out)
     )
+
+
+def held_out_of(
+    labels: np.ndarray, classes: int, fraction: float
+) -> np.ndarray:
+    """Returns the indices of the images held out of each class, in order."""
+    rng = np.random.default_rng(_HELD_OUT_SEED)
+    held_out = []
+    for label in range(classes):
+        members = np.flatnonzero(labels == label)
+        count = min(round(fraction * len(members)) or 1, len(members) - 1)
+        held_out.append(rng.permutation(members)[: max(count, 0)])
+    return np.sort(np.concatenate(held_out))
 
 
 def _name(split):

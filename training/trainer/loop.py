@@ -39,7 +39,13 @@ class Loop:
         self._checkpointer = checkpointer
         self._stop = stop
         self._steps_per_epoch = run.steps_per_epoch
-        self._step = step.TrainStep(run.strategy, state, run.config)
+        self._step = step.TrainStep(
+            run.strategy,
+            state,
+            run.config,
+            class_weights=run.class_weights
+            and tuple(run.class_weights.values()),
+        )
         self._batches = iter(run.training_batches(state.position.step))
         self._validation = validation.Validation(run, state, stop)
         self._schedule = schedules.make(run.config, run.steps_per_epoch)
@@ -72,7 +78,7 @@ class Loop:
         return finished
 
     def _run_epochs(self):
-        while not self._state.is_complete(self._run.num_steps):
+        while not self._is_over():
             if self._train_epoch() and self._finish_epoch():
                 continue
             self._checkpointer.save()
@@ -83,6 +89,12 @@ class Loop:
             )
             return False
         return True
+
+    def _is_over(self):
+        """Returns whether nothing is left to train, as the chief finds."""
+        return self._run.processes.json_from_chief(
+            self._run.is_over(self._state.position)
+        )
 
     def _train_epoch(self):
         """Trains to the epoch's end; returns False if told to stop."""

@@ -8,8 +8,10 @@ appears under its name only when it is complete.
 import dataclasses
 import io
 import json
+import math
 import pathlib
 from collections.abc import Collection
+from collections.abc import Mapping
 
 import numpy as np
 from absl import logging
@@ -60,10 +62,35 @@ class Position:
         fields["sums"] = tuple(fields["sums"])
         return cls(**fields)
 
-    def best_steps(self, count: int) -> list[int]:
-        """Returns the steps after the epochs with the best top-1."""
-        best = sorted(self.rows, key=lambda row: -row["val_top1"])[:count]
+    def best_steps(self, count: int, metric: str = "accuracy") -> list[int]:
+        """Returns the steps after the best epochs, of equal ones the first."""
+        best = sorted(self.rows, key=lambda row: -score(row, metric))[:count]
         return [int(row["step"]) for row in best]
+
+    def stops_early(self, patience: int, metric: str = "accuracy") -> bool:
+        """Returns whether a run ends here because it gets no better.
+
+        It is a function of the metrics alone, so that a run ends at the same
+        epoch however often it was interrupted.
+
+        Args:
+          patience: so many epochs after the best one, the run ends; 0 for
+            never.
+          metric: which is the best, see `score`.
+        """
+        if not patience or not self.rows:
+            return False
+        (best,) = self.best_steps(1, metric)
+        after = sum(row["step"] > best for row in self.rows)
+        return after >= patience and self.rows[-1]["step"] == self.step
+
+
+def score(row: Mapping[str, float], metric: str) -> float:
+    """Returns how good an epoch is, by "accuracy" or "loss"."""
+    if metric == "loss":
+        loss = row["val_loss"]
+        return -math.inf if math.isnan(loss) else -loss
+    return row["val_top1"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,6 +114,7 @@ def save(
     position: Position,
     keep: int,
     keep_best: int = 1,
+    best_metric: str = "accuracy",
 ) -> pathlib.Path:
     """Writes a checkpoint, and removes those that are to be kept no longer.
 
@@ -96,13 +124,14 @@ def save(
       position: where the run stands.
       keep: how many of the newest to keep.
       keep_best: how many of the best epochs to keep beside them.
+      best_metric: which are the best, see `score`.
     """
     text = np.frombuffer(position.to_json().encode(), np.uint8)
     buffer = io.BytesIO()
     np.savez(buffer, **arrays, **{_STATE: text})
     path = folder / _NAME.format(position.step)
     atomic.write(path, buffer.getbuffer())
-    _remove_old(path, keep, position.best_steps(keep_best))
+    _remove_old(path, keep, position.best_steps(keep_best, best_metric))
     return path
 
 
