@@ -124,7 +124,7 @@ class LayerMaker:
             )
         else:
             norm = layers.EvoNormS0a(
-                row.groups,
+                int(row.groups),
                 epsilon=EVONORM_EPSILON,
                 activates=row.kind == "evonorm_act",
                 **options,

@@ -24,6 +24,7 @@ NETWORKS = [
     ("RegNetZ-500MF", "pycls", "timm", "regnetz_005"),
     ("RegNetZ-4.0GF", "pycls", "timm", "regnetz_040_h"),
     ("RegNetZ-4.0GF-NoHeadConv", "pycls", "timm", "regnetz_040"),
+    ("RegNetY-4.0GF-GroupNorm", "pycls", "timm", "regnety_040_sgn"),
     ("RegNetV-4.0GF", "pycls", "timm", "regnetv_040"),
     ("RegNetV-6.4GF", "pycls", "timm", "regnetv_064"),
     ("RegNetX-400MF", "torchvision", "torchvision", "regnet_x_400mf"),

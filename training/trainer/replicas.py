@@ -55,7 +55,9 @@ class Replicas:
         at the end of every epoch, so that a run is the same whether it was
         interrupted or not.
         """
-        self._strategy.run(self._average_replica)
+        # TensorFlow cannot reduce nothing.
+        if self._statistics:
+            self._strategy.run(self._average_replica)
 
     def _average_replica(self):
         context = tf.distribute.get_replica_context()

@@ -1,5 +1,7 @@
 """Tests of the steps, on one device and on two."""
 
+import dataclasses
+import pathlib
 import tempfile
 
 import keras
@@ -105,6 +107,19 @@ class StepTest(parameterized.TestCase):
         np.testing.assert_allclose(one, two, atol=1e-5)
         # They learn: it is not the curve of a frozen network.
         self.assertLess(one[-1], one[0] - 0.05)
+
+    def test_without_batch_norm_two_devices_give_the_curve_of_one(self):
+        path = pathlib.Path(self.folder) / "group_norm.json"
+        network = dataclasses.replace(
+            training_testing.TINY, norm="group", norm_group_width=4
+        )
+        path.write_text(network.to_json())
+        one = self.trained(variant=str(path)).losses(_STEPS)
+        two = self.trained(variant=str(path), **ON_TWO)
+        np.testing.assert_allclose(one, two.losses(_STEPS), atol=1e-5)
+        # There are no statistics, and no dropout: nothing to average or keep.
+        two.replicas.average_statistics()
+        self.assertEqual(two.replicas.gather(), [])
 
     def test_two_devices_clip_as_one(self):
         fields = {"clip_norm": 0.1, "sync_bn": True}

@@ -66,7 +66,7 @@ class NormTest(parameterized.TestCase):
         config = dataclasses.replace(config, variant="regnety_040_sgn")
         with self.assertRaisesRegex(
             ValueError,
-            f"`{[*field][0]}` needs a network with batch norm.*group",
+            f"`{next(iter(field))}` needs a network with batch norm.*group",
         ):
             network_lib.network_config(config)
 
