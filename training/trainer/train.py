@@ -192,7 +192,7 @@ def _export(run, state, checkpointer):
         f"{config.variant} on {config.dataset}, recipe {config.recipe}",
         state.position.rows,
     )
-    ended = outcome.of(state.position, step, config)
+    ended = outcome.of(state.position, step, config, run.num_steps)
     outcome.write(run.folder, ended)
     reporting.log_end(ended)
     if config.results:

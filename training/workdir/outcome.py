@@ -35,6 +35,7 @@ def of(
     position: checkpoint.Position,
     exported_step: int,
     config: train_config.TrainConfig,
+    num_steps: int,
 ) -> Outcome:
     """Returns the outcome of a run.
 
@@ -42,6 +43,7 @@ def of(
       position: where it ended.
       exported_step: step that the exported weights are of.
       config: `early_stopping_epochs` and `best_metric` are read.
+      num_steps: that the run would have had.
     """
     metric = config.best_metric
     rows = {row["step"]: row for row in position.rows}
@@ -49,9 +51,8 @@ def of(
     return Outcome(
         epochs=position.epoch,
         steps=position.step,
-        stopped_early=position.stops_early(
-            config.early_stopping_epochs, metric
-        ),
+        stopped_early=position.step < num_steps
+        and position.stops_early(config.early_stopping_epochs, metric),
         exported=rows[exported_step],
         best_metric=metric,
         best=rows[best_step],

@@ -57,7 +57,11 @@ class RunFolderTest(parameterized.TestCase):
             for e, top1 in enumerate((1.0, 5.0, 5.0, 4.0), 1)
         )
         config = dataclasses.replace(self.config, early_stopping_epochs=2)
-        found = outcome.of(checkpoint.Position(4, 12, rows), 12, config)
+        position = checkpoint.Position(4, 12, rows)
+        # It was the last epoch anyway.
+        found = outcome.of(position, 12, config, num_steps=12)
+        self.assertFalse(found.stopped_early)
+        found = outcome.of(position, 12, config, num_steps=15)
         self.assertTrue(found.stopped_early)
         self.assertEqual((found.best, found.exported), (rows[1], rows[3]))
         outcome.write(self.folder, found)
