@@ -49,13 +49,13 @@ def preprocess_input(
     *,
     weights: str | WeightRecord | None = None,
     variant: str | None = None,
-    normalise: bool = True,
+    normalize: bool = True,
 ) -> Any:
     """Prepares images as they were when the weights were evaluated.
 
     Normalization is done once, here or in the model: by default here, for a
     model built with `include_preprocessing=False`. Every other model does it
-    itself and takes RGB in 0..255; for such a model pass `normalise=False`,
+    itself and takes RGB in 0..255; for such a model pass `normalize=False`,
     and images are resized and cropped only.
 
     Args:
@@ -67,11 +67,11 @@ def preprocess_input(
         is resized and the center cropped as its source does. None leaves the
         size, and takes ImageNet's mean and standard deviation.
       variant: the network that `weights` is of, unless it is a record.
-      normalise: whether to subtract the mean and divide by the deviation.
+      normalize: whether to subtract the mean and divide by the deviation.
 
     Returns:
       Floats, (..., size, size, channels) with `weights`, else of the same
-      shape; about -2 to 3, or 0 to 255 with `normalise=False`.
+      shape; about -2 to 3, or 0 to 255 with `normalize=False`.
 
     Raises:
       ValueError: if there are no such weights or data format, or a symbolic
@@ -105,7 +105,7 @@ def preprocess_input(
             to_integers=record.antialias,
             data_format=data_format,
         )
-    return _normalize(images, record, data_format) if normalise else images
+    return _normalize(images, record, data_format) if normalize else images
 
 
 def _record(weights, variant):

@@ -3,7 +3,7 @@
 python -m keras_regnet.weights list [VARIANT]
 python -m keras_regnet.weights show VARIANT TAG
 python -m keras_regnet.weights verify FILE|RUN_FOLDER|hf:OWNER/NAME
-python -m keras_regnet.weights convert IN OUT --family=timm
+python -m keras_regnet.weights convert IN OUT --format=timm
 """
 
 import dataclasses
@@ -24,8 +24,8 @@ from keras_regnet.weights import records
 from keras_regnet.weights import save
 
 _KERAS_SUFFIXES = (".keras", ".weights.h5")
-_FAMILY = flags.DEFINE_enum(
-    "family",
+_FORMAT = flags.DEFINE_enum(
+    "format",
     None,
     [*save.FORMATS, "keras"],
     "Whose names and layout `convert` writes; 'keras' is for OUT.keras and "
@@ -158,9 +158,9 @@ def _unless_nan(value, text):
     return text if value == value else ""
 
 
-def convert(source: str, target: str, family: str, tag: str | None) -> str:
+def convert(source: str, target: str, file_format: str, tag: str | None) -> str:
     """Writes weights for another project, or for Keras 3."""
-    suffixes = _KERAS_SUFFIXES if family == "keras" else save.SUFFIXES
+    suffixes = _KERAS_SUFFIXES if file_format == "keras" else save.SUFFIXES
     if not target.endswith(suffixes):
         raise errors.unknown_value("suffix of OUT", target, suffixes)
     path = _file(source)
@@ -172,10 +172,10 @@ def convert(source: str, target: str, family: str, tag: str | None) -> str:
         classes=checkpoint.classes or 1,
         tag=tag,
     )
-    if family == "keras":
+    if file_format == "keras":
         _save(model, Path(target))
     else:
-        save.export(model, target, family)
+        save.export(model, target, file_format)
     network = detect.name_of(config)
     classes = checkpoint.classes or "no"
     return f"Wrote {target}: {network}, {classes} classes."
@@ -209,12 +209,12 @@ def _run(argv):
         return verify(*_arguments(command, rest, ["FILE"]))
     if command == "convert":
         _arguments(command, rest, ["IN", "OUT"])
-        if _FAMILY.value is None:
+        if _FORMAT.value is None:
             raise ValueError(
-                "`convert` needs --family=timm, torchvision, pycls or keras."
+                "`convert` needs --format=timm, torchvision, pycls or keras."
             )
         source, target = rest
-        return convert(source, target, _FAMILY.value, _TAG.value), True
+        return convert(source, target, _FORMAT.value, _TAG.value), True
     raise errors.unknown_value(
         "command", command, ("list", "show", "convert", "verify")
     )

@@ -128,7 +128,6 @@ _TRIPLES = ("mean", "std")
 
 def _parse(row):
     values = dict(row)
-    values["format"] = values.pop("family")
     for name in _INTEGERS:
         values[name] = int(row[name])
     for name in _FLOATS:

@@ -285,10 +285,10 @@ class WeightsMainTest(parameterized.TestCase):
             weights_main.verify(str(folder / "weights_y.h5"))
 
     @parameterized.parameters("torchvision", "pycls", "timm")
-    def test_convert_and_back(self, family):
-        there = str(self.folder / f"{family}.safetensors")
+    def test_convert_and_back(self, file_format):
+        there = str(self.folder / f"{file_format}.safetensors")
         back = str(self.folder / "back.safetensors")
-        text = weights_main.convert(self.trained, there, family, None)
+        text = weights_main.convert(self.trained, there, file_format, None)
         self.assertEqual(text, f"Wrote {there}: RegNetX-200MF, 3 classes.")
         weights_main.convert(there, back, "timm", None)
         first = safetensors.numpy.load_file(self.trained)
@@ -346,7 +346,7 @@ class WeightsMainTest(parameterized.TestCase):
         model = keras.saving.load_model(path)
         self.assertEqual(model.output.shape[-1], 368)
 
-    @flagsaver.as_parsed(family="timm", tag="pycls_in1k")
+    @flagsaver.as_parsed(format="timm", tag="pycls_in1k")
     def test_errors_of_use(self):
         for arguments, message in (
             ([], "Unknown `command`"),
@@ -369,7 +369,7 @@ class WeightsMainTest(parameterized.TestCase):
             self.assertRegex(raised.exception.code, f"^error: .*{message}")
             self.assertNotIn("\n", raised.exception.code)
 
-    @flagsaver.as_parsed(family="timm", tag="pycls_in1k")
+    @flagsaver.as_parsed(format="timm", tag="pycls_in1k")
     def test_convert_to_a_folder_that_is_a_file(self):
         target = f"{self.trained}/a.safetensors"
         with self.assertRaises(SystemExit) as raised:
