@@ -63,7 +63,8 @@ def preprocess_input(
         In a tf.data pipeline, height and width may be unknown.
       data_format: "channels_last", "channels_first" or None for Keras's
         default.
-      weights: a tag or record of `keras_regnet.list_weights`: the short side
+      weights: what `weights=` of the model was: "default", "imagenet", or a tag
+        or record of `keras_regnet.list_weights`: the short side
         is resized and the center cropped as its source does. None leaves the
         size, and takes ImageNet's mean and standard deviation.
       variant: the network that `weights` is of, unless it is a record.
