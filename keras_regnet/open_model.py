@@ -174,6 +174,8 @@ def _open_stored(path, threads):
         return _open_exported(path, threads)
     if (path / "saved_model.pb").is_file():
         return _open_exported(path, threads)
+    if locate.is_hub_folder(path):
+        return _open_weights(str(path))
     if locate.is_run_folder(path):
         return _open_run(path)
     raise ValueError(
