@@ -193,7 +193,7 @@ def _of_pixels(predict, record):
         return predict
     return lambda images: predict(
         keras.ops.convert_to_numpy(
-            preprocessing.normalize(
+            preprocessing.normalize_pixels(
                 np.asarray(images, "float32"),
                 "channels_last",
                 record.mean,
