@@ -30,6 +30,5 @@ autodoc_default_options = {"members": True, "show-inheritance": True}
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
 napoleon_custom_sections = [
-    ("Source", "notes_style"),
-    ("Yields", "returns_style"),
+    (name, "notes_style") for name in ("Source", "Input shape", "Output shape")
 ]

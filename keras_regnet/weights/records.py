@@ -222,8 +222,8 @@ def list_weights(
 
     Args:
       variant: a network in any common spelling; a family or a pattern of
-        names, such as "RegNetY-*", see `keras_regnet.list_variants`; None for
-        all.
+        names, such as `"RegNetY-*"`, see `keras_regnet.list_variants`; None
+        for all.
       source: who publishes them, see `WeightRecord`; None for all.
       licence: such as "mit"; "permissive" for those that allow commercial
         use; None for all.
