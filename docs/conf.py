@@ -32,3 +32,16 @@ napoleon_numpy_docstring = False
 napoleon_custom_sections = [
     (name, "notes_style") for name in ("Source", "Input shape", "Output shape")
 ]
+
+
+def _separate_examples(app, what, name, obj, options, lines):
+    """Makes the example that ends a docstring a block of its own."""
+    for number, line in enumerate(lines):
+        if line == "Example:":
+            lines[number : number + 1] = [".. rubric:: Example", ""]
+            return
+
+
+def setup(app):
+    """Called by Sphinx; napoleon comes after."""
+    app.connect("autodoc-process-docstring", _separate_examples, priority=400)

@@ -92,6 +92,8 @@ class SetupTest(absltest.TestCase):
 
 
 class ReferenceTest(absltest.TestCase):
+    """What .ci/run builds with every warning an error."""
+
     def test_every_public_name_is_in_the_reference(self):
         """By automodule, which takes what `__all__` names."""
         documented, excluded = set(), {}
