@@ -57,9 +57,10 @@ def build(
 
     Args:
       config: a configuration, or the name of a variant.
-      weights: None for random weights; "imagenet" for the paper's; the tag of
-        another set of `list_weights`; "hf:owner/name" for a repository of the
-        Hugging Face hub; the path of a file: `.safetensors`, `.keras`,
+      weights: None for random weights; "default" for the best set that allows
+        commercial use, see `list_weights`; "imagenet" for the paper's; the tag
+        of another set; "hf://owner/name" for a repository of the Hugging Face
+        hub; the path of a file: `.safetensors`, `.keras`,
         `.weights.h5`, `.h5`, or with PyTorch `.pth`, `.pt`, `.pyth`, `.bin`,
         `.torch`; a run folder of the trainer; or what
         `keras_regnet.weights.resolve` returned. The model gets their padding,
@@ -329,7 +330,7 @@ def prefix_layer_names(model: RegNetModel, prefix: str) -> RegNetModel:
 
     Args:
       model: made by a builder; it is changed.
-      prefix: such as "left_", of letters, digits, "_", "-" and ".".
+      prefix: such as `"left_"`, of letters, digits and `_-.`.
 
     Returns:
       The model.
