@@ -63,7 +63,7 @@ def permissive() -> list[Evaluated]:
     """Returns every set of a permissive license and of known accuracy.
 
     Where several sources publish a set, it is the first that says how accurate
-    it is. Multiply-adds are those at the size that the accuracy was measured at.
+    it is. Multiply-adds are those of the size of that evaluation.
     """
     found = {}
     for record in records.all_records():
@@ -110,7 +110,9 @@ def _milliseconds(evaluated):
     }
 
 
-def _accuracy_row(evaluated):
+def accuracy_row(variant: str) -> list[str]:
+    """Returns the row of a network in README's table."""
+    evaluated = best(variant)
     record = evaluated.record
     measured = _milliseconds(evaluated)
     speeds = (measured.get(form) for form in ("float32", "int8"))
@@ -139,7 +141,7 @@ def accuracy() -> str:
         "float32, ms",
         "int8, ms",
     )
-    return _markdown(header, (_accuracy_row(best(name)) for name in _CHOSEN))
+    return _markdown(header, map(accuracy_row, _CHOSEN))
 
 
 def numbers() -> str:
