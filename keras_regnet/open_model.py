@@ -14,16 +14,16 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_regnet import labels
 from keras_regnet import layers
 from keras_regnet import models
 from keras_regnet import safe_files
 from keras_regnet import variants
+from keras_regnet.center_crop import CenterCrop
 from keras_regnet.config import AnyNetConfig
 from keras_regnet.config import RegNetConfig
 from keras_regnet.export import inference_model
-from keras_regnet.export import labels
 from keras_regnet.export import runners
-from keras_regnet.images import CenterCrop
 from keras_regnet.weights import fetch
 from keras_regnet.weights import locate
 from keras_regnet.weights import readers

@@ -8,13 +8,15 @@ import numpy as np
 from keras import ops
 
 from keras_regnet import errors
-from keras_regnet.images import resize_and_crop
+from keras_regnet import image_sources
+from keras_regnet.images import center_crop
+from keras_regnet.model_record import ModelRecord
 from keras_regnet.weights import records
 from keras_regnet.weights.records import WeightRecord
 
+# Of a model that takes any size, whose record names none: the paper's.
+_DEFAULT_IMAGE_SIZE = 224
 _DATA_FORMATS = ("channels_last", "channels_first")
-# How who crops rounds half a pixel, if not as PyTorch: to the even number.
-_CROP_ROUNDING = {"pycls": "up", "transformers": "down"}
 
 
 def mean_and_std(
@@ -94,18 +96,67 @@ def preprocess_input(
     record = _record(weights, variant)
     images = ops.cast(images, "float32")
     if record is not None:
-        images = resize_and_crop(
+        images = center_crop(
             images,
-            record.resize,
-            record.test_size,
-            interpolation=record.interpolation,
-            antialias=record.antialias,
-            crop_rounding=_CROP_ROUNDING.get(record.source, "even"),
-            # All but OpenCV resize images of 8 bits, which stay of 8 bits.
-            to_integers=record.antialias,
-            data_format=data_format,
+            (record.test_size,) * 2,
+            record.center_crop,
+            data_format,
         )
-    return _normalize(images, record, data_format) if normalise else images
+    if not normalise:
+        return images
+    published = (record.mean, record.std) if record else ()
+    return normalize(images, data_format, *published)
+
+
+def prepare(
+    images: Any,
+    record: ModelRecord,
+    shape: Sequence[int | None],
+    data_format: str,
+) -> Any:
+    """Returns images as a model takes them, see `RegNetModel.preprocess`.
+
+    Args:
+      images: in any form.
+      record: of the model.
+      shape: of its images; None where it takes any size.
+      data_format: of the model.
+    """
+    axis = -1 if data_format == "channels_last" else -3
+    *sides, channels = np.moveaxis(np.array(shape, object), axis, -1)
+    own = record.image_size or (_DEFAULT_IMAGE_SIZE,) * 2
+    height, width = (
+        int(known if side is None else side)
+        for side, known in zip(sides, own, strict=True)
+    )
+
+    def prepared(batch):
+        batch = center_crop(batch, (height, width), record.crop, data_format)
+        if record.normalizes:
+            return batch
+        return normalize(batch, data_format, record.mean, record.std)
+
+    if image_sources.is_symbolic(images):
+        return prepared(_symbolic_batch(images, channels))
+    batches = image_sources.load(images, int(channels), data_format)
+    arrays = [keras.ops.convert_to_numpy(prepared(x)) for x in batches]
+    return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
+
+
+def _symbolic_batch(images, channels):
+    """Returns a batch of a pipeline's tensor: images, or the bytes of one."""
+    if images.dtype == "string":
+        from keras_regnet import image_files
+
+        images = image_files.decode(images, 1 if channels == 1 else 3)
+    if len(images.shape) == 3:
+        images = images[None]
+    if len(images.shape) != 4:
+        raise ValueError(
+            "`images` must be a tensor of one image or a batch of them. "
+            f"Received: shape={tuple(images.shape)}"
+        )
+    return images
 
 
 def _record(weights, variant):
@@ -119,13 +170,17 @@ def _record(weights, variant):
     return records.find(variant, weights)
 
 
-def _normalize(images, record, data_format):
+def normalize(
+    images: Any,
+    data_format: str,
+    mean: Sequence[float] = records.IMAGENET_MEAN,
+    std: Sequence[float] = records.IMAGENET_STD,
+) -> Any:
+    """Returns images less the mean, by the deviation; see `mean_and_std`."""
     axis = -1 if data_format == "channels_last" else -3
-    published = (record.mean, record.std) if record else ()
-    mean, std = (
-        np.asarray(values, dtype="float32")
-        for values in mean_and_std(images.shape[axis], *published)
+    shape = (-1,) if axis == -1 else (-1, 1, 1)
+    center, scale = (
+        np.asarray(values, dtype="float32").reshape(shape)
+        for values in mean_and_std(images.shape[axis], mean, std)
     )
-    if axis == -3:
-        mean, std = mean[:, None, None], std[:, None, None]
-    return (images - mean) / std
+    return (images - center) / scale

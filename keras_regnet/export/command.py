@@ -8,18 +8,18 @@ import numpy as np
 from keras_regnet import atomic
 from keras_regnet import class_names
 from keras_regnet import image_folder
+from keras_regnet import labels as labels_lib
 from keras_regnet import open_model
 from keras_regnet import results
+from keras_regnet.center_crop import CenterCrop
 from keras_regnet.export import images as images_lib
 from keras_regnet.export import inference_model
-from keras_regnet.export import labels as labels_lib
 from keras_regnet.export import litert
 from keras_regnet.export import onnx
 from keras_regnet.export import saved_model
 from keras_regnet.export import spec as spec_lib
 from keras_regnet.export import verification
 from keras_regnet.export.spec import ExportSpec
-from keras_regnet.images import CenterCrop
 
 _SUFFIXES = {"litert": ".tflite", "onnx": ".onnx", "saved_model": ""}
 # What only a comparison needs.

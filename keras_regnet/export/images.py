@@ -11,7 +11,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from keras_regnet import image_folder
-from keras_regnet.images import CenterCrop
+from keras_regnet.center_crop import CenterCrop
+from keras_regnet.images import center_crop
+from keras_regnet.images import scale_whole
 
 # Images up to this side are scaled whole.
 _SMALL_SIDE = 64
@@ -95,7 +97,7 @@ def _from_folder(folder, size, count, channels, crop):
                 f"Not an image that can be read: {file} "
                 f"({image_bytes.reason(error)})"
             ) from error
-        pixels.append(_rounded(crop(image, size)))
+        pixels.append(_rounded(center_crop(image, size, crop)))
     found = Images(np.stack(pixels), others=tuple(files.others))
     if len(names) == 1:
         return found
@@ -149,8 +151,8 @@ def _fitted(pixels, size, crop):
 
     pixels = tf.constant(pixels)
     if max(pixels.shape[:2]) <= _SMALL_SIDE:
-        return crop.whole(pixels, size)
-    return crop(pixels, size)
+        return scale_whole(pixels, size, crop)
+    return center_crop(pixels, size, crop)
 
 
 def _spread(items: Sequence, count: int) -> list:

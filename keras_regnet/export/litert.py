@@ -15,9 +15,10 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_regnet import class_names as names_lib
+from keras_regnet import labels
 from keras_regnet import layers
 from keras_regnet.export import inference_model
-from keras_regnet.export import labels
 from keras_regnet.export import quantization
 from keras_regnet.export import runners
 from keras_regnet.export import spec as spec_lib
@@ -121,7 +122,7 @@ def save(
     classes = model.outputs[0].shape[-1]
     if class_names is not None:
         # Before what takes long.
-        labels.check_labels(class_names, classes)
+        names_lib.checked(class_names, classes)
     contents, report = _convert(model, spec, with_report=True)
     with labels.replacing(path, class_names, classes) as partial:
         partial.write_bytes(contents)

@@ -10,9 +10,9 @@ from typing import Any
 
 import keras
 
+from keras_regnet import labels
 from keras_regnet import layers
 from keras_regnet.export import inference_model
-from keras_regnet.export import labels
 from keras_regnet.export import runners
 from keras_regnet.export import spec as spec_lib
 from keras_regnet.export import verification

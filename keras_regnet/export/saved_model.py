@@ -18,13 +18,15 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_regnet import class_names as names_lib
+from keras_regnet import images as images_lib
+from keras_regnet import labels
 from keras_regnet import layers
+from keras_regnet.center_crop import CenterCrop
 from keras_regnet.export import inference_model
-from keras_regnet.export import labels
 from keras_regnet.export import verification
 from keras_regnet.export.spec import ExportSpec
 from keras_regnet.export.spec import spec_of
-from keras_regnet.images import CenterCrop
 
 # The layer of a network whose outputs are its features.
 FEATURES = "head_pool"
@@ -97,7 +99,7 @@ def save(
     _check_replaceable(path)
     inference_model.check_model(model)
     if class_names is not None:
-        labels.check_labels(class_names, model.outputs[0].shape[-1])
+        names_lib.checked(class_names, model.outputs[0].shape[-1])
     if features and FEATURES not in [layer.name for layer in model.layers]:
         raise ValueError(
             f"`model` has no layer {FEATURES!r}, so no signature of features. "
@@ -258,7 +260,7 @@ def _jpeg_endpoint(model, size, crop):
 
     def decode(contents):
         pixels = image_files.decode(contents, channels)
-        return crop(pixels, size)
+        return images_lib.center_crop(pixels, size, crop)
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, "jpeg")])
     def serve(jpeg):

@@ -12,10 +12,13 @@ import importlib.resources
 
 from keras_regnet import errors
 from keras_regnet import variants
+from keras_regnet.center_crop import CenterCrop
 
 # Sources that evaluate with OpenCV, not with Pillow: on floating-point numbers,
 # and without smoothing where an image shrinks.
 _OPENCV_SOURCES = ("pycls",)
+# How who crops rounds half a pixel, if not as PyTorch: to the even number.
+_CROP_ROUNDING = {"pycls": "up", "transformers": "down"}
 NON_COMMERCIAL_LICENSES = ("cc-by-nc-4.0", "seer-license")
 
 # Of RGB images in 0..255, over the training set of ImageNet-1k.
@@ -119,6 +122,18 @@ class WeightRecord:
     def crop(self) -> float:
         """The fraction of the resized short side that evaluation keeps."""
         return self.test_size / self.resize
+
+    @property
+    def center_crop(self) -> CenterCrop:
+        """How evaluation scales and crops an image to `test_size`."""
+        return CenterCrop(
+            self.crop,
+            self.interpolation,
+            self.antialias,
+            _CROP_ROUNDING.get(self.source, "even"),
+            # All but OpenCV resize images of 8 bits, which stay of 8 bits.
+            to_integers=self.antialias,
+        )
 
 
 _INTEGERS = ("classes", "train_size", "train_resize", "test_size", "resize")

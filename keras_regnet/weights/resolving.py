@@ -8,6 +8,7 @@ import dataclasses
 import os
 from pathlib import Path
 
+from keras_regnet import model_record
 from keras_regnet.config import AnyNetConfig
 from keras_regnet.config import RegNetConfig
 from keras_regnet.weights import detect
@@ -125,11 +126,14 @@ def _of_keras_file(config, record, path):
             keras3_file.read(path), saved and saved.network
         )
         config = rules.network_of_ours(config, saved, checkpoint, path)
+        record_of_model = _record_of_model(saved)
     except UnknownNetworkError:
         raise
     except ValueError as error:
         raise rules.unloadable(path, error) from error
-    resolved = ResolvedWeights(config, path=path, checkpoint=checkpoint)
+    resolved = ResolvedWeights(
+        config, path=path, checkpoint=checkpoint, saved=record_of_model
+    )
     if record is not None:
         config = dataclasses.replace(config, padding=record.padding)
         return dataclasses.replace(
@@ -139,6 +143,17 @@ def _of_keras_file(config, record, path):
             mean=record.mean,
             std=record.std,
         )
-    if saved is None or saved.mean is None or saved.std is None:
-        return resolved
-    return dataclasses.replace(resolved, mean=saved.mean, std=saved.std)
+    if saved is not None and saved.mean is not None and saved.std is not None:
+        return dataclasses.replace(resolved, mean=saved.mean, std=saved.std)
+    if record_of_model is not None:
+        return dataclasses.replace(
+            resolved, mean=record_of_model.mean, std=record_of_model.std
+        )
+    return resolved
+
+
+def _record_of_model(saved):
+    """Returns the record of a saved model, None of an older one."""
+    if saved is None or saved.record is None:
+        return None
+    return model_record.ModelRecord.from_json(saved.record)

@@ -15,8 +15,8 @@ from absl import logging
 import keras_regnet
 from keras_regnet import class_names as names_lib
 from keras_regnet import errors
+from keras_regnet import labels
 from keras_regnet import weights as weights_lib
-from keras_regnet.export import labels
 from keras_regnet.weights import notices
 from training.config import config as train_config
 

@@ -13,7 +13,8 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from keras_regnet.images import CenterCrop
+from keras_regnet import images as images_lib
+from keras_regnet.center_crop import CenterCrop
 from training.config import config as train_config
 from training.data import decode
 from training.data import randaugment
@@ -123,8 +124,11 @@ def fit(
       float32 tensor (size, size, 3).
     """
     crop = CenterCrop(fraction or 1.0, interpolation, antialias)
-    prepare = crop.whole if fraction is None else crop
-    return tf.ensure_shape(prepare(image, (size, size)), [size, size, 3])
+    prepare = (
+        images_lib.scale_whole if fraction is None else images_lib.center_crop
+    )
+    image = prepare(image, (size, size), crop)
+    return tf.ensure_shape(image, [size, size, 3])
 
 
 class RandomNumbers(NamedTuple):

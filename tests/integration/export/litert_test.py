@@ -16,8 +16,8 @@ from absl.testing import absltest
 from absl.testing import parameterized
 from ai_edge_litert import interpreter
 
+from keras_regnet import labels
 from keras_regnet.export import inference_model
-from keras_regnet.export import labels
 from keras_regnet.export import litert
 from keras_regnet.export import runners
 from keras_regnet.export.spec import ExportSpec

@@ -5,7 +5,7 @@ import tempfile
 
 from absl.testing import absltest
 
-from keras_regnet.export import labels
+from keras_regnet import labels
 
 
 class ReplacingTest(absltest.TestCase):

@@ -36,7 +36,7 @@ def replacing(
       ValueError: if the labels are those of another file beside it, too.
     """
     if class_names is not None:
-        check_labels(class_names, classes)
+        names_lib.checked(class_names, classes)
     _check_shared(pathlib.Path(path), class_names)
     with atomic.replacing(path) as partial:
         yield partial
@@ -65,7 +65,7 @@ def write_labels(
     path: str | os.PathLike[str], class_names: Sequence[str], classes: int
 ) -> None:
     """Writes the class names, one per line, in the order of the outputs."""
-    check_labels(class_names, classes)
+    names_lib.checked(class_names, classes)
     with atomic.replacing(path) as partial:
         partial.write_text(
             "".join(f"{name}\n" for name in class_names), encoding="utf-8"
@@ -83,16 +83,20 @@ def read_labels(path: str | os.PathLike[str]) -> tuple[str, ...]:
 
 
 def find(
-    path: str | os.PathLike[str], classes: int | None = None
+    path: str | os.PathLike[str],
+    classes: int | None = None,
+    saved: tuple[str, ...] | None = None,
 ) -> tuple[str, ...] | None:
     """Returns the class names of a stored model, None if there are none.
 
-    They are in its folder, or beside its file: in "model.labels.txt", and for
-    a `.keras` file in what a run has or, if as long, in "labels.txt" too.
+    They are in its folder, or beside its file in "model.labels.txt"; then come
+    those that it was saved with; and for a `.keras` file those in what a run
+    has or, if as long, in "labels.txt".
 
     Args:
       path: a run folder, the folder of a SavedModel, or a file.
       classes: number of outputs of the model, None if it is not known.
+      saved: the names that the file itself holds, None for none.
 
     Raises:
       ValueError: if a file of names is not text, or has another number of
@@ -103,9 +107,6 @@ def find(
         own = [path / IN_FOLDER, path / OF_RUN]
     else:
         own = [labels_path(path)]
-    shared = []
-    if path.suffix == ".keras":
-        shared = [path.parent / OF_RUN, path.parent / IN_FOLDER]
     for file in filter(pathlib.Path.is_file, own):
         names = read_labels(file)
         if classes and len(names) != classes:
@@ -115,18 +116,10 @@ def find(
                 "outputs"
             )
         return names
-    for file in filter(pathlib.Path.is_file, shared):
-        names = read_labels(file)
+    if saved is not None or path.suffix != ".keras":
+        return saved
+    for file in (path.parent / OF_RUN, path.parent / IN_FOLDER):
+        names = read_labels(file) if file.is_file() else ()
         if classes and len(names) == classes:
             return names
     return None
-
-
-def check_labels(class_names: Sequence[str], classes: int) -> None:
-    """Raises a ValueError unless there is one name, a line, per output."""
-    names_lib.check(class_names)
-    if len(class_names) != classes:
-        raise ValueError(
-            "`class_names` must have one name per output of the model. "
-            f"Received: {len(class_names)} names for {classes} outputs"
-        )
