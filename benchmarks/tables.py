@@ -85,11 +85,11 @@ def _evaluated(record):
 
 
 def best(variant: str) -> Evaluated:
-    """Returns the most accurate permissive weights of a network."""
-    return max(
-        (e for e in permissive() if e.record.variant == variant),
-        key=lambda evaluated: evaluated.record.top1,
-    )
+    """Returns what `weights="default"` stands for."""
+    record = records.default_record(variant)
+    if record is None:
+        raise ValueError(f"{variant} has no default weights")
+    return _evaluated(record)
 
 
 def _markdown(header: Sequence[str], rows) -> str:

@@ -34,8 +34,9 @@ _DOC = """Builds {variant} as `tf_keras.applications.{name}` did.
       include_top: whether the pool and the classifier are part of it.
       include_preprocessing: whether the model takes images in 0..255 and
         divides them by 255; if not, feed 0..1.
-      weights: "imagenet" for those of keras.applications, None for random
-        ones, a file that Keras 2 or 3 saved, or any other value that
+      weights: "imagenet" for those of keras.applications, "default" for the
+        best of `keras_regnet.list_weights`, None for random ones, a file
+        that Keras 2 or 3 saved, or any other value that
         `keras_regnet.build` takes.
       input_tensor: a Keras tensor to start from; None for a new input.
       input_shape: shape of one image; (224, 224, 3) by default,

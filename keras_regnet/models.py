@@ -57,9 +57,10 @@ def build(
 
     Args:
       config: a configuration, or the name of a variant.
-      weights: None for random weights; "imagenet" for the paper's; the tag of
-        another set of `list_weights`; "hf:owner/name" for a repository of the
-        Hugging Face hub; the path of a file: `.safetensors`, `.keras`,
+      weights: None for random weights; "default" for the best set that allows
+        commercial use, see `list_weights`; "imagenet" for the paper's; the tag
+        of another set; "hf://owner/name" for a repository of the Hugging Face
+        hub; the path of a file: `.safetensors`, `.keras`,
         `.weights.h5`, `.h5`, or with PyTorch `.pth`, `.pt`, `.pyth`, `.bin`,
         `.torch`; a run folder of the trainer; or what
         `keras_regnet.weights.resolve` returned. The model gets their padding,

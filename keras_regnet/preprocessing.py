@@ -51,13 +51,13 @@ def preprocess_input(
     *,
     weights: str | WeightRecord | None = None,
     variant: str | None = None,
-    normalise: bool = True,
+    normalize: bool = True,
 ) -> Any:
     """Prepares images as they were when the weights were evaluated.
 
     Normalization is done once, here or in the model: by default here, for a
     model built with `include_preprocessing=False`. Every other model does it
-    itself and takes RGB in 0..255; for such a model pass `normalise=False`,
+    itself and takes RGB in 0..255; for such a model pass `normalize=False`,
     and images are resized and cropped only.
 
     Args:
@@ -65,15 +65,16 @@ def preprocess_input(
         In a tf.data pipeline, height and width may be unknown.
       data_format: "channels_last", "channels_first" or None for Keras's
         default.
-      weights: a tag or record of `keras_regnet.list_weights`: the short side
+      weights: what `weights=` of the model was: "default", "imagenet", or a tag
+        or record of `keras_regnet.list_weights`: the short side
         is resized and the center cropped as its source does. None leaves the
         size, and takes ImageNet's mean and standard deviation.
       variant: the network that `weights` is of, unless it is a record.
-      normalise: whether to subtract the mean and divide by the deviation.
+      normalize: whether to subtract the mean and divide by the deviation.
 
     Returns:
       Floats, (..., size, size, channels) with `weights`, else of the same
-      shape; about -2 to 3, or 0 to 255 with `normalise=False`.
+      shape; about -2 to 3, or 0 to 255 with `normalize=False`.
 
     Raises:
       ValueError: if there are no such weights or data format, or a symbolic
@@ -102,10 +103,10 @@ def preprocess_input(
             record.center_crop,
             data_format,
         )
-    if not normalise:
+    if not normalize:
         return images
     published = (record.mean, record.std) if record else ()
-    return normalize(images, data_format, *published)
+    return normalize_pixels(images, data_format, *published)
 
 
 def prepare(
@@ -134,7 +135,7 @@ def prepare(
         batch = center_crop(batch, (height, width), record.crop, data_format)
         if record.normalizes:
             return batch
-        return normalize(batch, data_format, record.mean, record.std)
+        return normalize_pixels(batch, data_format, record.mean, record.std)
 
     if image_sources.is_symbolic(images):
         return prepared(_symbolic_batch(images, channels))
@@ -170,7 +171,7 @@ def _record(weights, variant):
     return records.find(variant, weights)
 
 
-def normalize(
+def normalize_pixels(
     images: Any,
     data_format: str,
     mean: Sequence[float] = records.IMAGENET_MEAN,

@@ -20,9 +20,11 @@ import filelock
 
 from keras_regnet.weights.records import WeightRecord
 
-# "hf:owner/name" and "hf:owner/name@revision"
-_HUB_SOURCE = re.compile(
-    r"hf:(?P<repo>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w./-]+))?"
+# "hf:", Keras's "hf://" (of which a path keeps one slash) and timm's "hf-hub:"
+_HUB_PREFIX = re.compile(r"hf:/{0,2}|hf[-_]hub:")
+# "owner/name" and "owner/name@revision"
+_REPOSITORY = re.compile(
+    r"(?P<repo>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w./-]+))?"
 )
 # The files of a repository that hold weights, the safest first.
 HUB_FILES = ("model.safetensors", "pytorch_model.bin")
@@ -47,10 +49,28 @@ def is_hub_source(source: str | os.PathLike) -> bool:
     """Returns whether a source names a repository of the Hugging Face hub.
 
     Example:
-    >>> is_hub_source("hf:timm/regnety_016.tv2_in1k"), is_hub_source("a.pth")
+    >>> is_hub_source("hf://timm/regnety_016.tv2_in1k"), is_hub_source("a.pth")
     (True, False)
     """
-    return str(source).startswith("hf:")
+    return bool(_HUB_PREFIX.match(str(source)))
+
+
+def hub_repository(source: str) -> tuple[str, str | None]:
+    """Returns the repository that a source names, and its revision or None.
+
+    Example:
+    >>> hub_repository("hf-hub:timm/regnety_016.tv2_in1k@main")
+    ('timm/regnety_016.tv2_in1k', 'main')
+    """
+    match = _REPOSITORY.fullmatch(_HUB_PREFIX.sub("", str(source), count=1))
+    if not match:
+        raise ValueError(
+            "`weights` must be spelled 'hf:owner/name' or "
+            "'hf:owner/name@revision' for a repository of the Hugging Face "
+            "hub; 'hf://' and 'hf-hub:' are allowed, too. "
+            f"Received: weights={str(source)!r}"
+        )
+    return match["repo"], match["revision"]
 
 
 def cache_folder() -> Path:
@@ -231,7 +251,8 @@ def from_hub(
     """Returns the local copy of a repository's weights.
 
     Args:
-      source: "hf:owner/name" or "hf:owner/name@revision".
+      source: "hf:owner/name" or "hf:owner/name@revision"; also with "hf://" as
+        Keras writes it, or "hf-hub:" as timm does.
       names: the files that would do, in order of preference.
       endpoint: URL of the hub; by default what `HF_ENDPOINT` says.
 
@@ -242,20 +263,14 @@ def from_hub(
       OSError: if no such file can be found in the cache or fetched.
       ValueError: if `source` is not spelled so, or the file is damaged.
     """
-    match = _HUB_SOURCE.fullmatch(source)
-    if not match:
-        raise ValueError(
-            "`weights` must be spelled 'hf:owner/name' or "
-            "'hf:owner/name@revision' for a repository of the Hugging Face "
-            f"hub. Received: weights={source!r}"
-        )
+    repo, revision = hub_repository(source)
     from huggingface_hub import errors
 
-    options = {"revision": match["revision"], "endpoint": endpoint}
+    options = {"revision": revision, "endpoint": endpoint}
     missing: Exception | None = None
     for name in names:
         try:
-            return _from_hub(match["repo"], name, options)
+            return _from_hub(repo, name, options)
         except errors.LocalEntryNotFoundError as error:
             # The hub does not answer; do not wait for that twice.
             options["local_files_only"] = True

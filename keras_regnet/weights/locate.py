@@ -150,7 +150,7 @@ def _record(
 
 
 def _record_of_hub(source: str) -> WeightRecord | None:
-    hub_id = source.removeprefix("hf:").split("@")[0]
+    hub_id, _ = fetch.hub_repository(source)
     for record in records.all_records():
         if record.hub_id == hub_id:
             return record

@@ -25,7 +25,7 @@ _COUNTER = "num_batches_tracked"
 
 
 def export(
-    model: keras.Model, path: str | os.PathLike, family: str = "timm"
+    model: keras.Model, path: str | os.PathLike, format: str = "timm"
 ) -> None:
     """Writes the weights of a model for another project.
 
@@ -37,7 +37,7 @@ def export(
       model: one of our models, with or without its top.
       path: of the file: `.safetensors`, or with PyTorch `.pth`, `.pt`,
         `.pyth`, `.bin` or `.torch`. It appears when it is whole.
-      family: "timm", "torchvision" or "pycls". A pickle for pycls has the
+      format: "timm", "torchvision" or "pycls". A pickle for pycls has the
         tensors under "model_state", as its checkpoints have.
 
     Raises:
@@ -53,8 +53,8 @@ def export(
     >>> export(model, tempfile.mkdtemp() + "/regnetx_002.safetensors", "timm")
     """
     path = Path(path)
-    if family not in FORMATS:
-        raise errors.unknown_value("family", family, FORMATS)
+    if format not in FORMATS:
+        raise errors.unknown_value("format", format, FORMATS)
     if path.suffix not in SUFFIXES:
         raise errors.unknown_value("path", path.suffix, SUFFIXES)
     if getattr(model, "network", None) is None:
@@ -65,10 +65,10 @@ def export(
     if model.network.padding != "symmetric":
         raise ValueError(
             "`model` must have symmetric padding, the only one that "
-            f"{family!r} has. Received: padding={model.network.padding!r}"
+            f"{format!r} has. Received: padding={model.network.padding!r}"
         )
-    _check_rounding(model.network, family)
-    state = state_dict(model, _format_of_names(model.network, family))
+    _check_rounding(model.network, format)
+    state = state_dict(model, _format_of_names(model.network, format))
     try:
         with atomic.replacing(path) as partial:
             if path.suffix == ".safetensors":
@@ -76,7 +76,7 @@ def export(
                 metadata = {"format": "pt"}
                 safetensors.numpy.save_file(state, partial, metadata)
             else:
-                wrapped = family == "pycls"
+                wrapped = format == "pycls"
                 torch_file.write(
                     {"model_state": state} if wrapped else state, partial
                 )
@@ -86,28 +86,28 @@ def export(
         raise OSError(f"Cannot write {str(path)!r}: {reason}.") from error
 
 
-def _check_rounding(network, family):
+def _check_rounding(network, file_format):
     """Raises if torchvision would build other widths from the same line."""
-    if family != "torchvision" or not isinstance(network, RegNetConfig):
+    if file_format != "torchvision" or not isinstance(network, RegNetConfig):
         return
-    theirs = dataclasses.replace(network, width_rounding=family)
+    theirs = dataclasses.replace(network, width_rounding=file_format)
     if plan.stages(theirs) != plan.stages(network):
         raise ValueError(
             "`model` must have the widths that torchvision's network has, "
             "which rounds them otherwise: build it from a configuration with "
-            f"width_rounding={family!r}. Received: "
+            f"width_rounding={file_format!r}. Received: "
             f"width_rounding={network.width_rounding!r}"
         )
 
 
-def _format_of_names(network, family):
+def _format_of_names(network, file_format):
     """Returns whose names to use: timm has RegNetZ-B16 to E8 of byobnet."""
-    if family != "timm":
-        return family
+    if file_format != "timm":
+        return file_format
     try:
         mapping.layout_of(network, "byobnet")
     except ValueError:
-        return family
+        return file_format
     return "byobnet"
 
 

@@ -111,8 +111,8 @@ class TrainConfig:
         "",
         "Initial weights, as `weights=` of the package: a run folder, a file "
         "(.keras, .weights.h5, .h5, .safetensors, .pth), the tag of a "
-        "published set, such as imagenet, or hf:owner/name. The network gets "
-        "their padding, widths and normalization.",
+        "published set, default or imagenet, or hf:owner/name. The network "
+        "gets their padding, widths and normalization.",
     )
     dropout_rate: float = fields.field(
         0.0,

@@ -25,7 +25,7 @@ class TablesTest(parameterized.TestCase):
             "README.md": ["numbers", "accuracy"],
             "docs/networks.md": ["networks"],
             "docs/speed.md": ["models"],
-            "docs/weights.md": ["weights"],
+            "docs/published_weights.md": ["weights"],
         }.items():
             text = (paths.ROOT / page).read_text()
             found = re.findall(r"<!-- table: (\w+) -->", text)
