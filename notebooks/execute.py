@@ -62,11 +62,15 @@ def _stripped(notebook):
         cell.metadata = {}
         if cell.cell_type == "code":
             cell.outputs = [
-                output
-                for output in cell.outputs
-                if output.get("name") != "stderr"
+                output for output in cell.outputs if not _is_log(output)
             ]
     return notebook
+
+
+def _is_log(output):
+    """TensorFlow logs to the standard output of a notebook, too."""
+    is_info = output.get("text", "").startswith("INFO:tensorflow:")
+    return output.get("name") == "stderr" or is_info
 
 
 def main() -> None:

@@ -64,10 +64,12 @@ class AccuracyTest(absltest.TestCase):
     def test_row_of_published_numbers(self):
         """timm: 82.724 % at 288; 19,436,338 parameters."""
         row = tables.accuracy_row("RegNetY-3.2GF")
-        self.assertEqual(row[1:6], ["`ra_in1k`", "apache-2.0", "288", "82.7 %", "19.4 M"])
+        self.assertEqual(
+            row[1:6], ["`ra_in1k`", "apache-2.0", "288", "82.7 %", "19.4 M"]
+        )
 
     def test_widths_of_the_weights_count(self):
-        """torchvision's RegNetX-400MF has 0.414 of billions, the paper's 0.398."""
+        """torchvision's RegNetX-400MF has 0.414 G, the paper's 0.398 G."""
         row = tables.accuracy_row("RegNetX-400MF")
         self.assertEqual(row[6], "414 M")
         self.assertEqual(row[7:], ["", ""])  # Not the network measured.
