@@ -114,7 +114,7 @@ def checked(class_names: Any, classes: int | None = None) -> tuple[str, ...]:
     """
     is_list = not isinstance(class_names, str | bytes | Mapping)
     names = tuple(class_names) if is_list else ()
-    if not names or not all(isinstance(name, str) for name in names):
+    if not is_list or not all(isinstance(name, str) for name in names):
         raise ValueError(
             "`class_names` must be a list of texts, or None. "
             f"Received: class_names={class_names!r}"

@@ -1,9 +1,7 @@
 """The labels beside a file."""
 
-import contextlib
 import os
 import pathlib
-from collections.abc import Iterator
 from collections.abc import Sequence
 
 from keras_regnet import atomic
@@ -11,54 +9,12 @@ from keras_regnet import class_names as names_lib
 
 # In the folder of a SavedModel, and in that of a run.
 IN_FOLDER = "labels.txt"
-# Of files that have their labels beside them.
-_SUFFIXES = (".tflite", ".onnx")
 OF_RUN = f"saved_model/{IN_FOLDER}"
 
 
 def labels_path(path: str | os.PathLike[str]) -> pathlib.Path:
     """Returns where the labels of a file are: model.labels.txt beside it."""
     return pathlib.Path(path).with_suffix(".labels.txt")
-
-
-@contextlib.contextmanager
-def replacing(
-    path: str | os.PathLike[str],
-    class_names: Sequence[str] | None,
-    classes: int,
-) -> Iterator[pathlib.Path]:
-    """Gives a path to write a file to; it appears with its labels or not.
-
-    See `atomic.replacing`. Without class names there are no labels, nor those
-    of an older file.
-
-    Raises:
-      ValueError: if the labels are those of another file beside it, too.
-    """
-    if class_names is not None:
-        names_lib.checked(class_names, classes)
-    _check_shared(pathlib.Path(path), class_names)
-    with atomic.replacing(path) as partial:
-        yield partial
-        # Before the file is renamed: a disk may be full only now.
-        if class_names is not None:
-            write_labels(labels_path(path), class_names, classes)
-        else:
-            labels_path(path).unlink(missing_ok=True)
-
-
-def _check_shared(path, class_names):
-    """Raises a ValueError if the labels of another file would change."""
-    shared = labels_path(path)
-    others = [path.with_suffix(suffix) for suffix in _SUFFIXES]
-    other = next((p for p in others if p != path and p.is_file()), None)
-    if other is None or not shared.is_file():
-        return
-    if class_names is None or read_labels(shared) != tuple(class_names):
-        raise ValueError(
-            f"`path` must have another name: {shared} has the class names of "
-            f"{other.name}, which are others. Received: path={str(path)!r}"
-        )
 
 
 def write_labels(

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import warnings
 from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Any
 
 from keras_regnet import class_names as names_lib
@@ -91,7 +92,8 @@ class ModelRecord:
 
     @classmethod
     def _from_values(cls, values):
-        values = dict(values)
+        if not isinstance(values, dict):
+            raise TypeError("not an object")
         fields = {
             field.name: values[field.name]
             for field in dataclasses.fields(cls)
@@ -136,6 +138,27 @@ def _weight_record(values: Mapping[str, Any]) -> WeightRecord | None:
     for name in ("mean", "std"):
         fields[name] = tuple(fields[name])
     return WeightRecord(**fields)
+
+
+def of_model(
+    model: Any, class_names: Sequence[str] | None = None
+) -> ModelRecord:
+    """Returns the record of any Keras model, under other class names if given.
+
+    Args:
+      model: one of ours, or a model of the caller's, which has none.
+      class_names: name of each output; None for those that the model knows.
+
+    Raises:
+      ValueError: if the names are not one for each output.
+    """
+    record = getattr(model, "record", None)
+    if not isinstance(record, ModelRecord):
+        record = ModelRecord()
+    if class_names is None:
+        return record
+    names = names_lib.checked(class_names, model.outputs[0].shape[-1])
+    return dataclasses.replace(record, class_names=names)
 
 
 def _is_positive(value):

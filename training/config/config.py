@@ -11,6 +11,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from keras_regnet.center_crop import CenterCrop
 from training.config import config_checks
 from training.config import fields
 
@@ -520,6 +521,12 @@ class TrainConfig:
     def evaluation_size(self) -> int:
         """Returns the side of the evaluation images."""
         return self.eval_image_size or self.image_size
+
+    def center_crop(self) -> CenterCrop:
+        """Returns how evaluation images are scaled and cropped."""
+        return CenterCrop(
+            self.eval_crop_fraction, self.interpolation, self.antialias
+        )
 
     def mixes(self) -> bool:
         """Returns whether batches are mixed, so that labels are soft."""

@@ -263,7 +263,7 @@ class LiteRTTest(parameterized.TestCase):
 
     def test_save_writes_labels_beside(self):
         path = self.folder / "new" / "model.tflite"
-        litert.save(self.models["x"], path, "abcd", image_size=32)
+        litert.save(self.models["x"], path, tuple("abcd"), image_size=32)
         self.assertCountEqual(
             os.listdir(path.parent), ["model.tflite", "model.labels.txt"]
         )
@@ -279,7 +279,7 @@ class LiteRTTest(parameterized.TestCase):
     def test_failure_leaves_nothing(self):
         path = self.folder / "model.tflite"
         with self.assertRaisesRegex(ValueError, "3 names for 4 outputs"):
-            litert.save(self.models["x"], path, "abc", image_size=32)
+            litert.save(self.models["x"], path, tuple("abc"), image_size=32)
         (self.folder / "file").write_text("")
         with self.assertRaises(OSError):
             litert.save(
@@ -296,7 +296,7 @@ class LiteRTTest(parameterized.TestCase):
             mock.patch.object(labels, "write_labels", side_effect=full),
             self.assertRaisesRegex(OSError, "No space .*model.tflite"),
         ):
-            litert.save(self.models["x"], path, "abcd", image_size=32)
+            litert.save(self.models["x"], path, tuple("abcd"), image_size=32)
         self.assertEqual(os.listdir(self.folder), [])
 
     def test_an_operation_that_litert_lacks(self):
