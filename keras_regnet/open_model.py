@@ -157,6 +157,8 @@ def _open_stored(path, threads):
         return _open_exported(path, threads)
     if (path / "saved_model.pb").is_file():
         return _open_exported(path, threads)
+    if locate.is_hub_folder(path):
+        return _open_weights(str(path))
     if locate.is_run_folder(path):
         return _open_run(path)
     raise ValueError(
@@ -191,7 +193,7 @@ def _of_pixels(predict, record):
         return predict
     return lambda images: predict(
         keras.ops.convert_to_numpy(
-            preprocessing.normalize(
+            preprocessing.normalize_pixels(
                 np.asarray(images, "float32"),
                 "channels_last",
                 record.mean,

@@ -114,7 +114,7 @@ class WeightRecord:
     @property
     def is_default(self) -> bool:
         """Whether `weights="default"` stands for it, see `default_record`."""
-        return default_record(self.variant) is self
+        return default_record(self.variant) == self
 
     @property
     def needs_torch(self) -> bool:

@@ -12,6 +12,7 @@ from keras_regnet import model_record
 from keras_regnet.config import AnyNetConfig
 from keras_regnet.config import RegNetConfig
 from keras_regnet.weights import detect
+from keras_regnet.weights import hub_config
 from keras_regnet.weights import locate
 from keras_regnet.weights import notices
 from keras_regnet.weights import readers
@@ -103,7 +104,10 @@ def _check_network(resolved, config):
 
 def _of_other_file(config, record, path):
     try:
+        described = hub_config.read(path)
         checkpoint = detect.detect(readers.read(path))
+        if config is None and described is not None:
+            config = described.network
         config = rules.network(config, checkpoint, path)
     except UnknownNetworkError:
         raise
@@ -111,6 +115,12 @@ def _of_other_file(config, record, path):
         raise rules.unloadable(path, error) from error
     if record is None:
         record = locate.record_of_hash(path, checkpoint)
+    if record is None and described is not None:
+        notices.warn_of_license(described.record.weights)
+        saved = described.record
+        return ResolvedWeights(
+            config, saved.mean, saved.std, None, path, checkpoint, saved=saved
+        )
     if record is None:
         notices.warn_of_unknown_license(checkpoint)
     source = record or records.typical(checkpoint.format, checkpoint.variant())

@@ -14,6 +14,7 @@ from keras_regnet import errors
 from keras_regnet import plan
 from keras_regnet.config import RegNetConfig
 from keras_regnet.weights import mapping
+from keras_regnet.weights import timm_networks
 from keras_regnet.weights import transforms
 from keras_regnet.weights.readers import damage
 from keras_regnet.weights.readers import torch_file
@@ -57,33 +58,54 @@ def export(
         raise errors.unknown_value("format", format, FORMATS)
     if path.suffix not in SUFFIXES:
         raise errors.unknown_value("path", path.suffix, SUFFIXES)
+    check_model(model, format)
+    _check_rounding(model.network, format)
+    names = format
+    if format == "timm":
+        names = timm_networks.file_format(model.network)
+    state = state_dict(model, names)
+    if path.suffix == ".safetensors":
+        write_safetensors(state, path)
+        return
+    try:
+        with atomic.replacing(path) as partial:
+            wrapped = format == "pycls"
+            torch_file.write(
+                {"model_state": state} if wrapped else state, partial
+            )
+    except RuntimeError as error:
+        # So PyTorch calls a folder that is missing and a disk that is full.
+        raise _unwritable(path, error) from error
+
+
+def write_safetensors(state: dict[str, np.ndarray], path: Path) -> None:
+    """Writes named arrays; the file appears when it is whole."""
+    try:
+        with atomic.replacing(path) as partial:
+            # What transformers and others expect of a file of PyTorch's.
+            metadata = {"format": "pt"}
+            safetensors.numpy.save_file(state, partial, metadata)
+    except safetensors.SafetensorError as error:
+        raise _unwritable(path, error) from error
+
+
+def _unwritable(path, error):
+    return OSError(f"Cannot write {str(path)!r}: {damage.reason(error)}.")
+
+
+def check_model(model: keras.Model, file_format: str) -> None:
+    """Raises for a model of another kind, or of another padding."""
     if getattr(model, "network", None) is None:
         raise ValueError(
             "`model` must be one that keras_regnet's builders made. "
-            f"Received: model={model.name!r}"
+            f"Received: model={getattr(model, 'name', model)!r}"
         )
     if model.network.padding != "symmetric":
         raise ValueError(
             "`model` must have symmetric padding, the only one that "
-            f"{format!r} has. Received: padding={model.network.padding!r}"
+            f"{file_format!r} has. Received: "
+            f"padding={model.network.padding!r}"
         )
-    _check_rounding(model.network, format)
-    state = state_dict(model, _format_of_names(model.network, format))
-    try:
-        with atomic.replacing(path) as partial:
-            if path.suffix == ".safetensors":
-                # What transformers and others expect of a file of PyTorch's.
-                metadata = {"format": "pt"}
-                safetensors.numpy.save_file(state, partial, metadata)
-            else:
-                wrapped = format == "pycls"
-                torch_file.write(
-                    {"model_state": state} if wrapped else state, partial
-                )
-    except (RuntimeError, safetensors.SafetensorError) as error:
-        # So they call a folder that is missing and a disk that is full.
-        reason = damage.reason(error)
-        raise OSError(f"Cannot write {str(path)!r}: {reason}.") from error
 
 
 def _check_rounding(network, file_format):
@@ -98,17 +120,6 @@ def _check_rounding(network, file_format):
             f"width_rounding={file_format!r}. Received: "
             f"width_rounding={network.width_rounding!r}"
         )
-
-
-def _format_of_names(network, file_format):
-    """Returns whose names to use: timm has RegNetZ-B16 to E8 of byobnet."""
-    if file_format != "timm":
-        return file_format
-    try:
-        mapping.layout_of(network, "byobnet")
-    except ValueError:
-        return file_format
-    return "byobnet"
 
 
 def state_dict(model: keras.Model, file_format: str) -> dict[str, np.ndarray]:
