@@ -112,7 +112,7 @@ def preprocess_input(
 def prepare(
     images: Any,
     record: ModelRecord,
-    shape: Sequence[int | None],
+    shape: Sequence[Any],
     data_format: str,
 ) -> Any:
     """Returns images as a model takes them, see `RegNetModel.preprocess`.
@@ -123,8 +123,8 @@ def prepare(
       shape: of its images; None where it takes any size.
       data_format: of the model.
     """
-    axis = -1 if data_format == "channels_last" else -3
-    *sides, channels = np.moveaxis(np.array(shape, object), axis, -1)
+    sides = list(shape)
+    channels = sides.pop(-1 if data_format == "channels_last" else -3)
     own = record.image_size or (_DEFAULT_IMAGE_SIZE,) * 2
     height, width = (
         int(known if side is None else side)
@@ -139,7 +139,7 @@ def prepare(
 
     if image_sources.is_symbolic(images):
         return prepared(_symbolic_batch(images, channels))
-    batches = image_sources.load(images, int(channels), data_format)
+    batches = image_sources.load(images, channels, data_format)
     arrays = [keras.ops.convert_to_numpy(prepared(x)) for x in batches]
     return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
 

@@ -224,7 +224,7 @@ class FormatsTest(parameterized.TestCase):
         self.assertEqual(done.returncode, 0, done.stderr)
         first, *classes = done.stdout.splitlines()
         self.assertRegex(first, r"photo.png \(\d+\.\d ms\)")
-        (outputs,) = self.expected("x", image[None, 2:34, 2:34])
+        (outputs,) = self.expected("x", image[None, 3:35, 3:35])
         self.assertLen(classes, 2)
         name = _NAMES[outputs.argmax()]
         self.assertRegex(classes[0], rf"^ +\d+\.\d%  {name}$")

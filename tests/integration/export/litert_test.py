@@ -265,7 +265,8 @@ class LiteRTTest(parameterized.TestCase):
         path = self.folder / "new" / "model.tflite"
         litert.save(self.models["x"], path, tuple("abcd"), image_size=32)
         self.assertCountEqual(
-            os.listdir(path.parent), ["model.tflite", "model.labels.txt"]
+            os.listdir(path.parent),
+            ["model.tflite", "model.labels.txt", "model.record.json"],
         )
         self.assertEqual(
             (path.parent / "model.labels.txt").read_text(), "a\nb\nc\nd\n"
