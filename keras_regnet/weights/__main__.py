@@ -1,10 +1,12 @@
-"""Lists, shows, converts and verifies weights.
+"""Lists, shows, converts, verifies and publishes weights.
 
 python -m keras_regnet.weights list [PATTERN] [--licence=permissive]
 python -m keras_regnet.weights defaults
 python -m keras_regnet.weights show VARIANT TAG
 python -m keras_regnet.weights verify FILE|RUN_FOLDER|hf:OWNER/NAME
 python -m keras_regnet.weights convert IN OUT --format=timm
+python -m keras_regnet.weights save_folder IN FOLDER [--licence=mit]
+python -m keras_regnet.weights push IN OWNER/NAME [--licence=mit] [--private]
 """
 
 import dataclasses
@@ -21,11 +23,16 @@ from keras_regnet import errors
 from keras_regnet import variants
 from keras_regnet.weights import detect
 from keras_regnet.weights import fetch
+from keras_regnet.weights import hub_folder
 from keras_regnet.weights import inspect
 from keras_regnet.weights import locate
 from keras_regnet.weights import records
 from keras_regnet.weights import save
 
+_COMMANDS = (
+    *("list", "defaults", "show", "convert", "verify"),
+    *("save_folder", "push"),
+)
 _KERAS_SUFFIXES = (".keras", ".weights.h5")
 # Of its own, as other command lines have some of the same names.
 _FLAGS = flags.FlagValues()
@@ -40,7 +47,7 @@ _FORMAT = flags.DEFINE_enum(
 _TAG = flags.DEFINE_string(
     "tag",
     None,
-    "Which published set IN of `convert` is, where its hash does not tell.",
+    "Which published set IN is, where its hash does not tell.",
     flag_values=_FLAGS,
 )
 _SOURCE = flags.DEFINE_string(
@@ -53,13 +60,20 @@ _LICENCE = flags.DEFINE_string(
     "licence",
     None,
     "Of what `list` shows: 'mit' ..., or 'permissive' for all that allow "
-    "commercial use.",
+    "commercial use; of what is published, where it is not that of the set it "
+    "came from.",
     flag_values=_FLAGS,
 )
 _CLASSES = flags.DEFINE_integer(
     "classes",
     None,
     "Outputs of the classifiers that `list` shows, 0 for none.",
+    flag_values=_FLAGS,
+)
+_PRIVATE = flags.DEFINE_bool(
+    "private",
+    None,
+    "Whether `push` makes a repository that others do not see.",
     flag_values=_FLAGS,
 )
 _FLAGS.mark_as_parsed()
@@ -243,6 +257,16 @@ def convert(source: str, target: str, file_format: str, tag: str | None) -> str:
     suffixes = _KERAS_SUFFIXES if file_format == "keras" else save.SUFFIXES
     if not target.endswith(suffixes):
         raise errors.unknown_value("suffix of OUT", target, suffixes)
+    model, what = _open(source, tag)
+    if file_format == "keras":
+        _save(model, Path(target))
+    else:
+        save.export(model, target, file_format)
+    return f"Wrote {target}: {what}."
+
+
+def _open(source, tag):
+    """Returns the model of a file, and what it is in words."""
     path = _file(source)
     checkpoint, config = inspect.identify(path)
     model = keras_regnet.build(
@@ -252,13 +276,28 @@ def convert(source: str, target: str, file_format: str, tag: str | None) -> str:
         classes=checkpoint.classes or 1,
         tag=tag,
     )
-    if file_format == "keras":
-        _save(model, Path(target))
-    else:
-        save.export(model, target, file_format)
-    network = detect.name_of(config)
     classes = checkpoint.classes or "no"
-    return f"Wrote {target}: {network}, {classes} classes."
+    return model, f"{detect.name_of(config)}, {classes} classes"
+
+
+def publish(
+    command: str,
+    source: str,
+    target: str,
+    *,
+    licence: str | None = None,
+    tag: str | None = None,
+    private: bool | None = None,
+) -> str:
+    """Writes a model as a folder of the hub, or pushes it there."""
+    model, what = _open(source, tag)
+    is_run = Path(source, locate.RUN_MODEL).is_file()
+    options = {"licence": licence, "run_folder": source if is_run else None}
+    if command == "push":
+        url = hub_folder.push(model, target, private=private, **options)
+        return f"Pushed {what}: {url}"
+    hub_folder.save_folder(model, target, **options)
+    return f"Wrote {target}: {what}."
 
 
 def _save(model, target):
@@ -297,6 +336,16 @@ def _run(argv):
         return show(*_arguments(command, rest, ["VARIANT", "TAG"])), True
     if command == "verify":
         return verify(*_arguments(command, rest, ["FILE"]))
+    if command in ("save_folder", "push"):
+        names = ["IN", "FOLDER" if command == "save_folder" else "OWNER/NAME"]
+        text = publish(
+            command,
+            *_arguments(command, rest, names),
+            licence=_LICENCE.value,
+            tag=_TAG.value,
+            private=_PRIVATE.value,
+        )
+        return text, True
     if command == "convert":
         _arguments(command, rest, ["IN", "OUT"])
         if _FORMAT.value is None:
@@ -305,9 +354,7 @@ def _run(argv):
             )
         source, target = rest
         return convert(source, target, _FORMAT.value, _TAG.value), True
-    raise errors.unknown_value(
-        "command", command, ("list", "defaults", "show", "convert", "verify")
-    )
+    raise errors.unknown_value("command", command, _COMMANDS)
 
 
 def main(argv: list[str]) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 
 from keras_regnet import atomic
 from keras_regnet import model_record
+from keras_regnet import rows
 from keras_regnet import safe_files
 from keras_regnet.weights import detect
 from keras_regnet.weights import fetch
@@ -78,7 +79,7 @@ def _write(model, path, source, licence, metrics, run_folder):
     architecture = timm_networks.architecture(model.network)
     # Raises for layers that are not those of the network.
     state = save.state_dict(model, architecture.file_format)
-    _check_strides(model)
+    _check_layers(model)
     record = _complete_record(model)
     origin = record.weights
     classes = model.output.shape[-1] if _has_top(model) else 0
@@ -129,16 +130,29 @@ def _channels(model):
     return int(model.get_layer(stem).kernel.shape[2])
 
 
-def _check_strides(model):
-    """Raises for strides that became dilation: no network says so."""
-    for layer in model.layers:
-        rate = getattr(layer, "dilation_rate", 1)
-        if np.max(rate) > 1:
+def _check_layers(model):
+    """Raises for a model that is no longer what its network says.
+
+    With an `output_stride` strides became dilation: the same weights are
+    another model then, and timm would build the network's.
+    """
+    layers = {layer.name: layer for layer in model.layers}
+    for row in rows.layers(model.network, classes=0):
+        if row.kind != "conv":
+            continue
+        if row.name not in layers:
             raise ValueError(
-                "`model` must have the strides of its network: one with an "
-                "`output_stride` is the same weights, and another model than "
-                f"timm would build. Received: layer {layer.name!r} with "
-                f"dilation_rate={rate}"
+                "`model` must have the layers of its network: what "
+                "`prefix_layer_names` has renamed is written before. Missing: "
+                f"{row.name}"
+            )
+        layer = layers[row.name]
+        found = (*np.ravel(layer.strides), *np.ravel(layer.dilation_rate))
+        if {row.stride} != set(found[:2]) or set(found[2:]) != {row.dilation}:
+            raise ValueError(
+                "`model` must have the strides of its network, and not an "
+                f"`output_stride`. Received: layer {row.name!r} with "
+                f"strides={layer.strides}, dilation_rate={layer.dilation_rate}"
             )
 
 

@@ -34,8 +34,6 @@ _ACTIVATIONS = {
     "gelu": "gelu",
     "elu": "elu",
     "selu": "selu",
-    "mish": "mish",
-    "tanh": "tanh",
     "hard_silu": "hard_swish",
     "hard_swish": "hard_swish",
 }

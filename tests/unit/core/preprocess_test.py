@@ -237,7 +237,7 @@ class EvaluationTest(parameterized.TestCase):
         weights = records.find("RegNetX-200MF", f"pycls_in1k@{source}")
         found = _model(_record_of(weights)).preprocess(_photo())
         expected = keras_regnet.preprocess_input(
-            _photo()[None], weights=weights, normalise=False
+            _photo()[None], weights=weights, normalize=False
         )
         np.testing.assert_array_equal(found, expected)
 

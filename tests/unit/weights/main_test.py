@@ -5,6 +5,7 @@ import dataclasses
 import io
 import pathlib
 import tempfile
+from unittest import mock
 
 import keras
 import numpy as np
@@ -373,6 +374,36 @@ class WeightsMainTest(parameterized.TestCase):
         model = keras_regnet.RegNetX("200MF", classes=3, weights=path)
         for got, wanted in zip(model.weights, self.model.weights, strict=True):
             np.testing.assert_array_equal(got, wanted, wanted.path)
+
+    @_flags(licence="mit")
+    def test_save_folder(self):
+        target = self.folder / "published"
+        printed = io.StringIO()
+        with contextlib.redirect_stdout(printed):
+            weights_main.main(
+                ["weights", "save_folder", self.trained, str(target)]
+            )
+        self.assertEqual(
+            printed.getvalue(), f"Wrote {target}: RegNetX-200MF, 3 classes.\n"
+        )
+        self.assertIn('license: "mit"', (target / "README.md").read_text())
+        text, good = weights_main.verify(str(target))
+        self.assertTrue(good, text)
+        self.assertIn("RegNetX-200MF", text)
+
+    def test_push_of_a_run(self):
+        run = self.folder / "run"
+        run.mkdir()
+        self.model.save(run / "model.keras")
+        (run / "config.json").write_text('{"config": {"epochs": 3}}')
+        with mock.patch.object(
+            weights_main.hub_folder, "push", return_value="URL"
+        ) as push:
+            text = weights_main.publish("push", str(run), "me/it", private=True)
+        self.assertEqual(text, "Pushed RegNetX-200MF, 3 classes: URL")
+        push.assert_called_once_with(
+            mock.ANY, "me/it", private=True, licence=None, run_folder=str(run)
+        )
 
     def test_convert_takes_the_normalisation_of_a_tag(self):
         path = str(self.folder / "tagged.keras")
