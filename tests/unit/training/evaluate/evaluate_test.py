@@ -1,6 +1,7 @@
 """Tests of what decides how a classifier is evaluated."""
 
 import csv
+import dataclasses
 import pathlib
 import tempfile
 
@@ -9,6 +10,7 @@ from absl.testing import absltest
 from absl.testing import parameterized
 
 from keras_regnet import open_model
+from keras_regnet import preprocessing
 from keras_regnet.center_crop import CenterCrop
 from keras_regnet.model_record import ModelRecord
 from keras_regnet.weights import records
@@ -124,6 +126,43 @@ class CropTest(absltest.TestCase):
         # What the model itself knows is of this very model.
         own = ModelRecord(image_size=(64, 96), crop=CenterCrop(0.5))
         self.assertEqual(open_model.record_of_run(settings, own), own)
+
+    def test_images_are_those_that_the_model_would_prepare(self):
+        """As validate does it, and as `model.preprocess`: to the bit."""
+        weights = records.find("RegNetX-200MF", "pycls_in1k@transformers")
+        record = ModelRecord(
+            class_names=_CLASSES[:3],
+            image_size=(64, 64),
+            crop=weights.center_crop,
+        )
+        rng = np.random.default_rng(0)
+        photos = rng.integers(0, 256, (3, 90, 121, 3), np.uint8)
+        split = dataset.in_memory(photos, np.arange(3), "photos")
+        data = dataset.DataSet(split, split, _CLASSES[:3], small_images=False)
+        seen = []
+
+        def predict(images):
+            seen.append(images)
+            return np.eye(3, dtype="float32")
+
+        opened = self.opened(record=record)
+        opened = dataclasses.replace(opened, predict=predict)
+        config = train_config.TrainConfig(
+            global_batch_size=3, **evaluate.settings(opened, {})
+        )
+        evaluate.evaluate(opened, data, config)
+        expected = preprocessing.prepare(
+            photos, record, (None, None, 3), "channels_last"
+        )
+        np.testing.assert_array_equal(seen[0], expected)
+        # It is another way than the trainer's own.
+        others = preprocessing.prepare(
+            photos,
+            dataclasses.replace(record, crop=config.center_crop()),
+            (None, None, 3),
+            "channels_last",
+        )
+        self.assertGreater(np.abs(seen[0] - others).max(), 0)
 
     def test_of_published_weights(self):
         record = records.find("RegNetY-3.2GF", "ra_in1k")
