@@ -2,8 +2,10 @@
 
 python -m keras_regnet.info
 python -m keras_regnet.info RegNetY-3.2GF --image_size=288
+python -m keras_regnet.info "RegNetZ-*"
 """
 
+import itertools
 import sys
 from collections.abc import Iterable
 
@@ -119,14 +121,15 @@ def weights_table(names: Iterable[str]) -> str:
 def main(argv: list[str]) -> None:
     """Prints the table of the networks in `argv`, or of all."""
     size = _IMAGE_SIZE.value
-    names = argv[1:] or variants.list_variants()
     try:
+        patterns = map(variants.list_variants, argv[1:] or [None])
+        names = tuple(dict.fromkeys(itertools.chain(*patterns)))
         print(table(names, size))
     except ValueError as error:
         sys.exit(f"error: {error}")
     print(f"\nAt {size} x {size} pixels, 1000 classes; flops: multiply-adds.")
     if argv[1:]:
-        print(f"\n{weights_table(argv[1:])}")
+        print(f"\n{weights_table(names)}")
 
 
 def run() -> None:

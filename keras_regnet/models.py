@@ -320,7 +320,7 @@ def prefix_layer_names(model: RegNetModel, prefix: str) -> RegNetModel:
 
     Args:
       model: made by a builder; it is changed.
-      prefix: such as "left_", of letters, digits, "_", "-" and ".".
+      prefix: such as `"left_"`, of letters, digits and `_-.`.
 
     Returns:
       The model.

@@ -203,9 +203,9 @@ def list_variants(pattern: str | None = None) -> tuple[str, ...]:
 
     Args:
       pattern: a family, such as "RegNetX" or "ResNet"; a network in any common
-        spelling; or either with the wildcards of file names, such as "*GF",
-        "regnety*" or "regnety_0[01]*". Case and separators do not count. None
-        for all.
+        spelling; or either with the wildcards of file names, such as `"*GF"`,
+        `"regnety*"` or `"regnety_0[01]*"`. Case and separators do not
+        count. None for all.
 
     Returns:
       Names as the papers print them, small to large within a family.

@@ -1,10 +1,11 @@
 """SavedModel: a folder that TensorFlow serves without Keras or this package.
 
 TensorFlow only. The folder holds, beside what TensorFlow writes:
-  labels.txt   the class names, one per line, in the order of the outputs;
-  record.json  how images are prepared, and where the weights come from;
-  check.npz    uint8 images and the probabilities the Keras model gave them,
-               for `check_saved_model.py`.
+
+- `labels.txt`: the class names, one per line, in the order of the outputs;
+- `record.json`: how images are prepared, and where the weights come from;
+- `check.npz`: uint8 images and the probabilities the Keras model gave them, for
+  `check_saved_model.py`.
 """
 
 import contextlib
@@ -53,12 +54,15 @@ def save(
     """Writes a model as a SavedModel, checks it, and only then shows it.
 
     Signatures, all from `images` to `probabilities`:
-      serving_default: uint8 (batch, height, width, channels), RGB in 0..255;
-      float_images: the same in float32.
+
+    - serving_default: uint8 (batch, height, width, channels), RGB in 0..255;
+    - float_images: the same in float32.
+
     On request:
-      jpeg: from `jpeg`, the bytes of image files (batch,), which are decoded
-        and prepared as for evaluation, to `probabilities`.
-      features: from uint8 `images` to the pooled `features`.
+
+    - jpeg: from `jpeg`, the bytes of image files (batch,), which are decoded
+      and prepared as for evaluation, to `probabilities`;
+    - features: from uint8 `images` to the pooled `features`.
 
     With check images the folder is loaded in a new process that has
     TensorFlow alone, as it is and with `TF_ENABLE_ONEDNN_OPTS=0`, and must

@@ -42,6 +42,8 @@ _INTERPOLATIONS = {
 _OTHERS = {"random": "bilinear"}
 _CLASSIFIER = "head.fc"
 _WHITE = 255
+# Of an image, which is made for it before anything is computed.
+_MAX_SIDE = 4096
 
 
 class Described(NamedTuple):
@@ -166,11 +168,14 @@ def _described(values: Mapping[str, Any]) -> Described:
             "images is taken.",
             stacklevel=2,
         )
+    size = tuple(ours.get("image_size", size[1:]) or ())
+    if max(size, default=0) > _MAX_SIDE:
+        raise ValueError(f"images of more than {_MAX_SIDE} pixels: {size}")
     names = values.get("label_names") or theirs.get("label_names")
     record = model_record.ModelRecord(
         weights=_origin(ours.get("weights")),
         class_names=tuple(names) if isinstance(names, list) else None,
-        image_size=tuple(ours.get("image_size", size[1:]) or ()) or None,
+        image_size=size or None,
         crop=CenterCrop(
             float(fraction),
             _interpolation(theirs.get("interpolation", "bicubic")),

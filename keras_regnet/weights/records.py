@@ -222,8 +222,8 @@ def list_weights(
 
     Args:
       variant: a network in any common spelling; a family or a pattern of
-        names, such as "RegNetY-*", see `keras_regnet.list_variants`; None for
-        all.
+        names, such as `"RegNetY-*"`, see `keras_regnet.list_variants`; None
+        for all.
       source: who publishes them, see `WeightRecord`; None for all.
       licence: such as "mit"; "permissive" for those that allow commercial
         use; None for all.
@@ -241,10 +241,10 @@ def list_weights(
     Example:
     >>> [record.tag for record in list_weights("RegNetX-4GF", "timm")]
     ['pycls_in1k']
-    >>> for record in list_weights("RegNetZ-D*", "timm", licence="permissive"):
+    >>> for record in list_weights("RegNetV-*", licence="permissive"):
     ...     print(record.variant, record.tag, record.top1, record.is_default)
-    RegNetZ-D32 ra3_in1k 84.028 True
-    RegNetZ-D8 ra3_in1k 84.044 True
+    RegNetV-4.0GF ra3_in1k 83.204 True
+    RegNetV-6.4GF ra3_in1k 83.746 True
     """
     found = _in_order_of_preference()
     if source is not None:

@@ -5,6 +5,7 @@ of which its `create_model` takes as an argument. What it cannot build is
 refused: a file of such a network would be of no use there, or be misread.
 """
 
+import dataclasses
 from typing import Any
 from typing import NamedTuple
 
@@ -37,6 +38,13 @@ _ACTIVATIONS = {
     "hard_silu": "hard_swish",
     "hard_swish": "hard_swish",
 }
+# Fields of a configuration that are its arguments, or are checked; of any other
+# it has our default.
+_EXPRESSED = (
+    *("depth", "w_0", "w_a", "w_m", "group_width", "bottleneck_ratio"),
+    *("strides", "width_rounding", "block", "se_ratio", "se_activation"),
+    *("projection", "stem_width", "head_width", "activation"),
+)
 _DOWNSAMPLES = {"conv": "conv1x1", "pool": "avg"}
 
 
@@ -74,6 +82,10 @@ def architecture(config: RegNetConfig | AnyNetConfig) -> Architecture:
             "builds RegNets from depth, w_0, w_a and w_m, and of networks "
             "given stage by stage only the published ones",
         )
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if field.name not in _EXPRESSED and value != field.default:
+            raise _refusal(field.name, value, f"has no such {field.name}")
     if config.se_activation is not None:
         raise _refusal(
             "se_activation", config.se_activation, "has one activation"

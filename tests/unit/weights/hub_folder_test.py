@@ -291,6 +291,7 @@ class FolderTest(parameterized.TestCase):
             or values["keras_regnet"].pop("image_size")
         ),
         lambda values: values["pretrained_cfg"].update(interpolation="best"),
+        lambda values: values["keras_regnet"].update(image_size=[9, 9999]),
         lambda values: values["keras_regnet"].update(network={"type": "x"}),
         lambda values: values["keras_regnet"].update(crop={"smooth": 1}),
         lambda values: values.update(keras_regnet="ours"),
