@@ -37,8 +37,8 @@ def budgets() -> dict[str, int]:
     return {name: count for name, count in flops.items() if count < _LARGEST}
 
 
-def share_in_band(name: str, flops: int, n: int) -> float:
-    """Returns the share of proposals that are in the band.
+def fraction_in_band(name: str, flops: int, n: int) -> float:
+    """Returns the fraction of proposals that are in the band.
 
     Args:
       name: of the published network.
@@ -55,21 +55,21 @@ def share_in_band(name: str, flops: int, n: int) -> float:
 
 
 def main(argv: list[str]) -> None:
-    """Prints one row per budget, and the share of all."""
+    """Prints one row per budget, and the fraction of all."""
     del argv
-    shares, published = [], []
+    fractions, published = [], []
     for name, flops in budgets().items():
-        shares.append(share_in_band(name, flops, _N.value))
+        fractions.append(fraction_in_band(name, flops, _N.value))
         apart = proposals.distances(variants.get_config(name), flops)
         published.append(max(apart) <= 1)
         said = ", ".join(f"{distance:.1f}" for distance in apart)
         print(
-            f"{name:14} {shares[-1]:6.0%} of the proposals; published: "
+            f"{name:14} {fractions[-1]:6.0%} of the proposals; published: "
             f"depth, w_m, group width {said} half widths away",
             flush=True,
         )
-    count = len(shares)
-    print(f"proposals in the band: {sum(shares) / count:.1%}")
+    count = len(fractions)
+    print(f"proposals in the band: {sum(fractions) / count:.1%}")
     print(f"published networks in it: {sum(published)} of {count}")
 
 

@@ -132,7 +132,7 @@ class _Pycls:
 
 
 def _time(samplers):
-    """Returns candidates per second and the share kept, by name."""
+    """Returns candidates per second and the fraction kept, by name."""
     cases = {
         name: timing.Case(
             functools.partial(_run, sampler), _ROUNDS.value, slow=True

@@ -71,12 +71,13 @@ def _row(name, image_size):
         name,
         *columns,
         f"{counted.params / 1e6:.1f} M",
-        _flops(counted.flops),
+        short(counted.flops),
         f"{counted.activations / 1e6:.1f} M",
     ]
 
 
-def _flops(count):
+def short(count: int) -> str:
+    """Returns multiply-adds in millions or billions, as the table has them."""
     return f"{count / 1e6:.0f} M" if count < 1e9 else f"{count / 1e9:.1f} G"
 
 

@@ -3,19 +3,28 @@
 import contextlib
 import doctest
 import importlib
+import io
 import os
+import pathlib
 import re
+import shlex
 import shutil
+import subprocess
+import sys
 import tempfile
+import warnings
+from unittest import mock
 
 import keras
 from absl.testing import absltest
 from absl.testing import parameterized
 
 import keras_regnet
+from keras_regnet.weights import fetch
 from tests.support import keras_h5_testing
 from tests.support import modules
 from tests.support import paths
+from tests.support import training_testing
 
 _ROOT = paths.ROOT
 _EXAMPLE = re.compile(r"```python\n(.*?)```", re.DOTALL)
@@ -31,15 +40,65 @@ class DocstringTest(parameterized.TestCase):
         self.assertEqual(result.failed, 0)
 
 
+def _stand_in(record, include_top=True):
+    """Writes a file such as the published one, of random weights."""
+    del include_top
+    model = keras_regnet.build(record.variant)
+    path = pathlib.Path(f"{record.variant}.safetensors").resolve()
+    keras_regnet.weights.export(model, path, format=record.format)
+    return path
+
+
+def _write_photos(folder):
+    folder = pathlib.Path(folder)
+    for name in ("ant", "bee"):
+        (folder / name).mkdir(parents=True)
+        for index in range(5):
+            path = folder / name / f"{index}.jpg"
+            path.write_bytes(training_testing.jpeg(seed=index))
+
+
 class ReadmeTest(absltest.TestCase):
+    def setUp(self):
+        super().setUp()
+        self.enter_context(
+            contextlib.chdir(self.enter_context(tempfile.TemporaryDirectory()))
+        )
+
     def test_python_examples(self):
-        text = (_ROOT / "README.md").read_text()
-        blocks = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
-        self.assertGreaterEqual(len(blocks), 3)
-        self.addCleanup(keras.config.set_dtype_policy, "float32")
+        blocks = _EXAMPLE.findall((_ROOT / "README.md").read_text())
+        self.assertLen(blocks, 2)
+        pathlib.Path("photo.jpg").write_bytes(training_testing.jpeg())
+        _write_photos("photos")
+        self.enter_context(mock.patch.object(fetch, "fetch", _stand_in))
+        printed = io.StringIO()
         namespace = {}
-        for block in blocks:
-            exec(compile(block, "README.md", "exec"), namespace)
+        with warnings.catch_warnings(), contextlib.redirect_stdout(printed):
+            # Keras warns of its own default, of any data set.
+            warnings.filterwarnings("ignore", "`shuffle=True` was passed")
+            for block in blocks:
+                exec(compile(block, "README.md", "exec"), namespace)
+        self.assertRegex(printed.getvalue(), r"class_id='n\d{8}', name='\w+'")
+        saved = keras.saving.load_model("photos.keras")
+        self.assertEqual(saved.class_names, ("ant", "bee"))
+
+    def test_command_of_the_trainer(self):
+        """README's flags are a run's: the data and the network are found."""
+        text = (_ROOT / "README.md").read_text()
+        (command,) = re.findall("^python (training/main.py .*)$", text, re.M)
+        _write_photos("photos")
+        program, *flags = shlex.split(command)
+        file = _stand_in(keras_regnet.list_weights("RegNetY-400MF")[0])
+        flags = [flag.replace("=default", f"={file}") for flag in flags]
+        test_flags = ["--dry_run", "--global_batch_size=4"]
+        done = subprocess.run(
+            [sys.executable, _ROOT / program, *flags, *test_flags],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("RegNetY-400MF", done.stdout)
 
 
 class PagesTest(parameterized.TestCase):

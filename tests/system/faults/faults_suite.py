@@ -241,7 +241,7 @@ def main(given):
     folder = given.folder
     table = Table(Journal(folder))
     _print_head(
-        ["fault", "strategy", "recipe", "tried", "lost: mean, most", "end"]
+        ["fault", "strategy", "recipe", "tried", "lost: mean, max", "end"]
     )
     kill, *others = [*faults_bench.FAULTS, *faults_bench.DISK_FULL]
     for strategy in given.strategies:

@@ -1,0 +1,327 @@
+"""Writes the tables and the picture of README.md and docs/ from the data.
+
+    python benchmarks/tables.py
+
+Each table stands between `<!-- table: NAME -->` and `<!-- end -->`. Accuracies
+are those of `keras_regnet/data/weights.csv`, complexities are computed, speeds
+are those of `benchmarks/results`; a network that was not measured has none.
+"""
+
+import dataclasses
+import hashlib
+import json
+import pathlib
+import re
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from absl import app
+
+import keras_regnet
+from keras_regnet import info
+from keras_regnet import variants
+from keras_regnet.weights import records
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+PICTURE = ROOT / "docs/images/accuracy.svg"
+_RESULTS = ROOT / "benchmarks/results"
+_BLOCK = re.compile(r"(<!-- table: (\w+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
+
+# The networks of README's table, small and large ones of each family.
+_CHOSEN = (
+    "RegNetX-200MF",
+    "RegNetX-800MF",
+    "RegNetY-400MF",
+    "RegNetY-1.6GF",
+    "RegNetZ-B16",
+    "RegNetY-3.2GF",
+    "RegNetZ-D8",
+    "RegNetY-8.0GF",
+    "RegNetZ-E8",
+    "RegNetY-16GF",
+)
+_IMAGENET_CLASSES = 1000
+
+# Okabe and Ito's colors, which differ for the color-blind too.
+_MARKS = {
+    "RegNetX": ("#0072B2", "o"),
+    "RegNetY": ("#D55E00", "s"),
+    "RegNetZ": ("#009E73", "^"),
+    "RegNetV": ("#CC79A7", "D"),
+}
+
+
+class Evaluated(NamedTuple):
+    """A published set of weights with its accuracy and what it costs."""
+
+    record: records.WeightRecord
+    multiply_adds: int
+    params: int
+
+
+def permissive() -> list[Evaluated]:
+    """Returns every set of a permissive license and of known accuracy.
+
+    Where several sources publish a set, it is the first that says how accurate
+    it is. Multiply-adds are those of the size of that evaluation.
+    """
+    found = {}
+    for record in records.all_records():
+        known = record.classes == _IMAGENET_CLASSES and record.top1
+        if record.commercial and known:
+            found.setdefault((record.variant, record.tag), record)
+    return [_evaluated(record) for record in found.values()]
+
+
+def _evaluated(record):
+    config = variants.get_config(record.variant)
+    if isinstance(config, keras_regnet.RegNetConfig):
+        config = dataclasses.replace(
+            config, width_rounding=record.width_rounding
+        )
+    size = record.test_size
+    counted = keras_regnet.complexity(config, (size, size, 3))
+    return Evaluated(record, counted.flops, counted.params)
+
+
+def best(variant: str) -> Evaluated:
+    """Returns what `weights="default"` stands for."""
+    record = records.default_record(variant)
+    if record is None:
+        raise ValueError(f"{variant} has no default weights")
+    return _evaluated(record)
+
+
+def _markdown(header: Sequence[str], rows) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
+
+
+def _milliseconds(evaluated):
+    """Returns milliseconds of one image, for each form that was measured."""
+    measured = json.loads((_RESULTS / "mobile.json").read_text())["networks"]
+    network = measured.get(evaluated.record.variant)
+    if network is None or network["flops"] != evaluated.multiply_adds:
+        return {}  # Other widths, or another size.
+    return {
+        file["form"]: file["milliseconds"]
+        for file in network["files"]
+        if file["threads"] == 1
+    }
+
+
+def accuracy_row(variant: str) -> list[str]:
+    """Returns the row of a network in README's table."""
+    evaluated = best(variant)
+    record = evaluated.record
+    measured = _milliseconds(evaluated)
+    speeds = (measured.get(form) for form in ("float32", "int8"))
+    return [
+        record.variant,
+        f"`{record.tag}`",
+        record.licence,
+        str(record.test_size),
+        f"{record.top1:.1f} %",
+        f"{evaluated.params / 1e6:.1f} M",
+        info.short(evaluated.multiply_adds),
+        *(f"{speed:.1f}" if speed else "" for speed in speeds),
+    ]
+
+
+def accuracy() -> str:
+    """Returns README's table of the best permissive weights."""
+    header = (
+        "network",
+        "weights",
+        "license",
+        "px",
+        "top-1",
+        "params",
+        "multiply-adds",
+        "float32, ms",
+        "int8, ms",
+    )
+    return _markdown(header, map(accuracy_row, _CHOSEN))
+
+
+def numbers() -> str:
+    """Returns README's sentence of what there is."""
+    every = records.all_records()
+    sets = {(record.variant, record.tag) for record in every}
+    free = {(r.variant, r.tag) for r in every if r.commercial}
+    formats = {record.format for record in every}
+    return (
+        f"{len(variants.list_variants())} networks and {len(sets)} published "
+        f"sets of weights, {len(free)} of them with permissive licenses,\n"
+        f"loaded from {len(every)} files in the formats of {len(formats)} "
+        "projects.\n"
+    )
+
+
+def networks() -> str:
+    """Returns the table of all networks."""
+    return info.table(variants.list_variants()) + "\n"
+
+
+def _weights_row(same):
+    first = same[0]
+    known = next((record for record in same if record.top1), None)
+    return [
+        first.variant,
+        f"`{first.tag}`",
+        ", ".join(dict.fromkeys(record.source for record in same)),
+        ", ".join(dict.fromkeys(record.licence for record in same)),
+        str((known or first).test_size),
+        f"{known.top1:.1f}" if known else "",
+    ]
+
+
+def weights() -> str:
+    """Returns the table of all published sets of weights."""
+    sets = {}
+    for record in records.all_records():
+        sets.setdefault((record.variant, record.tag), []).append(record)
+    header = ("network", "tag", "published by", "license", "px", "top-1, %")
+    return _markdown(header, map(_weights_row, sets.values()))
+
+
+def _pytorch(setting, library):
+    """Returns how many times faster ours is than a library's better layout."""
+    ratios = [
+        case["ours_over_it"]["median"]
+        for name, case in setting["contestants"].items()
+        if name.startswith(library)
+    ]
+    return f"{min(ratios):.2f}" if ratios else ""
+
+
+def _models_row(setting):
+    cases = setting["contestants"]
+
+    def ratio(name):
+        if name not in cases:
+            return ""
+        return f"{cases[name]['ours_over_it']['median']:.3g}"
+
+    return [
+        setting["network"],
+        f"{setting['task']}, {setting['batch_size']}",
+        f"{cases['keras_regnet']['images_per_s']:.1f}",
+        _pytorch(setting, "timm"),
+        _pytorch(setting, "torchvision"),
+        ratio("Keras's own layers"),
+        ratio("tf_keras"),
+    ]
+
+
+def models() -> str:
+    """Returns the table of whole networks beside those of other libraries."""
+    header = (
+        "network",
+        "pass, batch",
+        "keras_regnet, img/s",
+        "ours / best of timm",
+        "ours / best of torchvision",
+        "ours / Keras's layers",
+        "ours / tf_keras",
+    )
+    settings = [
+        setting
+        for task in ("training", "inference")
+        for setting in json.loads(
+            (_RESULTS / f"models_{task}.json").read_text()
+        )["settings"]
+    ]
+    return _markdown(header, map(_models_row, settings))
+
+
+_TABLES = {
+    function.__name__: function
+    for function in (accuracy, models, networks, numbers, weights)
+}
+
+
+def pages() -> list[pathlib.Path]:
+    """Returns the pages that may have tables."""
+    return [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def filled(text: str) -> str:
+    """Returns a page with its tables as they are today."""
+    return _BLOCK.sub(lambda b: b[1] + _TABLES[b[2]]() + b[4], text)
+
+
+def points() -> list[tuple[str, str, int, float]]:
+    """Returns what the picture shows: network, tag, multiply-adds, top-1."""
+    return [
+        (e.record.variant, e.record.tag, e.multiply_adds, e.record.top1)
+        for e in permissive()
+    ]
+
+
+def digest() -> str:
+    """Returns the digest of the points, which the picture carries."""
+    return hashlib.sha256(json.dumps(points()).encode()).hexdigest()[:16]
+
+
+def draw(path: pathlib.Path) -> None:
+    """Draws the accuracies over the multiply-adds."""
+    import matplotlib
+
+    matplotlib.use("svg")
+    from matplotlib import pyplot as plt
+
+    style = {"svg.fonttype": "none", "svg.hashsalt": "keras_regnet"}
+    with plt.rc_context(style):
+        figure, axes = plt.subplots(figsize=(8, 4.5), layout="constrained")
+        for family, (color, marker) in _MARKS.items():
+            of_family = [p for p in points() if p[0].startswith(family)]
+            axes.scatter(
+                [p[2] / 1e9 for p in of_family],
+                [p[3] for p in of_family],
+                c=color,
+                marker=marker,
+                s=28,
+                label=family,
+            )
+        _annotate(axes)
+        figure.savefig(
+            path, metadata={"Date": None, "Description": f"data {digest()}"}
+        )
+        plt.close(figure)
+
+
+def _annotate(axes):
+    for name in _CHOSEN:
+        chosen = best(name)
+        axes.annotate(
+            name.removeprefix("RegNet"),
+            (chosen.multiply_adds / 1e9, chosen.record.top1),
+            xytext=(-4, 5),
+            textcoords="offset points",
+            ha="right",
+            fontsize=8,
+        )
+    axes.set_xscale("log")
+    axes.set_xlim(0.12, 50)
+    axes.set_xticks(ticks := [0.2, 0.5, 1, 2, 5, 10, 20, 50], map(str, ticks))
+    axes.set_xticks([], minor=True)
+    axes.set_xlabel("multiply-adds of one image, in billions")
+    axes.set_ylabel("top-1 on ImageNet, %")
+    axes.set_title(
+        f"Published accuracy of {len(points())} sets of weights with "
+        "permissive licenses"
+    )
+    axes.grid(alpha=0.3)
+    axes.legend(loc="lower right", frameon=False)
+
+
+def main(_: list[str]) -> None:
+    """Rewrites the tables and the picture."""
+    for page in pages():
+        page.write_text(filled(page.read_text()))
+    draw(PICTURE)
+
+
+if __name__ == "__main__":
+    app.run(main)
