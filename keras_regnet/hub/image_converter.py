@@ -64,6 +64,8 @@ class RegNetImageConverter(bases.ImageConverter):
         self.crop_fraction = crop_fraction
         self.crop_rounding = crop_rounding
         self.to_integers = to_integers
+        # There is nothing to build; Keras quantizes only models that are.
+        self.resizing.built = True
         if crop_fraction is None:
             return
         if not 0 < crop_fraction <= 1:
@@ -83,6 +85,7 @@ class RegNetImageConverter(bases.ImageConverter):
         self.resizing = CenterCropResizing(
             crop_fraction, crop_rounding, to_integers, **stock.get_config()
         )
+        self.resizing.built = True
 
     def get_config(self) -> dict[str, Any]:
         """Returns the arguments."""
