@@ -31,7 +31,7 @@ from keras_regnet.weights import list_weights
 if TYPE_CHECKING:
     from keras_regnet import design_space
     from keras_regnet import export
-    from keras_regnet import hub
+    from keras_regnet import hub as hub
 
 __version__ = VERSION
 

@@ -91,7 +91,7 @@ class RegNetBackbone(bases.FeaturePyramidBackbone):
                 network,
                 ResolvedWeights(network, tuple(mean), tuple(std)),
                 include_top=False,
-                input_shape=image_shape and tuple(image_shape),
+                input_shape=tuple(image_shape) if image_shape else None,
                 include_preprocessing=include_preprocessing,
                 drop_path_rate=drop_path_rate,
                 output_stride=output_stride,

@@ -61,7 +61,7 @@ class RegNetImageClassifierPreprocessor(bases.ImageClassifierPreprocessor):
             arguments["offset"] = [-mean / std for mean, std in pairs]
         return cls(
             RegNetImageConverter(
-                tuple(image_size),
+                (image_size[0], image_size[1]),
                 data_format=backbone.data_format,
                 **arguments,
             )
@@ -133,6 +133,7 @@ class RegNetImageClassifier(bases.ImageClassifier):
     def from_regnet(
         cls,
         model: RegNetModel,
+        num_classes: int | None = None,
         image_size: tuple[int, int] | None = None,
         crop: CenterCrop | None = None,
         **kwargs: Any,
@@ -140,9 +141,11 @@ class RegNetImageClassifier(bases.ImageClassifier):
         """Returns a classifier with the network and the weights of a model.
 
         Args:
-          model: made by a builder of this package, with its top.
+          model: made by a builder of this package.
+          num_classes: number of outputs; None for the model's own. With
+            another number the head is new.
           image_size: (height, width) to which images are brought; None for
-            that of the weights, else of the model, else (224, 224).
+            that of the model, else of the weights, else (224, 224).
           crop: how images are scaled and cropped; None for the way of the
             weights, else the paper's.
           **kwargs: further arguments of the classifier.
@@ -151,8 +154,8 @@ class RegNetImageClassifier(bases.ImageClassifier):
           A classifier with its preprocessor. Its outputs are the model's.
 
         Raises:
-          ValueError: if the model has no top, or other layers than its
-            builder gave it.
+          ValueError: if the model has no top and `num_classes` is None, or
+            it has other layers than its builder gave it.
 
         Example:
         >>> import keras_regnet
@@ -163,25 +166,35 @@ class RegNetImageClassifier(bases.ImageClassifier):
         """
         record = getattr(model, "record", None)
         head = reading.classifier_arguments(model)
+        classes = num_classes or head.get("num_classes")
+        if classes is None:
+            raise ValueError(
+                "`num_classes` must be given for a model without a classifier. "
+                f"Received: model={model.name!r}, num_classes=None"
+            )
+        has_head = classes == head.get("num_classes")
         backbone = RegNetBackbone.from_regnet(model)
         preprocessor = RegNetImageClassifierPreprocessor.for_backbone(
             backbone,
             image_size
-            or (record and record.image_size)
             or reading.image_size(model, backbone.data_format)
+            or (record and record.image_size)
             or _DEFAULT_IMAGE_SIZE,
             crop or (record and record.crop),
         )
+        names = record and record.class_names if has_head else None
         arguments = {
-            "preprocessor": preprocessor,
-            "class_names": record and record.class_names,
             **head,
+            "num_classes": classes,
+            "preprocessor": preprocessor,
+            "class_names": names,
             **kwargs,
         }
         classifier = cls(backbone, **arguments)
-        classifier.output_dense.set_weights(
-            model.get_layer(reading.LOGITS).get_weights()
-        )
+        if has_head:
+            classifier.output_dense.set_weights(
+                model.get_layer(reading.LOGITS).get_weights()
+            )
         return classifier
 
     def compile(

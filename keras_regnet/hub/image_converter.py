@@ -43,6 +43,7 @@ class RegNetImageConverter(bases.ImageConverter):
     """
 
     backbone_cls = RegNetBackbone
+    resizing: keras.layers.Resizing
 
     def __init__(
         self,
@@ -64,28 +65,32 @@ class RegNetImageConverter(bases.ImageConverter):
         self.crop_fraction = crop_fraction
         self.crop_rounding = crop_rounding
         self.to_integers = to_integers
+        if crop_fraction is not None:
+            self._check_crop(crop_fraction)
+            self._replace_resizing(crop_fraction)
         # There is nothing to build; Keras quantizes only models that are.
         self.resizing.built = True
-        if crop_fraction is None:
-            return
-        if not 0 < crop_fraction <= 1:
+
+    def _check_crop(self, fraction: float) -> None:
+        if not 0 < fraction <= 1:
             raise ValueError(
                 "`crop_fraction` must be above 0 and up to 1, or None. "
-                f"Received: crop_fraction={crop_fraction!r}"
+                f"Received: crop_fraction={fraction!r}"
             )
         if self.pad_to_aspect_ratio or not self.crop_to_aspect_ratio:
             raise ValueError(
                 "`crop_fraction` must be None where images are padded or "
-                f"stretched. Received: crop_fraction={crop_fraction!r}, "
+                f"stretched. Received: crop_fraction={fraction!r}, "
                 f"crop_to_aspect_ratio={self.crop_to_aspect_ratio}, "
                 f"pad_to_aspect_ratio={self.pad_to_aspect_ratio}"
             )
-        stock = self.resizing
-        del self.resizing
+
+    def _replace_resizing(self, fraction: float) -> None:
+        config = self.resizing.get_config()
+        del self.resizing  # Keras would keep it among the layers.
         self.resizing = CenterCropResizing(
-            crop_fraction, crop_rounding, to_integers, **stock.get_config()
+            fraction, self.crop_rounding, self.to_integers, **config
         )
-        self.resizing.built = True
 
     def get_config(self) -> dict[str, Any]:
         """Returns the arguments."""

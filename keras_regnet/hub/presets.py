@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+from typing import Any
 
 from keras_regnet import atomic
 from keras_regnet import models
@@ -50,7 +51,9 @@ def write_preset(
             f"Received: model={model!r}"
         )
     size = opened.evaluation_size
-    known = {"class_names": opened.class_names} if opened.class_names else {}
+    known: dict[str, Any] = {}
+    if opened.class_names:
+        known["class_names"] = opened.class_names
     classifier = RegNetImageClassifier.from_regnet(
         opened.keras_model,
         image_size=(size, size) if size else None,

@@ -52,13 +52,10 @@ def backbone_arguments(model: RegNetModel) -> dict[str, Any]:
 
 
 def classifier_arguments(model: RegNetModel) -> dict[str, Any]:
-    """Returns the arguments of a classifier that has the top of a model."""
+    """Returns the arguments of the top of a model, none without a top."""
     top = _layers(model)
     if not {LOGITS, ACTIVATION} <= top.keys():
-        raise ValueError(
-            "`model` must have a classifier, as one built with "
-            f"`include_top=True` has. Received: model={model.name!r}"
-        )
+        return {}
     activation = keras.activations.serialize(top[ACTIVATION].activation)
     return {
         "num_classes": top[LOGITS].units,
@@ -104,7 +101,7 @@ def _layers(model):
     }
 
 
-def _convolutions(model) -> Iterator[layers.GroupedConv2D]:
+def _convolutions(model: RegNetModel) -> Iterator[layers.GroupedConv2D]:
     for layer in model.layers:
         if isinstance(layer, layers.GroupedConv2D):
             yield layer

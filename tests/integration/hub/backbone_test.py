@@ -110,9 +110,7 @@ class SameNetworkTest(parameterized.TestCase):
 
     def test_saved_once_more(self):
         """What a model tells of itself is in the backbone's config."""
-        model = _trained(
-            include_top=False, output_stride=2, drop_path_rate=0.1
-        )
+        model = _trained(include_top=False, output_stride=2, drop_path_rate=0.1)
         backbone = hub.RegNetBackbone.from_regnet(model)
         again = hub.RegNetBackbone.from_config(backbone.get_config())
         again.set_weights(backbone.get_weights())
@@ -150,7 +148,9 @@ class SameNetworkTest(parameterized.TestCase):
         plain = hub.RegNetBackbone(_CONFIG)
         plain.set_weights(backbone.get_weights())
         self.assertTrue(backbone._regnet._rematerializes_blocks)
-        results = [_features_and_gradients(b, images) for b in (backbone, plain)]
+        results = [
+            _features_and_gradients(b, images) for b in (backbone, plain)
+        ]
         for ours, expected in zip(*results, strict=True):
             np.testing.assert_allclose(ours, expected, rtol=1e-4, atol=1e-5)
 
@@ -188,7 +188,8 @@ class RefusedTest(parameterized.TestCase):
     def test_layers_in_front(self):
         inputs = keras.Input((32, 32, 3))
         model = keras_regnet.build(
-            _CONFIG, input_tensor=keras.layers.Rescaling(2.0, name="mine")(inputs)
+            _CONFIG,
+            input_tensor=keras.layers.Rescaling(2.0, name="mine")(inputs),
         )
         with self.assertRaisesRegex(ValueError, r"differs in \['mine'\]"):
             hub.RegNetBackbone.from_regnet(model)
@@ -283,7 +284,10 @@ class AdaptersTest(absltest.TestCase):
             {"lora_kernel_a", "lora_kernel_b"},
         )
         np.testing.assert_allclose(backbone(images), before, atol=1e-5)
-        path = os.path.join(self.enter_context(tempfile.TemporaryDirectory()), "adapters.lora.h5")
+        path = os.path.join(
+            self.enter_context(tempfile.TemporaryDirectory()),
+            "adapters.lora.h5",
+        )
         for weight in backbone.trainable_weights:
             weight.assign(keras.random.normal(weight.shape, seed=1))
         adapted = backbone(images)
@@ -312,7 +316,9 @@ class PresetTest(absltest.TestCase):
     def test_from_a_folder(self):
         model = _trained(include_top=False, output_stride=4)
         backbone = hub.RegNetBackbone.from_regnet(model)
-        folder = os.path.join(self.enter_context(tempfile.TemporaryDirectory()), "preset")
+        folder = os.path.join(
+            self.enter_context(tempfile.TemporaryDirectory()), "preset"
+        )
         backbone.save_to_preset(folder)
         again = keras_hub.models.Backbone.from_preset(folder)
         self.assertIsInstance(again, hub.RegNetBackbone)

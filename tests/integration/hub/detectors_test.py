@@ -11,7 +11,9 @@ from absl.testing import absltest
 import keras_regnet
 from keras_regnet import hub
 
-_CONFIG = keras_regnet.AnyNetConfig((1, 1, 1, 1), (8, 16, 24, 32), group_widths=8)
+_CONFIG = keras_regnet.AnyNetConfig(
+    (1, 1, 1, 1), (8, 16, 24, 32), group_widths=8
+)
 
 # KerasHub calls a model of a list of inputs with the one input.
 pytestmark = pytest.mark.filterwarnings(

@@ -88,7 +88,9 @@ class KerasHubTest(test_case.TestCase):
         )
 
     def test_head_dtype(self):
-        task = hub.RegNetImageClassifier(**self.arguments(head_dtype="bfloat16"))
+        task = hub.RegNetImageClassifier(
+            **self.arguments(head_dtype="bfloat16")
+        )
         self.assertEqual(task.output_dense.compute_dtype, "bfloat16")
 
     def test_preset(self):
@@ -145,9 +147,21 @@ class SameNetworkTest(parameterized.TestCase):
         images = _images(size=32).astype("float32")
         np.testing.assert_array_equal(classifier(images), model(images))
 
+    @parameterized.parameters(True, False)
+    def test_new_head(self, include_top):
+        model = _model(include_top=include_top)
+        classifier = hub.RegNetImageClassifier.from_regnet(model, 5)
+        self.assertEqual(classifier.output_shape, (None, 5))
+        self.assertIsNone(classifier.class_names)
+        features = hub.RegNetBackbone.from_regnet(model)
+        images = _images(size=32).astype("float32")
+        np.testing.assert_array_equal(
+            classifier.backbone(images), features(images)
+        )
+
     def test_without_a_top(self):
-        model = keras_regnet.build(_CONFIG, include_top=False)
-        with self.assertRaisesRegex(ValueError, "`model` must have a classif"):
+        model = _model(include_top=False)
+        with self.assertRaisesRegex(ValueError, "`num_classes` must be given"):
             hub.RegNetImageClassifier.from_regnet(model)
 
 
@@ -223,7 +237,9 @@ class PresetTest(absltest.TestCase):
         self.assertEqual(preprocessor.image_size, (32, 32))
 
     def test_config_is_that_of_the_network(self):
-        config = json.loads(pathlib.Path(self.folder, "config.json").read_text())
+        config = json.loads(
+            pathlib.Path(self.folder, "config.json").read_text()
+        )
         network = json.dumps(config["config"]["network"])
         self.assertEqual(keras_regnet.config.from_json(network), _CONFIG)
 
@@ -342,9 +358,7 @@ class WritePresetTest(absltest.TestCase):
             "RegNetX-200MF", self.folder / "preset", file
         )
         images = _images(2, size=224).astype("float32")
-        np.testing.assert_allclose(
-            classifier(images), model(images), atol=1e-6
-        )
+        np.testing.assert_allclose(classifier(images), model(images), atol=1e-6)
 
 
 if __name__ == "__main__":

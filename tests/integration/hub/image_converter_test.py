@@ -78,7 +78,8 @@ class KerasHubTest(test_case.TestCase):
 
 class PixelsTest(parameterized.TestCase):
     @parameterized.product(
-        name=tuple(_RECORDS), size=((300, 400), (401, 257), (224, 224), (90, 200))
+        name=tuple(_RECORDS),
+        size=((300, 400), (401, 257), (224, 224), (90, 200)),
     )
     def test_equal_those_of_the_package(self, name, size):
         record = _record(name)
@@ -169,9 +170,7 @@ class RefusedTest(parameterized.TestCase):
         converter = hub.RegNetImageConverter((8, 8), crop_fraction=0.9)
         boxes = {"boxes": np.ones((1, 1, 4)), "labels": np.ones((1, 1))}
         with self.assertRaisesRegex(ValueError, "images with bounding boxes"):
-            converter(
-                {"images": _photo(20, 20)[None], "bounding_boxes": boxes}
-            )
+            converter({"images": _photo(20, 20)[None], "bounding_boxes": boxes})
 
 
 if __name__ == "__main__":
