@@ -243,6 +243,35 @@ class PresetTest(absltest.TestCase):
         network = json.dumps(config["config"]["network"])
         self.assertEqual(keras_regnet.config.from_json(network), _CONFIG)
 
+    def test_another_backend(self):
+        """Weights, crop and normalization; Keras has a backend a process."""
+        photos = _images(2, size=50)
+        code = (
+            "import sys, numpy, keras_hub, keras_regnet.hub\n"
+            "cls = keras_hub.models.ImageClassifier\n"
+            "photos = numpy.load(sys.argv[2])\n"
+            "outputs = cls.from_preset(sys.argv[1]).predict(photos, verbose=0)\n"
+            "numpy.save(sys.argv[2], outputs)"
+        )
+        file = os.path.join(os.path.dirname(self.folder), "photos.npy")
+        np.save(file, photos)
+        search = [str(paths.ROOT), *sys.path]
+        subprocess.run(
+            [sys.executable, "-c", code, self.folder, file],
+            env=os.environ
+            | {
+                "KERAS_BACKEND": "jax",
+                "PYTHONPATH": os.pathsep.join(filter(None, search)),
+            },
+            check=True,
+        )
+        np.testing.assert_allclose(
+            np.load(file),
+            self.classifier.predict(photos, verbose=0),
+            # Each resizes by its own bicubic kernel.
+            atol=1e-3,
+        )
+
     def test_names_of_other_classes(self):
         with self.assertRaisesRegex(ValueError, "`class_names` must have a"):
             hub.RegNetImageClassifier(
