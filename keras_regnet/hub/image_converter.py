@@ -87,7 +87,7 @@ class RegNetImageConverter(bases.ImageConverter):
 
     def _replace_resizing(self, fraction: float) -> None:
         config = self.resizing.get_config()
-        del self.resizing  # Keras would keep it among the layers.
+        self._layers.remove(self.resizing)  # To assign another leaves it.
         self.resizing = CenterCropResizing(
             fraction, self.crop_rounding, self.to_integers, **config
         )

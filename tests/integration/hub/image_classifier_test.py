@@ -250,7 +250,8 @@ class PresetTest(absltest.TestCase):
             "import sys, numpy, keras_hub, keras_regnet.hub\n"
             "cls = keras_hub.models.ImageClassifier\n"
             "photos = numpy.load(sys.argv[2])\n"
-            "outputs = cls.from_preset(sys.argv[1]).predict(photos, verbose=0)\n"
+            "classifier = cls.from_preset(sys.argv[1])\n"
+            "outputs = classifier.predict(photos, verbose=0)\n"
             "numpy.save(sys.argv[2], outputs)"
         )
         file = os.path.join(os.path.dirname(self.folder), "photos.npy")
