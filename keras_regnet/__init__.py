@@ -33,12 +33,15 @@ from keras_regnet.weights import list_weights
 if TYPE_CHECKING:
     from keras_regnet import design_space
     from keras_regnet import export
+    from keras_regnet import hub as hub
 
 __version__ = VERSION
 
 # Subpackages that are imported on first use: building and training a network
 # needs neither.
 _ON_FIRST_USE = ("design_space", "export")
+# Likewise; not listed, since whoever looks through a module imports what is.
+_NEEDS_AN_EXTRA = ("hub",)
 
 __all__ = [
     "AnyNet",
@@ -72,7 +75,7 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     """Imports a subpackage on first use (PEP 562)."""
-    if name in _ON_FIRST_USE:
+    if name in (*_ON_FIRST_USE, *_NEEDS_AN_EXTRA):
         return importlib.import_module(f"{__name__}.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 

@@ -93,8 +93,8 @@ def resize_and_crop(
     if not _is_known(own) or scaled != own:
         images = resize(images, scaled, interpolation, antialias, data_format)
         if to_integers:
-            # Before it overshot, `resize` clipped it.
-            images = (_tensorflow(images) or ops).round(images)
+            # What overshot, `resize` has clipped.
+            images = _round(images)
     sides = _pair(size)
     starts = [
         _half(side - part, crop_rounding)
@@ -125,27 +125,24 @@ def resize(
     tf = _tensorflow(images)
     if tf is None:
         images = ops.image.resize(
-            # Whole numbers would be rounded.
-            ops.cast(images, "float32"),
+            _float32(images),  # Of integers it would return integers.
             size,
             interpolation=interpolation,
             antialias=antialias,
             data_format=data_format,
         )
-        clip = ops.clip
     else:
         # What Keras calls, too, but which takes a size of tensors.
         first = data_format == "channels_first"
-        images = ops.moveaxis(images, -3, -1) if first else images
+        images = _moved(images, -3, -1) if first else images
         images = tf.image.resize(
             images, size, interpolation, antialias=antialias
         )
-        images = ops.moveaxis(images, -1, -3) if first else images
-        clip = tf.clip_by_value
+        images = _moved(images, -1, -3) if first else images
     images = _float32(images)
     if interpolation in _WITHOUT_OVERSHOOT:
         return images
-    return clip(images, 0.0, 255.0)
+    return _clip(images)
 
 
 def _tensorflow(images):
@@ -156,6 +153,22 @@ def _tensorflow(images):
 
 def _float32(images):
     return (_tensorflow(images) or ops).cast(images, "float32")
+
+
+def _round(images):
+    return (_tensorflow(images) or ops).round(images)
+
+
+def _clip(images):
+    tf = _tensorflow(images)
+    return (tf.clip_by_value if tf else ops.clip)(images, 0.0, 255.0)
+
+
+def _moved(images, source, target):
+    """Returns TensorFlow's images with an axis at another place."""
+    order = list(range(len(images.shape)))
+    order.insert(target % len(order), order.pop(source))
+    return _tensorflow(images).transpose(images, order)
 
 
 def _pair(size):

@@ -31,7 +31,7 @@ _EXAMPLE = re.compile(r"```python\n(.*?)```", re.DOTALL)
 
 
 class DocstringTest(parameterized.TestCase):
-    @parameterized.parameters(*modules.of_the_package())
+    @parameterized.parameters(*modules.of_the_package(), *modules.of_extras())
     def test_examples(self, name):
         module = importlib.import_module(name)
         result = doctest.testmod(

@@ -8,7 +8,15 @@ from absl.testing import absltest
 from tests.support import paths
 
 # What the package imports only where it is used.
-_HEAVY = ("matplotlib", "torch", "tensorflow_datasets", "ray", "jax")
+_HEAVY = (
+    "matplotlib",
+    "torch",
+    "tensorflow_datasets",
+    "ray",
+    "jax",
+    "keras_hub",
+    "tensorflow_text",
+)
 _ON_FIRST_USE = ("keras_regnet.design_space", "keras_regnet.export")
 # Of the processor time of `import keras`.
 _MAX_COST = 0.03
@@ -71,6 +79,18 @@ class ImportTest(absltest.TestCase):
             "for name in ('design_space', 'export')])"
         )
         self.assertEqual(_printed(code), "[True, True]")
+
+    def test_extra_that_is_not_installed(self):
+        code = (
+            "import sys; sys.modules['keras_hub'] = None\n"
+            "import keras_regnet\n"
+            "try:\n    keras_regnet.hub\n"
+            "except ImportError as error:\n    print(error)"
+        )
+        self.assertEqual(
+            _printed(code),
+            "keras_regnet.hub needs KerasHub: pip install 'keras_regnet[hub]'",
+        )
 
     def test_unknown_attribute(self):
         code = "import keras_regnet; print(hasattr(keras_regnet, 'exports'))"

@@ -136,6 +136,19 @@ class ImportsTest(parameterized.TestCase):
             ]
             self.assertEmpty(ours, file)
 
+    def test_extra_stands_alone(self):
+        """Only what lies within it, and its tests, needs KerasHub."""
+        place = "keras_regnet/hub"
+        tests = "tests/integration/hub"
+        for file in _files():
+            if _inside_any(file, (place, tests)):
+                continue
+            roots = {name.split(".")[0] for name in _imported(file)}
+            self.assertNotIn("keras_hub", roots, file)
+            if file != "keras_regnet/__init__.py":  # For type checkers.
+                found = [f for f in _imported_files(file) if _inside(f, place)]
+                self.assertEmpty(found, file)
+
     def test_no_circles(self):
         done = set()
 
