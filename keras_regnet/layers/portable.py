@@ -123,8 +123,10 @@ def _gradient(upstream, inputs, kernel, merge, strides, padding):
     inputs = _split(inputs, merge.widths_in)
     upstream = _split(upstream, merge.widths_out)
     kernels = _merged_kernels(kernel, merge)
-    # All but the last are of one shape: two constants serve all.
-    shapes = [(tf.shape(inputs[i]), kernels[i].shape) for i in (0, -1)]
+    # All but the last are of one shape: two constants of each serve all.
+    shapes = [
+        (tf.shape(inputs[i]), tf.constant(kernels[i].shape)) for i in (0, -1)
+    ]
     shapes = [shapes[0]] * (len(inputs) - 1) + [shapes[1]]
     options = {"strides": [1, *strides, 1], "padding": padding}
     of_inputs, of_kernels = [], []
