@@ -125,7 +125,8 @@ def _gradient(upstream, inputs, kernel, merge, strides, padding):
     kernels = _merged_kernels(kernel, merge)
     # All but the last are of one shape: two constants of each serve all.
     shapes = [
-        (tf.shape(inputs[i]), tf.constant(kernels[i].shape)) for i in (0, -1)
+        (tf.shape(inputs[i]), tf.constant(kernels[i].shape.as_list()))
+        for i in (0, -1)
     ]
     shapes = [shapes[0]] * (len(inputs) - 1) + [shapes[1]]
     options = {"strides": [1, *strides, 1], "padding": padding}
