@@ -33,6 +33,7 @@ if keras.backend.backend() == "tensorflow":
 CONVOLUTIONS = (keras.layers.Conv2D, Conv2D)
 _NORMS = (keras.layers.BatchNormalization, BatchNormalization)
 
+
 def folded_norms() -> AbstractContextManager[None]:
     """Lets networks of this package trace batch norm within convolutions.
 

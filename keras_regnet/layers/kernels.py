@@ -11,6 +11,7 @@ from concurrent import futures
 import keras
 import numpy as np
 
+from keras_regnet import onednn
 from keras_regnet.layers import portable
 
 if keras.backend.backend() == "tensorflow":
@@ -60,7 +61,7 @@ def native_conv_works(dtype, padding, data_format, grouped, dilated):
     # distribution strategy the caller is tracing in. (`tf.init_scope` would
     # leave the graph, but it also stops every tape from recording.)
     with _silenced(), futures.ThreadPoolExecutor(max_workers=1) as executor:
-        return all(
+        works = all(
             executor.submit(
                 _native_matches_portable,
                 dtype,
@@ -68,6 +69,9 @@ def native_conv_works(dtype, padding, data_format, grouped, dilated):
             ).result()
             for stride in ((1,) if dilated else (1, 2))
         )
+    if not works and dtype == "float32":
+        onednn.warn_if_left_off()
+    return works
 
 
 @contextlib.contextmanager

@@ -214,7 +214,9 @@ def _unmerged(kernels, shape, merge):
     height, width, width_in, filters = shape
     missing = merge.per_merged * width_in - merge.widths_in[-1]
     if missing:
-        kernels[-1] = tf.pad(kernels[-1], ((0, 0), (0, 0), (0, missing), (0, 0)))
+        kernels[-1] = tf.pad(
+            kernels[-1], ((0, 0), (0, 0), (0, missing), (0, 0))
+        )
     dense = _concatenate(kernels)
     if merge.per_merged == 1:
         return dense

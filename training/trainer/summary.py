@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from absl import logging
 
 import keras_regnet
+from keras_regnet import processor
 from training.config import config as train_config
 from training.config import network as network_lib
 from training.data import dataset
@@ -53,3 +54,4 @@ def lines(
         f"epoch, {config.num_epochs(steps_per_epoch)} epochs, peak learning "
         f"rate {config.learning_rate():.4g}"
     )
+    yield f"processor: {processor.setting()}"
