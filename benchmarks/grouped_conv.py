@@ -15,17 +15,22 @@ import os
 import sys
 from collections.abc import Callable
 
+# Also when run from another working directory.
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+# Before TensorFlow, which it has turn oneDNN on.
+from keras_regnet import onednn  # noqa: F401
+
+# isort: split
 import keras
 import numpy as np
 import tensorflow as tf
 from absl import app
 from absl import flags
 
-# Also when run from another working directory.
-sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-
 from benchmarks import timing
 from keras_regnet import layers
+from keras_regnet import processor
 
 _BATCH_SIZE = flags.DEFINE_integer(
     "batch_size", 8, "Images per call.", lower_bound=1
@@ -169,7 +174,7 @@ def _header(threads: int) -> dict[str, object]:
         "threads": threads,
         "tensorflow": tf.__version__,
         "keras": keras.__version__,
-        "onednn": os.environ.get("TF_ENABLE_ONEDNN_OPTS", "default"),
+        "setting": str(processor.setting()),
         "jit_compile": _JIT_COMPILE.value,
         "batch_size": _BATCH_SIZE.value,
         "fp32_product_gmac_per_s": round(rate, 1),

@@ -24,9 +24,14 @@ os.environ["KERAS_BACKEND"] = "tensorflow"
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
+# Before TensorFlow, which it has turn oneDNN on.
+from keras_regnet import onednn  # noqa: F401
+
+# isort: split
 import tensorflow as tf
 
 from benchmarks import timing
+from keras_regnet import processor
 from training.config import config as train_config
 from training.config import recipes
 from training.data import load
@@ -192,6 +197,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, object]:
     return {
         "cpu": timing.cpu_model(),
         "threads": timing.cpu_threads(),
+        "setting": str(processor.setting()),
         "image_size": arguments.image_size,
         "batch_size": arguments.batch_size,
         "versions": versions,

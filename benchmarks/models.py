@@ -22,21 +22,25 @@ import sys
 import time
 from collections.abc import Callable
 
+# Also when run from another working directory.
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+# Before TensorFlow, which it has turn oneDNN on.
+import keras_regnet
+
+# isort: split
 import keras
 import numpy as np
 import tensorflow as tf
 from absl import app
 from absl import flags
 
-# Also when run from another working directory.
-sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-
-import keras_regnet
 from benchmarks import other_libraries
 from benchmarks import summary
 from benchmarks import timing
 from keras_regnet import export
 from keras_regnet import layers
+from keras_regnet import processor
 from keras_regnet import variants
 from training.trainer import optimizer as train_optimizer
 
@@ -442,7 +446,7 @@ def _header(children: dict[str, timing.Child]) -> dict[str, object]:
         "threads": timing.cpu_threads(),
         "tensorflow": tf.__version__,
         "keras": keras.__version__,
-        "onednn": os.environ.get("TF_ENABLE_ONEDNN_OPTS", "default"),
+        "setting": str(processor.setting()),
     }
     for child in children.values():
         header.update(child.greeting)

@@ -20,12 +20,17 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 os.environ["KERAS_BACKEND"] = "tensorflow"
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
+# Before TensorFlow, which it has turn oneDNN on.
+from keras_regnet import onednn  # noqa: F401
+
+# isort: split
 import keras
 import tensorflow as tf
 from absl import app
 from absl import flags
 
 from benchmarks import timing
+from keras_regnet import processor
 from training.config import config as train_config
 from training.config import network as network_lib
 from training.data import load
@@ -203,6 +208,7 @@ def main(unused):
         "command": " ".join(sys.argv),
         "cpu": timing.cpu_model(),
         "threads": timing.cpu_threads(),
+        "setting": str(processor.setting()),
         "versions": {"tensorflow": tf.__version__, "keras": keras.__version__},
         "variant": _VARIANT.value,
         "image_size": _IMAGE_SIZE.value,

@@ -25,16 +25,19 @@ import tempfile
 from collections.abc import Iterator
 from typing import NamedTuple
 
+# Also when run from another working directory.
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+# Before TensorFlow, which it has turn oneDNN on.
+import keras_regnet
+
+# isort: split
 import keras
 import numpy as np
 import tensorflow as tf
 from absl import app
 from absl import flags
 
-# Also when run from another working directory.
-sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-
-import keras_regnet
 from benchmarks import timing
 from keras_regnet import plan
 from keras_regnet.weights import records

@@ -4,6 +4,11 @@ import importlib
 from typing import Any
 from typing import TYPE_CHECKING
 
+# Before all that imports Keras, and TensorFlow with it.
+from keras_regnet import onednn  # noqa: F401
+
+# isort: split
+
 from keras_regnet import applications
 from keras_regnet import config
 from keras_regnet import layers

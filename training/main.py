@@ -57,9 +57,13 @@ def _without_start_up_noise() -> Iterator[None]:
 
 
 with _without_start_up_noise():
+    # Before TensorFlow, which it has turn oneDNN on.
+    import keras_regnet
+
+    # isort: split
+
     import tensorflow as tf
 
-    import keras_regnet
     from training.config import config as train_config
     from training.config import fields
     from training.config import recipes

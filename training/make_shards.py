@@ -18,6 +18,10 @@ if __name__ == "__main__":
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
+# Before TensorFlow, which it has turn oneDNN on.
+from keras_regnet import onednn  # noqa: F401
+
+# isort: split
 from training.data import shards
 
 _IMAGES_PER_SHARD = flags.DEFINE_integer(

@@ -128,7 +128,8 @@ class Record(Trial):
       seconds: wall time of the whole attempt.
       started: time of day at its start, UTC, ISO 8601.
       backend: Keras's backend.
-      device: kind of device it ran on.
+      device: kind of device it ran on; of a CPU in brackets what it computed
+        with, see `keras_regnet.processor`.
       versions: of Python and packages, as in "keras 3.15.1, numpy 2.4.0".
     """
 

@@ -24,6 +24,7 @@ import numpy as np
 from keras_regnet import images as images_lib
 from keras_regnet import layers
 from keras_regnet import model_record
+from keras_regnet import onednn
 from keras_regnet import record_files
 from keras_regnet.center_crop import CenterCrop
 from keras_regnet.export import inference_model
@@ -65,8 +66,8 @@ def save(
     - features: from uint8 `images` to the pooled `features`.
 
     With check images the folder is loaded in a new process that has
-    TensorFlow alone, as it is and with `TF_ENABLE_ONEDNN_OPTS=0`, and must
-    give the probabilities of `model` there.
+    TensorFlow alone, once with oneDNN and once without, and must give the
+    probabilities of `model` there.
 
     Args:
       model: a built model from images to probabilities, taking 0..255.
@@ -166,9 +167,8 @@ def check(path: str | os.PathLike[str], without_onednn: bool = True) -> None:
     Raises:
       RuntimeError: with what the process said, if it does not match.
     """
-    settings: list[dict[str, str]] = [{}]
-    if without_onednn:
-        settings.append({"TF_ENABLE_ONEDNN_OPTS": "0"})
+    values = ("1", "0") if without_onednn else ("1",)
+    settings = [{onednn.VARIABLE: value} for value in values]
     # Both at once: most of the time is TensorFlow's start.
     processes = [_start_checker(path, extra) for extra in settings]
     results = [process.communicate() for process in processes]
@@ -180,7 +180,7 @@ def check(path: str | os.PathLike[str], without_onednn: bool = True) -> None:
             said = (output or errors).strip().splitlines() or ["nothing"]
             raise RuntimeError(
                 f"The SavedModel {path} does not give the probabilities of "
-                f"its model ({extra or 'default settings'}): {said[-1]}"
+                f"its model ({extra}): {said[-1]}"
             )
 
 

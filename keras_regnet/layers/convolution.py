@@ -7,6 +7,7 @@ from keras import ops
 
 from keras_regnet.layers import forms
 from keras_regnet.layers import kernels
+from keras_regnet.layers import portable
 from keras_regnet.layers import tracing
 
 if keras.backend.backend() == "tensorflow":
@@ -66,7 +67,7 @@ class Conv2D(keras.layers.Conv2D):
         if form == "stock":
             return super().convolution_op(inputs, kernel)
         convolve = (
-            kernels.native_conv if form == "native" else kernels.portable_conv
+            kernels.native_conv if form == "native" else portable.portable_conv
         )
         return convolve(
             ops.convert_to_tensor(inputs),

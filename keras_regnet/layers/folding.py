@@ -12,16 +12,15 @@ exports). Elsewhere, as for Grad-CAM, there is a convolution and a batch norm.
 `keras_regnet.export.fold_batch_norm` does the same to a model, once for all.
 """
 
-import contextlib
-import contextvars
 import math
 from collections.abc import Callable
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from typing import Any
 
 import keras
 from keras import ops
 
+from keras_regnet.layers import forms
 from keras_regnet.layers import tracing
 from keras_regnet.layers.convolution import Conv2D
 from keras_regnet.layers.graph import Graph
@@ -34,11 +33,8 @@ if keras.backend.backend() == "tensorflow":
 CONVOLUTIONS = (keras.layers.Conv2D, Conv2D)
 _NORMS = (keras.layers.BatchNormalization, BatchNormalization)
 
-_FOLDS = contextvars.ContextVar("keras_regnet_folds_norms", default=False)
 
-
-@contextlib.contextmanager
-def folded_norms() -> Iterator[None]:
+def folded_norms() -> AbstractContextManager[None]:
     """Lets networks of this package trace batch norm within convolutions.
 
     For functions that are traced for inference and of which no gradient is
@@ -60,17 +56,13 @@ def folded_norms() -> Iterator[None]:
     >>> forward(tf.zeros((1, 32, 32, 3))).shape
     TensorShape([1, 1000])
     """
-    token = _FOLDS.set(True)
-    try:
-        yield
-    finally:
-        _FOLDS.reset(token)
+    return forms.inference()
 
 
 def is_active() -> bool:
     """Whether a network that is traced now is to fold its batch norms."""
     return (
-        _FOLDS.get()
+        forms.is_inference()
         and keras.backend.backend() == "tensorflow"
         and not tf.executing_eagerly()
         and not tracing.traces_for_xla()

@@ -5,15 +5,16 @@ import contextvars
 from contextlib import AbstractContextManager
 
 _FORM = contextvars.ContextVar("keras_regnet_form", default="auto")
+_INFERENCE = contextvars.ContextVar("keras_regnet_inference", default=False)
 
 
 @contextlib.contextmanager
-def _form(name):
-    token = _FORM.set(name)
+def _setting(variable, value):
+    token = variable.set(value)
     try:
         yield
     finally:
-        _FORM.reset(token)
+        variable.reset(token)
 
 
 def current() -> str:
@@ -43,7 +44,7 @@ def portable_ops() -> AbstractContextManager[None]:
     >>> tuple(y.shape)
     (1, 3, 3, 4)
     """
-    return _form("portable")
+    return _setting(_FORM, "portable")
 
 
 def native_ops() -> AbstractContextManager[None]:
@@ -66,4 +67,14 @@ def native_ops() -> AbstractContextManager[None]:
     >>> y.shape
     (1, 3, 3, 4)
     """
-    return _form("native")
+    return _setting(_FORM, "native")
+
+
+def inference() -> AbstractContextManager[None]:
+    """Promises that nobody takes a gradient of what is traced within."""
+    return _setting(_INFERENCE, True)
+
+
+def is_inference() -> bool:
+    """Whether that was promised, for the current thread."""
+    return _INFERENCE.get()

@@ -1,4 +1,4 @@
-"""The operations that compute a grouped convolution, and which work here.
+"""The native grouped convolution, and whether it works here.
 
 The timings behind them are reproduced by `benchmarks/grouped_conv.py`.
 """
@@ -10,17 +10,12 @@ from concurrent import futures
 
 import keras
 import numpy as np
-from keras import ops
 
-from keras_regnet.layers import tracing
+from keras_regnet import onednn
+from keras_regnet.layers import portable
 
 if keras.backend.backend() == "tensorflow":
     import tensorflow as tf
-
-# Input channels of the merged groups of one dense convolution. Wider
-# ones multiply more zeros, narrower ones run more and smaller kernels; 32
-# was the fastest of 16 to 128 on the RegNet shapes.
-_MERGED_WIDTH = 32
 
 # Largest error of the native kernel, relative to the largest value expected,
 # with which the probe still trusts it: rounding, not a wrong result.
@@ -49,90 +44,6 @@ def subsampled_conv(inputs, kernel, strides):
     )
 
 
-def portable_conv(
-    inputs, kernel, *, groups, strides, padding, dilation_rate, data_format
-):
-    """Convolves by ungrouped NHWC convolutions, which run everywhere."""
-    if data_format == "channels_first":
-        outputs = portable_conv(
-            ops.transpose(inputs, (0, 2, 3, 1)),
-            kernel,
-            groups=groups,
-            strides=strides,
-            padding=padding,
-            dilation_rate=dilation_rate,
-            data_format="channels_last",
-        )
-        return ops.transpose(outputs, (0, 3, 1, 2))
-    dtype = keras.backend.standardize_dtype(inputs.dtype)
-    if dtype in ("float16", "bfloat16"):
-        # The CPU kernels of these types were up to 30 times slower in the
-        # gradient than two casts and the float32 kernels.
-        inputs = ops.cast(inputs, "float32")
-        kernel = ops.cast(kernel, "float32")
-    if max(dilation_rate) > 1 and _lacks_dilated_gradient():
-        outputs = tf.nn.with_space_to_batch(
-            inputs,
-            dilation_rate,
-            padding.upper(),
-            lambda x, *_: _merged_conv(x, kernel, groups, (1, 1), "valid"),
-            filter_shape=kernel.shape[:2],
-        )
-    else:
-        outputs = _merged_conv(
-            inputs, kernel, groups, strides, padding, dilation_rate
-        )
-    return ops.cast(outputs, dtype)
-
-
-def _merged_conv(
-    inputs, kernel, groups, strides, padding, dilation_rate=(1, 1)
-):
-    """Convolves merged groups by dense kernels that are zero across groups."""
-    width_in, filters = kernel.shape[2:]
-    width_out = filters // groups
-    per_merged = max(1, min(groups, _MERGED_WIDTH // width_in))
-    if per_merged > 1:
-        mask = _block_mask(groups, per_merged, width_in, width_out)
-        mask = ops.cast(ops.convert_to_tensor(mask), kernel.dtype)
-        kernel = ops.tile(kernel, (1, 1, per_merged, 1)) * mask
-    outputs = []
-    for start in range(0, groups, per_merged):
-        stop = min(start + per_merged, groups)
-        outputs.append(
-            ops.conv(
-                inputs[..., start * width_in : stop * width_in],
-                kernel[
-                    :,
-                    :,
-                    : (stop - start) * width_in,
-                    start * width_out : stop * width_out,
-                ],
-                strides=strides,
-                padding=padding,
-                data_format="channels_last",
-                dilation_rate=dilation_rate,
-            )
-        )
-    return ops.concatenate(outputs, -1) if len(outputs) > 1 else outputs[0]
-
-
-def _block_mask(groups, per_merged, width_in, width_out):
-    """Returns 1 where an input and a filter are of one group, else 0.
-
-    Of shape (per_merged * width_in, groups * width_out).
-    """
-    row_group = np.repeat(np.arange(per_merged), width_in)
-    filter_group = np.repeat(np.arange(groups) % per_merged, width_out)
-    return (row_group[:, None] == filter_group).astype("float32")
-
-
-def _lacks_dilated_gradient():
-    return (
-        keras.backend.backend() == "tensorflow" and not tracing.traces_for_xla()
-    )
-
-
 @functools.cache
 def native_conv_works(dtype, padding, data_format, grouped, dilated):
     """Whether the native kernel and its gradient run and are right here.
@@ -150,7 +61,7 @@ def native_conv_works(dtype, padding, data_format, grouped, dilated):
     # distribution strategy the caller is tracing in. (`tf.init_scope` would
     # leave the graph, but it also stops every tape from recording.)
     with _silenced(), futures.ThreadPoolExecutor(max_workers=1) as executor:
-        return all(
+        works = all(
             executor.submit(
                 _native_matches_portable,
                 dtype,
@@ -158,6 +69,9 @@ def native_conv_works(dtype, padding, data_format, grouped, dilated):
             ).result()
             for stride in ((1,) if dilated else (1, 2))
         )
+    if not works and dtype == "float32":
+        onednn.warn_if_left_off()
+    return works
 
 
 @contextlib.contextmanager
@@ -186,11 +100,11 @@ def _native_matches_portable(dtype, arguments):
         native = _convolve_example(native_conv, dtype, arguments)
     except (tf.errors.OpError, NotImplementedError, ValueError):
         return False
-    portable = _convolve_example(portable_conv, dtype, arguments)
+    expected = _convolve_example(portable.portable_conv, dtype, arguments)
     tolerance = _PROBE_TOLERANCE.get(dtype, 1e-4)
     return all(
         np.max(np.abs(a - b)) <= tolerance * np.max(np.abs(b))
-        for a, b in zip(native, portable, strict=True)
+        for a, b in zip(native, expected, strict=True)
     )
 
 

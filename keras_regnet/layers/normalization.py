@@ -124,23 +124,36 @@ class BatchNormalization(keras.layers.BatchNormalization):
         return channels_first != (self.axis == 1)
 
     def _fused_training_call(self, inputs):
-        outputs, mean, variance = self._fused_op(inputs, is_training=True)
-        self._update_moving_statistics(
-            mean, variance * _bias_correction(inputs, mean)
+        """Normalizes by the batch; the operation moves the statistics, too."""
+        # Without a part of the old, it wants none.
+        moving = self._moving_statistics() if self.momentum else ((), ())
+        outputs, mean, variance = self._fused_op(
+            inputs, *moving, is_training=True, factor=1.0 - self.momentum
         )
+        self.moving_mean.assign(mean)
+        # It has moved towards the unbiased variance, and Keras keeps the
+        # biased, which is as many times smaller.
+        ratio = _bias_correction(inputs, mean)
+        variance *= ratio
+        if self.momentum:
+            variance += moving[1] * (self.momentum * (1.0 - ratio))
+        self.moving_variance.assign(variance)
         return outputs
+
+    def _moving_statistics(self):
+        return (
+            ops.cast(self.moving_mean, "float32"),
+            ops.cast(self.moving_variance, "float32"),
+        )
 
     def _fused_inference_call(self, inputs):
         outputs, _, _ = self._fused_op(
-            inputs,
-            is_training=False,
-            mean=ops.cast(self.moving_mean, "float32"),
-            variance=ops.cast(self.moving_variance, "float32"),
+            inputs, *self._moving_statistics(), is_training=False
         )
         return outputs
 
-    def _fused_op(self, inputs, is_training, mean=(), variance=()):
-        """Returns outputs, batch mean and unbiased batch variance."""
+    def _fused_op(self, inputs, mean, variance, is_training, factor=1.0):
+        """Returns outputs, and mean and variance moved by a factor."""
         # Not `tf.compat.v1.nn.fused_batch_norm`: it raises an epsilon below
         # 1.001e-5, and published RegNets have 1e-5.
         outputs, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
@@ -150,7 +163,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
             mean=mean,
             variance=variance,
             epsilon=self.epsilon,
-            exponential_avg_factor=1.0,
+            exponential_avg_factor=factor,
             data_format="NCHW" if self.axis == 1 else "NHWC",
             is_training=is_training,
         )
@@ -312,5 +325,8 @@ def _bias_correction(inputs, mean):
 
     Zero for n = 1, where both variances are zero.
     """
-    count = tf.cast(tf.size(inputs) // tf.size(mean), "float32")
+    if inputs.shape.is_fully_defined() and inputs.shape.num_elements():
+        count = inputs.shape.num_elements() / mean.shape.num_elements()
+    else:
+        count = tf.cast(tf.size(inputs) // tf.size(mean), "float32")
     return (count - 1.0) / count

@@ -18,6 +18,7 @@ from typing import Any
 import keras
 
 import keras_regnet
+from keras_regnet import onednn
 from training.sweeps import arrays as arrays_lib
 from training.sweeps import messages
 from training.sweeps import pool
@@ -233,6 +234,7 @@ def _init(address):
                     "py_modules": [str(folder) for folder in _CODE],
                     "env_vars": {
                         "KERAS_BACKEND": keras.backend.backend(),
+                        **_onednn(),
                         **_ENVIRONMENT,
                     },
                 },
@@ -249,6 +251,15 @@ def _init(address):
         raise TimeoutError(f"no answer within {_INIT_SECONDS:g} s")
     if caught:
         raise caught[0]
+
+
+def _onednn():
+    """Returns the variable that decides on oneDNN, as this process has it.
+
+    On the nodes TensorFlow is imported before what would set it.
+    """
+    name = onednn.VARIABLE
+    return {name: os.environ[name]} if name in os.environ else {}
 
 
 def _check_listening(address):

@@ -16,6 +16,7 @@ import numpy as np
 
 import keras_regnet
 from keras_regnet import errors
+from keras_regnet import processor
 from keras_regnet.design_space.records import Record
 from keras_regnet.design_space.records import Trial
 from training.sweeps import arrays as arrays_lib
@@ -73,9 +74,16 @@ def environment() -> dict[str, str]:
     }
     return {
         "backend": backend,
-        "device": steps_module().device(),
+        "device": _device(),
         "versions": ", ".join(f"{k} {v}" for k, v in versions.items()),
     }
+
+
+def _device():
+    """Returns the kind of device; of a CPU also what it computes with."""
+    device = steps_module().device()
+    is_cpu = device.lower() == "cpu"
+    return f"{device} ({processor.setting()})" if is_cpu else device
 
 
 def _reason(error):

@@ -10,6 +10,7 @@ from absl import logging
 
 import keras_regnet
 from keras_regnet import class_names
+from keras_regnet import processor
 from training.config import config as train_config
 from training.config import network as network_lib
 from training.data import class_weights as class_weights_lib
@@ -61,6 +62,7 @@ def lines(
         f"epoch, {config.num_epochs(steps_per_epoch)} epochs, peak learning "
         f"rate {config.learning_rate():.4g}"
     )
+    yield f"processor: {processor.setting()}"
     if config.early_stopping_epochs:
         yield (
             f"stops after {config.early_stopping_epochs} epochs that are not "

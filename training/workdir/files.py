@@ -21,6 +21,7 @@ import tensorflow as tf
 import keras_regnet
 from keras_regnet import atomic
 from keras_regnet import class_names
+from keras_regnet import processor
 from keras_regnet import safe_files
 from keras_regnet import weights as weights_lib
 from keras_regnet.export import saved_model
@@ -366,6 +367,7 @@ def write_config(
             "numpy": np.__version__,
             "keras_regnet": keras_regnet.__version__,
         },
+        "processor": str(processor.setting()),
     }
     text = json.dumps(record, indent=2) + "\n"
     atomic.write(folder / "config.json", text.encode())

@@ -97,6 +97,7 @@ class ProbeTest(absltest.TestCase):
             "GroupedConvolutionTest.test_random_shapes",
             "GroupedConvolutionTest.test_inside_functions0",
             "GroupedConvolutionTest.test_inside_functions1",
+            "PortableFormTest",
             "BatchNormalizationTest",
             "PaddedMaxPooling2DTest",
             TF_ENABLE_ONEDNN_OPTS="0",

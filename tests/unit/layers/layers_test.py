@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from keras_regnet import layers
 from keras_regnet.layers import kernels
+from keras_regnet.layers import portable
 
 _TOLERANCE = {
     "float64": 1e-10,
@@ -289,6 +290,85 @@ class GroupedConvolutionTest(TestCase):
         thread.start()
         thread.join()
         self.assertEqual(shapes[0], (1, 3, 3, 4))
+
+
+class PortableFormTest(TestCase):
+    @parameterized.product(
+        # Depthwise, merged groups, and groups one by one; the last of 25
+        # merged by two is alone.
+        sizes=((1, 6, 12), (2, 20, 3), (8, 7, 4), (16, 25, 16), (40, 2, 8)),
+        strides=((1, 1), (2, 2), (2, 1)),
+    )
+    def test_every_way_to_compute_it(self, sizes, strides):
+        width_in, groups, width_out = sizes
+        with layers.portable_ops():
+            self.check_convolution(
+                shape=(2, 5, 6, groups * width_in),
+                filters=groups * width_out,
+                groups=groups,
+                strides=strides,
+                wrap=tf.function,
+            )
+
+    def test_before_what_would_be_rewritten_as_one_operation(self):
+        # TensorFlow joins a bias or a batch norm to a convolution before it,
+        # in an operation that refuses groups where oneDNN is off.
+        convolution = layers.GroupedConv2D(32, 3, groups=2, padding="same")
+        convolution.build((None, 8, 8, 32))
+        convolution.bias.assign(np.linspace(-1, 1, 32))
+        norm = layers.BatchNormalization()
+        norm.build((None, 8, 8, 32))
+        norm.moving_mean.assign(np.linspace(0, 1, 32))
+        x = tf.constant(
+            np.random.default_rng(0).normal(size=(2, 8, 8, 32)), "float32"
+        )
+
+        def outputs(x):
+            features = convolution.convolution_op(x, convolution.kernel)
+            return tf.nn.relu(convolution(x)), tf.nn.relu(norm(features))
+
+        expected = [y.numpy() for y in outputs(x)]
+        with layers.portable_ops(), layers.folded_norms():
+            actual = [y.numpy() for y in tf.function(outputs)(x)]
+        for a, b in zip(actual, expected, strict=True):
+            self.assert_close(a, b, 1e-5)
+
+    def test_gradients_of_gradients(self):
+        def penalty(convolve):
+            x, kernel = (
+                tf.constant(np.random.default_rng(0).normal(size=s), "float64")
+                for s in ((1, 5, 4, 34), (3, 3, 17, 4))
+            )
+            with tf.GradientTape() as outer:
+                outer.watch((x, kernel))
+                with tf.GradientTape() as inner:
+                    inner.watch((x, kernel))
+                    y = tf.reduce_sum(convolve(x, kernel) ** 2)
+                inner_gradients = inner.gradient(y, (x, kernel))
+                total = sum(tf.reduce_sum(g**2) for g in inner_gradients)
+            return [g.numpy() for g in outer.gradient(total, (x, kernel))]
+
+        def portable_conv(x, kernel):
+            return portable.portable_conv(
+                x,
+                kernel,
+                groups=2,
+                strides=(2, 2),
+                padding="same",
+                dilation_rate=(1, 1),
+                data_format="channels_last",
+            )
+
+        def by_group(x, kernel):
+            pairs = zip(
+                tf.split(x, 2, -1), tf.split(kernel, 2, -1), strict=True
+            )
+            return tf.concat(
+                [tf.nn.conv2d(a, b, 2, "SAME") for a, b in pairs], -1
+            )
+
+        for a, b in zip(penalty(portable_conv), penalty(by_group), strict=True):
+            self.assert_close(a, b, 1e-10)
 
 
 class ProbeTest(absltest.TestCase):
