@@ -136,7 +136,10 @@ class TrainStep:
         with tf.GradientTape() as tape:
             logits = _widened(self._state.logits(images, training=True))
             losses = train_losses.per_example(
-                labels, logits, self._config, self._class_weights
+                labels,
+                logits,
+                self._config,
+                class_weights=self._class_weights,
             )
             # By the global batch: gradients are summed over replicas.
             loss = tf.reduce_sum(losses) / self._config.global_batch_size

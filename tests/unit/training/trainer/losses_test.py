@@ -59,12 +59,16 @@ class LossesTest(parameterized.TestCase):
             axis=1,
         )
         np.testing.assert_allclose(
-            losses.per_example(tf.constant(mixed), logits, config, weights),
+            losses.per_example(
+                tf.constant(mixed), logits, config, class_weights=weights
+            ),
             (mixed * weights * of_labels).sum(1),
             rtol=1e-5,
         )
         np.testing.assert_allclose(
-            losses.per_example(tf.constant(_LABELS), logits, config, weights),
+            losses.per_example(
+                tf.constant(_LABELS), logits, config, class_weights=weights
+            ),
             weights[_LABELS] * of_labels[np.arange(5), _LABELS],
             rtol=1e-6,
         )
