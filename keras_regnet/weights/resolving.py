@@ -37,8 +37,8 @@ def resolve(
       weights: None for random weights; "default" for the best of
         `keras_regnet.list_weights`; "imagenet" for the paper's; a tag of
         another set; "hf:owner/name"; the path of a file; a folder of the
-        trainer, whose `model.keras` it stands for; or what this function
-        returned.
+        trainer, whose `model.keras` it stands for, or one that `save_folder`
+        wrote; or what this function returned.
       config: the requested network; None for the one that the file is of.
       tag: for a file, the weights that it is; its normalization follows.
       classes: outputs of the model; None for those of the weights.
