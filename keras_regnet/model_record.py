@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import math
+import numbers
 import warnings
 from collections.abc import Mapping
 from collections.abc import Sequence
@@ -28,7 +30,8 @@ class ModelRecord:
       image_size: (height, width) of the images it is evaluated on, None if
         that is not known.
       crop: how images are scaled and cropped to that size.
-      mean: of red, green and blue, of pixels in 0..255, which are subtracted.
+      mean: of red, green and blue (of all channels of a model of others), of
+        pixels in 0..255, which is subtracted.
       std: standard deviation by which they are divided then.
       normalizes: whether the model does that itself.
 
@@ -63,6 +66,13 @@ class ModelRecord:
                     f"Received: image_size={size!r}"
                 )
             object.__setattr__(self, "image_size", tuple(size))
+        for name in ("mean", "std"):
+            values = getattr(self, name)
+            if not values or not all(map(_is_number, values)):
+                raise ValueError(
+                    f"`{name}` must be numbers, one for each channel. "
+                    f"Received: {name}={values!r}"
+                )
 
     def to_json(self, indent: int | None = None) -> str:
         """Returns the record as JSON, which `from_json` reads.
@@ -87,7 +97,7 @@ class ModelRecord:
         except (AttributeError, TypeError, ValueError) as error:
             raise ValueError(
                 f"The record of a model must be such as `to_json` writes "
-                f"({error}). Received: {text[:80]!r}"
+                f"({error}). Received: {str(text)[:80]!r}"
             ) from error
 
     @classmethod
@@ -103,7 +113,7 @@ class ModelRecord:
             fields["weights"] = _weight_record(fields["weights"])
         if "crop" in fields:
             fields["crop"] = CenterCrop(**fields["crop"])
-        for name in ("class_names", "image_size", "mean", "std"):
+        for name in ("image_size", "mean", "std"):
             if fields.get(name) is not None:
                 fields[name] = tuple(fields[name])
         return cls(**fields)
@@ -159,6 +169,10 @@ def of_model(
         return record
     names = names_lib.checked(class_names, model.outputs[0].shape[-1])
     return dataclasses.replace(record, class_names=names)
+
+
+def _is_number(value):
+    return isinstance(value, numbers.Real) and math.isfinite(value)
 
 
 def _is_positive(value):

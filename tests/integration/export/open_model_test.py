@@ -11,6 +11,7 @@ import tensorflow as tf
 from absl.testing import absltest
 from absl.testing import parameterized
 
+import keras_regnet
 from keras_regnet import open_model
 from keras_regnet.export import litert
 from keras_regnet.export import onnx
@@ -65,6 +66,32 @@ class OpenModelTest(parameterized.TestCase):
         self.assertEqual(opened.settings, settings)
         is_keras = name in ("run", "run/model.keras")
         self.assertEqual(opened.keras_model is not None, is_keras)
+
+    def test_a_model_that_takes_normalized_pixels(self):
+        """Pixels are what all that was opened takes."""
+        plain = keras_regnet.build(
+            self.model.network,
+            classes=4,
+            input_shape=(None, None, 3),
+            include_preprocessing=False,
+        )
+        for layer in plain.layers:
+            if layer.weights:
+                layer.set_weights(
+                    self.model.get_layer(layer.name).get_weights()
+                )
+        plain.save(self.folder / "plain.keras")
+        litert.save(
+            plain,
+            self.folder / "plain.tflite",
+            image_size=32,
+            input="float",
+            verify=False,
+        )
+        for name in ("plain.keras", "plain.tflite"):
+            np.testing.assert_allclose(
+                self.open(name)(self.images), self.expected, atol=1e-5
+            )
 
     def test_labels_beside_a_keras_file(self):
         folder = self.folder / "alone"

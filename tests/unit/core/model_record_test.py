@@ -69,6 +69,10 @@ class JsonTest(parameterized.TestCase):
         ('{"image_size": [32]}', "`image_size` must be"),
         ('{"crop": {"fraction": 0}}', "`fraction` must be"),
         ('{"crop": {"fraction": 1, "rounding": "ven"}}', "Did you mean 'even'"),
+        ('{"class_names": "ab"}', "a list of texts"),
+        ('{"mean": []}', "`mean` must be numbers"),
+        ('{"std": [1, 2, "3"]}', "`std` must be numbers"),
+        ({"mean": []}, "Received"),
         ('{"weights": 3}', "has no attribute"),
     )
     def test_damaged(self, text, message):
@@ -198,6 +202,16 @@ class ModelsTest(parameterized.TestCase):
         np.testing.assert_allclose(
             np.ravel(again.get_layer("normalise").mean), [1, 2, 3]
         )
+
+    def test_a_model_of_gray_images(self):
+        network = keras_regnet.RegNetConfig(2, 8, 8, 2.0, 4, stem_width=8)
+        shape = {"input_shape": (32, 32, 1), "classes": 2}
+        model = keras_regnet.build(network, **shape)
+        path = self.folder / "gray.keras"
+        model.save(path)
+        again = keras_regnet.build(network, path, **shape)
+        self.assertLen(again.record.mean, 1)
+        self.assertEqual(keras.saving.load_model(path).record, model.record)
 
     def test_names_must_be_one_for_each_output(self):
         model = keras_regnet.build(
