@@ -4,10 +4,12 @@
     python classify.py model.tflite photo.jpg ... [--threads=2] [--top=3]
 
 The file is one that `python -m keras_regnet.export` wrote: it takes pixels and
-normalizes them itself. Class names are read from model.labels.txt beside it.
+normalizes them itself. Beside it lie model.labels.txt, with the class names,
+and model.record.json, which says how an image is scaled and cropped first.
 """
 
 import argparse
+import json
 import pathlib
 import sys
 import time
@@ -17,8 +19,17 @@ from ai_edge_litert import interpreter as litert
 from PIL import Image
 from PIL import ImageOps
 
-# Share of the shorter side that is looked at, as in evaluation.
-_CROP_FRACTION = 224 / 256
+# Of longer images only the middle is looked at.
+_MAX_ASPECT = 16
+# What is known of a file without a record: the paper's way, on 224 pixels.
+_SIZE = (224, 224)
+_CROP = {
+    "fraction": 224 / 256,
+    "interpolation": "bilinear",
+    "antialias": False,
+    "rounding": "up",
+    "to_integers": False,
+}
 
 
 class Classifier:
@@ -27,7 +38,8 @@ class Classifier:
     Args:
       path: the file.
       threads: threads to compute with.
-      size: side of the images, for a file that takes any.
+      size: side of the images, for a file that takes any; None for that of
+        the record.
 
     Raises:
       ValueError: if the file is broken, or the labels do not fit it.
@@ -35,23 +47,29 @@ class Classifier:
     """
 
     def __init__(
-        self, path: pathlib.Path, threads: int = 1, size: int = 224
+        self, path: pathlib.Path, threads: int = 1, size: int | None = None
     ) -> None:
         content = path.read_bytes()
+        record = _record(path)
+        self._crop = {**_CROP, **record.get("crop", {})}
+        if size is not None:
+            sides = (size, size)
+        else:
+            sides = record.get("image_size") or _SIZE
         try:
             self._interpreter = litert.Interpreter(
                 model_content=content, num_threads=threads
             )
-            self._allocate(size)
+            self._allocate(*sides)
         except (ValueError, RuntimeError) as error:
             raise ValueError(f"{path} cannot be run: {error}") from error
         (self._input,) = self._interpreter.get_input_details()
         (self._output,) = self._interpreter.get_output_details()
         self._labels = _labels(path, int(self._output["shape"][-1]))
 
-    def _allocate(self, size):
+    def _allocate(self, height, width):
         (given,) = self._interpreter.get_input_details()
-        shape = [1, size, size, 3]
+        shape = [1, height, width, 3]
         signature = given["shape_signature"]
         self._interpreter.resize_tensor_input(
             given["index"],
@@ -65,22 +83,12 @@ class Classifier:
     def pixels(self, path: pathlib.Path) -> np.ndarray:
         """Returns the center of an image file as the network takes it."""
         _, height, width, _ = self._input["shape"]
-        image = _upright(path)
-        wide = image.width * height > image.height * width
-        scale = height / image.height if wide else width / image.width
-        box_height = round(height / scale * _CROP_FRACTION)
-        box_width = round(width / scale * _CROP_FRACTION)
-        left = (image.width - box_width) // 2
-        top = (image.height - box_height) // 2
-        image = image.resize(
-            (int(width), int(height)),
-            Image.Resampling.BILINEAR,
-            box=(left, top, left + box_width, top + box_height),
-        )
-        pixels = np.asarray(image)[None]
-        if self._input["dtype"] == np.int8:
-            pixels = pixels.astype(np.int16) - 128
-        return pixels.astype(self._input["dtype"])
+        image = np.asarray(_upright(path))
+        pixels = _center(image, (int(height), int(width)), **self._crop)[None]
+        dtype = self._input["dtype"]
+        if np.issubdtype(dtype, np.integer):
+            pixels = np.rint(pixels)
+        return (pixels - 128 if dtype == np.int8 else pixels).astype(dtype)
 
     def probabilities(self, pixels: np.ndarray) -> tuple[np.ndarray, float]:
         """Returns one image's probabilities, and the milliseconds it took."""
@@ -94,6 +102,20 @@ class Classifier:
     def name(self, index: int) -> str:
         """Returns a class's name, or its number if it has none."""
         return self._labels[index] if self._labels else f"class {index}"
+
+
+def _record(path):
+    """Returns what is known of a file; nothing if there is no record."""
+    file = path.with_suffix(".record.json")
+    if not file.exists():
+        return {}
+    try:
+        record = json.loads(file.read_text(encoding="utf-8"))
+        if not record.get("normalizes", True):
+            raise ValueError("the network takes normalized pixels")
+    except (AttributeError, ValueError) as error:
+        raise ValueError(f"{file} cannot be used: {error}") from error
+    return record
 
 
 def _labels(path, classes):
@@ -133,6 +155,88 @@ def _upright(path):
         ) from error
 
 
+def _center(
+    image, size, fraction, interpolation, antialias, rounding, to_integers
+):
+    """Scales an image so that it covers a size and more; crops the center.
+
+    Nothing is computed outside of the crop.
+    """
+    longest = _MAX_ASPECT * min(image.shape[:2])
+    for _ in size:
+        cut = max(image.shape[0] - longest, 0)
+        start = cut // 2
+        image = image[start : start + len(image) - cut].swapaxes(0, 1)
+    own = image.shape[:2]
+    cover = [round(side / fraction) for side in size]
+    by_height = cover[0] * own[1] >= cover[1] * own[0]
+    part, whole = (cover[0], own[0]) if by_height else (cover[1], own[1])
+    for side, length in zip(size, own, strict=True):
+        scaled = length * part // whole
+        # Each turn scales what is the first axis then; two turn it back.
+        image = _resampled(
+            image,
+            length / scaled,
+            _start(scaled - side, rounding),
+            side,
+            interpolation,
+            antialias,
+        ).swapaxes(0, 1)
+    image = np.clip(image, 0, 255)
+    return np.rint(image) if to_integers and part != whole else image
+
+
+def _start(margin, rounding):
+    """Returns where a crop begins: half of what is left over."""
+    half, odd = divmod(margin, 2)
+    return half + odd * {"up": 1, "down": 0, "even": half % 2}[rounding]
+
+
+def _resampled(image, scale, first, count, interpolation, antialias):
+    """Returns positions of an image's first axis, scaled."""
+    if scale == 1:
+        return image[first : first + count].astype("float32")
+    kernel, radius = _KERNELS[interpolation]
+    width = max(scale, 1) if antialias else 1
+    if interpolation == "area":
+        width = scale
+    result = np.empty((count, *image.shape[1:]), "float32")
+    for index in range(count):
+        center = (first + index + 0.5) * scale
+        low = max(int(np.floor(center - radius * width)), 0)
+        high = int(np.ceil(center + radius * width))
+        pixels = image[low : max(high, low + 1)]
+        positions = np.arange(low, low + len(pixels)) + 0.5
+        weights = kernel((positions - center) / width, width)
+        weights = (weights / weights.sum()).astype("float32")
+        result[index] = np.tensordot(weights, pixels.astype("float32"), 1)
+    return result
+
+
+def _triangle(x, width):
+    return np.maximum(1 - np.abs(x), 0)
+
+
+def _cubic(x, width):
+    x = np.abs(x)
+    near = (1.5 * x - 2.5) * x * x + 1
+    far = ((-0.5 * x + 2.5) * x - 4) * x + 2
+    return np.where(x < 1, near, np.where(x < 2, far, 0))
+
+
+def _overlap(x, width):
+    """Returns how much of each pixel lies within `width` pixels."""
+    return np.clip((1 + width) / 2 - np.abs(x) * width, 0, min(1, width))
+
+
+# Interpolation -> its weights by distance, and the farthest that has one.
+_KERNELS = {
+    "bilinear": (_triangle, 1),
+    "bicubic": (_cubic, 2),
+    "area": (_overlap, 0.5),
+}
+
+
 def _probabilities(outputs):
     """Returns probabilities, from logits if that is what a file gives."""
     if outputs.min() >= 0 and outputs.max() <= 1:
@@ -165,7 +269,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("model", type=pathlib.Path)
     parser.add_argument("images", type=pathlib.Path, nargs="+")
-    for name, default in (("threads", 1), ("size", 224), ("top", 3)):
+    for name, default in (("threads", 1), ("size", None), ("top", 3)):
         parser.add_argument(f"--{name}", type=_positive, default=default)
     arguments = parser.parse_args()
     try:

@@ -18,9 +18,11 @@ from keras_regnet.complexity import Complexity
 from keras_regnet.complexity import complexity
 from keras_regnet.config import AnyNetConfig
 from keras_regnet.config import RegNetConfig
+from keras_regnet.model_record import ModelRecord
 from keras_regnet.models import build
 from keras_regnet.models import prefix_layer_names
 from keras_regnet.models import replace_head
+from keras_regnet.predictions import decode_predictions
 from keras_regnet.preprocessing import preprocess_input
 from keras_regnet.regnet_model import RegNetModel
 from keras_regnet.variants import get_config
@@ -45,6 +47,7 @@ __all__ = [
     "AnyNet",
     "AnyNetConfig",
     "Complexity",
+    "ModelRecord",
     "RegNet",
     "RegNetConfig",
     "RegNetModel",
@@ -56,6 +59,7 @@ __all__ = [
     "build",
     "complexity",
     "config",
+    "decode_predictions",
     "design_space",
     "export",
     "get_config",

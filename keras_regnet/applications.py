@@ -12,15 +12,13 @@ from collections.abc import Callable
 from typing import Any
 from typing import Protocol
 
-import keras
-
 from keras_regnet import models
+from keras_regnet import predictions
 from keras_regnet import regnet_model
 from keras_regnet import variants
 from keras_regnet import weights as weights_lib
 from keras_regnet.keras2_models import load_model
 from keras_regnet.weights import detect
-from keras_regnet.weights import fetch
 from keras_regnet.weights.readers import keras3_file
 
 _TAG = "keras_in1k"
@@ -34,8 +32,9 @@ _DOC = """Builds {variant} as `tf_keras.applications.{name}` did.
       include_top: whether the pool and the classifier are part of it.
       include_preprocessing: whether the model takes images in 0..255 and
         divides them by 255; if not, feed 0..1.
-      weights: "imagenet" for those of keras.applications, None for random
-        ones, a file that Keras 2 or 3 saved, or any other value that
+      weights: "imagenet" for those of keras.applications, "default" for the
+        best of `keras_regnet.list_weights`, None for random ones, a file
+        that Keras 2 or 3 saved, or any other value that
         `keras_regnet.build` takes.
       input_tensor: a Keras tensor to start from; None for a new input.
       input_shape: shape of one image; (224, 224, 3) by default,
@@ -181,34 +180,25 @@ def preprocess_input(x: Any, data_format: str | None = None) -> Any:
 
 def decode_predictions(
     preds: Any, top: int = 5
-) -> list[list[tuple[str, str, float]]]:
+) -> list[list[predictions.Prediction]]:
     """Returns the names of the most probable classes of ImageNet.
 
-    Keras fetches the names once, from where keras.applications keeps them.
-
     Args:
-      preds: array (batch, 1000).
+      preds: array (batch, 1000); of logits the softmax is taken.
       top: how many classes to return for each image.
 
     Returns:
-      For each image a list of (WordNet id, name, score), the best first.
+      For each image a list of (WordNet id, name, probability), the best first.
 
     Raises:
-      OSError: if the names cannot be fetched.
       ValueError: if `preds` has another shape.
     """
-    decode = keras.applications.imagenet_utils.decode_predictions
-    try:
-        return decode(preds, top=top)
-    except Exception as error:
-        # Keras has no class of its own for a failed download.
-        if type(error) is not Exception:
-            raise
-        raise OSError(
-            f"Cannot fetch the names of ImageNet's classes: {error}. Without "
-            "a network put 'imagenet_class_index.json' into "
-            f"{str(fetch.cache_folder())!r}."
-        ) from error
+    if len(preds.shape) != 2 or preds.shape[1] != _CLASSES:
+        raise ValueError(
+            f"`preds` must have the shape (batch, {_CLASSES}). "
+            f"Received: shape={tuple(preds.shape)}"
+        )
+    return predictions.decode_predictions(preds, top)
 
 
 __all__ = [

@@ -8,8 +8,12 @@ import collections
 import difflib
 import re
 from collections.abc import Iterable
+from collections.abc import Mapping
 from collections.abc import Sequence
+from typing import Any
 from typing import NamedTuple
+
+from keras_regnet import imagenet
 
 _NAMES_SHOWN = 10
 
@@ -65,10 +69,63 @@ def match(
         return Match(tuple(range(outputs)), tuple(known), by_name=False)
     if tuple(names) == tuple(of_model):
         return Match(tuple(range(outputs)), tuple(of_model), by_name=True)
-    _check_known(names, of_model)
-    index = {name: number for number, name in enumerate(of_model)}
-    indices = tuple(index[name] for name in names)
+    keys, known = _by_id(names, of_model)
+    _check_known(keys, known, of_model)
+    index = {name: number for number, name in enumerate(known)}
+    indices = tuple(index[name] for name in keys)
     return Match(indices, tuple(of_model), by_name=True)
+
+
+def _by_id(names, of_model):
+    """Returns two lists of names; WordNet's ids where one is ImageNet's.
+
+    So a folder named "n02099601" is "golden_retriever", and the reverse.
+    """
+    classes = imagenet.classes_named(of_model)
+    if classes is None:
+        return tuple(names), tuple(of_model)
+    if tuple(names) == classes.names:
+        return classes.ids, classes.ids
+    ids = [classes.ids_of(name) for name in names]
+    ambiguous = [
+        n for n, found in zip(names, ids, strict=True) if len(found) > 1
+    ]
+    if ambiguous:
+        raise ValueError(
+            "A name of several classes of ImageNet does not tell which: name "
+            "the class by its id of WordNet, such as 'n02012849'. "
+            f"Received: {shown(map(repr, ambiguous))}"
+        )
+    keys = (
+        next(iter(found), name) for name, found in zip(names, ids, strict=True)
+    )
+    return tuple(keys), classes.ids
+
+
+def checked(class_names: Any, classes: int | None = None) -> tuple[str, ...]:
+    """Returns class names as a tuple.
+
+    Args:
+      class_names: texts without line breaks.
+      classes: number of outputs, None for any.
+
+    Raises:
+      ValueError: if they are no names, or not one for each output.
+    """
+    is_list = not isinstance(class_names, str | bytes | Mapping)
+    names = tuple(class_names) if is_list else ()
+    if not is_list or not all(isinstance(name, str) for name in names):
+        raise ValueError(
+            "`class_names` must be a list of texts, or None. "
+            f"Received: class_names={class_names!r}"
+        )
+    check(names)
+    if classes is not None and len(names) != classes:
+        raise ValueError(
+            "`class_names` must have one name per output of the model. "
+            f"Received: {len(names)} names for {classes} outputs"
+        )
+    return names
 
 
 def check(names: Iterable[str]) -> None:
@@ -118,9 +175,9 @@ def is_counted(names: Sequence[str]) -> bool:
     return tuple(names) == tuple(str(number) for number in range(len(names)))
 
 
-def _check_known(names, of_model):
-    """Raises unless each name is that of one output."""
-    counts = collections.Counter(of_model)
+def _check_known(names, known, of_model):
+    """Raises unless each name is that of one output, by what is known of it."""
+    counts = collections.Counter(known)
     of_images = collections.Counter(names)
     unknown = [name for name in names if name not in counts]
     if unknown:
@@ -176,6 +233,11 @@ def differences(old: Sequence[str], new: Sequence[str]) -> list[str]:
     """
     if tuple(old) == tuple(new):
         return []
+    if len(old) == len(new) and imagenet.classes_named(old):
+        # The one list may have names, the other ids of WordNet.
+        new, old = _by_id(new, old)
+        if new == old:
+            return []
     gone, added = set(old) - set(new), set(new) - set(old)
     of_case = {name.lower(): name for name in gone}
     recased = {x: of_case[x.lower()] for x in added if x.lower() in of_case}

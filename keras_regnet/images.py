@@ -4,11 +4,12 @@ The pixels may be of any Keras backend, or TensorFlow's in a tf.data pipeline
 or a SavedModel, where height and width may be unknown.
 """
 
-import dataclasses
 import sys
 from typing import Any
 
 from keras import ops
+
+from keras_regnet.center_crop import CenterCrop
 
 # Of longer images, only the middle is resized: the whole of a strip one pixel
 # high would not fit into memory.
@@ -17,35 +18,35 @@ _MAX_ASPECT = 16
 _WITHOUT_OVERSHOOT = ("bilinear", "nearest", "area")
 
 
-@dataclasses.dataclass(frozen=True)
-class CenterCrop:
-    """How a classifier sees an image in evaluation: its center, scaled.
+def center_crop(
+    images: Any,
+    size: tuple[int, int],
+    crop: CenterCrop,
+    data_format: str = "channels_last",
+) -> Any:
+    """Returns what a classifier sees of images, float32 (..., *size, channels).
 
     Args:
-      fraction: of the shorter side, which the crop keeps; by default 224 of
-        256 pixels, as in the paper.
-      interpolation: a method of `tf.image.resize`.
-      antialias: whether to average over the pixels where an image shrinks.
+      images: RGB or gray in 0..255, (..., height, width, channels).
+      size: height and width of the result.
+      crop: how they are scaled and cropped.
+      data_format: "channels_last" or "channels_first".
     """
+    return resize_and_crop(
+        images,
+        crop.resized(size),
+        size,
+        interpolation=crop.interpolation,
+        antialias=crop.antialias,
+        crop_rounding=crop.rounding,
+        to_integers=crop.to_integers,
+        data_format=data_format,
+    )
 
-    fraction: float = 224 / 256
-    interpolation: str = "bilinear"
-    antialias: bool = False
 
-    def __call__(self, images: Any, size: tuple[int, int]) -> Any:
-        """Returns the center of images, float32 (..., *size, channels)."""
-        height, width = (round(side / self.fraction) for side in size)
-        return resize_and_crop(
-            images,
-            (height, width),
-            size,
-            interpolation=self.interpolation,
-            antialias=self.antialias,
-        )
-
-    def whole(self, images: Any, size: tuple[int, int]) -> Any:
-        """Returns all of small images, float32 (..., *size, channels)."""
-        return resize(images, size, self.interpolation, self.antialias)
+def scale_whole(images: Any, size: tuple[int, int], crop: CenterCrop) -> Any:
+    """Returns all of small images, float32 (..., *size, channels)."""
+    return resize(images, size, crop.interpolation, crop.antialias)
 
 
 def resize_and_crop(
@@ -70,11 +71,8 @@ def resize_and_crop(
       interpolation: "bilinear", "bicubic" or another of `tf.image.resize`.
       antialias: whether to average over the pixels where an image shrinks:
         Pillow does, OpenCV does not.
-      crop_rounding: where the crop begins if an odd number of pixels is left
-        over: "up" (pycls), "down" (transformers) or "even" (torchvision and
-        timm, which round half to the even number).
-      to_integers: whether the scaled pixels are integers in 0..255, as where
-        images of 8 bits are scaled.
+      crop_rounding: see `CenterCrop.rounding`.
+      to_integers: see `CenterCrop`.
       data_format: "channels_last" or "channels_first".
 
     Returns:
@@ -95,7 +93,8 @@ def resize_and_crop(
     if not _is_known(own) or scaled != own:
         images = resize(images, scaled, interpolation, antialias, data_format)
         if to_integers:
-            images = _clip(_round(images))
+            # Before it overshot, `resize` clipped it.
+            images = (_tensorflow(images) or ops).round(images)
     sides = _pair(size)
     starts = [
         _half(side - part, crop_rounding)
@@ -126,7 +125,8 @@ def resize(
     tf = _tensorflow(images)
     if tf is None:
         images = ops.image.resize(
-            _float32(images),  # Of integers it would return integers.
+            # Whole numbers would be rounded.
+            ops.cast(images, "float32"),
             size,
             interpolation=interpolation,
             antialias=antialias,
@@ -154,10 +154,6 @@ def _tensorflow(images):
 
 def _float32(images):
     return (_tensorflow(images) or ops).cast(images, "float32")
-
-
-def _round(images):
-    return (_tensorflow(images) or ops).round(images)
 
 
 def _clip(images):

@@ -2,8 +2,10 @@
 
 python -m keras_regnet.info
 python -m keras_regnet.info RegNetY-3.2GF --image_size=288
+python -m keras_regnet.info "RegNetZ-*"
 """
 
+import itertools
 import sys
 from collections.abc import Iterable
 
@@ -13,12 +15,24 @@ from absl import flags
 from keras_regnet import plan
 from keras_regnet import variants
 from keras_regnet.complexity import complexity
+from keras_regnet.weights import list_weights
+from keras_regnet.weights import WeightRecord
 
 _IMAGE_SIZE = flags.DEFINE_integer(
     "image_size", 224, "Height and width of the image, in pixels.", 32
 )
 
 _HEADER = ("network", "depths", "widths", "groups", "params", "flops", "acts")
+
+
+_WEIGHTS_HEADER = (
+    "network",
+    "weights",
+    "top-1",
+    "pixels",
+    "classes",
+    "license",
+)
 
 
 def table(names: Iterable[str], image_size: int = 224) -> str:
@@ -66,15 +80,55 @@ def _flops(count):
     return f"{count / 1e6:.0f} M" if count < 1e9 else f"{count / 1e9:.1f} G"
 
 
+def weights_table(names: Iterable[str]) -> str:
+    """Returns a Markdown table of the published weights of networks.
+
+    Args:
+      names: variants, in any common spelling.
+
+    Returns:
+      One line per set of weights, in the order of preference: the tag that
+      `weights=` takes, its accuracy as published, size and license.
+
+    Raises:
+      ValueError: if a variant is unknown.
+
+    Example:
+    >>> print(weights_table(["RegNetX-200MF"]).splitlines()[2])
+    | RegNetX-200MF | pycls_in1k | 68.76 | 224 of 256 | 1000 | mit |
+    """
+    # The first source of a set is the one that a tag stands for.
+    sets: dict[tuple[str, str], WeightRecord] = {}
+    for name in names:
+        for record in list_weights(name):
+            sets.setdefault((record.variant, record.tag), record)
+    rows = [
+        (
+            record.variant,
+            record.tag,
+            "" if record.top1 is None else f"{record.top1:.2f}",
+            f"{record.test_size} of {record.resize}",
+            str(record.classes),
+            record.licence,
+        )
+        for record in sets.values()
+    ]
+    lines = [_WEIGHTS_HEADER, ["---"] * len(_WEIGHTS_HEADER), *rows]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
 def main(argv: list[str]) -> None:
     """Prints the table of the networks in `argv`, or of all."""
     size = _IMAGE_SIZE.value
-    names = argv[1:] or variants.list_variants()
     try:
+        patterns = map(variants.list_variants, argv[1:] or [None])
+        names = tuple(dict.fromkeys(itertools.chain(*patterns)))
         print(table(names, size))
     except ValueError as error:
         sys.exit(f"error: {error}")
     print(f"\nAt {size} x {size} pixels, 1000 classes; flops: multiply-adds.")
+    if argv[1:]:
+        print(f"\n{weights_table(names)}")
 
 
 def run() -> None:

@@ -29,6 +29,7 @@ _FORMAT = "keras_applications"
 _DROPPED_ARGUMENTS = ("batch_input_shape", "dtype", "rng_type")
 _POOLS = ("GlobalAveragePooling2D", "GlobalMaxPooling2D")
 _SE_RATIO = 0.25
+_SCALING = ("Rescaling", "Normalization")
 
 
 def load_model(
@@ -67,6 +68,11 @@ def load_model(
     x = _apply(_with_our_pool(chain.after), body.output, custom_objects)
     model = regnet_model.RegNetModel(inputs, x, name=_name(saved))
     model.set_network(config, body.pyramid_outputs)
+    # Layers of the caller's may scale pixels before the network does not.
+    scales = any(layer["class_name"] in _SCALING for layer in chain.before)
+    model.set_record(
+        dataclasses.replace(body.record, normalizes=chain.rescales or scales)
+    )
     _fill(model, saved, config)
     return model
 

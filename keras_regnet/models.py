@@ -1,15 +1,18 @@
 """The builders: a configuration becomes a functional Keras model."""
 
+import dataclasses
 import math
 import numbers
 import os
 import re
 from collections.abc import Callable
+from collections.abc import Sequence
 from typing import Any
 
 import keras
 
 from keras_regnet import blocks
+from keras_regnet import class_names as names_lib
 from keras_regnet import errors
 from keras_regnet import inputs as inputs_lib
 from keras_regnet import layers
@@ -54,9 +57,10 @@ def build(
 
     Args:
       config: a configuration, or the name of a variant.
-      weights: None for random weights; "imagenet" for the paper's; the tag of
-        another set of `list_weights`; "hf:owner/name" for a repository of the
-        Hugging Face hub; the path of a file: `.safetensors`, `.keras`,
+      weights: None for random weights; "default" for the best set that allows
+        commercial use, see `list_weights`; "imagenet" for the paper's; the tag
+        of another set; "hf://owner/name" for a repository of the Hugging Face
+        hub; the path of a file: `.safetensors`, `.keras`,
         `.weights.h5`, `.h5`, or with PyTorch `.pth`, `.pt`, `.pyth`, `.bin`,
         `.torch`; a run folder of the trainer; or what
         `keras_regnet.weights.resolve` returned. The model gets their padding,
@@ -131,6 +135,11 @@ def build(
         x = _pool(maker, x, pooling)
     model = RegNetModel(inputs, x, name=name or _default_name(config))
     model.set_network(config, pyramid)
+    model.set_record(
+        resolved.model_record(
+            int(classes) if include_top else 0, include_preprocessing
+        )
+    )
     resolved.assign(model)
     return model
 
@@ -252,14 +261,19 @@ def replace_head(
     classes: int,
     classifier_activation: str | Callable | None = "softmax",
     dropout_rate: float = 0.0,
+    *,
+    class_names: Sequence[str] | None = None,
 ) -> RegNetModel:
     """Returns the model with a new classifier; all other layers are shared.
+
+    Its record says where the weights come from, as before.
 
     Args:
       model: a model built with its top.
       classes: number of classes of the new classifier.
       classifier_activation: applied to the logits; None leaves them.
       dropout_rate: fraction of the pooled features dropped in training.
+      class_names: name of each output; None if they have none.
 
     Returns:
       A model from the same input to (batch, classes).
@@ -270,12 +284,15 @@ def replace_head(
 
     Example:
     >>> model = build("RegNetX-200MF", input_shape=(32, 32, 3))
-    >>> replace_head(model, classes=5).output.shape
-    (None, 5)
+    >>> model = replace_head(model, classes=2, class_names=("ant", "bee"))
+    >>> model.output.shape, model.class_names
+    ((None, 2), ('ant', 'bee'))
     """
     _check_options(None, classes, include_top=True)
     _check_rate("dropout_rate", dropout_rate)
     blocks.check_activation("classifier_activation", classifier_activation)
+    if class_names is not None:
+        class_names = names_lib.checked(class_names, int(classes))
     if "head_pool" not in [layer.name for layer in model.layers]:
         raise ValueError(
             "`model` must have the layer 'head_pool', as one built with "
@@ -286,6 +303,9 @@ def replace_head(
     x = _classifier(x, classes, classifier_activation, dropout_rate)
     replaced = RegNetModel(model.input, x, name=model.name)
     replaced.set_network(model.network, model.pyramid_outputs)
+    replaced.set_record(
+        dataclasses.replace(model.record, class_names=class_names)
+    )
     replaced._rematerializes_blocks = model._rematerializes_blocks
     return replaced
 
@@ -300,7 +320,7 @@ def prefix_layer_names(model: RegNetModel, prefix: str) -> RegNetModel:
 
     Args:
       model: made by a builder; it is changed.
-      prefix: such as "left_", of letters, digits, "_", "-" and ".".
+      prefix: such as `"left_"`, of letters, digits and `_-.`.
 
     Returns:
       The model.

@@ -14,23 +14,27 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_regnet import labels
 from keras_regnet import layers
+from keras_regnet import model_record
 from keras_regnet import models
+from keras_regnet import preprocessing
+from keras_regnet import record_files
 from keras_regnet import safe_files
 from keras_regnet import variants
+from keras_regnet.center_crop import CenterCrop
 from keras_regnet.config import AnyNetConfig
 from keras_regnet.config import RegNetConfig
 from keras_regnet.export import inference_model
-from keras_regnet.export import labels
 from keras_regnet.export import runners
-from keras_regnet.images import CenterCrop
+from keras_regnet.model_record import ModelRecord
+from keras_regnet.regnet_model import RegNetModel
 from keras_regnet.weights import fetch
 from keras_regnet.weights import locate
 from keras_regnet.weights import readers
 from keras_regnet.weights import resolve
 from keras_regnet.weights import ResolvedWeights
 from keras_regnet.weights.readers import keras_archive
-from keras_regnet.weights.records import WeightRecord
 
 _EXPORTED = (".tflite", ".onnx")
 # The name of a field in config.json files of older runs.
@@ -48,11 +52,11 @@ class OpenedModel:
       predict: from a batch of images (n, height, width, channels), uint8 or
         float pixels in 0..255, to float32 outputs (n, classes).
       image_size: (height, width) of its images, None for any.
-      class_names: name of each output, None if they are not known.
+      record: class names, and how it is evaluated, as far as they are known:
+        that of the model, or what lies beside a file, or what the run's
+        configuration says.
       settings: configuration of the run it comes from, {} if there is none.
       weights: of a variant, "" for something that has its own.
-      record: of published weights, which tells how they are evaluated; None
-        if it is not known.
       classes: number of outputs, None if only the outputs tell it.
       keras_model: the model itself, None for an exported file.
     """
@@ -60,10 +64,9 @@ class OpenedModel:
     name: str
     predict: Callable[[np.ndarray], np.ndarray]
     image_size: tuple[int | None, int | None]
-    class_names: tuple[str, ...] | None = None
+    record: ModelRecord = dataclasses.field(default_factory=ModelRecord)
     settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     weights: str = ""
-    record: WeightRecord | None = None
     classes: int | None = None
     keras_model: keras.Model | None = None
 
@@ -72,39 +75,19 @@ class OpenedModel:
         return self.predict(images)
 
     @property
-    def evaluation_size(self) -> int | None:
-        """Side of the images it is evaluated on, None if it is not known.
+    def class_names(self) -> tuple[str, ...] | None:
+        """Name of each output, None if they are not known."""
+        return self.record.class_names
 
-        That of its run, or of the record of its weights.
-        """
-        for name in ("eval_image_size", "image_size"):
-            if self.settings.get(name):
-                return self.settings[name]
-        return self.record.test_size if self.record else None
+    @property
+    def evaluation_size(self) -> tuple[int, int] | None:
+        """(Height, width) it is evaluated at, None if that is not known."""
+        return self.record.image_size
 
     @property
     def crop(self) -> CenterCrop:
-        """How it is evaluated: as its run, or the record of its weights, says.
-
-        Where neither is known it is the paper's way.
-        """
-        if self.record and not self.settings:
-            record = self.record
-            return CenterCrop(
-                record.crop, record.interpolation, record.antialias
-            )
-        names = {
-            "fraction": ("eval_crop_fraction", _OLD_CROP),
-            "interpolation": ("interpolation",),
-            "antialias": ("antialias",),
-        }
-        fields = {
-            field: self.settings[name]
-            for field, spellings in names.items()
-            for name in spellings
-            if name in self.settings
-        }
-        return CenterCrop(**fields)
+        """How images are scaled and cropped; the paper's way if not known."""
+        return self.record.crop
 
 
 def open_model(
@@ -174,6 +157,8 @@ def _open_stored(path, threads):
         return _open_exported(path, threads)
     if (path / "saved_model.pb").is_file():
         return _open_exported(path, threads)
+    if locate.is_hub_folder(path):
+        return _open_weights(str(path))
     if locate.is_run_folder(path):
         return _open_run(path)
     raise ValueError(
@@ -183,16 +168,38 @@ def _open_stored(path, threads):
     )
 
 
-def _opened(name, model, **fields):
+def _opened(name, model, record=None, **fields):
     inference_model.check_model(model)
     height, width = model.inputs[0].shape[1:3]
+    classes = model.outputs[0].shape[-1]
+    record = record or model_record.of_model(model)
+    if isinstance(model, RegNetModel):
+        # What was written of it elsewhere, its exports know too.
+        model.set_record(record)
     return OpenedModel(
         name,
-        _predictor(model),
+        _of_pixels(_predictor(model), record),
         (height, width),
-        classes=model.outputs[0].shape[-1],
+        record,
+        classes=classes,
         keras_model=model,
         **fields,
+    )
+
+
+def _of_pixels(predict, record):
+    """Returns a function of pixels, if need be by normalizing them."""
+    if record.normalizes:
+        return predict
+    return lambda images: predict(
+        keras.ops.convert_to_numpy(
+            preprocessing.normalize_pixels(
+                np.asarray(images, "float32"),
+                "channels_last",
+                record.mean,
+                record.std,
+            )
+        )
     )
 
 
@@ -229,12 +236,11 @@ def _open_resolved(name, resolved, **fields):
         name=variants.find_name(resolved.config),
         **options,
     )
-    path = resolved.path
-    if path is not None:
-        fields["class_names"] = labels.find(path, resolved.classes)
-        fields["settings"] = _settings_of_run(path)
-    record = resolved.evaluation_record
-    return _opened(name or model.name, model, record=record, **fields)
+    settings = {} if resolved.path is None else _settings_of_run(resolved.path)
+    record = record_of_run(settings, model.record)
+    return _opened(
+        name or model.name, model, record, settings=settings, **fields
+    )
 
 
 def _open_run(folder):
@@ -246,9 +252,43 @@ def _open_run(folder):
 
 def _open_keras(path, file, settings):
     """Opens what a `.keras` file holds, under the names of its classes."""
-    opened = _opened(str(path), _load_keras(file), settings=settings)
-    names = labels.find(path, opened.classes)
-    return dataclasses.replace(opened, class_names=names)
+    model = _load_keras(file)
+    inference_model.check_model(model)
+    record = record_of_run(settings, model_record.of_model(model))
+    names = labels.find(path, model.outputs[0].shape[-1], record.class_names)
+    record = dataclasses.replace(record, class_names=names)
+    return _opened(str(path), model, record, settings=settings)
+
+
+def record_of_run(
+    settings: Mapping[str, Any], record: ModelRecord | None = None
+) -> ModelRecord:
+    """Returns a record, of a run that wrote none what its configuration says.
+
+    Args:
+      settings: configuration of the run, {} if there is none.
+      record: of its model or file; those that runs write have a size.
+    """
+    record = record or ModelRecord()
+    if record.image_size is not None or not settings:
+        return record
+    side = settings.get("eval_image_size") or settings.get("image_size")
+    names = {
+        "fraction": ("eval_crop_fraction", _OLD_CROP),
+        "interpolation": ("interpolation",),
+        "antialias": ("antialias",),
+    }
+    crop = {
+        field: settings[name]
+        for field, spellings in names.items()
+        for name in spellings
+        if name in settings
+    }
+    return dataclasses.replace(
+        record,
+        image_size=(side, side) if side else None,
+        crop=CenterCrop(**crop),
+    )
 
 
 def _settings_of_run(path):
@@ -288,10 +328,13 @@ def _open_exported(path, threads):
     signatures = (runners.FLOAT_IMAGES, runners.SERVING)
     runner = runners.open_file(path, threads, signatures=signatures)
     height, width = runner.image_size
+    settings = _settings_of_run(path)
+    record = record_of_run(settings, record_files.find(path))
+    record = dataclasses.replace(record, class_names=labels.find(path))
     return OpenedModel(
         str(path),
-        runner.run,
+        _of_pixels(runner.run, record),
         (height, width),
-        labels.find(path),
-        _settings_of_run(path),
+        record,
+        settings,
     )

@@ -8,13 +8,15 @@ import numpy as np
 from keras import ops
 
 from keras_regnet import errors
-from keras_regnet.images import resize_and_crop
+from keras_regnet import image_sources
+from keras_regnet.images import center_crop
+from keras_regnet.model_record import ModelRecord
 from keras_regnet.weights import records
 from keras_regnet.weights.records import WeightRecord
 
+# Of a model that takes any size, whose record names none: the paper's.
+_DEFAULT_IMAGE_SIZE = 224
 _DATA_FORMATS = ("channels_last", "channels_first")
-# How who crops rounds half a pixel, if not as PyTorch: to the even number.
-_CROP_ROUNDING = {"pycls": "up", "transformers": "down"}
 
 
 def mean_and_std(
@@ -49,13 +51,13 @@ def preprocess_input(
     *,
     weights: str | WeightRecord | None = None,
     variant: str | None = None,
-    normalise: bool = True,
+    normalize: bool = True,
 ) -> Any:
     """Prepares images as they were when the weights were evaluated.
 
     Normalization is done once, here or in the model: by default here, for a
     model built with `include_preprocessing=False`. Every other model does it
-    itself and takes RGB in 0..255; for such a model pass `normalise=False`,
+    itself and takes RGB in 0..255; for such a model pass `normalize=False`,
     and images are resized and cropped only.
 
     Args:
@@ -63,15 +65,16 @@ def preprocess_input(
         In a tf.data pipeline, height and width may be unknown.
       data_format: "channels_last", "channels_first" or None for Keras's
         default.
-      weights: a tag or record of `keras_regnet.list_weights`: the short side
+      weights: what `weights=` of the model was: "default", "imagenet", or a tag
+        or record of `keras_regnet.list_weights`: the short side
         is resized and the center cropped as its source does. None leaves the
         size, and takes ImageNet's mean and standard deviation.
       variant: the network that `weights` is of, unless it is a record.
-      normalise: whether to subtract the mean and divide by the deviation.
+      normalize: whether to subtract the mean and divide by the deviation.
 
     Returns:
       Floats, (..., size, size, channels) with `weights`, else of the same
-      shape; about -2 to 3, or 0 to 255 with `normalise=False`.
+      shape; about -2 to 3, or 0 to 255 with `normalize=False`.
 
     Raises:
       ValueError: if there are no such weights or data format, or a symbolic
@@ -94,18 +97,67 @@ def preprocess_input(
     record = _record(weights, variant)
     images = ops.cast(images, "float32")
     if record is not None:
-        images = resize_and_crop(
+        images = center_crop(
             images,
-            record.resize,
-            record.test_size,
-            interpolation=record.interpolation,
-            antialias=record.antialias,
-            crop_rounding=_CROP_ROUNDING.get(record.source, "even"),
-            # All but OpenCV resize images of 8 bits, which stay of 8 bits.
-            to_integers=record.antialias,
-            data_format=data_format,
+            (record.test_size,) * 2,
+            record.center_crop,
+            data_format,
         )
-    return _normalize(images, record, data_format) if normalise else images
+    if not normalize:
+        return images
+    published = (record.mean, record.std) if record else ()
+    return normalize_pixels(images, data_format, *published)
+
+
+def prepare(
+    images: Any,
+    record: ModelRecord,
+    shape: Sequence[Any],
+    data_format: str,
+) -> Any:
+    """Returns images as a model takes them, see `RegNetModel.preprocess`.
+
+    Args:
+      images: in any form.
+      record: of the model.
+      shape: of its images; None where it takes any size.
+      data_format: of the model.
+    """
+    sides = list(shape)
+    channels = sides.pop(-1 if data_format == "channels_last" else -3)
+    own = record.image_size or (_DEFAULT_IMAGE_SIZE,) * 2
+    height, width = (
+        int(known if side is None else side)
+        for side, known in zip(sides, own, strict=True)
+    )
+
+    def prepared(batch):
+        batch = center_crop(batch, (height, width), record.crop, data_format)
+        if record.normalizes:
+            return batch
+        return normalize_pixels(batch, data_format, record.mean, record.std)
+
+    if image_sources.is_symbolic(images):
+        return prepared(_symbolic_batch(images, channels))
+    batches = image_sources.load(images, channels, data_format)
+    arrays = [keras.ops.convert_to_numpy(prepared(x)) for x in batches]
+    return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
+
+
+def _symbolic_batch(images, channels):
+    """Returns a batch of a pipeline's tensor: images, or the bytes of one."""
+    if images.dtype == "string":
+        from keras_regnet import image_files
+
+        images = image_files.decode(images, 1 if channels == 1 else 3)
+    if len(images.shape) == 3:
+        images = images[None]
+    if len(images.shape) != 4:
+        raise ValueError(
+            "`images` must be a tensor of one image or a batch of them. "
+            f"Received: shape={tuple(images.shape)}"
+        )
+    return images
 
 
 def _record(weights, variant):
@@ -119,13 +171,17 @@ def _record(weights, variant):
     return records.find(variant, weights)
 
 
-def _normalize(images, record, data_format):
+def normalize_pixels(
+    images: Any,
+    data_format: str,
+    mean: Sequence[float] = records.IMAGENET_MEAN,
+    std: Sequence[float] = records.IMAGENET_STD,
+) -> Any:
+    """Returns images less the mean, by the deviation; see `mean_and_std`."""
     axis = -1 if data_format == "channels_last" else -3
-    published = (record.mean, record.std) if record else ()
-    mean, std = (
-        np.asarray(values, dtype="float32")
-        for values in mean_and_std(images.shape[axis], *published)
+    shape = (-1,) if axis == -1 else (-1, 1, 1)
+    center, scale = (
+        np.asarray(values, dtype="float32").reshape(shape)
+        for values in mean_and_std(images.shape[axis], mean, std)
     )
-    if axis == -3:
-        mean, std = mean[:, None, None], std[:, None, None]
-    return (images - mean) / std
+    return (images - center) / scale

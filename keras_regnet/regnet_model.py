@@ -1,4 +1,4 @@
-"""The functional model of a network: pyramid, saving, rematerialization."""
+"""The functional model of a network: record, saving, rematerialization."""
 
 import itertools
 import re
@@ -9,10 +9,13 @@ from typing import Self
 import keras
 from keras import ops
 
+from keras_regnet import class_names as names_lib
 from keras_regnet import config as config_lib
 from keras_regnet import layers
+from keras_regnet import preprocessing
 from keras_regnet.config import AnyNetConfig
 from keras_regnet.config import RegNetConfig
+from keras_regnet.model_record import ModelRecord
 
 # In a layer's name, which may have a prefix.
 _BLOCK = re.compile(r"stage\d+_block\d+")
@@ -20,10 +23,11 @@ _BLOCK = re.compile(r"stage\d+_block\d+")
 
 @keras.saving.register_keras_serializable(package="keras_regnet")
 class RegNetModel(keras.Model):
-    """A functional model that knows its network and its feature pyramid.
+    """A functional model that knows what it is, and prepares its images.
 
-    Made by the builders of `keras_regnet.models`. Saving keeps both;
-    `keras.models.clone_model`, which rebuilds the bare graph, does not.
+    Made by the builders of `keras_regnet.models`. Saving keeps its network, its
+    feature pyramid and its record; `keras.models.clone_model`, which rebuilds
+    the bare graph, does not.
 
     Args:
       inputs: the input tensor.
@@ -44,6 +48,7 @@ class RegNetModel(keras.Model):
         super().__init__(inputs, outputs, name=name, **kwargs)
         self._network: RegNetConfig | AnyNetConfig | None = None
         self._pyramid_layers: tuple[tuple[str, str], ...] = ()
+        self._record = ModelRecord()
         self._rematerializes_blocks = self._take_over_rematerialization()
 
     def set_network(
@@ -62,6 +67,75 @@ class RegNetModel(keras.Model):
     def network(self) -> RegNetConfig | AnyNetConfig | None:
         """The configuration of the model; None if no builder made it."""
         return self._network
+
+    def set_record(self, record: ModelRecord) -> None:
+        """Records where the model comes from and what its outputs mean.
+
+        Raises:
+          ValueError: if it has not one class name for each output.
+        """
+        if record.class_names is not None:
+            names_lib.checked(record.class_names, self.output.shape[-1])
+        self._record = record
+
+    @property
+    def record(self) -> ModelRecord:
+        """Origin of the weights, class names, and how images are seen."""
+        return self._record
+
+    @property
+    def class_names(self) -> tuple[str, ...] | None:
+        """Name of each output; None if they are not known."""
+        return self._record.class_names
+
+    def preprocess(self, images: Any) -> Any:
+        """Returns images as the model takes them, prepared as in evaluation.
+
+        They are resized and cropped as the source of the weights, or the
+        trainer's run, evaluates, to the size of the model's input; where that
+        is open, to the size of the record, or 224 pixels. The model itself
+        normalizes them, or, built with `include_preprocessing=False`, gets
+        them normalized. The pixels are those of `keras_regnet.preprocess_input`
+        for the same weights.
+
+        Args:
+          images: the path or the bytes of an image file, a PIL image, an array
+            or a tensor of pixels in 0..255, or a list of such, of any sizes.
+            Arrays have the model's order of axes, (height, width, channels) or
+            (channels, height, width), or are gray, (height, width); one with
+            an axis more is a batch. In a tf.data pipeline, a tensor. Files and
+            PIL images are turned as their Exif data say.
+
+        Returns:
+          float32 (n, height, width, channels), or channels first for a model
+          that was built so: an array; of a symbolic tensor a tensor.
+
+        Raises:
+          ValueError: if there are no images, or one cannot be read, or has
+            other channels, or other numbers than pixels in 0..255.
+
+        Example:
+        >>> import numpy as np
+        >>> import keras_regnet
+        >>> model = keras_regnet.RegNetX("200MF")
+        >>> photo = np.zeros((300, 400, 3), "uint8")
+        >>> model.preprocess([photo, photo[:250]]).shape
+        (2, 224, 224, 3)
+        """
+        if len(self.inputs) != 1:
+            raise ValueError(
+                "`preprocess` is for a model with one input of images. "
+                f"Received: {len(self.inputs)} inputs"
+            )
+        return preprocessing.prepare(
+            images, self._record, self.inputs[0].shape[1:], self._data_format
+        )
+
+    @property
+    def _data_format(self):
+        """The order of an image's axes, which a convolution was built with."""
+        formats = (getattr(x, "data_format", None) for x in self.layers)
+        return next(filter(None, formats), keras.config.image_data_format())
 
     @property
     def pyramid_outputs(self) -> dict[str, Any]:
@@ -155,6 +229,7 @@ class RegNetModel(keras.Model):
             "network": network,
             "pyramid_layers": dict(self._pyramid_layers),
             "rematerializes_blocks": self._rematerializes_blocks,
+            "record": self._record.to_json(),
         }
 
     @classmethod
@@ -169,11 +244,21 @@ class RegNetModel(keras.Model):
         pyramid_layers = config.pop("pyramid_layers")
         # Models of before this was kept have no such entry.
         rematerializes = config.pop("rematerializes_blocks", False)
+        record = config.pop("record", None)
         model = super().from_config(config, custom_objects=custom_objects)
         model._network = network and config_lib.from_json(network)
         model._pyramid_layers = tuple(pyramid_layers.items())
         model._rematerializes_blocks |= rematerializes
+        if record is not None:
+            model._record = ModelRecord.from_json(record)
+        else:
+            model._record = ModelRecord(normalizes=_normalizes(model))
         return model
+
+
+def _normalizes(model):
+    """Whether a model normalizes images, by the names of its layers."""
+    return any(layer.name.endswith("normalise") for layer in model.layers)
 
 
 # `.h5` files, which Keras 3 still writes, name a model's class alone.

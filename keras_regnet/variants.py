@@ -9,6 +9,8 @@ arXiv 1512.03385 and 1611.05431 as pycls configures them (ResNet, ResNeXt).
 """
 
 import dataclasses
+import fnmatch
+import functools
 import re
 
 from keras_regnet import errors
@@ -160,6 +162,9 @@ _RESNET_SPELLING = re.compile(
     r"(?P<family>resnet|resnext)[-_ ]?(?P<layers>\d+)(?:[-_]32x4d)?"
 )
 
+# What makes a name a pattern of names.
+_WILDCARDS = re.compile(r"[*?[]")
+
 
 def _key(name):
     """Returns (family or None, MFLOPs or layers) of a spelling, or None."""
@@ -193,32 +198,83 @@ _NAMES_OF_OTHERS = {
 }
 
 
-def list_variants(family: str | None = None) -> tuple[str, ...]:
+def list_variants(pattern: str | None = None) -> tuple[str, ...]:
     """Returns the names of the published networks.
 
     Args:
-      family: "RegNetX", "RegNetY", "RegNetZ", "RegNetV", "ResNet" or
-        "ResNeXt" for the networks of one family; None for all.
+      pattern: a family, such as "RegNetX" or "ResNet"; a network in any common
+        spelling; or either with the wildcards of file names, such as `"*GF"`,
+        `"regnety*"` or `"regnety_0[01]*"`. Case and separators do not
+        count. None for all.
 
     Returns:
       Names as the papers print them, small to large within a family.
 
     Raises:
-      ValueError: if there is no such family.
+      ValueError: if no network has such a name.
 
     Example:
-    >>> list_variants("RegNetV")
-    ('RegNetV-4.0GF', 'RegNetV-6.4GF')
+    >>> list_variants("RegNetV"), list_variants("*8?F")
+    (('RegNetV-4.0GF', 'RegNetV-6.4GF'), ('RegNetX-8.0GF', 'RegNetY-8.0GF'))
     """
-    if family is None:
-        return tuple(_VARIANTS)
-    families = {
-        name.split("-")[0].lower(): name.split("-")[0] for name in _VARIANTS
-    }
+    return tuple(_VARIANTS) if pattern is None else matching(pattern, "pattern")
+
+
+def matching(pattern: str, argument: str) -> tuple[str, ...]:
+    """Returns the names that a pattern stands for, see `list_variants`."""
+    text = str(pattern).strip()
+    if _WILDCARDS.search(text):
+        plain = _without_separators(text)
+        found = tuple(
+            name
+            for name in _VARIANTS
+            if any(fnmatch.fnmatchcase(s, plain) for s in _spellings(name))
+        )
+    elif text.lower() in _families():
+        found = _of_family(text)
+    else:
+        _check_kind(text)
+        found = tuple(filter(None, [_find(text, None)]))
+    if not found:
+        allowed = (*_families().values(), *_VARIANTS)
+        raise errors.unknown_value(argument, pattern, allowed)
+    return found
+
+
+def _families():
+    """Returns the names of the families by their small letters."""
+    names = dict.fromkeys(name.split("-")[0] for name in _VARIANTS)
+    return {name.lower(): name for name in names}
+
+
+def _of_family(family):
+    families = _families()
     if str(family).lower() not in families:
         raise errors.unknown_value("family", family, families.values())
     prefix = families[str(family).lower()] + "-"
     return tuple(name for name in _VARIANTS if name.startswith(prefix))
+
+
+def _without_separators(text):
+    """Returns a name, or a pattern of names, as patterns are compared.
+
+    Within brackets a hyphen is a range's. Torchvision writes 3_2 for 3.2.
+    """
+    text = re.sub(r"(?<=\d)_(?=\d)", ".", text.lower())
+    return re.sub(r"(\[[^]]*\])|[-_ ]", lambda match: match[1] or "", text)
+
+
+@functools.cache
+def _spellings(name):
+    """Returns what a pattern may match: the paper's name, and timm's."""
+    family, size = _key(name) or (name, 0)
+    code = f"{family}_{size // 100:03d}"
+    others = [
+        *(spelling for spelling, n in _NAMES_OF_OTHERS.items() if n == name),
+        *([code] if _find(code, None) == name else []),
+    ]
+    names = [name, name.replace(".0GF", "GF"), *others]
+    return tuple(dict.fromkeys(map(_without_separators, names)))
 
 
 def variant_name(variant: str, family: str | None = None) -> str:
@@ -239,19 +295,24 @@ def variant_name(variant: str, family: str | None = None) -> str:
     >>> variant_name("4GF", "RegNetY"), variant_name("regnety_032")
     ('RegNetY-4.0GF', 'RegNetY-3.2GF')
     """
-    allowed = list_variants(family)
-    if other := _OF_OTHER_KINDS.get(str(variant).strip().lower()):
-        raise ValueError(
-            f"`variant` must be a network with batch norm; this one has "
-            f"{other}, which no configuration here expresses. "
-            f"Received: variant={variant!r}"
-        )
+    allowed = tuple(_VARIANTS) if family is None else _of_family(family)
+    _check_kind(variant)
     name = _find(variant, family)
     if name not in allowed:
         raise errors.unknown_value(
             "variant", variant, _spelled_like(str(variant), allowed)
         )
     return name
+
+
+def _check_kind(variant):
+    """Raises if a name is that of a network which is none of ours."""
+    if other := _OF_OTHER_KINDS.get(str(variant).strip().lower()):
+        raise ValueError(
+            f"`variant` must be a network with batch norm; this one has "
+            f"{other}, which no configuration here expresses. "
+            f"Received: variant={variant!r}"
+        )
 
 
 def _find(variant, family):

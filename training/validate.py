@@ -39,7 +39,8 @@ _MODEL = flags.DEFINE_string(
 _WEIGHTS = flags.DEFINE_string(
     "weights",
     "",
-    "Weights of a variant: a tag, a file, a run folder or hf:owner/name.",
+    "Weights of a variant: default, a tag, a file, a run folder or "
+    "hf:owner/name.",
 )
 _DATASET = flags.DEFINE_string(
     "dataset", None, "As for main.py; default that of the run, or digits."

@@ -76,8 +76,8 @@ _define(
     "string",
     "weights",
     "none",
-    "Of a variant: 'none', or what `weights=` takes: a tag, a file, a run "
-    "folder or hf:owner/name.",
+    "Of a variant: 'none', or what `weights=` takes: 'default', a tag, a file, "
+    "a run folder or hf:owner/name.",
 )
 _define(
     "bool",

@@ -8,23 +8,23 @@ import numpy as np
 from keras_regnet import atomic
 from keras_regnet import class_names
 from keras_regnet import image_folder
+from keras_regnet import labels as labels_lib
 from keras_regnet import open_model
 from keras_regnet import results
+from keras_regnet.center_crop import CenterCrop
 from keras_regnet.export import images as images_lib
 from keras_regnet.export import inference_model
-from keras_regnet.export import labels as labels_lib
 from keras_regnet.export import litert
 from keras_regnet.export import onnx
 from keras_regnet.export import saved_model
 from keras_regnet.export import spec as spec_lib
 from keras_regnet.export import verification
 from keras_regnet.export.spec import ExportSpec
-from keras_regnet.images import CenterCrop
 
 _SUFFIXES = {"litert": ".tflite", "onnx": ".onnx", "saved_model": ""}
 # What only a comparison needs.
 _OF_VERIFY = ("results", "report", "existing")
-_DEFAULT_SIZE = 224
+_DEFAULT_SIZE = (224, 224)
 # More change the ranges little, and the report by layer takes long.
 _MAX_REPRESENTATIVE = 256
 _NOISE_IMAGES = 8
@@ -116,8 +116,8 @@ def run(request: Request) -> int:
         names = labels_lib.read_labels(request.labels)
     if spec.image_size is None:
         spec = dataclasses.replace(spec, image_size=_own_size(opened))
-    side = opened.evaluation_size or _DEFAULT_SIZE
-    view = _View(_fixed(spec.image_size, side), _channels(model), opened.crop)
+    size = opened.evaluation_size or _DEFAULT_SIZE
+    view = _View(_fixed(spec.image_size, size), _channels(model), opened.crop)
     compared = _compared(request, view)
     if request.existing is not None:
         report = _verify(
@@ -191,12 +191,12 @@ def _open(request):
 def _own_size(opened):
     """Returns (height, width) of the model, or of its evaluation."""
     height, width = opened.image_size
-    side = opened.evaluation_size or _DEFAULT_SIZE
-    return height or side, width or side
+    own = opened.evaluation_size or _DEFAULT_SIZE
+    return height or own[0], width or own[1]
 
 
-def _fixed(size, side):
-    return (side, side) if size == spec_lib.DYNAMIC else size
+def _fixed(size, own):
+    return own if size == spec_lib.DYNAMIC else size
 
 
 def _channels(model):

@@ -11,7 +11,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from keras_regnet import image_folder
-from keras_regnet.images import CenterCrop
+from keras_regnet import image_sources
+from keras_regnet.center_crop import CenterCrop
+from keras_regnet.images import center_crop
+from keras_regnet.images import scale_whole
 
 # Images up to this side are scaled whole.
 _SMALL_SIDE = 64
@@ -71,11 +74,6 @@ def load(
 
 
 def _from_folder(folder, size, count, channels, crop):
-    import tensorflow as tf
-
-    from keras_regnet import image_bytes
-    from keras_regnet import image_files
-
     files = image_folder.files_below(folder)
     if not files.images:
         raise ValueError(
@@ -88,14 +86,8 @@ def _from_folder(folder, size, count, channels, crop):
     pixels = []
     for index in chosen:
         file = pathlib.Path(files.images[index])
-        try:
-            image = image_files.decode(tf.constant(file.read_bytes()), channels)
-        except tf.errors.InvalidArgumentError as error:
-            raise ValueError(
-                f"Not an image that can be read: {file} "
-                f"({image_bytes.reason(error)})"
-            ) from error
-        pixels.append(_rounded(crop(image, size)))
+        image = image_sources.decode(file.read_bytes(), channels, str(file))
+        pixels.append(_rounded(center_crop(image, size, crop)))
     found = Images(np.stack(pixels), others=tuple(files.others))
     if len(names) == 1:
         return found
@@ -149,8 +141,8 @@ def _fitted(pixels, size, crop):
 
     pixels = tf.constant(pixels)
     if max(pixels.shape[:2]) <= _SMALL_SIDE:
-        return crop.whole(pixels, size)
-    return crop(pixels, size)
+        return scale_whole(pixels, size, crop)
+    return center_crop(pixels, size, crop)
 
 
 def _spread(items: Sequence, count: int) -> list:

@@ -16,8 +16,9 @@ import keras
 import numpy as np
 
 from keras_regnet import layers
+from keras_regnet import model_record
+from keras_regnet import record_files
 from keras_regnet.export import inference_model
-from keras_regnet.export import labels
 from keras_regnet.export import quantization
 from keras_regnet.export import runners
 from keras_regnet.export import spec as spec_lib
@@ -91,12 +92,12 @@ def save(
     verify: verification.Verify = True,
     **options: Any,
 ) -> quantization.LayerReport | None:
-    """Writes a LiteRT file, and the labels beside it.
+    """Writes a LiteRT file; labels and record beside it, see `record_files`.
 
     Args:
       model: see `convert`.
       path: the file, such as "model.tflite"; an older one is replaced.
-      class_names: name of each output, written to "model.labels.txt".
+      class_names: name of each output; None for those of the model.
       spec: see `convert`.
       verify: whether to compare the file with the model before it takes its
         place, on the representative images or on noise; or a function of the
@@ -118,12 +119,11 @@ def save(
     if verify:
         runners.require_litert()
     inference_model.check_model(model)
-    classes = model.outputs[0].shape[-1]
-    if class_names is not None:
-        # Before what takes long.
-        labels.check_labels(class_names, classes)
+    # Before what takes long.
+    record = model_record.of_model(model, class_names)
     contents, report = _convert(model, spec, with_report=True)
-    with labels.replacing(path, class_names, classes) as partial:
+    classes = model.outputs[0].shape[-1]
+    with record_files.replacing(path, record, classes) as partial:
         partial.write_bytes(contents)
         verification.checker(verify, model, spec)(partial)
     return report

@@ -11,8 +11,9 @@ from typing import Any
 import keras
 
 from keras_regnet import layers
+from keras_regnet import model_record
+from keras_regnet import record_files
 from keras_regnet.export import inference_model
-from keras_regnet.export import labels
 from keras_regnet.export import runners
 from keras_regnet.export import spec as spec_lib
 from keras_regnet.export import verification
@@ -27,7 +28,7 @@ def save(
     verify: verification.Verify = True,
     **options: Any,
 ) -> None:
-    """Writes an ONNX file, and the labels beside it.
+    """Writes an ONNX file; labels and record beside it, see `record_files`.
 
     The input is called "images": pixels, channels last.
 
@@ -35,7 +36,7 @@ def save(
       model: a functional model from RGB images in 0..255 to probabilities or
         logits.
       path: the file, such as "model.onnx"; an older one is replaced.
-      class_names: name of each output, written to "model.labels.txt".
+      class_names: name of each output; None for those of the model.
       spec: all options in one; None for the defaults.
       verify: whether to compare the file with the model before it takes its
         place, on the representative images or on noise; or a function of the
@@ -55,8 +56,8 @@ def save(
     >>> model = keras_regnet.build(network, input_shape=(32, 32, 3), classes=2)
     >>> folder = tempfile.mkdtemp()
     >>> save(model, f"{folder}/model.onnx")
-    >>> os.listdir(folder)
-    ['model.onnx']
+    >>> sorted(os.listdir(folder))
+    ['model.onnx', 'model.record.json']
     """
     inference_model.check_backend()
     import tensorflow as tf
@@ -66,13 +67,15 @@ def save(
 
     spec = spec or ExportSpec(format="onnx", batch=spec_lib.DYNAMIC)
     spec = spec_lib.spec_of("onnx", spec, options)
+    inference_model.check_model(model)
+    record = model_record.of_model(model, class_names)
     network = inference_model.inference_model(model, spec)
     images = tf.TensorSpec(
         network.input.shape, network.input.dtype, inference_model.INPUT_NAME
     )
     classes = model.outputs[0].shape[-1]
     with (
-        labels.replacing(path, class_names, classes) as partial,
+        record_files.replacing(path, record, classes) as partial,
         layers.native_ops(),
         warnings.catch_warnings(),
     ):

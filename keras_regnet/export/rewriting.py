@@ -141,7 +141,7 @@ def copy_network(
     cloned: keras.Model,
     omitted: Mapping[str, str] = types.MappingProxyType({}),
 ) -> None:
-    """Lets the clone of a `RegNetModel` know its network and its pyramid."""
+    """Lets the clone of a `RegNetModel` know what the model knows."""
     if getattr(model, "network", None) is None:
         return
     names = {id(layer.output): layer.name for layer in model.layers}
@@ -151,3 +151,4 @@ def copy_network(
         name = omitted.get(name, name)
         pyramid[level] = cloned.get_layer(name).output
     cloned.set_network(model.network, pyramid)
+    cloned.set_record(model.record)

@@ -1,12 +1,15 @@
 """SavedModel: a folder that TensorFlow serves without Keras or this package.
 
 TensorFlow only. The folder holds, beside what TensorFlow writes:
-  labels.txt   the class names, one per line, in the order of the outputs;
-  check.npz    uint8 images and the probabilities the Keras model gave them,
-               for `check_saved_model.py`.
+
+- `labels.txt`: the class names, one per line, in the order of the outputs;
+- `record.json`: how images are prepared, and where the weights come from;
+- `check.npz`: uint8 images and the probabilities the Keras model gave them, for
+  `check_saved_model.py`.
 """
 
 import contextlib
+import dataclasses
 import os
 import pathlib
 import shutil
@@ -18,13 +21,15 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_regnet import images as images_lib
 from keras_regnet import layers
+from keras_regnet import model_record
+from keras_regnet import record_files
+from keras_regnet.center_crop import CenterCrop
 from keras_regnet.export import inference_model
-from keras_regnet.export import labels
 from keras_regnet.export import verification
 from keras_regnet.export.spec import ExportSpec
 from keras_regnet.export.spec import spec_of
-from keras_regnet.images import CenterCrop
 
 # The layer of a network whose outputs are its features.
 FEATURES = "head_pool"
@@ -49,12 +54,15 @@ def save(
     """Writes a model as a SavedModel, checks it, and only then shows it.
 
     Signatures, all from `images` to `probabilities`:
-      serving_default: uint8 (batch, height, width, channels), RGB in 0..255;
-      float_images: the same in float32.
+
+    - serving_default: uint8 (batch, height, width, channels), RGB in 0..255;
+    - float_images: the same in float32.
+
     On request:
-      jpeg: from `jpeg`, the bytes of image files (batch,), which are decoded
-        and prepared as for evaluation, to `probabilities`.
-      features: from uint8 `images` to the pooled `features`.
+
+    - jpeg: from `jpeg`, the bytes of image files (batch,), which are decoded
+      and prepared as for evaluation, to `probabilities`;
+    - features: from uint8 `images` to the pooled `features`.
 
     With check images the folder is loaded in a new process that has
     TensorFlow alone, as it is and with `TF_ENABLE_ONEDNN_OPTS=0`, and must
@@ -63,7 +71,7 @@ def save(
     Args:
       model: a built model from images to probabilities, taking 0..255.
       path: the folder; an older SavedModel is replaced, no other folder.
-      class_names: name of each output.
+      class_names: name of each output; None for those of the model.
       check_images: uint8 batches (n, height, width, channels), of any sizes
         that the model takes.
       portable: use only operations that every TensorFlow has. If not, the
@@ -72,8 +80,8 @@ def save(
       jpeg_size: side, or (height, width), that the signature `jpeg` makes of
         an image; None for no such signature.
       features: whether to have the signature `features`.
-      jpeg_crop: how the signature `jpeg` scales and crops; None for the
-        paper's way.
+      jpeg_crop: how the signature `jpeg` scales and crops; None for the way
+        of the model's record.
       spec: all further options in one; None for the defaults.
       verify: whether to compare the folder with the model, in this process
         and on noise, before it takes its place; or a function of the written
@@ -96,8 +104,9 @@ def save(
     check_path(path)
     _check_replaceable(path)
     inference_model.check_model(model)
-    if class_names is not None:
-        labels.check_labels(class_names, model.outputs[0].shape[-1])
+    record = model_record.of_model(model, class_names)
+    if jpeg_crop is not None:
+        record = dataclasses.replace(record, crop=jpeg_crop)
     if features and FEATURES not in [layer.name for layer in model.layers]:
         raise ValueError(
             f"`model` has no layer {FEATURES!r}, so no signature of features. "
@@ -108,14 +117,10 @@ def save(
     partial = path.with_name(f"{path.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     try:
-        crop = jpeg_crop or CenterCrop()
-        _write(served, partial, portable, jpeg_size, features, crop)
-        if class_names is not None:
-            labels.write_labels(
-                partial / labels.IN_FOLDER,
-                class_names,
-                model.outputs[0].shape[-1],
-            )
+        _write(served, partial, portable, jpeg_size, features, record.crop)
+        record_files.write_in_folder(
+            partial, record, model.outputs[0].shape[-1]
+        )
         if len(check_images):
             _write_check(served, partial, check_images)
             check(partial, without_onednn=portable)
@@ -258,7 +263,7 @@ def _jpeg_endpoint(model, size, crop):
 
     def decode(contents):
         pixels = image_files.decode(contents, channels)
-        return crop(pixels, size)
+        return images_lib.center_crop(pixels, size, crop)
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, "jpeg")])
     def serve(jpeg):

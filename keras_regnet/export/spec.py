@@ -153,7 +153,7 @@ class ExportSpec:
 
 
 def spec_of(
-    format: str,  # noqa: A002 (the field's name)
+    format: str,
     spec: ExportSpec | None,
     options: dict[str, Any],
 ) -> ExportSpec:

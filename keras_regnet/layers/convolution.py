@@ -37,10 +37,12 @@ class Conv2D(keras.layers.Conv2D):
         `padding`, `data_format`, `dilation_rate`, `groups`, `activation`,
         `use_bias` and so on.
 
-    Input shape: `(batch, height, width, channels)`, or `(batch, channels,
-        height, width)` with `data_format="channels_first"`.
-    Output shape: `(batch, new_height, new_width, filters)`, or the same with
-        the channels first.
+    Input shape:
+      `(batch, height, width, channels)`, or `(batch, channels,
+      height, width)` with `data_format="channels_first"`.
+    Output shape:
+      `(batch, new_height, new_width, filters)`, or the same with
+      the channels first.
 
     Raises:
       ValueError: If `filters` or the input channels are not divisible by

@@ -31,9 +31,11 @@ class BatchNormalization(keras.layers.BatchNormalization):
       momentum: Float, the fraction of the old moving statistics that stays.
       **kwargs: Further arguments of `keras.layers.BatchNormalization`.
 
-    Input shape: any, the fused operation from `(batch, height, width,
-        channels)` or `(batch, channels, height, width)`.
-    Output shape: that of the input.
+    Input shape:
+      any, the fused operation from `(batch, height, width,
+      channels)` or `(batch, channels, height, width)`.
+    Output shape:
+      that of the input.
 
     Raises:
       ValueError: If `synchronized` is set on another backend than
@@ -177,9 +179,11 @@ class Normalization(keras.layers.Normalization):
       variance: Sequence of floats, one per channel.
       **kwargs: Further arguments of `keras.layers.Normalization`.
 
-    Input shape: any, the fused operation from `(batch, height, width,
-        channels)` or `(batch, channels, height, width)`.
-    Output shape: that of the input.
+    Input shape:
+      any, the fused operation from `(batch, height, width,
+      channels)` or `(batch, channels, height, width)`.
+    Output shape:
+      that of the input.
 
     Example:
     >>> layer = Normalization(mean=[1.0, 2.0], variance=[4.0, 4.0])

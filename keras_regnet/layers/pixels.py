@@ -19,8 +19,10 @@ class Pixels(keras.layers.Layer):
             pixels are 128 less than these.
         **kwargs: Further arguments of `keras.layers.Layer`.
 
-    Input shape: `(batch, height, width, channels)`.
-    Output shape: that of the input.
+    Input shape:
+      `(batch, height, width, channels)`.
+    Output shape:
+      that of the input.
 
     Example:
     >>> pixels = np.full((1, 2, 2, 1), 100, "uint8")

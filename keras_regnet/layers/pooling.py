@@ -21,10 +21,12 @@ class PaddedMaxPooling2D(keras.layers.MaxPooling2D):
         one of the Keras configuration.
       **kwargs: `name` and `dtype`.
 
-    Input shape: `(batch, height, width, channels)`, or `(batch, channels,
-        height, width)` with `data_format="channels_first"`.
-    Output shape: the same with height and width divided by `strides`,
-        rounded up.
+    Input shape:
+      `(batch, height, width, channels)`, or `(batch, channels,
+      height, width)` with `data_format="channels_first"`.
+    Output shape:
+      the same with height and width divided by `strides`,
+      rounded up.
 
     Raises:
       ValueError: If a `pool_size` is even.

@@ -1,5 +1,7 @@
 """Weights: what was published, and how a model gets it."""
 
+from keras_regnet.weights.hub_folder import push
+from keras_regnet.weights.hub_folder import save_folder
 from keras_regnet.weights.records import find
 from keras_regnet.weights.records import list_weights
 from keras_regnet.weights.records import WeightRecord
@@ -13,5 +15,7 @@ __all__ = [
     "export",
     "find",
     "list_weights",
+    "push",
     "resolve",
+    "save_folder",
 ]

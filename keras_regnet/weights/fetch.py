@@ -11,6 +11,7 @@ import hashlib
 import os
 import re
 import urllib.parse
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
@@ -20,12 +21,16 @@ import filelock
 
 from keras_regnet.weights.records import WeightRecord
 
-# "hf:owner/name" and "hf:owner/name@revision"
-_HUB_SOURCE = re.compile(
-    r"hf:(?P<repo>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w./-]+))?"
+# "hf:", Keras's "hf://" (of which a path keeps one slash) and timm's "hf-hub:"
+_HUB_PREFIX = re.compile(r"hf:/{0,2}|hf[-_]hub:")
+# "owner/name" and "owner/name@revision"
+_REPOSITORY = re.compile(
+    r"(?P<repo>[\w.-]+/[\w.-]+)(?:@(?P<revision>[\w./-]+))?"
 )
 # The files of a repository that hold weights, the safest first.
 HUB_FILES = ("model.safetensors", "pytorch_model.bin")
+# The hub's own cache has a folder for each revision in this one.
+_SNAPSHOTS = "snapshots"
 _SHA256_LENGTH = 64
 # How often a server may begin a file anew.
 _MAX_RESTARTS = 5
@@ -43,14 +48,45 @@ def fetch(record: WeightRecord, include_top: bool = True) -> Path:
     return from_url(record.url, published, record.file)
 
 
+def cached(record: WeightRecord) -> Path | None:
+    """Returns the copy of a published file that is here already, or None."""
+    if record.hub_id:
+        from huggingface_hub import try_to_load_from_cache
+
+        found = try_to_load_from_cache(record.hub_id, record.file)
+        return Path(found) if isinstance(found, str) else None
+    path = cache_folder() / record.file
+    return path if path.is_file() else None
+
+
 def is_hub_source(source: str | os.PathLike) -> bool:
     """Returns whether a source names a repository of the Hugging Face hub.
 
     Example:
-    >>> is_hub_source("hf:timm/regnety_016.tv2_in1k"), is_hub_source("a.pth")
+    >>> is_hub_source("hf://timm/regnety_016.tv2_in1k"), is_hub_source("a.pth")
     (True, False)
     """
-    return str(source).startswith("hf:")
+    return bool(_HUB_PREFIX.match(str(source)))
+
+
+def hub_repository(
+    source: str, argument: str = "weights"
+) -> tuple[str, str | None]:
+    """Returns the repository that a source names, and its revision or None.
+
+    Example:
+    >>> hub_repository("hf-hub:timm/regnety_016.tv2_in1k@main")
+    ('timm/regnety_016.tv2_in1k', 'main')
+    """
+    match = _REPOSITORY.fullmatch(_HUB_PREFIX.sub("", str(source), count=1))
+    if not match:
+        raise ValueError(
+            f"`{argument}` must be spelled 'hf:owner/name' or "
+            "'hf:owner/name@revision' for a repository of the Hugging Face "
+            "hub; 'hf://' and 'hf-hub:' are allowed, too. "
+            f"Received: {argument}={str(source)!r}"
+        )
+    return match["repo"], match["revision"]
 
 
 def cache_folder() -> Path:
@@ -108,7 +144,7 @@ def from_url(url: str, published_hash: str = "", name: str = "") -> Path:
     except OSError as error:
         raise OSError(
             f"Cannot fetch {url!r} to {str(target.parent)!r}: "
-            f"{_reason(error)} Without a network put the file there as "
+            f"{reason(error)} Without a network put the file there as "
             f"{name!r}, or give its path as `weights`."
         ) from error
     return target
@@ -214,10 +250,10 @@ def _append(url, part):
 
 
 def _as_os_error(error):
-    return OSError(_reason(error))
+    return OSError(reason(error))
 
 
-def _reason(error):
+def reason(error):
     """Returns what went wrong as one sentence of one line."""
     text = str(error).strip().split("\n")[0] or type(error).__name__
     return text if text.endswith(".") else f"{text}."
@@ -231,7 +267,8 @@ def from_hub(
     """Returns the local copy of a repository's weights.
 
     Args:
-      source: "hf:owner/name" or "hf:owner/name@revision".
+      source: "hf:owner/name" or "hf:owner/name@revision"; also with "hf://" as
+        Keras writes it, or "hf-hub:" as timm does.
       names: the files that would do, in order of preference.
       endpoint: URL of the hub; by default what `HF_ENDPOINT` says.
 
@@ -242,20 +279,14 @@ def from_hub(
       OSError: if no such file can be found in the cache or fetched.
       ValueError: if `source` is not spelled so, or the file is damaged.
     """
-    match = _HUB_SOURCE.fullmatch(source)
-    if not match:
-        raise ValueError(
-            "`weights` must be spelled 'hf:owner/name' or "
-            "'hf:owner/name@revision' for a repository of the Hugging Face "
-            f"hub. Received: weights={source!r}"
-        )
+    repo, revision = hub_repository(source)
     from huggingface_hub import errors
 
-    options = {"revision": match["revision"], "endpoint": endpoint}
+    options = {"revision": revision, "endpoint": endpoint}
     missing: Exception | None = None
     for name in names:
         try:
-            return _from_hub(match["repo"], name, options)
+            return _from_hub(repo, name, options)
         except errors.LocalEntryNotFoundError as error:
             # The hub does not answer; do not wait for that twice.
             options["local_files_only"] = True
@@ -265,6 +296,41 @@ def from_hub(
         except OSError as error:
             raise _hub_error(source, endpoint, error) from error
     raise _hub_error(source, endpoint, missing) from missing
+
+
+def beside_on_hub(
+    source: str, path: Path, name: str, endpoint: str | None = None
+) -> Path | None:
+    """Returns the local copy of another file of a repository, None for none.
+
+    Args:
+      source: as of `from_hub`.
+      path: the copy of a file that `from_hub` returned; the other file is of
+        the same revision, and lies beside it.
+      name: of the other file.
+      endpoint: as of `from_hub`.
+    """
+    beside = path.with_name(name)
+    if beside.is_file() or path.parent.parent.name != _SNAPSHOTS:
+        return beside if beside.is_file() else None
+    from huggingface_hub import errors
+
+    repo, _ = hub_repository(source)
+    options = {"revision": path.parent.name, "endpoint": endpoint}
+    try:
+        return _from_hub(repo, name, options)
+    except errors.LocalEntryNotFoundError:
+        # No answer, and no copy: there may be one.
+        warnings.warn(
+            f"The file {name!r} of {source!r} could not be looked for: class "
+            "names and normalization are those of published networks.",
+            stacklevel=2,
+        )
+        return None
+    except errors.EntryNotFoundError:
+        return None
+    except OSError as error:
+        raise _hub_error(source, endpoint, error) from error
 
 
 def _from_hub(repo, name, options):
@@ -293,10 +359,10 @@ def _hub_error(source, endpoint, error):
     from huggingface_hub import constants
 
     # The hub says "an error happened"; the cause says which.
-    reason = _reason(error.__cause__ or error)
+    why = reason(error.__cause__ or error)
     return OSError(
         f"Cannot fetch {source!r} from {endpoint or constants.ENDPOINT!r} to "
-        f"{constants.HF_HUB_CACHE!r}: {reason} Without a network copy that "
+        f"{constants.HF_HUB_CACHE!r}: {why} Without a network copy that "
         "folder from a machine that has the files, or give the path of a file "
         "as `weights`."
     )

@@ -23,6 +23,7 @@ from keras_regnet.config import RegNetConfig
 from keras_regnet.weights import detect
 from keras_regnet.weights import fetch
 from keras_regnet.weights import formats
+from keras_regnet.weights import hub_config
 from keras_regnet.weights import mapping
 from keras_regnet.weights import readers
 from keras_regnet.weights import records
@@ -192,8 +193,9 @@ def inspect(path: str | os.PathLike) -> Inspection:
         variant = detect.name_of(config)
         sources = mapping.of_layout(config, formats.OURS, include_top)
     else:
-        variant, _ = network(checkpoint)
-        known = published_as(path, records.list_weights(variant))
+        variant = detect.name_of(config)
+        of_network = [r for r in records.all_records() if r.variant == variant]
+        known = published_as(path, of_network)
         order = known[0].channel_order if known else None
         sources = mapping.of_format(
             config, checkpoint.format, include_top, order
@@ -225,6 +227,9 @@ def identify(
     if readers.is_ours(path):
         return _identify_ours(path)
     checkpoint = detect.detect(readers.read(path))
+    described = hub_config.read(path)
+    if described is not None and described.network is not None:
+        return checkpoint, described.network
     _, config = network(checkpoint)
     return checkpoint, config
 

@@ -8,6 +8,7 @@ from keras_regnet import variants
 from keras_regnet.config import AnyNetConfig
 from keras_regnet.config import RegNetConfig
 from keras_regnet.weights import fetch
+from keras_regnet.weights import hub_config
 from keras_regnet.weights import inspect
 from keras_regnet.weights import notices
 from keras_regnet.weights import readers
@@ -36,7 +37,10 @@ def locate(
         if tag is not None:
             record = _record(config, tag)
         notices.warn_of_license(record)
-        return record, Path(fetch.from_hub(str(weights)))
+        path = Path(fetch.from_hub(str(weights)))
+        if record is None:
+            fetch.beside_on_hub(str(weights), path, hub_config.NAME)
+        return record, path
     if _is_path(weights):
         path = _file(Path(weights))
         record = None if tag is None else _record(config, tag)
@@ -88,7 +92,7 @@ def _is_path(weights):
     if suffix and (Path(weights).is_file() or _is_nearly_suffix(suffix)):
         return True
     # A folder of another kind, such as a data set's, may be named as a tag is.
-    return is_run_folder(Path(weights))
+    return is_run_folder(Path(weights)) or is_hub_folder(Path(weights))
 
 
 def _is_nearly_suffix(suffix):
@@ -101,17 +105,30 @@ def is_run_folder(folder: Path) -> bool:
     return any((folder / name).is_file() for name in (RUN_MODEL, RUN_CONFIG))
 
 
+def is_hub_folder(folder: Path) -> bool:
+    """Returns whether a folder holds what a repository of the hub does.
+
+    The model of a run that the trainer has finished comes before it.
+    """
+    names = (RUN_MODEL, *fetch.HUB_FILES)
+    found = [name for name in names if (folder / name).is_file()]
+    return bool(found) and found[0] != RUN_MODEL
+
+
 def _file(path):
     """Returns the file that a path stands for."""
     path = path.expanduser()
     if path.is_dir():
-        if not (path / RUN_MODEL).is_file():
+        names = (RUN_MODEL, *fetch.HUB_FILES)
+        found = [path / name for name in names if (path / name).is_file()]
+        if not found:
             raise ValueError(
                 "`weights` is a folder, and what a run writes there at its "
-                f"end does not exist: {RUN_MODEL}. "
+                f"end does not exist: {RUN_MODEL}; nor does what "
+                f"`save_folder` writes: {fetch.HUB_FILES[0]}. "
                 f"Received: weights={str(path)!r}"
             )
-        path = path / RUN_MODEL
+        path = found[0]
     _check_file(path)
     return path
 
@@ -119,7 +136,8 @@ def _file(path):
 def _check_file(path):
     if not path.name.endswith(SUFFIXES):
         raise ValueError(
-            "`weights` must be a run folder, the path of a file that ends in "
+            "`weights` must be a run folder, a folder that `save_folder` "
+            "wrote, the path of a file that ends in "
             f"{', '.join(SUFFIXES)}, or 'hf:owner/name'. "
             f"Received: weights={str(path)!r}"
         )
@@ -150,7 +168,7 @@ def _record(
 
 
 def _record_of_hub(source: str) -> WeightRecord | None:
-    hub_id = source.removeprefix("hf:").split("@")[0]
+    hub_id, _ = fetch.hub_repository(source)
     for record in records.all_records():
         if record.hub_id == hub_id:
             return record

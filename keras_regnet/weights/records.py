@@ -9,13 +9,17 @@ import csv
 import dataclasses
 import functools
 import importlib.resources
+import itertools
 
 from keras_regnet import errors
 from keras_regnet import variants
+from keras_regnet.center_crop import CenterCrop
 
 # Sources that evaluate with OpenCV, not with Pillow: on floating-point numbers,
 # and without smoothing where an image shrinks.
 _OPENCV_SOURCES = ("pycls",)
+# How who crops rounds half a pixel, if not as PyTorch: to the even number.
+_CROP_ROUNDING = {"pycls": "up", "transformers": "down"}
 NON_COMMERCIAL_LICENSES = ("cc-by-nc-4.0", "seer-license")
 
 # Of RGB images in 0..255, over the training set of ImageNet-1k.
@@ -25,7 +29,15 @@ IMAGENET_STD = (58.395, 57.12, 57.375)
 _MD5_DIGITS = 32
 
 # The tag that weights="imagenet" stands for: the paper's own networks.
+IMAGENET = "imagenet"
 IMAGENET_TAG = "pycls_in1k"
+# Stands for the best set, see `default_record`.
+DEFAULT = "default"
+_IMAGENET_CLASSES = 1000
+# Licenses that allow commercial use, as an argument.
+_PERMISSIVE = "permissive"
+# Files that are read without PyTorch.
+_PLAIN_SUFFIXES = (".safetensors", ".h5", ".keras")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -100,6 +112,16 @@ class WeightRecord:
         return self.licence not in NON_COMMERCIAL_LICENSES
 
     @property
+    def is_default(self) -> bool:
+        """Whether `weights="default"` stands for it, see `default_record`."""
+        return default_record(self.variant) == self
+
+    @property
+    def needs_torch(self) -> bool:
+        """Whether the file is a pickle, which PyTorch reads."""
+        return not self.file.endswith(_PLAIN_SUFFIXES)
+
+    @property
     def full_tag(self) -> str:
         """The tag with its source, which names this file alone."""
         return f"{self.tag}@{self.source}"
@@ -120,6 +142,18 @@ class WeightRecord:
         """The fraction of the resized short side that evaluation keeps."""
         return self.test_size / self.resize
 
+    @property
+    def center_crop(self) -> CenterCrop:
+        """How evaluation scales and crops an image to `test_size`."""
+        return CenterCrop(
+            self.crop,
+            self.interpolation,
+            self.antialias,
+            _CROP_ROUNDING.get(self.source, "even"),
+            # All but OpenCV resize images of 8 bits, which stay of 8 bits.
+            to_integers=self.antialias,
+        )
+
 
 _INTEGERS = ("classes", "train_size", "train_resize", "test_size", "resize")
 _FLOATS = ("top1_at_train_size", "top1", "top5")
@@ -128,7 +162,6 @@ _TRIPLES = ("mean", "std")
 
 def _parse(row):
     values = dict(row)
-    values["format"] = values.pop("family")
     for name in _INTEGERS:
         values[name] = int(row[name])
     for name in _FLOATS:
@@ -150,35 +183,108 @@ def all_records() -> tuple[WeightRecord, ...]:
         return tuple(map(_parse, csv.DictReader(file)))
 
 
+@functools.cache
+def default_record(variant: str) -> WeightRecord | None:
+    """Returns the record of the set that "default" stands for, or None.
+
+    Only sets whose license allows commercial use are compared. First come
+    those that classify the 1000 classes of ImageNet-1k, and only if there are
+    none those without a classifier; then files that are read without PyTorch;
+    then the highest published top-1 at the set's own test size, an unknown
+    one last; then the first of the table.
+    """
+    candidates = [
+        record
+        for record in all_records()
+        if record.variant == variant
+        and record.commercial
+        and record.classes in (_IMAGENET_CLASSES, 0)
+    ]
+    return max(
+        candidates,
+        key=lambda record: (
+            record.classes,
+            not record.needs_torch,
+            record.top1 or 0.0,
+        ),
+        default=None,
+    )
+
+
 def list_weights(
-    variant: str | None = None, source: str | None = None
+    variant: str | None = None,
+    source: str | None = None,
+    *,
+    licence: str | None = None,
+    classes: int | None = None,
 ) -> tuple[WeightRecord, ...]:
     """Returns the records of the published weights.
 
     Args:
-      variant: a network in any common spelling; None for all.
+      variant: a network in any common spelling; a family or a pattern of
+        names, such as `"RegNetY-*"`, see `keras_regnet.list_variants`; None
+        for all.
       source: who publishes them, see `WeightRecord`; None for all.
+      licence: such as "mit"; "permissive" for those that allow commercial
+        use; None for all.
+      classes: outputs of the classifier, 0 for sets without one; None for all.
 
     Returns:
-      Records, those preferred first. `record.tag` is what `weights=` takes.
+      Records, network by network. The first of a network is the one that
+      `weights="default"` stands for, if it has one and it is not filtered out:
+      its `is_default` is true. `record.tag` is what `weights=` takes. Filters
+      may leave nothing.
 
     Raises:
-      ValueError: if there is no such variant or source.
+      ValueError: if there is no such network, source or license.
 
     Example:
     >>> [record.tag for record in list_weights("RegNetX-4GF", "timm")]
     ['pycls_in1k']
+    >>> for record in list_weights("RegNetV-*", licence="permissive"):
+    ...     print(record.variant, record.tag, record.top1, record.is_default)
+    RegNetV-4.0GF ra3_in1k 83.204 True
+    RegNetV-6.4GF ra3_in1k 83.746 True
     """
-    found = all_records()
+    found = _in_order_of_preference()
     if source is not None:
-        sources = dict.fromkeys(record.source for record in found)
-        if source not in sources:
-            raise errors.unknown_value("source", source, sources)
+        source = _known("source", source)
         found = tuple(record for record in found if record.source == source)
+    if licence is not None:
+        licence = _known("licence", licence, _PERMISSIVE)
+        found = tuple(
+            record
+            for record in found
+            if record.licence == licence
+            or (licence == _PERMISSIVE and record.commercial)
+        )
+    if classes is not None:
+        found = tuple(record for record in found if record.classes == classes)
     if variant is not None:
-        name = variants.variant_name(variant)
-        found = tuple(record for record in found if record.variant == name)
+        names = variants.matching(variant, "variant")
+        found = tuple(record for record in found if record.variant in names)
     return found
+
+
+@functools.cache
+def _in_order_of_preference():
+    """Returns every record, of each network the default first."""
+    networks: dict[str, list[WeightRecord]] = {}
+    for record in all_records():
+        of_network = networks.setdefault(record.variant, [])
+        of_network.insert(0 if record.is_default else len(of_network), record)
+    return tuple(itertools.chain.from_iterable(networks.values()))
+
+
+def _known(field, value, *others):
+    """Returns a value of a field in small letters; raises if no record has it.
+
+    The `others` are allowed, too.
+    """
+    known = (*others, *dict.fromkeys(getattr(r, field) for r in all_records()))
+    if str(value).lower() not in known:
+        raise errors.unknown_value(field, value, known)
+    return str(value).lower()
 
 
 def find(variant: str, tag: str) -> WeightRecord:
@@ -186,9 +292,10 @@ def find(variant: str, tag: str) -> WeightRecord:
 
     Args:
       variant: a network in any common spelling.
-      tag: "imagenet" for the paper's weights; a tag such as "tv2_in1k", for
-        the source that needs neither PyTorch nor a pickle if there is one;
-        with "@" and a source, such as "tv2_in1k@torchvision", for that file.
+      tag: "default" for the best set, see `list_weights`; "imagenet" for the
+        paper's weights; a tag such as "tv2_in1k", for the source that needs
+        neither PyTorch nor a pickle if there is one; with "@" and a source,
+        such as "tv2_in1k@torchvision", for that file.
 
     Returns:
       The record.
@@ -202,24 +309,40 @@ def find(variant: str, tag: str) -> WeightRecord:
     >>> find("RegNetY-3.2GF", "tv2_in1k@torchvision").file
     'regnet_y_3_2gf-9180c971.pth'
     """
-    found = list_weights(variant)
     name = variants.variant_name(variant)
+    found = [record for record in all_records() if record.variant == name]
     if not found:
         raise ValueError(
             f"`weights` must be None or a path for {name}, of which no "
             f"weights were published. Received: weights={tag!r}"
         )
-    full = IMAGENET_TAG if tag == "imagenet" else tag
+    if tag == DEFAULT:
+        return _default(name, found)
+    full = IMAGENET_TAG if tag == IMAGENET else tag
     for record in found:
         if full in (record.tag, record.full_tag):
             return record
     tags = list(dict.fromkeys(record.tag for record in found))
     if IMAGENET_TAG in tags:
-        tags.insert(0, "imagenet")
+        tags.insert(0, IMAGENET)
+    if default_record(name):
+        tags.insert(0, DEFAULT)
     if "@" in full:
         tags = [record.full_tag for record in found]
     error = errors.unknown_value("weights", tag, tags)
     raise ValueError(f"{name} has no such weights. {error}")
+
+
+def _default(name, found):
+    record = default_record(name)
+    if record is None:
+        sets = dict.fromkeys(f"{r.tag!r} ({r.licence})" for r in found)
+        raise ValueError(
+            f"{name} has no default weights: no license of its sets allows "
+            f"commercial use. Name one to use it: {', '.join(sets)}. "
+            f"Received: weights={DEFAULT!r}"
+        )
+    return record
 
 
 def by_digest(digest: str) -> tuple[WeightRecord, ...]:

@@ -1,10 +1,14 @@
 """Weights that were resolved: a file, and what a network must be to take it."""
 
 import dataclasses
+import functools
 from pathlib import Path
 
 import keras
 
+from keras_regnet import imagenet
+from keras_regnet import labels
+from keras_regnet import model_record
 from keras_regnet.config import AnyNetConfig
 from keras_regnet.config import RegNetConfig
 from keras_regnet.weights import assign
@@ -30,6 +34,8 @@ class ResolvedWeights:
       record: of the weights, None for none or those of an unknown file.
       path: the file, None for random weights.
       checkpoint: what the file holds, None for random weights.
+      saved: the record of the model that the file, or the run it is of, was
+        saved from; None if there is none.
       takes_classifier: whether a classifier of as many classes gets the file's
         values.
     """
@@ -41,6 +47,7 @@ class ResolvedWeights:
     path: Path | None = None
     checkpoint: DetectedCheckpoint | None = None
     takes_classifier: bool = True
+    saved: "model_record.ModelRecord | None" = None
 
     @property
     def classes(self) -> int:
@@ -66,6 +73,60 @@ class ResolvedWeights:
             for r in candidates
         }
         return candidates[0] if len(ways) == 1 else None
+
+    @functools.cached_property
+    def class_names(self) -> tuple[str, ...] | None:
+        """Name of each output of the classifier in the file, if known.
+
+        Those beside the file, or of the model it was saved from; ImageNet's
+        for the classifier of a published network in its publishers' formats.
+        """
+        if self.path is None or not self.classes:
+            return None
+        saved = self.saved.class_names if self.saved else None
+        if saved is not None and len(saved) != self.classes:
+            saved = None
+        names = labels.find(self.path, self.classes, saved)
+        if names is None and self._is_published_kind():
+            known = imagenet.classes(self.classes)
+            return None if known is None else known.names
+        return names
+
+    def _is_published_kind(self):
+        """Whether the file is named, and as large, as a published one."""
+        checkpoint = self.checkpoint
+        if checkpoint is None or checkpoint.format == OUR_FORMAT:
+            return self.record is not None
+        published = records.of_format(checkpoint.format, checkpoint.variant())
+        return any(r.classes == self.classes for r in published)
+
+    def model_record(
+        self, classes: int, normalizes: bool = True
+    ) -> "model_record.ModelRecord":
+        """Returns what a model that is built from these weights knows of them.
+
+        Args:
+          classes: outputs of its classifier, 0 if it has none.
+          normalizes: whether the model subtracts the mean itself.
+        """
+        record = self.saved or model_record.ModelRecord()
+        way = self.record
+        if way is not None:
+            record = dataclasses.replace(record, weights=way)
+        elif self.saved is None:
+            way = self.evaluation_record
+        if way is not None:
+            record = dataclasses.replace(
+                record, image_size=(way.test_size,) * 2, crop=way.center_crop
+            )
+        is_same = self.takes_classifier and classes == self.classes
+        return dataclasses.replace(
+            record,
+            class_names=self.class_names if is_same else None,
+            mean=self.mean,
+            std=self.std,
+            normalizes=normalizes,
+        )
 
     def without_weights(self) -> "ResolvedWeights":
         """Returns the same network and normalization, with random weights."""

@@ -8,9 +8,11 @@ import dataclasses
 import os
 from pathlib import Path
 
+from keras_regnet import model_record
 from keras_regnet.config import AnyNetConfig
 from keras_regnet.config import RegNetConfig
 from keras_regnet.weights import detect
+from keras_regnet.weights import hub_config
 from keras_regnet.weights import locate
 from keras_regnet.weights import notices
 from keras_regnet.weights import readers
@@ -32,10 +34,11 @@ def resolve(
     """Returns what must be built for the requested weights.
 
     Args:
-      weights: None for random weights; "imagenet" for the paper's; a tag of
-        `keras_regnet.list_weights`; "hf:owner/name"; the path of a file; a
-        folder of the trainer, whose `model.keras` it stands for; or what this
-        function returned.
+      weights: None for random weights; "default" for the best of
+        `keras_regnet.list_weights`; "imagenet" for the paper's; a tag of
+        another set; "hf:owner/name"; the path of a file; a folder of the
+        trainer, whose `model.keras` it stands for; or what this function
+        returned.
       config: the requested network; None for the one that the file is of.
       tag: for a file, the weights that it is; its normalization follows.
       classes: outputs of the model; None for those of the weights.
@@ -101,7 +104,10 @@ def _check_network(resolved, config):
 
 def _of_other_file(config, record, path):
     try:
+        described = hub_config.read(path)
         checkpoint = detect.detect(readers.read(path))
+        if config is None and described is not None:
+            config = described.network
         config = rules.network(config, checkpoint, path)
     except UnknownNetworkError:
         raise
@@ -109,6 +115,12 @@ def _of_other_file(config, record, path):
         raise rules.unloadable(path, error) from error
     if record is None:
         record = locate.record_of_hash(path, checkpoint)
+    if record is None and described is not None:
+        notices.warn_of_license(described.record.weights)
+        saved = described.record
+        return ResolvedWeights(
+            config, saved.mean, saved.std, None, path, checkpoint, saved=saved
+        )
     if record is None:
         notices.warn_of_unknown_license(checkpoint)
     source = record or records.typical(checkpoint.format, checkpoint.variant())
@@ -125,11 +137,14 @@ def _of_keras_file(config, record, path):
             keras3_file.read(path), saved and saved.network
         )
         config = rules.network_of_ours(config, saved, checkpoint, path)
+        record_of_model = _record_of_model(saved)
     except UnknownNetworkError:
         raise
     except ValueError as error:
         raise rules.unloadable(path, error) from error
-    resolved = ResolvedWeights(config, path=path, checkpoint=checkpoint)
+    resolved = ResolvedWeights(
+        config, path=path, checkpoint=checkpoint, saved=record_of_model
+    )
     if record is not None:
         config = dataclasses.replace(config, padding=record.padding)
         return dataclasses.replace(
@@ -139,6 +154,17 @@ def _of_keras_file(config, record, path):
             mean=record.mean,
             std=record.std,
         )
-    if saved is None or saved.mean is None or saved.std is None:
-        return resolved
-    return dataclasses.replace(resolved, mean=saved.mean, std=saved.std)
+    if saved is not None and saved.mean is not None and saved.std is not None:
+        return dataclasses.replace(resolved, mean=saved.mean, std=saved.std)
+    if record_of_model is not None:
+        return dataclasses.replace(
+            resolved, mean=record_of_model.mean, std=record_of_model.std
+        )
+    return resolved
+
+
+def _record_of_model(saved):
+    """Returns the record of a saved model, None of an older one."""
+    if saved is None or saved.record is None:
+        return None
+    return model_record.ModelRecord.from_json(saved.record)

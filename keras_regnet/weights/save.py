@@ -14,6 +14,7 @@ from keras_regnet import errors
 from keras_regnet import plan
 from keras_regnet.config import RegNetConfig
 from keras_regnet.weights import mapping
+from keras_regnet.weights import timm_networks
 from keras_regnet.weights import transforms
 from keras_regnet.weights.readers import damage
 from keras_regnet.weights.readers import torch_file
@@ -25,7 +26,7 @@ _COUNTER = "num_batches_tracked"
 
 
 def export(
-    model: keras.Model, path: str | os.PathLike, family: str = "timm"
+    model: keras.Model, path: str | os.PathLike, format: str = "timm"
 ) -> None:
     """Writes the weights of a model for another project.
 
@@ -37,7 +38,7 @@ def export(
       model: one of our models, with or without its top.
       path: of the file: `.safetensors`, or with PyTorch `.pth`, `.pt`,
         `.pyth`, `.bin` or `.torch`. It appears when it is whole.
-      family: "timm", "torchvision" or "pycls". A pickle for pycls has the
+      format: "timm", "torchvision" or "pycls". A pickle for pycls has the
         tensors under "model_state", as its checkpoints have.
 
     Raises:
@@ -53,62 +54,72 @@ def export(
     >>> export(model, tempfile.mkdtemp() + "/regnetx_002.safetensors", "timm")
     """
     path = Path(path)
-    if family not in FORMATS:
-        raise errors.unknown_value("family", family, FORMATS)
+    if format not in FORMATS:
+        raise errors.unknown_value("format", format, FORMATS)
     if path.suffix not in SUFFIXES:
         raise errors.unknown_value("path", path.suffix, SUFFIXES)
+    check_model(model, format)
+    _check_rounding(model.network, format)
+    names = format
+    if format == "timm":
+        names = timm_networks.file_format(model.network)
+    state = state_dict(model, names)
+    if path.suffix == ".safetensors":
+        write_safetensors(state, path)
+        return
+    try:
+        with atomic.replacing(path) as partial:
+            wrapped = format == "pycls"
+            torch_file.write(
+                {"model_state": state} if wrapped else state, partial
+            )
+    except RuntimeError as error:
+        # So PyTorch calls a folder that is missing and a disk that is full.
+        raise _unwritable(path, error) from error
+
+
+def write_safetensors(state: dict[str, np.ndarray], path: Path) -> None:
+    """Writes named arrays; the file appears when it is whole."""
+    try:
+        with atomic.replacing(path) as partial:
+            # What transformers and others expect of a file of PyTorch's.
+            metadata = {"format": "pt"}
+            safetensors.numpy.save_file(state, partial, metadata)
+    except safetensors.SafetensorError as error:
+        raise _unwritable(path, error) from error
+
+
+def _unwritable(path, error):
+    return OSError(f"Cannot write {str(path)!r}: {damage.reason(error)}.")
+
+
+def check_model(model: keras.Model, file_format: str) -> None:
+    """Raises for a model of another kind, or of another padding."""
     if getattr(model, "network", None) is None:
         raise ValueError(
             "`model` must be one that keras_regnet's builders made. "
-            f"Received: model={model.name!r}"
+            f"Received: model={getattr(model, 'name', model)!r}"
         )
     if model.network.padding != "symmetric":
         raise ValueError(
             "`model` must have symmetric padding, the only one that "
-            f"{family!r} has. Received: padding={model.network.padding!r}"
+            f"{file_format!r} has. Received: "
+            f"padding={model.network.padding!r}"
         )
-    _check_rounding(model.network, family)
-    state = state_dict(model, _format_of_names(model.network, family))
-    try:
-        with atomic.replacing(path) as partial:
-            if path.suffix == ".safetensors":
-                # What transformers and others expect of a file of PyTorch's.
-                metadata = {"format": "pt"}
-                safetensors.numpy.save_file(state, partial, metadata)
-            else:
-                wrapped = family == "pycls"
-                torch_file.write(
-                    {"model_state": state} if wrapped else state, partial
-                )
-    except (RuntimeError, safetensors.SafetensorError) as error:
-        # So they call a folder that is missing and a disk that is full.
-        reason = damage.reason(error)
-        raise OSError(f"Cannot write {str(path)!r}: {reason}.") from error
 
 
-def _check_rounding(network, family):
+def _check_rounding(network, file_format):
     """Raises if torchvision would build other widths from the same line."""
-    if family != "torchvision" or not isinstance(network, RegNetConfig):
+    if file_format != "torchvision" or not isinstance(network, RegNetConfig):
         return
-    theirs = dataclasses.replace(network, width_rounding=family)
+    theirs = dataclasses.replace(network, width_rounding=file_format)
     if plan.stages(theirs) != plan.stages(network):
         raise ValueError(
             "`model` must have the widths that torchvision's network has, "
             "which rounds them otherwise: build it from a configuration with "
-            f"width_rounding={family!r}. Received: "
+            f"width_rounding={file_format!r}. Received: "
             f"width_rounding={network.width_rounding!r}"
         )
-
-
-def _format_of_names(network, family):
-    """Returns whose names to use: timm has RegNetZ-B16 to E8 of byobnet."""
-    if family != "timm":
-        return family
-    try:
-        mapping.layout_of(network, "byobnet")
-    except ValueError:
-        return family
-    return "byobnet"
 
 
 def state_dict(model: keras.Model, file_format: str) -> dict[str, np.ndarray]:

@@ -34,8 +34,8 @@ class Evil:
 def files(model):
     """Yields the name of a file, what it holds, and options of `save`."""
     legacy = {"_use_new_zipfile_serialization": False}
-    for family in ("timm", "torchvision", "pycls", "swag", "transformers"):
-        yield f"{family}.pth", tensors(model, family), {}
+    for file_format in ("timm", "torchvision", "pycls", "swag", "transformers"):
+        yield f"{file_format}.pth", tensors(model, file_format), {}
     state = tensors(model, "pycls")
     yield "old.pyth", {"model_state": state, "cfg": "", "epoch": 99}, legacy
     yield "deit.pt", {"model": tensors(model, "timm")}, {}
@@ -63,11 +63,11 @@ def bad_files(model):
     yield "list.pth", [1, 2], {}
 
 
-def tensors(model, family):
-    """Returns the state dict of a family, as tensors."""
+def tensors(model, file_format):
+    """Returns the state dict of a file_format, as tensors."""
     return {
         name: torch.from_numpy(array)
-        for name, array in save.state_dict(model, family).items()
+        for name, array in save.state_dict(model, file_format).items()
     }
 
 
@@ -80,10 +80,10 @@ def check_good(model):
         for left, right in zip(model.weights, again.weights, strict=True):
             np.testing.assert_allclose(left, right, rtol=tolerance)
         print("loads", name)
-    for family in save.FORMATS:
-        save.export(model, f"{family}_written.pyth", family)
+    for file_format in save.FORMATS:
+        save.export(model, f"{file_format}_written.pyth", file_format)
         keras_regnet.build(
-            CONFIG, weights=f"./{family}_written.pyth", **OPTIONS
+            CONFIG, weights=f"./{file_format}_written.pyth", **OPTIONS
         )
 
 

@@ -17,11 +17,11 @@ from absl.testing import parameterized
 CHUNK = 10 * 1024 * 1024
 SMALL = np.random.default_rng(0).bytes(50_000)
 BIG = np.random.default_rng(1).bytes(CHUNK + 100_000)
-_COMMIT = "0123456789abcdef0123456789abcdef01234567"
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
 @dataclasses.dataclass
-class _File:
+class File:
     content: bytes
     status: int = 200
     # The connection ends after so many bytes of the body, so many times.
@@ -35,7 +35,7 @@ class _File:
     requests: list = dataclasses.field(default_factory=list)
 
 
-class _Handler(http.server.BaseHTTPRequestHandler):
+class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def log_message(self, *args):
@@ -74,7 +74,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             )
         if file.etag:
             self.send_header("ETag", f'"{file.etag}"')
-            self.send_header("X-Repo-Commit", _COMMIT)
+            self.send_header("X-Repo-Commit", COMMIT)
         self.end_headers()
         if with_body:
             self._send(file, body)
@@ -95,8 +95,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 class _Host(http.server.ThreadingHTTPServer):
     daemon_threads = True
 
-    def __init__(self):
-        super().__init__(("127.0.0.1", 0), _Handler)
+    def __init__(self, handler):
+        super().__init__(("127.0.0.1", 0), handler)
         self.files = {}
         self.hurry = threading.Event()
 
@@ -116,9 +116,11 @@ def sha256(content: bytes) -> str:
 class FetchTestCase(parameterized.TestCase):
     """Serves files, and keeps the copies in a folder of its own."""
 
+    HANDLER = Handler
+
     def setUp(self):
         super().setUp()
-        self.host = _Host()
+        self.host = _Host(self.HANDLER)
         thread = threading.Thread(target=self.host.serve_forever, args=(0.02,))
         thread.start()
         self.addCleanup(thread.join)
@@ -141,7 +143,7 @@ class FetchTestCase(parameterized.TestCase):
         )
 
     def serve(self, path, content, **behavior):
-        self.host.files[path] = _File(content, **behavior)
+        self.host.files[path] = File(content, **behavior)
         return self.host.files[path]
 
     def in_cache(self):

@@ -11,6 +11,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from keras_regnet.center_crop import CenterCrop
 from training.config import config_checks
 from training.config import fields
 
@@ -111,8 +112,8 @@ class TrainConfig:
         "",
         "Initial weights, as `weights=` of the package: a run folder, a file "
         "(.keras, .weights.h5, .h5, .safetensors, .pth), the tag of a "
-        "published set, such as imagenet, or hf:owner/name. The network gets "
-        "their padding, widths and normalization.",
+        "published set, default or imagenet, or hf:owner/name. The network "
+        "gets their padding, widths and normalization.",
     )
     dropout_rate: float = fields.field(
         0.0,
@@ -520,6 +521,12 @@ class TrainConfig:
     def evaluation_size(self) -> int:
         """Returns the side of the evaluation images."""
         return self.eval_image_size or self.image_size
+
+    def center_crop(self) -> CenterCrop:
+        """Returns how evaluation images are scaled and cropped."""
+        return CenterCrop(
+            self.eval_crop_fraction, self.interpolation, self.antialias
+        )
 
     def mixes(self) -> bool:
         """Returns whether batches are mixed, so that labels are soft."""

@@ -16,7 +16,6 @@ import keras_regnet
 from keras_regnet import class_names as names_lib
 from keras_regnet import errors
 from keras_regnet import weights as weights_lib
-from keras_regnet.export import labels
 from keras_regnet.weights import notices
 from training.config import config as train_config
 
@@ -138,7 +137,7 @@ def _with_own_classes(resolved, weights, class_names):
     """Returns weights without a classifier of classes of other names."""
     if class_names is None or resolved.classes != len(class_names):
         return resolved
-    known = labels.find(resolved.path, resolved.classes)
+    known = resolved.class_names
     if names_lib.are_unnamed(class_names, known):
         logging.warning(
             "there are no names to match the classes of %r with those of the "

@@ -13,7 +13,8 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from keras_regnet.images import CenterCrop
+from keras_regnet import images as images_lib
+from keras_regnet.center_crop import CenterCrop
 from training.config import config as train_config
 from training.data import decode
 from training.data import randaugment
@@ -51,7 +52,8 @@ _PCA_VECTORS = (
 class Augmentation:
     """What happens to a training image; see `TrainConfig` for the fields.
 
-    `crop_fraction` is that of `fit`, for images that are not cropped at random.
+    `crop` and `whole` are those of `fit`; an image that was cropped at random
+    is scaled whole.
     """
 
     kind: str
@@ -60,13 +62,12 @@ class Augmentation:
     crop_aspect: str
     flip: bool
     pca_lighting_std: float
-    antialias: bool
-    interpolation: str = "bilinear"
+    crop: CenterCrop
+    whole: bool
     policy: str = "none"
     policy_layers: int = 2
     policy_magnitude: float = 9.0
     erasing: float = 0.0
-    crop_fraction: float | None = None
 
     @classmethod
     def from_config(
@@ -83,48 +84,33 @@ class Augmentation:
             crop_aspect=config.crop_aspect,
             flip=config.flip,
             pca_lighting_std=config.pca_lighting_std,
-            antialias=config.antialias,
-            interpolation=config.interpolation,
+            crop=config.center_crop(),
+            whole=small_images or kind == "random_resized_crop",
             policy=config.auto_augment,
             policy_layers=config.randaugment_layers,
             policy_magnitude=config.randaugment_magnitude,
             erasing=config.random_erasing,
-            crop_fraction=None
-            if kind == "random_resized_crop"
-            else crop_fraction(config, small_images),
         )
 
 
-def crop_fraction(
-    config: train_config.TrainConfig, small_images: bool
-) -> float | None:
-    """Returns the fraction of a whole image that `fit` keeps, None for all."""
-    return None if small_images else config.eval_crop_fraction
-
-
 def fit(
-    image: tf.Tensor,
-    size: int,
-    fraction: float | None,
-    interpolation: str,
-    antialias: bool,
+    image: tf.Tensor, size: int, crop: CenterCrop, whole: bool
 ) -> tf.Tensor:
-    """Returns a whole image as a square: in training as in evaluation.
+    """Returns an image as a square: in training as in evaluation.
 
     Args:
       image: (height, width, 3) in 0..255.
       size: side of the square in pixels.
-      fraction: of the shorter side that the square, cut from the center, has;
-        None to scale height and width to it, whatever the aspect.
-      interpolation: a method of `tf.image.resize`.
-      antialias: whether to average over the pixels where an image shrinks.
+      crop: what part of the image the square is, and how it is scaled.
+      whole: whether to scale height and width to it instead, whatever the
+        aspect.
 
     Returns:
       float32 tensor (size, size, 3).
     """
-    crop = CenterCrop(fraction or 1.0, interpolation, antialias)
-    prepare = crop.whole if fraction is None else crop
-    return tf.ensure_shape(prepare(image, (size, size)), [size, size, 3])
+    prepare = images_lib.scale_whole if whole else images_lib.center_crop
+    image = prepare(image, (size, size), crop)
+    return tf.ensure_shape(image, [size, size, 3])
 
 
 class RandomNumbers(NamedTuple):
@@ -224,9 +210,8 @@ def augment_image(
     image = fit(
         image,
         augmentation.image_size,
-        augmentation.crop_fraction,
-        augmentation.interpolation,
-        augmentation.antialias,
+        augmentation.crop,
+        augmentation.whole,
     )
     if augmentation.kind == "pad_crop":
         image = _shifted(image, uniform)

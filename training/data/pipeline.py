@@ -15,6 +15,7 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from keras_regnet import image_files
+from keras_regnet.center_crop import CenterCrop
 from training.config import config as train_config
 from training.data import augment
 from training.data import decode
@@ -239,6 +240,7 @@ def eval_pipeline(
     data: DataSet,
     config: train_config.TrainConfig,
     shard: Shard | None = None,
+    crop: CenterCrop | None = None,
 ) -> tf.data.Dataset:
     """Returns the whole evaluation split once, in order.
 
@@ -249,17 +251,20 @@ def eval_pipeline(
       data: the set; its evaluation split is used.
       config: the run's configuration.
       shard: part of each global batch; default all of it, in one piece.
+      crop: how images are scaled and cropped; None for the configuration's
+        way. Small images are scaled whole.
 
     Returns:
       A dataset of images, labels and float32 weights (batch,).
     """
     split = data.val
     shard = shard or Shard(batch_size=config.global_batch_size)
+    crop = crop or config.center_crop()
     num_filled = eval_steps(split, config) * config.global_batch_size
 
     def prepared(position, image, label):
         return {
-            "image": _evaluation_image(image, data, config),
+            "image": _evaluation_image(image, data, config, crop),
             "label": label,
             "weight": tf.cast(position < split.num_examples, tf.float32),
         }
@@ -289,13 +294,12 @@ def eval_pipeline(
     )
 
 
-def _evaluation_image(image, data, config):
+def _evaluation_image(image, data, config, crop):
     return augment.fit(
         image_files.decode(image),
         config.evaluation_size(),
-        augment.crop_fraction(config, data.small_images),
-        config.interpolation,
-        config.antialias,
+        crop,
+        whole=data.small_images,
     )
 
 

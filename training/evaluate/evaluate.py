@@ -17,17 +17,8 @@ from training.data import dataset
 from training.data import pipeline as train_data
 from training.evaluate import metrics as metrics_lib
 
-# What a run, or the record of published weights, decides about an evaluation.
-_OF_MODEL = (
-    "dataset",
-    "data_dir",
-    "val_fraction",
-    "image_size",
-    "eval_image_size",
-    "eval_crop_fraction",
-    "interpolation",
-    "antialias",
-)
+# What a run decides about its evaluation; the rest is in the model's record.
+_OF_RUN = ("dataset", "data_dir", "val_fraction")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,29 +42,34 @@ def settings(
     """Returns fields of the configuration that a classifier is evaluated with.
 
     Args:
-      predictor: the classifier; the settings of its run, or of the record of
-        its weights, hold where none are given.
+      predictor: the classifier; its record and the settings of its run hold
+        where none are given.
       given: fields that were asked for; None for those that were not.
     """
     of_run = train_config.stored_fields(predictor.settings)
-    known = of_run or _of_record(predictor.record)
-    fields = {name: known[name] for name in _OF_MODEL if name in known}
+    fields = {name: of_run[name] for name in _OF_RUN if name in of_run}
+    crop = predictor.crop
+    fields |= {
+        "eval_crop_fraction": crop.fraction,
+        "interpolation": crop.interpolation,
+        "antialias": crop.antialias,
+    }
+    if predictor.evaluation_size is not None:
+        fields["eval_image_size"] = _side(predictor)
     side, _ = predictor.image_size
     if side:
         fields["eval_image_size"] = side
     return fields | {k: v for k, v in given.items() if v is not None}
 
 
-def _of_record(record):
-    """Returns how the source of published weights evaluates them."""
-    if record is None:
-        return {}
-    return {
-        "eval_image_size": record.test_size,
-        "eval_crop_fraction": record.crop,
-        "interpolation": record.interpolation,
-        "antialias": record.antialias,
-    }
+def _side(predictor):
+    height, width = predictor.evaluation_size
+    if height != width:
+        raise ValueError(
+            "`model` must be evaluated on square images. "
+            f"Received: {height}x{width} of {predictor.name!r}"
+        )
+    return height
 
 
 def evaluate(
@@ -154,7 +150,15 @@ def _matched(predictor, outputs, data, config):
 def _predict(predictor, data, config, flip_tta):
     """Returns probabilities, labels and images per second."""
     probabilities, labels, seconds, timed = [], [], 0.0, 0
-    batches = train_data.eval_pipeline(data, config).as_numpy_iterator()
+    # What no flag says, is as where the weights come from.
+    crop = dataclasses.replace(
+        config.center_crop(),
+        rounding=predictor.crop.rounding,
+        to_integers=predictor.crop.to_integers,
+    )
+    batches = train_data.eval_pipeline(
+        data, config, crop=crop
+    ).as_numpy_iterator()
     try:
         for number, (images, batch_labels, weights) in enumerate(batches):
             begin = time.perf_counter()

@@ -195,6 +195,9 @@ class Checkpointer:
             start = f"random weights, seed {run.config.seed}"
             if run.config.weights:
                 start = f"weights of {run.config.weights}"
+                # Which set "default" stands for may change with the table.
+                if record := run.architecture.record:
+                    start += f" ({record.variant} {record.full_tag})"
             logging.info("a new run in %s, from %s", run.folder, start)
             return
         self._state.restore(stored, run.processes)

@@ -39,13 +39,13 @@ def write(
         config, architecture.config, len(data.class_names), architecture
     )
     network_lib.set_layer_weights(model, weights)
+    model.set_record(_record(model, config, data))
     try:
         with atomic.replacing(folder / "model.keras") as partial:
             model.save(partial)
         saved_model.save(
             model,
             folder / "saved_model",
-            class_names=data.class_names,
             check_images=_check_images(config, data),
             portable=config.portable_export,
             verify=False,  # The check images have done it.
@@ -61,6 +61,21 @@ def write(
         "wrote %s and %s, which a process without Keras has checked",
         folder / "model.keras",
         folder / "saved_model",
+    )
+
+
+def _record(model, config, data):
+    """Returns what the model keeps of its run, beside its weights' origin."""
+    crop = config.center_crop()
+    if data.small_images:
+        # They are seen whole.
+        crop = dataclasses.replace(crop, fraction=1.0)
+    side = config.evaluation_size()
+    return dataclasses.replace(
+        model.record,
+        class_names=tuple(data.class_names),
+        image_size=(side, side),
+        crop=crop,
     )
 
 

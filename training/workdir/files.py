@@ -24,6 +24,7 @@ from keras_regnet import class_names
 from keras_regnet import safe_files
 from keras_regnet import weights as weights_lib
 from keras_regnet.export import saved_model
+from keras_regnet.model_record import ModelRecord
 from keras_regnet.weights import locate
 from keras_regnet.weights import rules
 from training.config import config as train_config
@@ -255,7 +256,7 @@ def stored_architecture(folder: pathlib.Path) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     stored = safe_files.read_json(path)
-    names = ("network", "normalization")
+    names = ("network", "normalization", "record")
     return {name: stored[name] for name in names if name in stored}
 
 
@@ -268,8 +269,11 @@ def architecture_of(stored: Mapping[str, Any]) -> weights_lib.ResolvedWeights:
     network = keras_regnet.config.from_json(json.dumps(stored["network"]))
     # Runs from before the field was written have ImageNet's.
     normalization = stored.get("normalization", {})
+    # Nor did they keep where their weights came from.
+    record = stored.get("record")
     return weights_lib.ResolvedWeights(
         network,
+        saved=record and ModelRecord.from_json(json.dumps(record)),
         **{name: tuple(values) for name, values in normalization.items()},
     )
 
@@ -309,6 +313,8 @@ def write_config(
             "mean": architecture.mean,
             "std": architecture.std,
         },
+        # Of what the run started from.
+        "record": json.loads(architecture.model_record(0).to_json()),
         "command": sys.argv,
         "git_revision": _git_revision(),
         "versions": {

@@ -48,11 +48,13 @@ class SavedRules(NamedTuple):
       network: its configuration.
       mean: of each channel, in pixels; None if it does not normalize.
       std: likewise.
+      record: JSON of its `ModelRecord`; None in files of older versions.
     """
 
     network: RegNetConfig | AnyNetConfig
     mean: tuple[float, ...] | None
     std: tuple[float, ...] | None
+    record: str | None = None
 
 
 def is_legacy(path: str | os.PathLike) -> bool:
@@ -102,12 +104,13 @@ def _description(path):
 
 def _rules(model):
     network = config_lib.from_json(model["network"])
+    record = model.get("record")
     for layer in model["layers"]:
         if layer["name"] == "normalise":
             mean = tuple(layer["config"]["mean"])
             std = tuple(map(math.sqrt, layer["config"]["variance"]))
-            return SavedRules(network, mean, std)
-    return SavedRules(network, None, None)
+            return SavedRules(network, mean, std, record)
+    return SavedRules(network, None, None, record)
 
 
 def read(path: str | os.PathLike) -> Tensors:

@@ -34,7 +34,13 @@ class CommandTest(command_testing.CommandTestCase):
         self.assertEqual((status, errors), (0, ""))
         self.assertCountEqual(
             os.listdir(self.folder),
-            ["model.tflite", "model.labels.txt", "report.json", "results.csv"],
+            [
+                "model.tflite",
+                "model.labels.txt",
+                "model.record.json",
+                "report.json",
+                "results.csv",
+            ],
         )
         for words in (
             "int8 ranges of 6 images of the folder",

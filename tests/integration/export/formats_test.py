@@ -28,6 +28,7 @@ from tests.support import paths
 
 _ROOT = paths.ROOT
 
+_NAMES = ("a", "b", "c", "d")
 # What the example must do without: as if not installed.
 _WITHOUT_TENSORFLOW = """
 import runpy, sys
@@ -62,10 +63,11 @@ class FormatsTest(parameterized.TestCase):
     def test_onnx(self, kind):
         path = self.folder / "model.onnx"
         onnx.save(
-            self.models[kind], path, class_names="abcd", image_size="dynamic"
+            self.models[kind], path, class_names=_NAMES, image_size="dynamic"
         )
         self.assertCountEqual(
-            os.listdir(self.folder), ["model.onnx", "model.labels.txt"]
+            os.listdir(self.folder),
+            ["model.onnx", "model.labels.txt", "model.record.json"],
         )
         runner = runners.open_file(path, threads=2)
         self.assertEqual(runner.delegate, "CPUExecutionProvider")
@@ -96,7 +98,9 @@ class FormatsTest(parameterized.TestCase):
         self.assertEqual(report.format, "onnx")
         self.assertEqual(report.latency.batch, 4)
         with self.assertRaisesRegex(ValueError, "3 names for 4 outputs"):
-            onnx.save(self.models["x"], path, class_names="abc", image_size=32)
+            onnx.save(
+                self.models["x"], path, class_names=_NAMES[:3], image_size=32
+            )
 
     def test_same_onnx_bytes_again(self):
         paths = [self.folder / name for name in ("first.onnx", "second.onnx")]
@@ -110,7 +114,7 @@ class FormatsTest(parameterized.TestCase):
         x = keras.ops.erfinv(inputs)
         model = keras.Model(inputs, keras.layers.GlobalMaxPooling2D()(x))
         with self.assertRaisesRegex(ValueError, "what ONNX lacks: .*Erfinv"):
-            onnx.save(model, self.folder / "model.onnx", "abc")
+            onnx.save(model, self.folder / "model.onnx", _NAMES[:3])
         self.assertEqual(os.listdir(self.folder), [])
 
     def test_bfloat16_with_operations_that_are_no_layers(self):
@@ -212,7 +216,7 @@ class FormatsTest(parameterized.TestCase):
 
     def test_the_example_needs_no_tensorflow(self):
         model = self.folder / "model.tflite"
-        litert.save(self.models["x"], model, "abcd", image_size=32)
+        litert.save(self.models["x"], model, _NAMES, image_size=32)
         photo = self.folder / "photo.png"
         image = export_testing.images(1, 37, 37)[0]
         Image.fromarray(image).save(photo)
@@ -220,9 +224,9 @@ class FormatsTest(parameterized.TestCase):
         self.assertEqual(done.returncode, 0, done.stderr)
         first, *classes = done.stdout.splitlines()
         self.assertRegex(first, r"photo.png \(\d+\.\d ms\)")
-        (outputs,) = self.expected("x", image[None, 2:34, 2:34])
+        (outputs,) = self.expected("x", image[None, 3:35, 3:35])
         self.assertLen(classes, 2)
-        name = "abcd"[outputs.argmax()]
+        name = _NAMES[outputs.argmax()]
         self.assertRegex(classes[0], rf"^ +\d+\.\d%  {name}$")
 
     def test_the_example_goes_on_after_a_broken_image(self):

@@ -16,8 +16,8 @@ from absl.testing import absltest
 from absl.testing import parameterized
 from ai_edge_litert import interpreter
 
+from keras_regnet import labels
 from keras_regnet.export import inference_model
-from keras_regnet.export import labels
 from keras_regnet.export import litert
 from keras_regnet.export import runners
 from keras_regnet.export.spec import ExportSpec
@@ -263,9 +263,10 @@ class LiteRTTest(parameterized.TestCase):
 
     def test_save_writes_labels_beside(self):
         path = self.folder / "new" / "model.tflite"
-        litert.save(self.models["x"], path, "abcd", image_size=32)
+        litert.save(self.models["x"], path, tuple("abcd"), image_size=32)
         self.assertCountEqual(
-            os.listdir(path.parent), ["model.tflite", "model.labels.txt"]
+            os.listdir(path.parent),
+            ["model.tflite", "model.labels.txt", "model.record.json"],
         )
         self.assertEqual(
             (path.parent / "model.labels.txt").read_text(), "a\nb\nc\nd\n"
@@ -279,7 +280,7 @@ class LiteRTTest(parameterized.TestCase):
     def test_failure_leaves_nothing(self):
         path = self.folder / "model.tflite"
         with self.assertRaisesRegex(ValueError, "3 names for 4 outputs"):
-            litert.save(self.models["x"], path, "abc", image_size=32)
+            litert.save(self.models["x"], path, tuple("abc"), image_size=32)
         (self.folder / "file").write_text("")
         with self.assertRaises(OSError):
             litert.save(
@@ -296,7 +297,7 @@ class LiteRTTest(parameterized.TestCase):
             mock.patch.object(labels, "write_labels", side_effect=full),
             self.assertRaisesRegex(OSError, "No space .*model.tflite"),
         ):
-            litert.save(self.models["x"], path, "abcd", image_size=32)
+            litert.save(self.models["x"], path, tuple("abcd"), image_size=32)
         self.assertEqual(os.listdir(self.folder), [])
 
     def test_an_operation_that_litert_lacks(self):

@@ -49,7 +49,7 @@ class SavedModelTest(absltest.TestCase):
         saved_model.save(self.model, self.path, **arguments)
 
     def test_a_process_without_us_agrees(self):
-        self.save(class_names="abcd", check_images=self.images)
+        self.save(class_names=tuple("abcd"), check_images=self.images)
         self.assertEqual((self.path / "labels.txt").read_text(), "a\nb\nc\nd\n")
         self.assertEqual(os.listdir(self.folder), ["saved_model"])
         self.assertLess(
@@ -141,7 +141,7 @@ class SavedModelTest(absltest.TestCase):
 
     def test_wrong_class_names(self):
         with self.assertRaisesRegex(ValueError, "3 names for 4 outputs"):
-            self.save(class_names="abc")
+            self.save(class_names=tuple("abc"))
 
     def test_wrong_check_images(self):
         with self.assertRaisesRegex(ValueError, "uint8.*float32"):

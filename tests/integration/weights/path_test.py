@@ -91,7 +91,7 @@ def _rules(record):
 _CASES = {_rules(record): record for record in records.all_records()}
 
 
-def _write(config, path, family, classes=_CLASSES):
+def _write(config, path, file_format, classes=_CLASSES):
     """Writes computed weights, whose logits for our images are about 1."""
     model = keras_regnet.build(
         config,
@@ -103,7 +103,7 @@ def _write(config, path, family, classes=_CLASSES):
     kernel = model.get_layer("head_fc").kernel
     logits = np.asarray(model(_images(), training=False))
     kernel.assign(kernel / logits.std())
-    keras_regnet.weights.export(model, path, family)
+    keras_regnet.weights.export(model, path, file_format)
 
 
 @functools.cache
@@ -121,28 +121,28 @@ def _folder():
     ):
         with zipfile.ZipFile(_DATA / name) as archive:
             archive.extract(member, folder)
-    for family, (variant, name) in _ROUNDED.items():
+    for file_format, (variant, name) in _ROUNDED.items():
         config = dataclasses.replace(
             keras_regnet.get_config(variant), width_rounding="torchvision"
         )
-        _write(config, folder / name, family)
-    for family, network in {**_NETWORKS, "line": _LINE}.items():
-        (folder / f"{family}.json").write_text(network.to_json())
+        _write(config, folder / name, file_format)
+    for file_format, network in {**_NETWORKS, "line": _LINE}.items():
+        (folder / f"{file_format}.json").write_text(network.to_json())
     return folder
 
 
 def _source(record):
     """Returns what --variant and --weights are for a record's file."""
-    family = record.format
+    file_format = record.format
     if record.width_rounding == "torchvision":
-        variant, name = _ROUNDED[family]
+        variant, name = _ROUNDED[file_format]
         return variant, str(_folder() / name)
     name = {
         "kecam": "y.h5",
         "keras_applications": "weights_y.h5",
         "kimm": "kimm.keras",
-    }.get(family, f"{family}.safetensors")
-    network = family if family in _NETWORKS else "line"
+    }.get(file_format, f"{file_format}.safetensors")
+    network = file_format if file_format in _NETWORKS else "line"
     return str(_folder() / f"{network}.json"), str(_folder() / name)
 
 
@@ -333,11 +333,11 @@ class WeightsPathTest(parameterized.TestCase):
         )
 
 
-def _published(name, variant, family, classes=_CLASSES):
+def _published(name, variant, file_format, classes=_CLASSES):
     """Returns the path of a file of a published network."""
     path = _folder() / name
     if not path.exists():
-        _write(variant, path, family, classes)
+        _write(variant, path, file_format, classes)
     return str(path)
 
 

@@ -4,8 +4,59 @@ from absl.testing import absltest
 from absl.testing import parameterized
 
 from keras_regnet import class_names
+from keras_regnet import imagenet
 
 _MODEL = ("ant", "bee", "cat")
+
+
+class ImageNetTest(parameterized.TestCase):
+    """Folders of photographs are named by synsets or by names."""
+
+    @parameterized.parameters(
+        (("n02099601", "n01440764"), (207, 0)),
+        (("tench", "golden_retriever"), (0, 207)),
+        (("Golden Retriever", "n01440764"), (207, 0)),
+        # Names that only their case tells apart.
+        (("Cardigan", "cardigan"), (264, 474)),
+    )
+    def test_a_part_of_the_classes(self, names, expected):
+        classes = imagenet.classes(1000)
+        for of_model in (classes.names, classes.ids):
+            found = class_names.match(names, of_model, 1000)
+            self.assertEqual((found.indices, found.by_name), (expected, True))
+            self.assertEqual(found.names, of_model)
+
+    def test_all_of_them(self):
+        classes = imagenet.classes(1000)
+        for names, of_model in (
+            (classes.ids, classes.names),
+            (classes.names, classes.ids),
+        ):
+            found = class_names.match(names, of_model, 1000)
+            self.assertEqual(found.indices, tuple(range(1000)))
+            self.assertEmpty(class_names.differences(of_model, names))
+        backwards = classes.ids[::-1]
+        found = class_names.match(backwards, classes.names, 1000)
+        self.assertEqual(found.indices, tuple(range(1000))[::-1])
+        self.assertEqual(
+            class_names.differences(classes.names, backwards),
+            ["in another order"],
+        )
+
+    def test_refused(self):
+        names = imagenet.classes(1000).names
+        # A bird, and a machine.
+        with self.assertRaisesRegex(ValueError, "several .* Received: 'crane'"):
+            class_names.match(("crane", "tench"), names, 1000)
+        with self.assertRaisesRegex(
+            ValueError, "'tensch' .did you mean 'tench'.*model's: 'tench', "
+        ):
+            class_names.match(("tensch",), names, 1000)
+        # WordNet's, but none of the thousand.
+        with self.assertRaisesRegex(ValueError, "Unknown: 'n00004475'"):
+            class_names.match(("n00004475",), names, 1000)
+        with self.assertRaisesRegex(ValueError, "more than once"):
+            class_names.match(("tench", "n01440764"), names, 1000)
 
 
 class MatchTest(parameterized.TestCase):

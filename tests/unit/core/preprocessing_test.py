@@ -1,4 +1,4 @@
-"""Images as each source evaluates them; normalised once."""
+"""Images as each source evaluates them; normalized once."""
 
 import keras
 import numpy as np
@@ -79,7 +79,7 @@ class PreprocessingTest(parameterized.TestCase):
         record = records.find(variant, tag)
         image = _photo(*size)
         got = keras_regnet.preprocess_input(
-            image, weights=tag, variant=variant, normalise=False
+            image, weights=tag, variant=variant, normalize=False
         )
         got = keras.ops.convert_to_numpy(got)
         expected = _by_pillow(image, record)
@@ -94,7 +94,7 @@ class PreprocessingTest(parameterized.TestCase):
         record = records.find("RegNetX-200MF", "pycls_in1k@pycls")
         image = _photo(height, width)
         got = keras_regnet.preprocess_input(
-            image, weights=record, normalise=False
+            image, weights=record, normalize=False
         )
         expected = _by_opencv(image[0], record)[None]
         self.assertEqual(got.shape, expected.shape)
@@ -106,11 +106,11 @@ class PreprocessingTest(parameterized.TestCase):
         image = np.zeros((1, 256, 643, 3), "float32")
         image[:, :, 209] = 255
         got = keras_regnet.preprocess_input(
-            image, weights=record, normalise=False
+            image, weights=record, normalize=False
         )
         np.testing.assert_array_equal(np.asarray(got)[0, :, 0], 255)
 
-    def test_normalises_by_the_record(self):
+    def test_normalizes_by_the_record(self):
         image = np.full((1, 320, 320, 3), 255.0)
         for variant, tag, expected in (
             ("RegNetZ-D8", "ra3_in1k", [1, 1, 1]),
@@ -144,7 +144,7 @@ class PreprocessingTest(parameterized.TestCase):
             model.set_weights(weights or model.get_weights())
             weights = model.get_weights()
             prepared = keras_regnet.preprocess_input(
-                image, weights=record, normalise=not in_model
+                image, weights=record, normalize=not in_model
             )
             outputs.append(model.predict(prepared, verbose=0))
         np.testing.assert_allclose(*outputs, rtol=1e-4, atol=1e-6)
@@ -154,7 +154,7 @@ class PreprocessingTest(parameterized.TestCase):
         got = preprocessing.preprocess_input(image)
         self.assertEqual(got.shape, image.shape)
         np.testing.assert_array_equal(
-            preprocessing.preprocess_input(image, normalise=False), image
+            preprocessing.preprocess_input(image, normalize=False), image
         )
 
     def test_channels_first(self):

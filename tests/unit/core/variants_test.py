@@ -3,6 +3,8 @@ from absl.testing import parameterized
 
 from keras_regnet import variants
 
+_SMALL_Y = ("200MF", "400MF", "600MF", "800MF", "1.6GF")
+
 
 class VariantsTest(parameterized.TestCase):
     def test_lists_every_variant_once(self):
@@ -85,9 +87,45 @@ class VariantsTest(parameterized.TestCase):
         with self.assertRaisesRegex(ValueError, message):
             variants.variant_name(variant, family)
 
+    @parameterized.parameters(
+        ("RegNetV*", ["RegNetV-4.0GF", "RegNetV-6.4GF"]),
+        ("regnet_v*", ["RegNetV-4.0GF", "RegNetV-6.4GF"]),
+        ("regnet-v-???", ["RegNetV-4.0GF", "RegNetV-6.4GF"]),
+        ("*-32gf", ["RegNetX-32GF", "RegNetY-32GF"]),
+        ("*_320", ["RegNetX-32GF", "RegNetY-32GF"]),
+        ("regnety_0[01]*", [f"RegNetY-{n}" for n in _SMALL_Y]),
+        ("regnet_y_1_6*", ["RegNetY-1.6GF"]),
+        ("RegNetX-4*", ["RegNetX-400MF", "RegNetX-4.0GF"]),
+        ("regnetx 4g*", ["RegNetX-4.0GF"]),
+        # Timm's numbers for these two are no multiples of their names.
+        ("*2560*", ["RegNetY-256GF-SEER"]),
+        ("regnetz_040", ["RegNetZ-4.0GF-NoHeadConv"]),
+        ("regnetz_040*", ["RegNetZ-4.0GF", "RegNetZ-4.0GF-NoHeadConv"]),
+        ("*seer", ["RegNetY-256GF-SEER", "RegNetY-10B-SEER"]),
+        ("resnext", ["ResNeXt-50", "ResNeXt-101", "ResNeXt-152"]),
+        ("ResNet50", ["ResNet-50"]),
+    )
+    def test_patterns(self, pattern, names):
+        self.assertEqual(variants.list_variants(pattern), tuple(names))
+
+    def test_every_spelling_is_found_by_its_pattern(self):
+        for name in variants.list_variants():
+            for pattern in (name, name.lower() + "*", f"*{name[2:]}"):
+                self.assertIn(name, variants.list_variants(pattern), pattern)
+
+    @parameterized.parameters(
+        ("RegNetXX", "Unknown `pattern`. Did you mean 'RegNetX'"),
+        ("regnety-9*", "Did you mean 'RegNetY.* Received: pattern='regnety-9"),
+        ("3.2GF", "Unknown `pattern`"),
+        ("", "Unknown `pattern`"),
+    )
+    def test_patterns_of_no_network(self, pattern, message):
+        with self.assertRaisesRegex(ValueError, message):
+            variants.list_variants(pattern)
+
     def test_unknown_family(self):
         with self.assertRaisesRegex(ValueError, "Did you mean 'RegNetX'"):
-            variants.list_variants("RegNetXX")
+            variants.variant_name("200MF", "RegNetXX")
 
 
 if __name__ == "__main__":

@@ -13,15 +13,19 @@ from tests.support import paths
 # Modules of keras_regnet that a sampler, or a worker without Keras, imports.
 _WITHOUT_KERAS = (
     "keras_regnet/atomic.py",
+    "keras_regnet/center_crop.py",
     "keras_regnet/class_names.py",
     "keras_regnet/complexity.py",
     "keras_regnet/config.py",
     "keras_regnet/digits.py",
     "keras_regnet/errors.py",
+    "keras_regnet/imagenet.py",
+    "keras_regnet/model_record.py",
     "keras_regnet/plan.py",
     "keras_regnet/rows.py",
     "keras_regnet/safe_files.py",
     "keras_regnet/variants.py",
+    "keras_regnet/weights/records.py",
     "keras_regnet/widths.py",
     "keras_regnet/design_space",
 )

@@ -31,9 +31,9 @@ class ExportingTest(parameterized.TestCase):
         oracle_weights.fill(cls.model)
 
     @parameterized.parameters("torchvision", "pycls")
-    def test_other_families_load_back(self, family):
-        path = self.folder / f"{family}.safetensors"
-        keras_regnet.weights.export(self.model, path, family)
+    def test_other_formats_load_back(self, file_format):
+        path = self.folder / f"{file_format}.safetensors"
+        keras_regnet.weights.export(self.model, path, file_format)
         again = keras_regnet.build(
             _SMALL, weights=path, input_shape=_SHAPE, classes=3
         )
@@ -108,7 +108,7 @@ class ExportingTest(parameterized.TestCase):
         self.assertEmpty(list(self.folder.glob(".*")))
 
     @parameterized.parameters(
-        (dict(family="tim"), "Unknown `family`. Did you mean 'timm'"),
+        (dict(format="tim"), "Unknown `format`. Did you mean 'timm'"),
         (
             dict(path="a.onnx"),
             "Unknown `path`.*Allowed: '.safetensors', '.pth'",

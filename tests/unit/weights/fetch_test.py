@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import pathlib
 
 from absl.testing import absltest
 from absl.testing import parameterized
@@ -170,7 +171,28 @@ class FetchTest(testing.FetchTestCase):
 
 
 class FromHubTest(testing.FetchTestCase):
-    @parameterized.parameters("hf:net", "hf:", "hf:a/b/c", "hf:a/b@", "hf:a/ b")
+    @parameterized.parameters(
+        ("hf:owner/name", "owner/name", None),
+        ("hf:owner/name@v1.0", "owner/name", "v1.0"),
+        ("hf://owner/name", "owner/name", None),
+        ("hf://owner/name@refs/pr/1", "owner/name", "refs/pr/1"),
+        (pathlib.Path("hf://owner/name"), "owner/name", None),
+        ("hf-hub:owner/name@main", "owner/name", "main"),
+        ("hf_hub:owner/na.me_1", "owner/na.me_1", None),
+    )
+    def test_spellings(self, source, repository, revision):
+        self.assertTrue(fetch.is_hub_source(source))
+        found = fetch.hub_repository(source)
+        self.assertEqual(found, (repository, revision))
+
+    @parameterized.parameters("hf.safetensors", "./hf:a", "hf", "hfhub:a/b")
+    def test_other_sources(self, source):
+        self.assertFalse(fetch.is_hub_source(source))
+
+    @parameterized.parameters(
+        *("hf:net", "hf:", "hf:a/b/c", "hf:a/b@", "hf:a/ b", "hf:///a/b"),
+        *("hf://a", "hf-hub:"),
+    )
     def test_spelling(self, source):
         with self.assertRaisesRegex(
             ValueError, f"'hf:owner/name@revision'.*weights='{source}'"

@@ -195,10 +195,10 @@ def _shapes(config, file_format):
 class RecognitionTest(parameterized.TestCase):
     """No values are read: shapes are enough."""
 
-    def detect(self, variant, family, **changes):
+    def detect(self, variant, file_format, **changes):
         config = keras_regnet.get_config(variant)
         model = keras_regnet.build(config, input_shape=(32, 32, 3), classes=7)
-        state = save.state_dict(model, family)
+        state = save.state_dict(model, file_format)
         shapes = {name: array.shape for name, array in state.items()}
         shapes |= changes
         return detect.detect(Tensors(shapes, None))
@@ -214,13 +214,13 @@ class RecognitionTest(parameterized.TestCase):
         ("RegNetZ-B16", "byobnet"),
         ("RegNetZ-C16", "byobnet"),
     )
-    def test_names_format_and_variant(self, variant, family):
-        found = self.detect(variant, family)
-        self.assertEqual(found.format, family)
+    def test_names_format_and_variant(self, variant, file_format):
+        found = self.detect(variant, file_format)
+        self.assertEqual(found.format, file_format)
         self.assertEqual(found.variant(), variant)
         self.assertEqual(found.classes, 7)
         self.assertEqual(
-            found.describe(), f"{variant} in the names of {family!r}"
+            found.describe(), f"{variant} in the names of {file_format!r}"
         )
 
     @parameterized.parameters(*formats.FORMATS, "keras_regnet")

@@ -1,14 +1,16 @@
 """The command line of weights: what it prints, writes and refuses."""
 
+import contextlib
 import dataclasses
+import io
 import pathlib
 import tempfile
+from unittest import mock
 
 import keras
 import numpy as np
 import safetensors.numpy
 from absl.testing import absltest
-from absl.testing import flagsaver
 from absl.testing import parameterized
 
 import keras_regnet
@@ -16,6 +18,21 @@ from keras_regnet.weights import __main__ as weights_main
 from keras_regnet.weights import export
 from keras_regnet.weights import records
 from tests.support import keras_h5_testing
+from tests.support import paths
+
+
+@contextlib.contextmanager
+def _flags(**values):
+    """Gives flags of the command line values, for as long as it lasts."""
+    flags = weights_main._FLAGS
+    before = {name: flags[name].value for name in values}
+    try:
+        for name, value in values.items():
+            setattr(flags, name, value)
+        yield
+    finally:
+        for name, value in before.items():
+            setattr(flags, name, value)
 
 
 def _train(model):
@@ -65,6 +82,28 @@ class WeightsMainTest(parameterized.TestCase):
         )
         for line in lines[2:]:
             self.assertStartsWith(line, "| RegNetY-3.2GF |")
+
+    @_flags(licence="permissive", classes=1000)
+    def test_list_of_a_pattern(self):
+        printed = io.StringIO()
+        with contextlib.redirect_stdout(printed):
+            weights_main.main(["weights", "list", "regnety_[13]20"])
+        lines = printed.getvalue().splitlines()[2:]
+        found = [line.split(" | ")[1] for line in lines]
+        self.assertIn("sw_in12k_ft_in1k (default)", found)
+        self.assertIn("tv2_in1k (default)", found)
+        self.assertNotIn("sw_in12k", found)
+        self.assertNotIn("swag_ft_in1k", found)
+
+    def test_page_holds_the_table_of_defaults(self):
+        table = weights_main.list_defaults()
+        page = (paths.ROOT / "docs" / "weights.md").read_text()
+        self.assertEqual(page.split("<!-- defaults -->\n")[1], f"{table}\n")
+        self.assertIn(
+            "| RegNetX-800MF | tv2_in1k | bsd-3-clause | 224 | 77.3 | 75.1 "
+            "| 2.2 |\n",
+            table,
+        )
 
     def test_show(self):
         lines = weights_main.show("RegNetX-200MF", "keras_in1k").splitlines()
@@ -285,10 +324,10 @@ class WeightsMainTest(parameterized.TestCase):
             weights_main.verify(str(folder / "weights_y.h5"))
 
     @parameterized.parameters("torchvision", "pycls", "timm")
-    def test_convert_and_back(self, family):
-        there = str(self.folder / f"{family}.safetensors")
+    def test_convert_and_back(self, file_format):
+        there = str(self.folder / f"{file_format}.safetensors")
         back = str(self.folder / "back.safetensors")
-        text = weights_main.convert(self.trained, there, family, None)
+        text = weights_main.convert(self.trained, there, file_format, None)
         self.assertEqual(text, f"Wrote {there}: RegNetX-200MF, 3 classes.")
         weights_main.convert(there, back, "timm", None)
         first = safetensors.numpy.load_file(self.trained)
@@ -336,6 +375,36 @@ class WeightsMainTest(parameterized.TestCase):
         for got, wanted in zip(model.weights, self.model.weights, strict=True):
             np.testing.assert_array_equal(got, wanted, wanted.path)
 
+    @_flags(licence="mit")
+    def test_save_folder(self):
+        target = self.folder / "published"
+        printed = io.StringIO()
+        with contextlib.redirect_stdout(printed):
+            weights_main.main(
+                ["weights", "save_folder", self.trained, str(target)]
+            )
+        self.assertEqual(
+            printed.getvalue(), f"Wrote {target}: RegNetX-200MF, 3 classes.\n"
+        )
+        self.assertIn('license: "mit"', (target / "README.md").read_text())
+        text, good = weights_main.verify(str(target))
+        self.assertTrue(good, text)
+        self.assertIn("RegNetX-200MF", text)
+
+    def test_push_of_a_run(self):
+        run = self.folder / "run"
+        run.mkdir()
+        self.model.save(run / "model.keras")
+        (run / "config.json").write_text('{"config": {"epochs": 3}}')
+        with mock.patch.object(
+            weights_main.hub_folder, "push", return_value="URL"
+        ) as push:
+            text = weights_main.publish("push", str(run), "me/it", private=True)
+        self.assertEqual(text, "Pushed RegNetX-200MF, 3 classes: URL")
+        push.assert_called_once_with(
+            mock.ANY, "me/it", private=True, licence=None, run_folder=str(run)
+        )
+
     def test_convert_takes_the_normalisation_of_a_tag(self):
         path = str(self.folder / "tagged.keras")
         state = safetensors.numpy.load_file(self.trained)
@@ -346,7 +415,7 @@ class WeightsMainTest(parameterized.TestCase):
         model = keras.saving.load_model(path)
         self.assertEqual(model.output.shape[-1], 368)
 
-    @flagsaver.as_parsed(family="timm", tag="pycls_in1k")
+    @_flags(format="timm", tag="pycls_in1k")
     def test_errors_of_use(self):
         for arguments, message in (
             ([], "Unknown `command`"),
@@ -369,7 +438,7 @@ class WeightsMainTest(parameterized.TestCase):
             self.assertRegex(raised.exception.code, f"^error: .*{message}")
             self.assertNotIn("\n", raised.exception.code)
 
-    @flagsaver.as_parsed(family="timm", tag="pycls_in1k")
+    @_flags(format="timm", tag="pycls_in1k")
     def test_convert_to_a_folder_that_is_a_file(self):
         target = f"{self.trained}/a.safetensors"
         with self.assertRaises(SystemExit) as raised:

@@ -1,4 +1,5 @@
 import collections
+import dataclasses
 import itertools
 
 from absl.testing import absltest
@@ -121,7 +122,6 @@ class RecordsTest(parameterized.TestCase):
             tags = [record.tag for record in records.list_weights(name)]
             if records.IMAGENET_TAG in tags:
                 self.assertEqual(records.find(name, "imagenet").licence, "mit")
-                self.assertEqual(tags[0], records.IMAGENET_TAG)
 
     def test_sets_of_published_figures(self):
         """As the publishers' tables have them."""
@@ -164,8 +164,12 @@ class RecordsTest(parameterized.TestCase):
     @parameterized.parameters(
         ("RegNetY-3.2GF", "tv_in2k", "Did you mean 'tv_in1k'.* 'ra_in1k'"),
         ("RegNetY-3.2GF", "tv_in1k@timm", "'tv_in1k@torchvision'"),
-        ("RegNetY-128GF", "imagenet", "Allowed: 'seer', .*'swag_lc_in1k'"),
-        ("RegNetV-4.0GF", "imagenet", "Allowed: 'ra3_in1k'. Received"),
+        (
+            "RegNetY-128GF",
+            "imagenet",
+            "Allowed: 'default', 'seer', .*'swag_lc_in1k'",
+        ),
+        ("RegNetV-4.0GF", "imagenet", "'default', 'ra3_in1k'. Received"),
         ("ResNet-50", "imagenet", "of which no weights were published"),
         ("RegNetY-3.3GF", "imagenet", "Unknown `variant`"),
     )
@@ -180,8 +184,110 @@ class RecordsTest(parameterized.TestCase):
             ["keras_in1k", "pycls_in1k", "ra_in1k", "tv2_in1k", "tv_in1k"],
         )
         self.assertEqual(records.list_weights("ResNet-50"), ())
+        self.assertLen(records.list_weights(), len(records.all_records()))
         with self.assertRaisesRegex(ValueError, "Did you mean 'torchvision'"):
             records.list_weights(source="torchvison")
+
+    @parameterized.parameters(
+        (dict(variant="RegNetZ-*"), lambda r: r.variant.startswith("RegNetZ")),
+        (dict(variant="regnety"), lambda r: r.variant.startswith("RegNetY")),
+        (dict(licence="MIT"), lambda r: r.licence == "mit"),
+        (
+            dict(licence="permissive"),
+            lambda r: "-nc-" not in r.licence and r.licence != "seer-license",
+        ),
+        (dict(classes=0), lambda r: r.classes == 0),
+        (dict(source="KIMM"), lambda r: r.source == "kimm"),
+        (
+            dict(variant="*_160", licence="cc-by-nc-4.0", classes=1000),
+            lambda r: "swag_" in r.tag and r.variant == "RegNetY-16GF",
+        ),
+        (dict(source="swag", licence="mit"), lambda r: False),
+    )
+    def test_filters(self, arguments, expected):
+        self.assertCountEqual(
+            records.list_weights(**arguments),
+            filter(expected, records.all_records()),
+        )
+
+    @parameterized.parameters(
+        (dict(variant="RegNetW-*"), "Unknown `variant`. Did you mean 'RegNet"),
+        (dict(licence="mitt"), "Unknown `licence`. Did you mean 'mit'"),
+    )
+    def test_filters_refuse(self, arguments, message):
+        with self.assertRaisesRegex(ValueError, message):
+            records.list_weights(**arguments)
+
+
+class DefaultTest(parameterized.TestCase):
+    # As the tables of timm, torchvision and pycls have them.
+    @parameterized.parameters(
+        ("RegNetX-400MF", "tv2_in1k@timm"),
+        ("RegNetX-4.0GF", "pycls_in1k@timm"),
+        ("RegNetY-3.2GF", "ra_in1k@timm"),
+        # Swag's are better, and not for commercial use.
+        ("RegNetY-16GF", "sw_in12k_ft_in1k@timm"),
+        ("RegNetY-32GF", "tv2_in1k@timm"),
+        ("RegNetZ-D8", "ra3_in1k@timm"),
+        # No permissive set of these has a classifier; a pickle is all there is.
+        ("RegNetY-64GF", "sup_in1k@vissl"),
+        ("RegNetY-128GF", "sup_in1k@vissl"),
+    )
+    def test_default(self, variant, full_tag):
+        record = records.find(variant, "default")
+        self.assertEqual(record.full_tag, full_tag)
+        self.assertIs(records.list_weights(variant)[0], record)
+
+    def test_no_permissive_set_is_better(self):
+        for name in variants.list_variants():
+            found = records.list_weights(name, licence="permissive")
+            flagged = [record for record in found if record.is_default]
+            self.assertLen(flagged, 1 if found else 0, name)
+            if not found:
+                continue
+            (default,) = flagged
+            rivals = [
+                r
+                for r in found
+                if r.classes == 1000
+                and r.file.endswith((".safetensors", ".h5", ".keras"))
+            ]
+            best = max((r.top1 or 0 for r in rivals), default=None)
+            self.assertEqual(default.top1, best, name)
+            self.assertEqual(default.classes, 1000 if rivals else 0)
+
+    @parameterized.parameters(
+        ("RegNetY-10B-SEER", "no default weights.* 'seer' .seer-license"),
+        ("ResNet-50", "of which no weights were published"),
+    )
+    def test_networks_without_one(self, variant, message):
+        with self.assertRaisesRegex(ValueError, message):
+            records.find(variant, "default")
+
+    def test_ties_and_unknown_accuracies(self):
+        first = records.find("RegNetX-200MF", "pycls_in1k@timm")
+        made = [
+            dataclasses.replace(first, variant="A", **changes)
+            for changes in (
+                dict(tag="unknown", top1=None),
+                dict(tag="pickle", top1=90.0, file="a.pth"),
+                dict(tag="first", top1=80.0),
+                dict(tag="second", top1=80.0),
+                dict(tag="other classes", top1=99.0, classes=11821),
+                dict(tag="no classifier", top1=None, classes=0),
+                dict(tag="bought", top1=95.0, licence="cc-by-nc-4.0"),
+            )
+        ]
+        choose = records.default_record.__wrapped__
+        for rows, tag in (
+            (made, "first"),
+            (made[:2] + made[4:], "unknown"),
+            (made[1:2] + made[4:], "pickle"),
+            (made[4:], "no classifier"),
+        ):
+            with absltest.mock.patch.object(records, "all_records") as table:
+                table.return_value = tuple(rows)
+                self.assertEqual(choose("A").tag, tag)
 
 
 if __name__ == "__main__":

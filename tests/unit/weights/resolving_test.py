@@ -15,6 +15,7 @@ from absl.testing import absltest
 from absl.testing import parameterized
 
 import keras_regnet
+from keras_regnet import open_model
 from keras_regnet.weights import detect
 from keras_regnet.weights import fetch
 from keras_regnet.weights import formats
@@ -220,10 +221,34 @@ class TagsTest(FolderTest):
     def test_imagenet(self):
         with self.fetched() as fetched:
             model = keras_regnet.RegNetY("200MF", weights="imagenet")
-        record = keras_regnet.list_weights("RegNetY-200MF")[0]
+        record = records.find("RegNetY-200MF", "pycls_in1k@timm")
         fetched.assert_called_once_with(record, include_top=True)
         self.assertEqual(record.licence, "mit")
         self.assert_computed(model)
+
+    @parameterized.parameters(
+        lambda **options: keras_regnet.RegNetY("200MF", **options),
+        lambda **options: keras_regnet.applications.RegNetY002(**options),
+        lambda **options: (
+            open_model.open_model("regnety_002", **options).keras_model
+        ),
+    )
+    def test_default(self, build):
+        with self.fetched() as fetched:
+            model = build(weights="default")
+        record = keras_regnet.list_weights("RegNetY-200MF")[0]
+        self.assertTrue(record.is_default)
+        fetched.assert_called_once_with(record, include_top=True)
+        self.assert_computed(model)
+        self.assertEqual(model.network.padding, "symmetric")
+
+    def test_a_default_without_a_classifier_needs_no_top(self):
+        with self.fetched() as fetched:
+            with self.assertRaisesRegex(
+                ValueError, "'sup_in1k' has no classifier.*`include_top=False`"
+            ):
+                keras_regnet.RegNetY("64GF", weights="default")
+            fetched.assert_not_called()
 
     def test_a_tag_says_what_a_file_is(self):
         config = keras_regnet.get_config("RegNetY-200MF")
@@ -246,12 +271,21 @@ class TagsTest(FolderTest):
             model.get_layer("stem_conv").kernel, kernel
         )
 
-    def test_hub(self):
+    @parameterized.parameters("hf:", "hf://", "hf-hub:")
+    def test_hub(self, prefix):
+        source = f"{prefix}someone/mine"
         hub = mock.patch.object(fetch, "from_hub", return_value=self.path)
         with hub as from_hub:
-            model = keras_regnet.RegNetY("200MF", weights="hf:someone/mine")
-        from_hub.assert_called_once_with("hf:someone/mine")
+            model = keras_regnet.RegNetY("200MF", weights=source)
+        from_hub.assert_called_once_with(source)
         self.assert_computed(model)
+
+    def test_hub_repositories_of_published_sets_are_known(self):
+        source = "hf://timm/regnety_002.pycls_in1k@main"
+        hub = mock.patch.object(fetch, "from_hub", return_value=self.path)
+        with hub:
+            resolved = keras_regnet.weights.resolve(source)
+        self.assertEqual(resolved.record.full_tag, "pycls_in1k@timm")
 
     def test_licence_is_said_once(self):
         path = self.folder / "y16.safetensors"

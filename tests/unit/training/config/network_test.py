@@ -28,7 +28,7 @@ class WeightsWithoutClassifierTest(parameterized.TestCase):
     def save(self, suffix):
         path = self.path + suffix
         if suffix == ".safetensors":
-            keras_regnet.weights.export(self.body, path, family="pycls")
+            keras_regnet.weights.export(self.body, path, format="pycls")
         elif suffix == ".keras":
             self.body.save(path)
         else:

@@ -9,6 +9,7 @@ from absl.testing import parameterized
 
 from keras_regnet import image_files
 from keras_regnet import images
+from keras_regnet.center_crop import CenterCrop
 from tests.support import training_testing
 from training.data import augment
 from training.data import decode
@@ -20,7 +21,8 @@ PAPER = augment.Augmentation(
     crop_aspect="uniform_swapped",
     flip=True,
     pca_lighting_std=0.1,
-    antialias=False,
+    crop=CenterCrop(),
+    whole=True,
 )
 PAD_CROP = dataclasses.replace(PAPER, kind="pad_crop", pca_lighting_std=0.0)
 

@@ -10,6 +10,7 @@ from PIL import Image
 
 from keras_regnet import image_files
 from keras_regnet import images
+from keras_regnet.center_crop import CenterCrop
 from tests.support import training_testing
 from training.data import augment
 from training.data import decode
@@ -17,8 +18,9 @@ from training.data import decode
 _ORIENTATION = 0x0112
 
 CROP = augment.Augmentation(
-    "random_resized_crop", 32, 0.08, "log_uniform", True, 0.0, False
-)
+    "random_resized_crop", 32, 0.08, "log_uniform", True, 0.0,
+    CenterCrop(), True,
+)  # fmt: skip
 
 
 def pixels():

@@ -1,6 +1,7 @@
 """Tests of what decides how a classifier is evaluated."""
 
 import csv
+import dataclasses
 import pathlib
 import tempfile
 
@@ -8,8 +9,10 @@ import numpy as np
 from absl.testing import absltest
 from absl.testing import parameterized
 
-from keras_regnet import images
 from keras_regnet import open_model
+from keras_regnet import preprocessing
+from keras_regnet.center_crop import CenterCrop
+from keras_regnet.model_record import ModelRecord
 from keras_regnet.weights import records
 from training.config import config as train_config
 from training.data import dataset
@@ -27,7 +30,11 @@ def _model(class_names, outputs):
         return np.float32(shade[:, None] == np.array(own)[None])
 
     return open_model.OpenedModel(
-        "fake", predict, (None, None), class_names, classes=len(outputs)
+        "fake",
+        predict,
+        (None, None),
+        ModelRecord(class_names=class_names),
+        classes=len(outputs),
     )
 
 
@@ -106,36 +113,93 @@ class CropTest(absltest.TestCase):
             "interpolation": "area",
             "antialias": True,
         }
-        opened = self.opened(settings=settings)
-        self.assertEqual(opened.evaluation_size, 224)
-        self.assertEqual(opened.crop, images.CenterCrop(0.9, "area", True))
-        opened = self.opened(settings={"image_size": 48, "eval_image_size": 0})
-        self.assertEqual(opened.evaluation_size, 48)
-        self.assertEqual(opened.crop, images.CenterCrop())
-        opened = self.opened(settings={"eval_crop_share": 0.8})
-        self.assertEqual(opened.crop.fraction, 0.8)
+        found = open_model.record_of_run(settings)
+        self.assertEqual(found.image_size, (224, 224))
+        self.assertEqual(found.crop, CenterCrop(0.9, "area", True))
+        found = open_model.record_of_run(
+            {"image_size": 48, "eval_image_size": 0}
+        )
+        self.assertEqual(found.image_size, (48, 48))
+        self.assertEqual(found.crop, CenterCrop())
+        found = open_model.record_of_run({"eval_crop_share": 0.8})
+        self.assertEqual(found.crop.fraction, 0.8)
+        # What the model itself knows is of this very model.
+        own = ModelRecord(image_size=(64, 96), crop=CenterCrop(0.5))
+        self.assertEqual(open_model.record_of_run(settings, own), own)
+
+    def test_images_are_those_that_the_model_would_prepare(self):
+        """As validate does it, and as `model.preprocess`: to the bit."""
+        weights = records.find("RegNetX-200MF", "pycls_in1k@transformers")
+        record = ModelRecord(
+            class_names=_CLASSES[:3],
+            image_size=(64, 64),
+            crop=weights.center_crop,
+        )
+        rng = np.random.default_rng(0)
+        photos = rng.integers(0, 256, (3, 90, 121, 3), np.uint8)
+        split = dataset.in_memory(photos, np.arange(3), "photos")
+        data = dataset.DataSet(split, split, _CLASSES[:3], small_images=False)
+        seen = []
+
+        def predict(images):
+            seen.append(images)
+            return np.eye(3, dtype="float32")
+
+        opened = self.opened(record=record)
+        opened = dataclasses.replace(opened, predict=predict)
+        config = train_config.TrainConfig(
+            global_batch_size=3, **evaluate.settings(opened, {})
+        )
+        evaluate.evaluate(opened, data, config)
+        expected = preprocessing.prepare(
+            photos, record, (None, None, 3), "channels_last"
+        )
+        np.testing.assert_array_equal(seen[0], expected)
+        # It is another way than the trainer's own.
+        others = preprocessing.prepare(
+            photos,
+            dataclasses.replace(record, crop=config.center_crop()),
+            (None, None, 3),
+            "channels_last",
+        )
+        self.assertGreater(np.abs(seen[0] - others).max(), 0)
 
     def test_of_published_weights(self):
         record = records.find("RegNetY-3.2GF", "ra_in1k")
-        opened = self.opened(record=record)
-        self.assertEqual(opened.evaluation_size, record.test_size)
-        self.assertEqual(opened.crop.fraction, record.crop)
-        self.assertEqual(opened.crop.interpolation, "bicubic")
+        opened = self.opened(
+            record=ModelRecord(
+                image_size=(record.test_size,) * 2, crop=record.center_crop
+            )
+        )
+        found = evaluate.settings(opened, {})
+        self.assertEqual(found["eval_image_size"], record.test_size)
+        self.assertEqual(found["eval_crop_fraction"], record.crop)
+        self.assertEqual(found["interpolation"], "bicubic")
+        self.assertTrue(found["antialias"])
         self.assertIsNone(self.opened().evaluation_size)
+        wide = self.opened(record=ModelRecord(image_size=(64, 96)))
+        with self.assertRaisesRegex(ValueError, "square .* 64x96"):
+            evaluate.settings(wide, {})
 
 
 class SettingsTest(absltest.TestCase):
     def test_a_run_from_before_fields_were_renamed(self):
         stored = {"val_share": 0.25, "eval_crop_share": 0.8, "image_size": 64}
         predictor = open_model.OpenedModel(
-            "run", lambda images: images, (None, None), settings=stored
+            "run",
+            lambda images: images,
+            (None, None),
+            open_model.record_of_run(stored),
+            settings=stored,
         )
         self.assertEqual(
             evaluate.settings(predictor, {"image_size": None}),
             {
                 "val_fraction": 0.25,
                 "eval_crop_fraction": 0.8,
-                "image_size": 64,
+                "interpolation": "bilinear",
+                "antialias": False,
+                "eval_image_size": 64,
             },
         )
 

@@ -49,6 +49,23 @@ class RunFolderTest(parameterized.TestCase):
         with self.assertRaisesRegex(ValueError, "only more is possible"):
             files.check(self.folder, shorter, self.network)
 
+    def test_a_run_that_resumes_knows_where_its_weights_are_from(self):
+        weights = dataclasses.replace(
+            keras_regnet.weights.resolve(None, self.network),
+            record=keras_regnet.weights.find("RegNetX-200MF", "imagenet"),
+        )
+        files.write_config(self.folder, self.config, weights)
+        stored = files.stored_architecture(self.folder)
+        resumed = files.architecture_of(stored).model_record(10)
+        self.assertEqual(resumed.weights, weights.record)
+        # Its classes are those of its data.
+        self.assertIsNone(resumed.class_names)
+        # Older runs did not note it.
+        del stored["record"]
+        self.assertIsNone(
+            files.architecture_of(stored).model_record(10).weights
+        )
+
     def write(self, **fields):
         files.write_config(
             self.folder,
