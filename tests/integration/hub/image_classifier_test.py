@@ -362,6 +362,18 @@ class FineTuningTest(parameterized.TestCase):
         loss = classifier.evaluate(images, labels, verbose=0)[0]
         self.assertAlmostEqual(loss, -np.log(chances).mean(), places=4)
 
+    def test_exported(self):
+        """Its layers are those of a network, which exports know."""
+        backbone = hub.RegNetBackbone(_CONFIG, (32, 32, 3))
+        classifier = hub.RegNetImageClassifier(backbone, 3)
+        folder = self.enterContext(tempfile.TemporaryDirectory())
+        file = os.path.join(folder, "model.tflite")
+        keras_regnet.export.litert.save(classifier, file)
+        report = keras_regnet.export.verify(
+            classifier, file, _images(size=32), calls=1, warm_up=0
+        )
+        self.assertLess(report.largest_difference, 1e-4)
+
     def test_quantized_head(self):
         classifier = _classifier()
         images = _images(size=32).astype("float32")
