@@ -3,6 +3,7 @@
 sphinx-build -W --keep-going docs HTML_FOLDER
 """
 
+import itertools
 import os
 
 # Nothing of a GPU or of TensorFlow's log is of interest here.
@@ -36,8 +37,8 @@ napoleon_custom_sections = [
 
 def _separate_examples(app, what, name, obj, options, lines):
     """Makes the example that ends a docstring a block of its own."""
-    for number, line in enumerate(lines):
-        if line == "Example:":
+    for number, (line, following) in enumerate(itertools.pairwise(lines)):
+        if line == "Example:" and following.startswith(">>>"):
             lines[number : number + 1] = [".. rubric:: Example", ""]
             return
 

@@ -86,6 +86,9 @@ def _by_id(names, of_model):
         return tuple(names), tuple(of_model)
     if tuple(names) == classes.names:
         return classes.ids, classes.ids
+    if set(names) == set(map(str, range(len(of_model)))):
+        # Folders of numbers, which come in the order of text.
+        return tuple(classes.ids[int(name)] for name in names), classes.ids
     ids = [classes.ids_of(name) for name in names]
     ambiguous = [
         n for n, found in zip(names, ids, strict=True) if len(found) > 1

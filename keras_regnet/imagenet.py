@@ -17,6 +17,8 @@ from keras_regnet import safe_files
 
 _FILES = {1000: "imagenet_1k.csv", 11821: "imagenet_12k.csv.gz"}
 
+_LEADING_ID = re.compile(r"n\d{8}(?![^\W_])")
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Classes:
@@ -45,10 +47,18 @@ class Classes:
     def ids_of(self, name: str) -> set[str]:
         """Returns the ids that an id or a name may stand for.
 
-        A name in other case, or with spaces, is taken if none is written so.
+        A name in other case, or with spaces, is taken if none is written so;
+        further names behind a comma, or behind an id, are left out.
         """
         exact, folded = self._ids_by_name
-        return exact.get(name) or folded.get(_folded(name), set())
+        first = name.split(",")[0]
+        if found := _LEADING_ID.match(name):
+            first = found.group()
+        return (
+            exact.get(name)
+            or exact.get(first)
+            or folded.get(_folded(first), set())
+        )
 
 
 def _folded(name):

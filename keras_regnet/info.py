@@ -121,8 +121,8 @@ def main(argv: list[str]) -> None:
     """Prints the table of the networks in `argv`, or of all."""
     size = _IMAGE_SIZE.value
     try:
-        patterns = map(variants.list_variants, argv[1:] or [None])
-        names = tuple(dict.fromkeys(itertools.chain(*patterns)))
+        found = map(variants.list_variants, argv[1:] or ["*"])
+        names = tuple(dict.fromkeys(itertools.chain(*found)))
         print(table(names, size))
     except ValueError as error:
         sys.exit(f"error: {error}")

@@ -62,7 +62,8 @@ def build(
         of another set; "hf://owner/name" for a repository of the Hugging Face
         hub; the path of a file: `.safetensors`, `.keras`,
         `.weights.h5`, `.h5`, or with PyTorch `.pth`, `.pt`, `.pyth`, `.bin`,
-        `.torch`; a run folder of the trainer; or what
+        `.torch`; a run folder of the trainer, or a folder that
+        `keras_regnet.weights.save_folder` wrote; or what
         `keras_regnet.weights.resolve` returned. The model gets their padding,
         widths and normalization.
       include_top: whether the pool and the classifier are part of it.

@@ -214,7 +214,7 @@ def list_variants(pattern: str | None = None) -> tuple[str, ...]:
       ValueError: if no network has such a name.
 
     Example:
-    >>> list_variants("RegNetV"), list_variants("*8?F")
+    >>> list_variants("RegNetV"), list_variants("RegNet?-8GF")
     (('RegNetV-4.0GF', 'RegNetV-6.4GF'), ('RegNetX-8.0GF', 'RegNetY-8.0GF'))
     """
     return tuple(_VARIANTS) if pattern is None else matching(pattern, "pattern")

@@ -152,14 +152,15 @@ def list_defaults() -> str:
             ),
             None,
         )
-        gain = None if paper is None else record.top1 - paper
+        best = record.top1
+        gain = None if paper is None or best is None else best - paper
         rows.append(
             (
                 variant,
                 record.tag,
                 record.licence,
                 str(record.test_size),
-                _percent(record.top1) or "no classifier",
+                _percent(best) or "no classifier",
                 _percent(paper),
                 _percent(gain),
             )
@@ -292,7 +293,8 @@ def publish(
     """Writes a model as a folder of the hub, or pushes it there."""
     model, what = _open(source, tag)
     is_run = Path(source, locate.RUN_MODEL).is_file()
-    options = {"licence": licence, "run_folder": source if is_run else None}
+    options: dict[str, Any] = {"licence": licence}
+    options["run_folder"] = source if is_run else None
     if command == "push":
         url = hub_folder.push(model, target, private=private, **options)
         return f"Pushed {what}: {url}"

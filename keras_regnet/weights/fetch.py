@@ -14,6 +14,7 @@ import urllib.parse
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 from typing import BinaryIO
 from typing import cast
 
@@ -282,7 +283,7 @@ def from_hub(
     repo, revision = hub_repository(source)
     from huggingface_hub import errors
 
-    options = {"revision": revision, "endpoint": endpoint}
+    options: dict[str, Any] = {"revision": revision, "endpoint": endpoint}
     missing: Exception | None = None
     for name in names:
         try:

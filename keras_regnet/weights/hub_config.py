@@ -210,7 +210,7 @@ def _pixels(values, default):
     return found if len(found) == 3 else found[:1] * 3
 
 
-def _origin(weights) -> WeightRecord | None:
+def _origin(weights: Any) -> WeightRecord | None:
     """Returns the published set, None if this version does not know it."""
     if weights is None:
         return None

@@ -7,6 +7,7 @@ import os
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -156,7 +157,7 @@ def _check_layers(model):
             )
 
 
-def _complete_record(model) -> "model_record.ModelRecord":
+def _complete_record(model: Any) -> "model_record.ModelRecord":
     """Returns the record of a model, with the size and the mean that it has."""
     record = model.record
     shape = model.inputs[0].shape[1:]

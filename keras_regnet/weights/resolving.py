@@ -37,8 +37,8 @@ def resolve(
       weights: None for random weights; "default" for the best of
         `keras_regnet.list_weights`; "imagenet" for the paper's; a tag of
         another set; "hf:owner/name"; the path of a file; a folder of the
-        trainer, whose `model.keras` it stands for; or what this function
-        returned.
+        trainer, whose `model.keras` it stands for, or one that `save_folder`
+        wrote; or what this function returned.
       config: the requested network; None for the one that the file is of.
       tag: for a file, the weights that it is; its normalization follows.
       classes: outputs of the model; None for those of the weights.
@@ -115,19 +115,26 @@ def _of_other_file(config, record, path):
         raise rules.unloadable(path, error) from error
     if record is None:
         record = locate.record_of_hash(path, checkpoint)
-    if record is None and described is not None:
-        notices.warn_of_license(described.record.weights)
-        saved = described.record
+    saved = described.record if described else None
+    if record is None:
+        _warn_of_license(saved, checkpoint)
+    if record is None and saved is not None:
         return ResolvedWeights(
             config, saved.mean, saved.std, None, path, checkpoint, saved=saved
         )
-    if record is None:
-        notices.warn_of_unknown_license(checkpoint)
     source = record or records.typical(checkpoint.format, checkpoint.variant())
     config = dataclasses.replace(config, padding=source.padding)
     return ResolvedWeights(
         config, source.mean, source.std, record, path, checkpoint
     )
+
+
+def _warn_of_license(saved, checkpoint):
+    """Warns by the set a file came from, or else by what it can be."""
+    if saved is not None and saved.weights is not None:
+        notices.warn_of_license(saved.weights)
+    else:
+        notices.warn_of_unknown_license(checkpoint)
 
 
 def _of_keras_file(config, record, path):

@@ -18,7 +18,6 @@ from keras_regnet.config import AnyNetConfig
 from keras_regnet.config import RegNetConfig
 from keras_regnet.weights import mapping
 from keras_regnet.weights import records
-from keras_regnet.weights import rules
 
 # Whose arguments are replaced for a network that has no name.
 _BASES = {"x": "regnetx_002", "z": "regnetz_005", "pre": "regnetv_040"}
@@ -139,7 +138,10 @@ def _published_name(config):
     for record in records.all_records():
         if record.source != "timm" or record.variant != variant:
             continue
-        theirs = rules.with_rules_of(record, variants.get_config(variant))
+        theirs = variants.get_config(record.variant)
+        if isinstance(theirs, RegNetConfig):
+            rounding = record.width_rounding
+            theirs = dataclasses.replace(theirs, width_rounding=rounding)
         if plan.stages(theirs) == stages:
             return record.hub_id.split("/")[1].split(".")[0]
     return None

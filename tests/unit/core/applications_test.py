@@ -254,6 +254,8 @@ class LoadModelTest(parameterized.TestCase):
         model = self.load(name)
         self.assert_computes_the_same(model, name)
         self.assertEqual(model.network.padding, "same")
+        # It takes what was divided by 255 before.
+        self.assertEqual(model.record.normalizes, name != "whole_x")
         path = self.folder / "again.keras"
         model.save(path)
         again = keras.saving.load_model(path)

@@ -16,6 +16,7 @@ class ImageNetTest(parameterized.TestCase):
         (("n02099601", "n01440764"), (207, 0)),
         (("tench", "golden_retriever"), (0, 207)),
         (("Golden Retriever", "n01440764"), (207, 0)),
+        (("n02099601_golden_retriever", "tench, Tinca tinca"), (207, 0)),
         # Names that only their case tells apart.
         (("Cardigan", "cardigan"), (264, 474)),
     )
@@ -25,6 +26,14 @@ class ImageNetTest(parameterized.TestCase):
             found = class_names.match(names, of_model, 1000)
             self.assertEqual((found.indices, found.by_name), (expected, True))
             self.assertEqual(found.names, of_model)
+
+    def test_folders_of_numbers(self):
+        """ImageNetV2 has them; they come in the order of text."""
+        names = sorted(map(str, range(1000)))
+        found = class_names.match(names, imagenet.classes(1000).names, 1000)
+        self.assertEqual(found.indices, tuple(map(int, names)))
+        with self.assertRaisesRegex(ValueError, "Unknown: '1'"):
+            class_names.match(("1", "7"), imagenet.classes(1000).names, 1000)
 
     def test_all_of_them(self):
         classes = imagenet.classes(1000)

@@ -163,6 +163,13 @@ class FetchTest(testing.FetchTestCase):
         self.assertEqual(path.read_bytes(), testing.SMALL[:999])
         self.assertEmpty(top.requests)
 
+    def test_copies_that_are_here(self):
+        self.serve("/w.h5", testing.SMALL)
+        record = self.record(url=self.host.url("/w.h5"), file="w.h5")
+        self.assertIsNone(fetch.cached(record))
+        path = fetch.fetch(record)
+        self.assertEqual(fetch.cached(record), path)
+
     def test_repository_of_a_record(self):
         record = self.record(hub_id="owner/net", file="model.safetensors")
         with absltest.mock.patch.object(fetch, "from_hub") as from_hub:

@@ -366,6 +366,16 @@ class HubTest(hub_testing.HubTestCase):
         ):
             self.push(_build())
 
+    def test_descriptions_that_cannot_be_looked_for(self):
+        self.push(_build("RegNetX-200MF"))
+        fetch.from_hub("hf:owner/mine")
+        with (
+            mock.patch.object(constants, "HF_HUB_OFFLINE", True),
+            self.assertWarnsRegex(UserWarning, "could not be looked for"),
+        ):
+            resolved = resolve("hf:owner/mine")
+        self.assertEqual(resolved.mean, records.IMAGENET_MEAN)
+
     def test_repositories_without_a_description(self):
         self.push(_build("RegNetX-200MF"))
         for path in list(self.host.files):
