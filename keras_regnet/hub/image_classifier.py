@@ -7,12 +7,12 @@ from typing import Self
 import keras
 
 from keras_regnet import layers
+from keras_regnet.center_crop import CenterCrop
 from keras_regnet.hub import bases
 from keras_regnet.hub import image_converter
 from keras_regnet.hub import reading
 from keras_regnet.hub.backbone import RegNetBackbone
 from keras_regnet.hub.image_converter import RegNetImageConverter
-from keras_regnet.images import CenterCrop
 from keras_regnet.regnet_model import RegNetModel
 
 _DEFAULT_IMAGE_SIZE = (224, 224)
@@ -164,7 +164,7 @@ class RegNetImageClassifier(bases.ImageClassifier):
         >>> classifier.num_classes, classifier.activation
         (5, 'softmax')
         """
-        record = getattr(model, "record", None)
+        reading.check(model)
         head = reading.classifier_arguments(model)
         classes = num_classes or head.get("num_classes")
         if classes is None:
@@ -178,16 +178,15 @@ class RegNetImageClassifier(bases.ImageClassifier):
             backbone,
             image_size
             or reading.image_size(model, backbone.data_format)
-            or (record and record.image_size)
+            or model.record.image_size
             or _DEFAULT_IMAGE_SIZE,
-            crop or (record and record.crop),
+            crop or model.record.crop,
         )
-        names = record and record.class_names if has_head else None
         arguments = {
             **head,
             "num_classes": classes,
             "preprocessor": preprocessor,
-            "class_names": names,
+            "class_names": model.class_names if has_head else None,
             **kwargs,
         }
         classifier = cls(backbone, **arguments)

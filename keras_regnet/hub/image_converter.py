@@ -6,6 +6,7 @@ from typing import Any
 import keras
 
 from keras_regnet import images as images_lib
+from keras_regnet.center_crop import CenterCrop
 from keras_regnet.hub import bases
 from keras_regnet.hub.backbone import RegNetBackbone
 
@@ -23,7 +24,7 @@ class RegNetImageConverter(bases.ImageConverter):
       crop_fraction: of the shorter side, which the crop keeps, such as
         224 / 256; None for KerasHub's way.
       crop_rounding: where the crop begins if an odd number of pixels is left
-        over, see `keras_regnet.images.resize_and_crop`.
+        over, see `CenterCrop`.
       to_integers: whether the scaled pixels are rounded, likewise.
       data_format: "channels_last", "channels_first", or None for Keras's
         default. A saved converter keeps its own.
@@ -141,7 +142,7 @@ class CenterCropResizing(keras.layers.Resizing):
         )
 
 
-def crop_arguments(crop: Any) -> dict[str, Any]:
+def crop_arguments(crop: CenterCrop) -> dict[str, Any]:
     """Returns the arguments of a converter that crops as a `CenterCrop`."""
     names = {"fraction": "crop_fraction", "rounding": "crop_rounding"}
     return {

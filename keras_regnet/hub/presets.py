@@ -50,13 +50,12 @@ def write_preset(
             "`model` must be a network, not an exported file. "
             f"Received: model={model!r}"
         )
-    size = opened.evaluation_size
     known: dict[str, Any] = {}
     if opened.class_names:
         known["class_names"] = opened.class_names
     classifier = RegNetImageClassifier.from_regnet(
         opened.keras_model,
-        image_size=(size, size) if size else None,
+        image_size=opened.evaluation_size,
         crop=opened.crop,
         **known,
     )

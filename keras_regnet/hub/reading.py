@@ -8,6 +8,8 @@ import keras
 from keras_regnet import layers
 from keras_regnet import plan
 from keras_regnet import rows
+from keras_regnet.config import AnyNetConfig
+from keras_regnet.config import RegNetConfig
 from keras_regnet.regnet_model import RegNetModel
 
 POOL, DROPOUT, LOGITS, ACTIVATION = (
@@ -22,14 +24,20 @@ _NORMALIZATION = "normalise"
 _NOT_COMPARED = ("dtype", "seed", "synchronized", "trainable")
 
 
-def backbone_arguments(model: RegNetModel) -> dict[str, Any]:
-    """Returns the arguments of a backbone that has the layers of a model."""
+def check(model: Any) -> RegNetConfig | AnyNetConfig:
+    """Returns the configuration of a model that a builder made, or raises."""
     network = getattr(model, "network", None)
     if network is None:
         raise ValueError(
             "`model` must be made by a builder of keras_regnet. "
             f"Received: model={model!r}"
         )
+    return network
+
+
+def backbone_arguments(model: RegNetModel) -> dict[str, Any]:
+    """Returns the arguments of a backbone that has the layers of a model."""
+    network = check(model)
     first = next(_convolutions(model))
     arguments: dict[str, Any] = {
         "network": network,
@@ -150,8 +158,7 @@ def _output_stride(model, network):
 
 def _published(model):
     """Returns what was published of the weights that a model began with."""
-    record = getattr(model, "record", None)
-    weights = record and record.weights
+    weights = model.record.weights
     if not weights:
         return None
     fields = ("variant", "tag", "source", "licence")

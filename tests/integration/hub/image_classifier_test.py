@@ -17,7 +17,8 @@ from keras_hub.src.tests import test_case
 
 import keras_regnet
 from keras_regnet import hub
-from keras_regnet.images import CenterCrop
+from keras_regnet.center_crop import CenterCrop
+from keras_regnet.model_record import ModelRecord
 from tests.support import paths
 
 _CONFIG = keras_regnet.AnyNetConfig((1, 1), (8, 16), group_widths=8)
@@ -139,6 +140,35 @@ class SameNetworkTest(parameterized.TestCase):
         expected = model.predict(np.asarray(images), verbose=0)
         np.testing.assert_allclose(
             classifier.predict(photos, verbose=0), expected, atol=1e-5
+        )
+
+    def test_record(self):
+        """The model's own preprocessing, names, and origin of the weights."""
+        weights = keras_regnet.weights.find("RegNetY-1.6GF", "tv2_in1k")
+        model = _model()
+        model.set_record(
+            ModelRecord(
+                weights=weights,
+                class_names=_NAMES,
+                image_size=(224, 224),
+                crop=weights.center_crop,
+            )
+        )
+        classifier = hub.RegNetImageClassifier.from_regnet(model)
+        photos = _images(size=50)
+        expected = model.predict(model.preprocess(photos), verbose=0)
+        np.testing.assert_allclose(
+            classifier.predict(photos, verbose=0), expected, atol=1e-6
+        )
+        self.assertEqual(classifier.class_names, _NAMES)
+        self.assertEqual(
+            classifier.backbone.published,
+            {
+                "variant": "RegNetY-1.6GF",
+                "tag": "tv2_in1k",
+                "source": weights.source,
+                "licence": weights.licence,
+            },
         )
 
     def test_replaced_head(self):
@@ -331,6 +361,18 @@ class FineTuningTest(parameterized.TestCase):
         chances = np.where(labels == 1, outputs, 1 - outputs)
         loss = classifier.evaluate(images, labels, verbose=0)[0]
         self.assertAlmostEqual(loss, -np.log(chances).mean(), places=4)
+
+    def test_exported(self):
+        """Its layers are those of a network, which exports know."""
+        backbone = hub.RegNetBackbone(_CONFIG, (32, 32, 3))
+        classifier = hub.RegNetImageClassifier(backbone, 3)
+        folder = self.enterContext(tempfile.TemporaryDirectory())
+        file = os.path.join(folder, "model.tflite")
+        keras_regnet.export.litert.save(classifier, file)
+        report = keras_regnet.export.verify(
+            classifier, file, _images(size=32), calls=1, warm_up=0
+        )
+        self.assertLess(report.largest_difference, 1e-4)
 
     def test_quantized_head(self):
         classifier = _classifier()

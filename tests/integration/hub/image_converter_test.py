@@ -10,6 +10,7 @@ from keras_hub.src.tests import test_case
 
 import keras_regnet
 from keras_regnet import hub
+from keras_regnet.center_crop import CenterCrop
 from keras_regnet.hub import image_converter
 
 _RECORDS = {
@@ -34,11 +35,7 @@ def _photo(height, width, seed=0):
 def _converter(record, **options):
     return hub.RegNetImageConverter(
         (record.test_size, record.test_size),
-        crop_fraction=record.crop,
-        crop_rounding="even" if record.antialias else "up",
-        to_integers=record.antialias,
-        interpolation=record.interpolation,
-        antialias=record.antialias,
+        **image_converter.crop_arguments(record.center_crop),
         **options,
     )
 
@@ -85,7 +82,7 @@ class PixelsTest(parameterized.TestCase):
         record = _record(name)
         photo = _photo(*size)
         expected = keras_regnet.preprocess_input(
-            photo, weights=record, normalise=False
+            photo, weights=record, normalize=False
         )
         np.testing.assert_array_equal(_converter(record)(photo), expected)
 
@@ -115,7 +112,7 @@ class PixelsTest(parameterized.TestCase):
         )
         for photo, crop in zip(photos, dataset.map(converter), strict=True):
             expected = keras_regnet.preprocess_input(
-                photo, weights=record, normalise=False
+                photo, weights=record, normalize=False
             )
             # Sizes that are not known are divided by other operations.
             np.testing.assert_allclose(crop, expected, atol=1.0)
@@ -139,7 +136,7 @@ class PixelsTest(parameterized.TestCase):
         np.testing.assert_array_equal(_converter(record)(photo), expected)
 
     def test_of_a_center_crop(self):
-        crop = keras_regnet.images.CenterCrop(0.95, "bicubic", True)
+        crop = CenterCrop(0.95, "bicubic", True)
         arguments = image_converter.crop_arguments(crop)
         converter = hub.RegNetImageConverter((64, 64), **arguments)
         self.assertEqual(converter.crop_fraction, 0.95)
