@@ -27,7 +27,7 @@ class Conv2D(keras.layers.Conv2D):
     TensorFlow backend compiles a grouped convolution with XLA, whose gradient
     on a CPU is 10 to 100 times slower than oneDNN's; JAX has the same
     weakness. On CPUs this layer uses the native kernel where a probe has seen
-    it work, else dense convolutions over merged groups. With an
+    it work, else operations that run and train everywhere. With an
     accelerator, and on the PyTorch backend, it is the stock layer.
 
     Args:

@@ -25,11 +25,12 @@ def current() -> str:
 def portable_ops() -> AbstractContextManager[None]:
     """Makes layers trace only operations that every TensorFlow build runs.
 
-    A grouped convolution that oneDNN computes on this machine fails on a
-    server that runs with `TF_ENABLE_ONEDNN_OPTS=0`. Within this context,
-    which holds for the current thread, the layers of this module trace plain
-    NHWC convolutions and elementwise operations instead; no function is
-    compiled by XLA. A function traced before keeps what it was traced with.
+    A grouped convolution and the bias or batch norm behind it, which oneDNN
+    computes as one on this machine, fail on a server that runs with
+    `TF_ENABLE_ONEDNN_OPTS=0`, and so do its gradients. Within this context,
+    which holds for the current thread, the layers of this module trace NHWC
+    operations that run and train there, too; no function is compiled by XLA.
+    A function traced before keeps what it was traced with.
     Other backends than TensorFlow are not affected.
 
     Returns:

@@ -126,9 +126,9 @@ class BatchNormalization(keras.layers.BatchNormalization):
     def _fused_training_call(self, inputs):
         """Normalizes by the batch; the operation moves the statistics, too."""
         # Without a part of the old, it wants none.
-        moving = self._moving_statistics() if self.momentum else ((), ())
+        old = self._moving_statistics() if self.momentum else ((), ())
         outputs, mean, variance = self._fused_op(
-            inputs, *moving, is_training=True, factor=1.0 - self.momentum
+            inputs, old, is_training=True, factor=1.0 - self.momentum
         )
         self.moving_mean.assign(mean)
         # It has moved towards the unbiased variance, and Keras keeps the
@@ -136,7 +136,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
         ratio = _bias_correction(inputs, mean)
         variance *= ratio
         if self.momentum:
-            variance += moving[1] * (self.momentum * (1.0 - ratio))
+            variance += old[1] * (self.momentum * (1.0 - ratio))
         self.moving_variance.assign(variance)
         return outputs
 
@@ -148,11 +148,11 @@ class BatchNormalization(keras.layers.BatchNormalization):
 
     def _fused_inference_call(self, inputs):
         outputs, _, _ = self._fused_op(
-            inputs, *self._moving_statistics(), is_training=False
+            inputs, self._moving_statistics(), is_training=False
         )
         return outputs
 
-    def _fused_op(self, inputs, mean, variance, is_training, factor=1.0):
+    def _fused_op(self, inputs, statistics, is_training, factor=1.0):
         """Returns outputs, and mean and variance moved by a factor."""
         # Not `tf.compat.v1.nn.fused_batch_norm`: it raises an epsilon below
         # 1.001e-5, and published RegNets have 1e-5.
@@ -160,8 +160,8 @@ class BatchNormalization(keras.layers.BatchNormalization):
             x=inputs,
             scale=ops.cast(self.gamma, "float32"),
             offset=ops.cast(self.beta, "float32"),
-            mean=mean,
-            variance=variance,
+            mean=statistics[0],
+            variance=statistics[1],
             epsilon=self.epsilon,
             exponential_avg_factor=factor,
             data_format="NCHW" if self.axis == 1 else "NHWC",
