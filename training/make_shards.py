@@ -1,7 +1,7 @@
 """Writes shards of images: `python training/make_shards.py FOLDER OUT`.
 
-FOLDER has train/ and val/ with one folder per class in each. Train on the
-result with --dataset=shards:OUT.
+FOLDER has train/ and val/ with one folder per class in each, or CSV files of
+labels. Train on the result with --dataset=shards:OUT.
 """
 
 import os
@@ -33,6 +33,12 @@ _FORMAT = flags.DEFINE_enum(
     shards.FORMATS,
     "array_record is read by index; see docs/training.md.",
 )
+_LABELS = flags.DEFINE_enum(
+    "labels",
+    "auto",
+    ["auto", "single", "multiple"],
+    "Whether an image has one label or several, as for main.py.",
+)
 _SEED = flags.DEFINE_integer("seed", 0, "Seed of the order of the images.")
 
 
@@ -48,6 +54,7 @@ def _main(arguments: list[str]) -> None:
             _SKIP_BAD_IMAGES.value,
             _SEED.value,
             _FORMAT.value,
+            _LABELS.value,
         )
     except (ValueError, OSError) as error:
         sys.exit(f"error: {error}")

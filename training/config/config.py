@@ -151,14 +151,22 @@ class TrainConfig:
     dataset: str = fields.field(
         "digits",
         "digits, synthetic, folder:PATH (train/ and val/ with one folder per "
-        "class), shards:PATH (what make_shards.py wrote), arrays:PATH.npz or "
-        "the name of a tensorflow-datasets classification set.",
+        "class, or a CSV of labels), shards:PATH (what make_shards.py wrote), "
+        "arrays:PATH.npz or the name of a tensorflow-datasets classification "
+        "set.",
         resume=fields.DATA,
     )
     data_dir: str = fields.field(
         "",
         "Where tensorflow-datasets keeps its files.",
         resume=fields.DATA,
+    )
+    labels: str = fields.field(
+        "auto",
+        "single: one label an image (softmax); multiple: any number of them, "
+        "each class by itself (sigmoid, binary cross-entropy); auto is what "
+        "the data set has, see docs/training.md.",
+        choices=("auto", "single", "multiple"),
     )
     num_train_examples: int = fields.field(
         0,
@@ -411,7 +419,8 @@ class TrainConfig:
     )
     loss: str = fields.field(
         "cross_entropy",
-        "cross_entropy (softmax) or binary_cross_entropy.",
+        "cross_entropy (softmax) or binary_cross_entropy, of one label an "
+        "image; of several it is binary_cross_entropy.",
         choices=("cross_entropy", "binary_cross_entropy"),
     )
     precise_bn_images: int = fields.field(
@@ -454,10 +463,18 @@ class TrainConfig:
         "events/.",
         resume=fields.NOTHING,
     )
+    threshold: float = fields.field(
+        0.5,
+        "Of several labels an image: probability from which a class counts as "
+        "predicted, for precision, recall, F1 and what the exports say.",
+        low=0,
+        high=1,
+        resume=fields.NOTHING,
+    )
     export_best: bool = fields.field(
         False,
-        "Export the weights of the epoch with the best validation top-1, in "
-        "place of the last epoch's.",
+        "Export the weights of the epoch with the best validation top-1 (mAP "
+        "of several labels an image), in place of the last epoch's.",
         resume=fields.NOTHING,
     )
     portable_export: bool = fields.field(
@@ -568,7 +585,8 @@ def differences(
         see `fields.field`.
 
     Returns:
-      Lines such as "seed: 0 in the folder, 1 requested". Those of
+      Lines such as "seed: 0 in the folder, 1 requested". A field that the
+      folder does not know yet had the value that is its default. Those of
       `fields.VALUE` are empty if a run of `stored` may resume as `ours`, where
       network, data set and length allow it.
     """
@@ -581,6 +599,8 @@ def differences(
         if kinds.get(name, fields.VALUE) == compared
     ]
     missing = "nothing"
+    defaults = {f.name: f.default for f in dataclasses.fields(ours)}
+    stored = {**defaults, **stored}
     return [
         f"{name}: {stored.get(name, missing)!r} in the folder, "
         f"{requested.get(name, missing)!r} requested"

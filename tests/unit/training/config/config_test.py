@@ -86,7 +86,7 @@ class TrainConfigTest(parameterized.TestCase):
                 *("epochs", "total_steps", "total_examples"),
                 *("checkpoints_to_keep", "best_checkpoints_to_keep"),
                 *("checkpoint_seconds", "checkpoint_steps"),
-                *("export_best", "portable_export"),
+                *("export_best", "portable_export", "threshold"),
                 *("cache", "skip_bad_images"),
             },
         )
@@ -100,6 +100,15 @@ class TrainConfigTest(parameterized.TestCase):
         )
         self.assertLen(train_config.differences(ours, stored, "network"), 1)
         self.assertLen(train_config.differences(ours, stored), 1)
+
+    def test_a_run_from_before_a_field(self):
+        stored = json.loads(TrainConfig().to_json())
+        del stored["labels"], stored["threshold"]
+        self.assertEqual(train_config.differences(TrainConfig(), stored), [])
+        self.assertEqual(
+            train_config.differences(TrainConfig(labels="multiple"), stored),
+            ["labels: 'auto' in the folder, 'multiple' requested"],
+        )
 
     def test_differences_name_the_fields(self):
         stored = json.loads(TrainConfig(seed=1, epochs=3).to_json())
