@@ -74,10 +74,11 @@ def look(
         raise wrong or ValueError(reason)
     if stored and finished:
         logging.info(
-            "%s is finished: %d epochs, top-1 %.2f; a larger --%s continues it",
+            "%s is finished: %d epochs, %s %.2f; a larger --%s continues it",
             folder,
             stored.position.epoch,
-            stored.position.rows[-1]["val_top1"],
+            "mAP" if "val_map" in stored.position.rows[-1] else "top-1",
+            checkpoint.score(stored.position.rows[-1]),
             train_config.length(dataclasses.asdict(config))[0],
         )
     if architecture:

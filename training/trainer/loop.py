@@ -39,7 +39,9 @@ class Loop:
         self._checkpointer = checkpointer
         self._stop = stop
         self._steps_per_epoch = run.steps_per_epoch
-        self._step = step.TrainStep(run.strategy, state, run.config)
+        self._step = step.TrainStep(
+            run.strategy, state, run.config, run.data.multilabel
+        )
         self._batches = iter(run.training_batches(state.position.step))
         self._validation = validation.Validation(run, state, stop)
         self._schedule = schedules.make(run.config, run.steps_per_epoch)
@@ -49,7 +51,10 @@ class Loop:
                 run.strategy, state.model
             )
         self._progress = progress.Progress(
-            run.config, run.steps_per_epoch, state.replicas.count
+            run.config,
+            run.steps_per_epoch,
+            state.replicas.count,
+            run.data.multilabel,
         )
         profiled = run.config.profile and run.processes.is_chief
         self._profiler = profiling.Profiler(
@@ -175,6 +180,7 @@ class Loop:
             self._progress.images_per_second,
             self._learning_rate(),
             time.monotonic() - begin,
+            self._run.data.multilabel,
         )
         self._state.position = checkpoint.Position(
             epoch=position.epoch + 1,

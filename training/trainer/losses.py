@@ -26,14 +26,19 @@ def hard_labels(labels: tf.Tensor) -> tf.Tensor:
 
 
 def per_example(
-    labels: tf.Tensor, logits: tf.Tensor, config: train_config.TrainConfig
+    labels: tf.Tensor,
+    logits: tf.Tensor,
+    config: train_config.TrainConfig,
+    multilabel: bool = False,
 ) -> tf.Tensor:
     """Returns the training loss of each example.
 
     Args:
-      labels: int32 (batch,), or float32 (batch, classes) of a mixed batch.
+      labels: int32 (batch,), or float32 (batch, classes) of a mixed batch or
+        of several labels an image.
       logits: float32 (batch, classes).
       config: `loss` and `label_smoothing` are read.
+      multilabel: whether images have several labels, and so the binary loss.
 
     Returns:
       float32 tensor (batch,): softmax cross-entropy, or the mean over classes
@@ -43,7 +48,7 @@ def per_example(
     Source:
       arXiv 1512.00567 (smoothing), arXiv 2110.00476 (binary).
     """
-    return _LOSSES[config.loss](
+    return _LOSSES["binary_cross_entropy" if multilabel else config.loss](
         targets(labels, logits.shape[-1]),
         logits,
         from_logits=True,

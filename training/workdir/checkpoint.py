@@ -10,6 +10,7 @@ import io
 import json
 import pathlib
 from collections.abc import Collection
+from collections.abc import Mapping
 
 import numpy as np
 from absl import logging
@@ -43,7 +44,7 @@ class Position:
 
     epoch: int = 0
     step: int = 0
-    rows: tuple[dict[str, float], ...] = ()
+    rows: tuple[dict[str, float | None], ...] = ()
     sums: tuple[float, ...] = ()
     train_seconds: float = 0.0
     averaged: bool = False
@@ -61,9 +62,17 @@ class Position:
         return cls(**fields)
 
     def best_steps(self, count: int) -> list[int]:
-        """Returns the steps after the epochs with the best top-1."""
-        best = sorted(self.rows, key=lambda row: -row["val_top1"])[:count]
+        """Returns the steps after the epochs with the best `score`."""
+        best = sorted(self.rows, key=lambda row: -score(row))[:count]
         return [int(row["step"]) for row in best]
+
+
+def score(row: Mapping[str, float | None]) -> float:
+    """Returns what makes an epoch the best, in percent.
+
+    Validation top-1, or of several labels an image mean average precision.
+    """
+    return row["val_map"] if row["val_top1"] is None else row["val_top1"]
 
 
 @dataclasses.dataclass(frozen=True)
