@@ -14,6 +14,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_regnet import image_sizes
 from keras_regnet import labels
 from keras_regnet import layers
 from keras_regnet import model_record
@@ -270,7 +271,7 @@ def record_of_run(
     record = record or ModelRecord()
     if record.image_size is not None or not settings:
         return record
-    side = settings.get("eval_image_size") or settings.get("image_size")
+    size = settings.get("eval_image_size") or settings.get("image_size")
     names = {
         "fraction": ("eval_crop_fraction", _OLD_CROP),
         "interpolation": ("interpolation",),
@@ -284,7 +285,7 @@ def record_of_run(
     }
     return dataclasses.replace(
         record,
-        image_size=(side, side) if side else None,
+        image_size=image_sizes.parse("image_size", size) if size else None,
         crop=CenterCrop(**crop),
     )
 

@@ -61,6 +61,7 @@ with _without_start_up_noise():
 
     import keras_regnet
     from training.config import config as train_config
+    from training.config import fields
     from training.config import recipes
     from training.trainer import dry_run
     from training.trainer import hooks as hooks_lib
@@ -86,6 +87,7 @@ _DEFINE = {
     int: flags.DEFINE_integer,
     float: flags.DEFINE_float,
     str: flags.DEFINE_string,
+    fields.Size: flags.DEFINE_string,
 }
 # One flag per field. None: not given.
 _FIELDS = {

@@ -1,7 +1,8 @@
 """Writes shards of images: `python training/make_shards.py FOLDER OUT`.
 
 FOLDER has train/ and val/ with one folder per class in each, or CSV files of
-labels. Train on the result with --dataset=shards:OUT.
+labels; with --val_fraction, train/ or class folders alone. Train on the result
+with --dataset=shards:OUT.
 """
 
 import os
@@ -39,6 +40,11 @@ _LABELS = flags.DEFINE_enum(
     ["auto", "single", "multiple"],
     "Whether an image has one label or several, as for main.py.",
 )
+_VAL_FRACTION = flags.DEFINE_float(
+    "val_fraction",
+    0.0,
+    "Fraction of every class held out as val/, as by main.py.",
+)
 _SEED = flags.DEFINE_integer("seed", 0, "Seed of the order of the images.")
 
 
@@ -55,6 +61,7 @@ def _main(arguments: list[str]) -> None:
             _SEED.value,
             _FORMAT.value,
             _LABELS.value,
+            _VAL_FRACTION.value,
         )
     except (ValueError, OSError) as error:
         sys.exit(f"error: {error}")

@@ -56,11 +56,11 @@ _LABELS = flags.DEFINE_enum(
 )
 _THRESHOLD = flags.DEFINE_float("threshold", None, "As for main.py.")
 _VAL_FRACTION = flags.DEFINE_float("val_fraction", None, "As for main.py.")
-_IMAGE_SIZE = flags.DEFINE_integer(
+_IMAGE_SIZE = flags.DEFINE_string(
     "image_size",
     None,
-    "Side of the images; default that of the run, of the weights' record, or "
-    "224.",
+    "Side of the images, or HEIGHTxWIDTH; default that of the run, of the "
+    "weights' record, or 224.",
 )
 _CROP_FRACTION = flags.DEFINE_float(
     "crop_fraction", None, "Fraction of the shorter side that is seen."

@@ -8,6 +8,7 @@ import numpy as np
 from keras_regnet import atomic
 from keras_regnet import class_names
 from keras_regnet import image_folder
+from keras_regnet import image_sizes
 from keras_regnet import labels as labels_lib
 from keras_regnet import open_model
 from keras_regnet import results
@@ -84,13 +85,7 @@ class Request:
 def _parsed_size(text):
     if text is None or text == spec_lib.DYNAMIC:
         return text
-    sides = text.split("x")
-    if len(sides) > 2 or not all(side.isdecimal() for side in sides):
-        raise ValueError(
-            "`image_size` must be a number of pixels, HEIGHTxWIDTH or "
-            f"'dynamic'. Received: image_size={text!r}"
-        )
-    return int(sides[0]), int(sides[-1])
+    return image_sizes.parse("image_size", text, "'dynamic'")
 
 
 def run(request: Request) -> int:
@@ -319,7 +314,6 @@ def _result(request, source, view, report):
             "`results` needs --images with labels whose names are the model's "
             f"classes. Received: images={source!r}"
         )
-    height, width = view.size
     latency = report.latency
     return {
         "source": "export",
@@ -327,7 +321,7 @@ def _result(request, source, view, report):
         "weights": f"{request.model} {request.weights}".removesuffix(" none"),
         "dataset": source,
         "images": report.images,
-        "image_size": height if height == width else f"{height}x{width}",
+        "image_size": image_sizes.short(view.size),
         # Small images of a set are seen whole.
         "crop_share": view.crop.fraction
         if pathlib.Path(source).is_dir()

@@ -11,6 +11,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from keras_regnet import image_sizes
 from keras_regnet.center_crop import CenterCrop
 from training.config import config_checks
 from training.config import fields
@@ -194,20 +195,21 @@ class TrainConfig:
         "are not images, in place of an error.",
         resume=fields.NOTHING,
     )
-    image_size: int = fields.field(
+    image_size: int | str = fields.field(
         224,
-        "Side of the training images in pixels.",
+        "Training images in pixels: the side of a square, or HEIGHTxWIDTH.",
         low=MIN_IMAGE_SIZE,
     )
-    eval_image_size: int = fields.field(
+    eval_image_size: int | str = fields.field(
         0,
-        "Side of the evaluation images; 0 for that of training.",
+        "Likewise of the evaluation images; 0 for that of training.",
         low=MIN_IMAGE_SIZE,
         or_zero=True,
     )
     eval_crop_fraction: float = fields.field(
         224 / 256,
-        "Evaluation sees this fraction of the shorter side.",
+        "Evaluation sees this fraction of the shorter side, or of the side "
+        "that fits HEIGHTxWIDTH most tightly.",
         low=0.1,
         high=1,
     )
@@ -423,6 +425,14 @@ class TrainConfig:
         "image; of several it is binary_cross_entropy.",
         choices=("cross_entropy", "binary_cross_entropy"),
     )
+    class_weights: str = fields.field(
+        "none",
+        "What the loss of an image counts, by its class: none (all alike), "
+        "balanced (images / (classes * images of the class)), or a file: "
+        "NAME.csv with rows of class name and weight, or NAME.json with an "
+        "object of them. The loss is the weighted sum over the batch, by the "
+        "number of its images.",
+    )
     precise_bn_images: int = fields.field(
         0,
         "Training images that batch norm is measured on before evaluation.",
@@ -446,6 +456,21 @@ class TrainConfig:
     )
 
     # The run.
+    early_stopping_epochs: int = fields.field(
+        0,
+        "Stop when so many epochs in a row have not been better than the best "
+        "before them, by best_metric; 0 never does.",
+        low=0,
+        resume=fields.NOTHING,
+    )
+    best_metric: str = fields.field(
+        "accuracy",
+        "Of which epoch the validation images say that it is the best: "
+        "accuracy (the highest top-1; mAP of several labels an image) or loss "
+        "(the lowest).",
+        choices=("accuracy", "loss"),
+        resume=fields.NOTHING,
+    )
     log_seconds: float = fields.field(
         30.0,
         "Longest silence within an epoch, roughly.",
@@ -473,8 +498,8 @@ class TrainConfig:
     )
     export_best: bool = fields.field(
         False,
-        "Export the weights of the epoch with the best validation top-1 (mAP "
-        "of several labels an image), in place of the last epoch's.",
+        "Export the weights of the best epoch, by best_metric, in place of the "
+        "last epoch's.",
         resume=fields.NOTHING,
     )
     portable_export: bool = fields.field(
@@ -511,6 +536,7 @@ class TrainConfig:
 
     def __post_init__(self):
         fields.expand_paths(self)
+        fields.shorten_sizes(self)
         fields.check(self)
         config_checks.check(self)
 
@@ -535,9 +561,14 @@ class TrainConfig:
         """Returns the epochs of the whole run, the last perhaps a part."""
         return math.ceil(self.num_steps(steps_per_epoch) / steps_per_epoch)
 
-    def evaluation_size(self) -> int:
-        """Returns the side of the evaluation images."""
-        return self.eval_image_size or self.image_size
+    def training_size(self) -> tuple[int, int]:
+        """Returns height and width of the training images."""
+        return image_sizes.parse("image_size", self.image_size)
+
+    def evaluation_size(self) -> tuple[int, int]:
+        """Returns height and width of the evaluation images."""
+        size = self.eval_image_size or self.image_size
+        return image_sizes.parse("eval_image_size", size)
 
     def center_crop(self) -> CenterCrop:
         """Returns how evaluation images are scaled and cropped."""

@@ -6,6 +6,8 @@ data or the devices is checked where they are known.
 
 from typing import Any
 
+from keras_regnet import errors
+
 
 def check(config: Any) -> None:
     """Raises unless the fields of a `TrainConfig` fit each other.
@@ -15,6 +17,7 @@ def check(config: Any) -> None:
     """
     _check_batch(config)
     _check_pairs(config)
+    _check_class_weights(config.class_weights)
     _check_run(config)
 
 
@@ -47,6 +50,17 @@ def _check_pairs(config):
                 f"`{name}` needs {needed}. "
                 f"Received: {name}={getattr(config, name)!r}"
             )
+
+
+def _check_class_weights(value):
+    if value not in ("none", "balanced") and not value.endswith(
+        (".csv", ".json")
+    ):
+        raise errors.unknown_value(
+            "class_weights",
+            value,
+            ("none", "balanced", "FILE.csv", "FILE.json"),
+        )
 
 
 def check_start(config: Any) -> None:

@@ -7,6 +7,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from keras_regnet import errors
+from keras_regnet import image_sizes
+
+# The side of a square in pixels, or "HEIGHTxWIDTH".
+Size = int | str
 
 # What a run that resumes compares of a field: its value, nothing, or the
 # network or the data set that it names.
@@ -69,6 +73,18 @@ def expand_paths(config: Any) -> None:
             object.__setattr__(config, each.name, os.path.expanduser(value))
 
 
+def shorten_sizes(config: Any) -> None:
+    """Writes the sizes of a dataclass in one way: "64x64" as 64.
+
+    Raises:
+      ValueError: if one is not a size.
+    """
+    for each in dataclasses.fields(config):
+        if each.type == Size:
+            size = image_sizes.parse(each.name, getattr(config, each.name))
+            object.__setattr__(config, each.name, image_sizes.short(size))
+
+
 def check(config: Any) -> None:
     """Raises unless every field by itself has a value that it may have.
 
@@ -80,7 +96,8 @@ def check(config: Any) -> None:
     """
     for each in dataclasses.fields(config):
         value = getattr(config, each.name)
-        _check_type(each.name, each.type, value)
+        if each.type != Size:
+            _check_type(each.name, each.type, value)
         if each.metadata["choices"] and value not in each.metadata["choices"]:
             raise errors.unknown_value(
                 each.name, value, each.metadata["choices"]
@@ -101,8 +118,11 @@ def _check_type(name, expected, value):
 
 def _check_bounds(name, bounds, value):
     low, high = bounds["low"], bounds["high"]
+    numbers = [value]
+    if isinstance(value, str):
+        numbers = image_sizes.parse(name, value)
     # Not `value < low`: nan is wrong too.
-    if low <= value <= high and value < math.inf:
+    if all(low <= x <= high and x < math.inf for x in numbers):
         return
     if bounds["or_zero"] and value == 0:
         return

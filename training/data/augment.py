@@ -53,11 +53,11 @@ class Augmentation:
     """What happens to a training image; see `TrainConfig` for the fields.
 
     `crop` and `whole` are those of `fit`; an image that was cropped at random
-    is scaled whole.
+    is scaled whole. `image_size` is (height, width).
     """
 
     kind: str
-    image_size: int
+    image_size: tuple[int, int]
     min_crop_area: float
     crop_aspect: str
     flip: bool
@@ -79,7 +79,7 @@ class Augmentation:
             kind = "pad_crop" if small_images else "random_resized_crop"
         return cls(
             kind=kind,
-            image_size=config.image_size,
+            image_size=config.training_size(),
             min_crop_area=config.min_crop_area,
             crop_aspect=config.crop_aspect,
             flip=config.flip,
@@ -94,23 +94,24 @@ class Augmentation:
 
 
 def fit(
-    image: tf.Tensor, size: int, crop: CenterCrop, whole: bool
+    image: tf.Tensor, size: tuple[int, int], crop: CenterCrop, whole: bool
 ) -> tf.Tensor:
-    """Returns an image as a square: in training as in evaluation.
+    """Returns an image in the size of a network's input.
+
+    It is the same in training as in evaluation.
 
     Args:
       image: (height, width, 3) in 0..255.
-      size: side of the square in pixels.
-      crop: what part of the image the square is, and how it is scaled.
-      whole: whether to scale height and width to it instead, whatever the
-        aspect.
+      size: height and width in pixels.
+      crop: what part of the image is seen, and how it is scaled.
+      whole: whether to scale height and width to the size instead, whatever
+        the aspect.
 
     Returns:
-      float32 tensor (size, size, 3).
+      float32 tensor (height, width, 3).
     """
     prepare = images_lib.scale_whole if whole else images_lib.center_crop
-    image = prepare(image, (size, size), crop)
-    return tf.ensure_shape(image, [size, size, 3])
+    return tf.ensure_shape(prepare(image, size, crop), [*size, 3])
 
 
 class RandomNumbers(NamedTuple):
@@ -181,6 +182,7 @@ def sample(
             ),
             augmentation.min_crop_area,
             augmentation.crop_aspect,
+            augmentation.image_size[1] / augmentation.image_size[0],
         ),
         tf.random.stateless_uniform(
             [count, _POLICY + per_policy], key(_UNIFORM_SALT)
@@ -200,7 +202,7 @@ def augment_image(
       random: the image's random numbers.
 
     Returns:
-      float32 tensor (image_size, image_size, 3).
+      float32 tensor (*image_size, 3).
     """
     uniform = random.uniform
     if augmentation.flip:
@@ -226,13 +228,14 @@ def augment_image(
 
 def _shifted(image, uniform):
     """Pads by an eighth, and cuts at random."""
-    size = image.shape[0]
-    pad = size // 8
-    image = tf.pad(image, [[pad, pad], [pad, pad], [0, 0]])
+    height, width, _ = image.shape
+    down, right = height // 8, width // 8
+    image = tf.pad(image, [[down, down], [right, right], [0, 0]])
+    shifts = tf.constant([2 * down + 1, 2 * right + 1], tf.float32)
     top, left = tf.unstack(
-        tf.cast(uniform[_DOWN : _RIGHT + 1] * (2 * pad + 1), tf.int32)
+        tf.cast(uniform[_DOWN : _RIGHT + 1] * shifts, tf.int32)
     )
-    return tf.slice(image, [top, left, 0], [size, size, 3])
+    return tf.slice(image, [top, left, 0], [height, width, 3])
 
 
 def _with_policy(image, augmentation, uniform):

@@ -19,34 +19,43 @@ _MIN_ASPECT, _MAX_ASPECT = 3 / 4, 4 / 3
 _CHROMA_MARGIN = 2
 
 
-def decode_crop(source: tf.Tensor, tries: tf.Tensor) -> tf.Tensor:
+def decode_crop(
+    source: tf.Tensor, tries: tf.Tensor, size: tuple[int, int] = (1, 1)
+) -> tf.Tensor:
     """Returns the random resized crop of an image, not yet resized.
 
     Args:
       source: uint8 tensor (height, width, 3) or the bytes of an image file.
       tries: float32 tensor (10, 4), see `crop_tries`.
+      size: height and width that the crop will be resized to.
 
     Returns:
       uint8 tensor (height of the crop, width of the crop, 3).
     """
     if source.dtype != tf.string:
-        return _crop(source, tries)
+        return _crop(source, tries, size)
     image = tf.cond(
         image_files.is_plain_jpeg(source),
-        lambda: _decode_jpeg_crop(source, tries),
-        lambda: _crop(image_files.decode(source), tries),
+        lambda: _decode_jpeg_crop(source, tries, size),
+        lambda: _crop(image_files.decode(source), tries, size),
     )
     return tf.ensure_shape(image, [None, None, 3])
 
 
-def crop_tries(uniform: tf.Tensor, min_area: float, aspect: str) -> tf.Tensor:
+def crop_tries(
+    uniform: tf.Tensor, min_area: float, aspect: str, shape: float = 1.0
+) -> tf.Tensor:
     """Returns the tries of random resized crops, whatever the image's size.
+
+    What a crop's aspect is sampled for is how much it is stretched where it is
+    resized: as much for a rectangle as for a square.
 
     Args:
       uniform: float32 tensor (..., 10, 5) in [0, 1).
       min_area: smallest fraction of the image; the largest is 1.
       aspect: "uniform_swapped": uniform in [3/4, 4/3], then height and width
         swapped half of the time (pycls); "log_uniform" (torchvision).
+      shape: width by height of what the crops are resized to.
 
     Returns:
       float32 tensor (..., 10, 4): height and width as fractions of the square
@@ -59,33 +68,49 @@ def crop_tries(uniform: tf.Tensor, min_area: float, aspect: str) -> tf.Tensor:
     else:
         ratio = _MIN_ASPECT + ratio * (_MAX_ASPECT - _MIN_ASPECT)
         ratio = tf.where(swap < 0.5, 1 / ratio, ratio)
+    if shape != 1:
+        ratio *= shape
     return tf.stack(
         [tf.sqrt(area / ratio), tf.sqrt(area * ratio), y, x], axis=-1
     )
 
 
-def crop_window(shape: tf.Tensor, tries: tf.Tensor) -> tf.Tensor:
-    """Returns the first try that fits into an image, else its central square.
+def crop_window(
+    shape: tf.Tensor, tries: tf.Tensor, size: tuple[int, int] = (1, 1)
+) -> tf.Tensor:
+    """Returns the first try that fits into an image, else a central window.
+
+    That is the largest one of the shape to which crops are resized.
 
     Args:
       shape: int32 tensor (2,), height and width of the image.
       tries: float32 tensor (10, 4), see `crop_tries`.
+      size: height and width that crops are resized to.
 
     Returns:
       int32 tensor (4,): top, left, height, width.
     """
-    size = tf.cast(shape, tf.float32)
-    sides = tf.round(tries[:, :2] * tf.sqrt(tf.reduce_prod(size)))
-    fits = tf.reduce_all((sides >= 1) & (sides <= size), axis=1)
-    # The square is an eleventh try, which fits: no branch, which is slow.
-    square = tf.fill([1, 2], tf.reduce_min(size))
+    own = tf.cast(shape, tf.float32)
+    sides = tf.round(tries[:, :2] * tf.sqrt(tf.reduce_prod(own)))
+    fits = tf.reduce_all((sides >= 1) & (sides <= own), axis=1)
+    # The window is an eleventh try, which fits: no branch, which is slow.
     first = tf.argmax(tf.concat([fits, [True]], axis=0))
-    side = tf.concat([sides, square], axis=0)[first]
+    side = tf.concat([sides, _largest(own, size)[None]], axis=0)[first]
     corner = tf.concat([tries[:, 2:], [[_CENTER, _CENTER]]], axis=0)[first]
-    margin = size - side
+    margin = own - side
     # Rounding of a number next to 1 must not leave the image.
     corner = tf.minimum(tf.floor(corner * (margin + 1)), margin)
     return tf.cast(tf.concat([corner, side], axis=0), tf.int32)
+
+
+def _largest(own, size):
+    """Returns the largest height and width of a shape within an image's."""
+    height, width = size
+    if height == width:
+        return tf.fill([2], tf.reduce_min(own))
+    scale = tf.reduce_min(own / tf.constant([height, width], tf.float32))
+    window = tf.round(tf.constant([height, width], tf.float32) * scale)
+    return tf.clip_by_value(window, 1.0, own)
 
 
 def decode_jpeg_window(
@@ -116,13 +141,13 @@ def decode_jpeg_window(
     return _slice(part, tf.concat([corner - begin, size], axis=0))
 
 
-def _decode_jpeg_crop(source, tries):
+def _decode_jpeg_crop(source, tries, size):
     shape = tf.image.extract_jpeg_shape(source)[:2]
-    return decode_jpeg_window(source, shape, crop_window(shape, tries))
+    return decode_jpeg_window(source, shape, crop_window(shape, tries, size))
 
 
-def _crop(image, tries):
-    return _slice(image, crop_window(tf.shape(image)[:2], tries))
+def _crop(image, tries, size):
+    return _slice(image, crop_window(tf.shape(image)[:2], tries, size))
 
 
 def _slice(image, window):

@@ -39,7 +39,7 @@ def load_folder(
         return labeled_files.load(root, tables, config)
     train = image_folder.find_part(root, image_folder.TRAIN)
     if config.val_fraction:
-        parts = [train or root]
+        parts = [train or _flat(root)]
     else:
         parts = [train or _no_part(root, "train"), _find_val(root)]
     others: list[str] = []
@@ -60,6 +60,19 @@ def load_folder(
         _check_val(*parts, *classes)
         splits.append(_files_split(classes[1], names))
     return DataSet(splits[0], splits[-1], tuple(names), small_images=False)
+
+
+def _flat(root):
+    """Returns a folder that holds the class folders itself."""
+    for names in (image_folder.VAL, image_folder.TEST):
+        part = image_folder.find_part(root, names)
+        if part is not None:
+            raise ValueError(
+                "With `val_fraction` a folder must hold train/, or class "
+                f"folders alone. Received: {part.name}/ without train/ in "
+                f"{root}"
+            )
+    return root
 
 
 def _find_val(root):

@@ -80,8 +80,8 @@ def _load_digits(config):
 def _load_synthetic(config):
     """Noise of the training size: times a step without reading anything."""
     rng = np.random.default_rng(config.seed)
-    side = config.image_size
-    images = rng.integers(0, 256, (_SYNTHETIC_IMAGES, side, side, 3), np.uint8)
+    shape = (_SYNTHETIC_IMAGES, *config.training_size(), 3)
+    images = rng.integers(0, 256, shape, np.uint8)
     pixels = tf.constant(images)
     split = Split(
         num_examples=_SYNTHETIC_EXAMPLES,

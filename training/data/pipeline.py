@@ -126,7 +126,7 @@ def train_pipeline(
       shard: part of each global batch; default all of it, in one piece.
 
     Returns:
-      A dataset of float32 images (batch, size, size, 3) and int32 labels
+      A dataset of float32 images (batch, height, width, 3) and int32 labels
       (batch,), or float32 targets (batch, classes) where images have several
       labels or batches are mixed; one element per replica and step.
     """
@@ -137,7 +137,9 @@ def train_pipeline(
     def augmented(element, image, label):
         random = element["random"]
         if augmentation.kind == "random_resized_crop":
-            pixels = decode.decode_crop(image, random.crop_tries)
+            pixels = decode.decode_crop(
+                image, random.crop_tries, augmentation.image_size
+            )
         else:
             pixels = image_files.decode(image)
         return {

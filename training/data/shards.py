@@ -28,6 +28,7 @@ from training.data import array_record
 from training.data import dataset
 from training.data import identity
 from training.data import labels as labels_lib
+from training.data import subset
 from training.data.dataset import DataSet
 from training.data.dataset import Split
 from training.data.folder import load_folder
@@ -183,6 +184,7 @@ def write(
     seed: int = 0,
     file_format: str = _TFRECORD,
     labels: str = "auto",
+    val_fraction: float = 0.0,
 ) -> dict[str, int]:
     """Writes the shards of a set in folders.
 
@@ -192,13 +194,15 @@ def write(
 
     Args:
       source: has train/ and val/ with one folder per class in each, or CSV
-        files of labels.
+        files of labels, or with `val_fraction` what a data set of
+        `folder.load_folder` has.
       folder: where the shards go; it must not hold any.
       images_per_shard: maximum number of images in a file.
       skip_bad_images: leave out files that are not images, and do not raise.
       seed: of the order.
       file_format: one of `FORMATS`.
       labels: "single" or "multiple" labels an image; "auto" as `source` has.
+      val_fraction: of every class, is held out as "val".
 
     Returns:
       Images written for "train" and "val", and "skipped".
@@ -214,9 +218,13 @@ def write(
     if file_format not in FORMATS:
         raise errors.unknown_value("format", file_format, FORMATS)
     config = train_config.TrainConfig(
-        skip_bad_images=skip_bad_images, labels=labels
+        skip_bad_images=skip_bad_images,
+        labels=labels,
+        val_fraction=val_fraction,
     )
     data = labels_lib.as_requested(load_folder(source, config), labels)
+    if val_fraction:
+        data = subset.hold_out(data, val_fraction)
     names_lib.check(data.class_names)
     folder.mkdir(parents=True, exist_ok=True)
     if any(folder.iterdir()):

@@ -35,7 +35,7 @@ def select(data: DataSet, config: train_config.TrainConfig) -> DataSet:
     """
     classes = len(data.class_names)
     if config.val_fraction:
-        data = _hold_out(data, config.val_fraction)
+        data = hold_out(data, config.val_fraction)
     if config.num_train_examples:
         train = _subset(data.train, classes, data.multilabel, config)
         data = dataclasses.replace(data, train=train)
@@ -69,21 +69,35 @@ def _check_classes(before, data):
         )
 
 
-def _hold_out(data, fraction):
-    """Moves a fraction of each class from training to evaluation."""
+def hold_out(data: DataSet, fraction: float) -> DataSet:
+    """Moves a fraction of each class from training to evaluation.
+
+    Of a class of at least two images, one is evaluated and one trained on.
+
+    Raises:
+      ValueError: if no class has two, or the labels are not known.
+    """
     if isinstance(data.train, Stream) or data.train.labels is None:
         raise ValueError(
             "`val_fraction` needs a data set in memory, which --cache asks "
             f"for. Received: val_fraction={fraction} for {_name(data.train)}"
         )
-    choose = _held_out_of_several if data.multilabel else _held_out_of_classes
-    held_out = np.sort(
-        choose(data.train.labels, len(data.class_names), fraction)
-    )
+    labels, names = data.train.labels, data.class_names
+    held_out = held_out_of(labels, len(names), fraction)
     if not len(held_out):
         raise ValueError(
             "`val_fraction` needs classes of at least two images. "
             f"Received: val_fraction={fraction}"
+        )
+    counts = dataset.class_counts(labels, len(names))
+    single = [repr(names[label]) for label in np.flatnonzero(counts == 1)]
+    if single:
+        logging.warning(
+            "%d of %d classes have a single image, which is trained on; they "
+            "are not evaluated: %s",
+            len(single),
+            len(names),
+            class_names.shown(single),
         )
     rest = np.setdiff1d(np.arange(data.train.num_examples), held_out)
     return dataclasses.replace(
@@ -91,15 +105,19 @@ def _hold_out(data, fraction):
     )
 
 
-def _held_out_of_classes(labels, classes, fraction):
-    """Returns a fraction of each class, of images of one label."""
+def held_out_of(
+    labels: np.ndarray, classes: int, fraction: float
+) -> np.ndarray:
+    """Returns the indices of the images held out of each class, in order."""
+    if labels.ndim == 2:
+        return _held_out_of_several(labels, classes, fraction)
     rng = np.random.default_rng(_HELD_OUT_SEED)
     held_out = []
     for label in range(classes):
         members = np.flatnonzero(labels == label)
         count = min(round(fraction * len(members)) or 1, len(members) - 1)
         held_out.append(rng.permutation(members)[: max(count, 0)])
-    return np.concatenate(held_out)
+    return np.sort(np.concatenate(held_out))
 
 
 def _held_out_of_several(labels, classes, fraction):
@@ -118,7 +136,7 @@ def _held_out_of_several(labels, classes, fraction):
     groups = [labels[:, label] > 0 for label in rarest_first[:classes]]
     for group in (*groups, ~labels.any(axis=1)):
         total = int(group.sum())
-        count = round(fraction * total) or int(total > 1)
+        count = min(round(fraction * total) or 1, total - 1)
         left = rng.permutation(np.flatnonzero(group & ~dealt))
         held_out[left[: max(count - int((held_out & group).sum()), 0)]] = True
         dealt |= group

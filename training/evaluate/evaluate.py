@@ -11,6 +11,7 @@ import numpy as np
 from absl import logging
 
 from keras_regnet import class_names
+from keras_regnet import image_sizes
 from keras_regnet import results
 from keras_regnet.open_model import OpenedModel
 from training.config import config as train_config
@@ -60,21 +61,13 @@ def settings(
     if predictor.record.threshold is not None:
         fields["threshold"] = predictor.record.threshold
     if predictor.evaluation_size is not None:
-        fields["eval_image_size"] = _side(predictor)
-    side, _ = predictor.image_size
-    if side:
-        fields["eval_image_size"] = side
-    return fields | {k: v for k, v in given.items() if v is not None}
-
-
-def _side(predictor):
-    height, width = predictor.evaluation_size
-    if height != width:
-        raise ValueError(
-            "`model` must be evaluated on square images. "
-            f"Received: {height}x{width} of {predictor.name!r}"
+        fields["eval_image_size"] = image_sizes.short(predictor.evaluation_size)
+    height, width = predictor.image_size
+    if height or width:
+        fields["eval_image_size"] = image_sizes.short(
+            (height or width, width or height)
         )
-    return height
+    return fields | {k: v for k, v in given.items() if v is not None}
 
 
 def evaluate(
@@ -99,11 +92,12 @@ def evaluate(
       ValueError: if sizes or classes do not fit, or an image is unreadable.
     """
     size = config.evaluation_size()
-    side, _ = predictor.image_size
-    if side not in (None, size):
+    pairs = zip(predictor.image_size, size, strict=True)
+    if any(own not in (None, side) for own, side in pairs):
+        own = image_sizes.short(predictor.image_size)
         raise ValueError(
-            f"`image_size` must be {side} for this model. "
-            f"Received: image_size={size}, model={predictor.name!r}"
+            f"`image_size` must be {own} for this model. Received: image_size="
+            f"{image_sizes.short(size)}, model={predictor.name!r}"
         )
     _check_kind(predictor, data)
     if predictor.classes:
@@ -137,7 +131,7 @@ def evaluate(
         "weights": predictor.weights,
         "dataset": config.dataset,
         "images": metrics.images,
-        "image_size": size,
+        "image_size": image_sizes.short(size),
         "crop_share": 1.0 if data.small_images else config.eval_crop_fraction,
         "interpolation": config.interpolation,
         "antialias": config.antialias,

@@ -32,6 +32,7 @@ class Stored:
       data: what the run stored of its data; None for a new or an older run.
       moved: how its data set went by another name, see `files.moved_data`.
       finished: whether nothing is left to do.
+      class_weights: what its loss counts, by class; None for all alike.
     """
 
     checkpoint: checkpoint.Checkpoint | None
@@ -39,6 +40,7 @@ class Stored:
     finished: bool
     data: dict[str, Any] | None = None
     moved: tuple[str, ...] = ()
+    class_weights: dict[str, float] | None = None
 
 
 def look(
@@ -54,7 +56,7 @@ def look(
         not fit.
     """
     stored, architecture, finished, wrong = None, None, False, None
-    data, moved = None, []
+    data, moved, class_weights = None, [], None
     if processes.is_chief:
         try:
             files.check(folder, config, network)
@@ -63,27 +65,46 @@ def look(
                 architecture = files.stored_architecture(folder)
                 data = files.stored_data(folder)
                 moved = files.moved_data(folder, config)
+                class_weights = files.stored_class_weights(folder)
                 finished = files.is_finished(folder, config, stored.position)
         except ValueError as error:
             wrong = error
-    reason, architecture, finished, data, moved = processes.json_from_chief(
-        [wrong and str(wrong), architecture, finished, data, moved]
+    reason, architecture, finished, data, moved, class_weights = (
+        processes.json_from_chief(
+            [
+                wrong and str(wrong),
+                architecture,
+                finished,
+                data,
+                moved,
+                class_weights,
+            ]
+        )
     )
     if reason:
         processes.leave()
         raise wrong or ValueError(reason)
     if stored and finished:
-        logging.info(
-            "%s is finished: %d epochs, %s %.2f; a larger --%s continues it",
-            folder,
-            stored.position.epoch,
-            "mAP" if "val_map" in stored.position.rows[-1] else "top-1",
-            checkpoint.score(stored.position.rows[-1]),
-            train_config.length(dataclasses.asdict(config))[0],
-        )
+        _log_finished(folder, config, stored.position)
     if architecture:
         architecture = files.architecture_of(architecture)
-    return Stored(stored, architecture, finished, data, tuple(moved))
+    return Stored(
+        stored, architecture, finished, data, tuple(moved), class_weights
+    )
+
+
+def _log_finished(folder, config, position):
+    further = train_config.length(dataclasses.asdict(config))[0]
+    if position.stops_early(config.early_stopping_epochs, config.best_metric):
+        further = "early_stopping_epochs"
+    logging.info(
+        "%s is finished: %d epochs, %s %.2f; a larger --%s continues it",
+        folder,
+        position.epoch,
+        "mAP" if "val_map" in position.rows[-1] else "top-1",
+        checkpoint.score(position.rows[-1]),
+        further,
+    )
 
 
 def check_data(
@@ -254,6 +275,7 @@ class Checkpointer:
                 self._state.position,
                 run.config.checkpoints_to_keep,
                 run.config.best_checkpoints_to_keep,
+                run.config.best_metric,
             )
         except OSError as error:
             raise OSError(
@@ -272,8 +294,9 @@ class Checkpointer:
           The step that the variables are of: the last, where the best epoch's
           were not kept.
         """
-        (step,) = self._state.position.best_steps(1)
         stored, processes = None, self._run.processes
+        metric = self._run.config.best_metric
+        (step,) = self._state.position.best_steps(1, metric)
         if processes.is_chief and step != self._state.position.step:
             stored = checkpoint.of_step(self._run.checkpoints, step)
         if not processes.json_from_chief(bool(stored)):

@@ -10,6 +10,7 @@ from training.config import config as train_config
 from training.config import config_checks
 from training.config import network as network_lib
 from training.config import recipes
+from training.data import class_weights as class_weights_lib
 from training.data import identity
 from training.data import load
 from training.trainer import checkpointing
@@ -48,6 +49,10 @@ def report(config: train_config.TrainConfig) -> str:
         results.check(config.results, data.multilabel)
     found = checkpoint.newest(folder / "checkpoints")
     changed = found and _changed(folder, config, data)
+    class_weights = class_weights_lib.of(data, config)
+    if found:
+        stored = files.stored_class_weights(folder)
+        files.check_class_weights(folder, config, stored, class_weights)
     weights, not_fetched = _weights(
         config, network, found and folder, data.class_names
     )
@@ -56,7 +61,9 @@ def report(config: train_config.TrainConfig) -> str:
     return "\n".join(
         (
             *_settings(config),
-            *summary.lines(config, weights.config, data, num_replicas),
+            *summary.lines(
+                config, weights.config, data, num_replicas, class_weights
+            ),
             *_memory(estimate),
             *([changed] if changed else []),
             f"{_start(folder, config, found)}{not_fetched}",

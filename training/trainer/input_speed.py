@@ -41,7 +41,7 @@ def measure(config: train_config.TrainConfig) -> float:
         raise
     rate = images / seconds
     logging.info(
-        "input of %s at %d pixels: %.0f images/s",
+        "input of %s at %s pixels: %.0f images/s",
         config.dataset,
         config.image_size,
         rate,

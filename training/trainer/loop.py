@@ -40,7 +40,12 @@ class Loop:
         self._stop = stop
         self._steps_per_epoch = run.steps_per_epoch
         self._step = step.TrainStep(
-            run.strategy, state, run.config, run.data.multilabel
+            run.strategy,
+            state,
+            run.config,
+            class_weights=run.class_weights
+            and tuple(run.class_weights.values()),
+            multilabel=run.data.multilabel,
         )
         self._batches = iter(run.training_batches(state.position.step))
         self._validation = validation.Validation(run, state, stop)
@@ -77,7 +82,7 @@ class Loop:
         return finished
 
     def _run_epochs(self):
-        while not self._state.is_complete(self._run.num_steps):
+        while not self._is_over():
             if self._train_epoch() and self._finish_epoch():
                 continue
             self._checkpointer.save()
@@ -88,6 +93,12 @@ class Loop:
             )
             return False
         return True
+
+    def _is_over(self):
+        """Returns whether nothing is left to train, as the chief finds."""
+        return self._run.processes.json_from_chief(
+            self._run.is_over(self._state.position)
+        )
 
     def _train_epoch(self):
         """Trains to the epoch's end; returns False if told to stop."""

@@ -1,5 +1,7 @@
 """The loss of each training example, from labels or from mixed targets."""
 
+from collections.abc import Sequence
+
 import keras
 import tensorflow as tf
 
@@ -29,6 +31,7 @@ def per_example(
     labels: tf.Tensor,
     logits: tf.Tensor,
     config: train_config.TrainConfig,
+    class_weights: Sequence[float] | None = None,
     multilabel: bool = False,
 ) -> tf.Tensor:
     """Returns the training loss of each example.
@@ -38,6 +41,9 @@ def per_example(
         of several labels an image.
       logits: float32 (batch, classes).
       config: `loss` and `label_smoothing` are read.
+      class_weights: one for each class; None for all alike. The loss is what
+        the loss with each label would be, by the label's weight and by its
+        part of a mixed target.
       multilabel: whether images have several labels, and so the binary loss.
 
     Returns:
@@ -48,9 +54,18 @@ def per_example(
     Source:
       arXiv 1512.00567 (smoothing), arXiv 2110.00476 (binary).
     """
-    return _LOSSES["binary_cross_entropy" if multilabel else config.loss](
-        targets(labels, logits.shape[-1]),
+    expected = targets(labels, logits.shape[-1])
+    if class_weights is not None:
+        expected *= tf.constant(class_weights, tf.float32)
+        weights = tf.reduce_sum(expected, axis=-1)
+        # The loss is linear in targets that sum to 1.
+        expected /= weights[:, None]
+    losses = _LOSSES["binary_cross_entropy" if multilabel else config.loss](
+        expected,
         logits,
         from_logits=True,
         label_smoothing=config.label_smoothing,
     )
+    if class_weights is not None:
+        losses *= tf.cast(weights, losses.dtype)
+    return losses

@@ -71,25 +71,26 @@ def estimate(
         variables += trainable + _bytes_of(norms)
     accumulators = trainable * (config.accumulation_steps > 1)
     images = config.global_batch_size // num_replicas
-    side = config.image_size
-    pixels = images * side * side * 3 * _FLOAT_BYTES
+    size = config.training_size()
+    pixels = images * math.prod(size) * 3 * _FLOAT_BYTES
     return Estimate(
         variables=variables,
         gradients=trainable + accumulators,
         activations=images
         // config.accumulation_steps
-        * activation_bytes(model, side),
+        * activation_bytes(model, size),
         images=_BATCHES * pixels,
     )
 
 
-def activation_bytes(model: keras.Model, side: int) -> int:
+def activation_bytes(model: keras.Model, size: tuple[int, int]) -> int:
     """Returns what the forward pass of an image keeps for the backward pass.
 
+    The image has the height and width of `size`.
     Frozen layers count like all others.
     """
     (model_input,) = model.inputs
-    shapes = {id(model_input): (1, side, side, *model_input.shape[3:])}
+    shapes = {id(model_input): (1, *size, *model_input.shape[3:])}
     kept = {}
     for layer in model.layers:
         outputs = keras.tree.flatten(layer.output)

@@ -3,6 +3,7 @@
 import tensorflow as tf
 from absl import logging
 
+from keras_regnet import image_sizes
 from keras_regnet import results
 from training.data import decode_errors
 from training.trainer import progress as progress_lib
@@ -10,6 +11,7 @@ from training.trainer import run as run_lib
 from training.trainer import state as state_lib
 from training.workdir import checkpoint
 from training.workdir import files
+from training.workdir import outcome as outcome_lib
 from training.workdir import tensorboard
 
 
@@ -38,11 +40,11 @@ class Reporter:
         with decode_errors.named_faults(data.train, config, 0, 1):
             images, names = tensorboard.first_images(data, config)
         self._events.write_images("training images", images, names)
-        side, logits = config.image_size, self._state.logits
+        size, logits = config.training_size(), self._state.logits
         # As in evaluation: training updates statistics, in a replica alone.
         forward = tf.function(lambda x: logits(x, training=False))
         concrete = forward.get_concrete_function(
-            tf.TensorSpec([None, side, side, 3], tf.float32, "images")
+            tf.TensorSpec([None, *size, 3], tf.float32, "images")
         )
         self._events.write_graph(concrete.graph)
 
@@ -80,6 +82,32 @@ def _accuracy(row):
         "loss {train_loss:.4f}  top-1 {train_top1:.2f} | validation loss "
         "{val_loss:.4f}  top-1 {val_top1:.2f}  top-5 {val_top5:.2f}"
     ).format(**row)
+
+
+def log_end(outcome: outcome_lib.Outcome) -> None:
+    """Logs how a run ended, and which epoch its weights are of."""
+    exported, best = outcome.exported, outcome.best
+    if outcome.stopped_early:
+        logging.info(
+            "stopped early, after epoch %d: by validation %s none since epoch "
+            "%d has been better",
+            outcome.epochs,
+            outcome.best_metric,
+            best["epoch"],
+        )
+    logging.info("the weights at the end: %s", _shown(exported))
+    if exported["step"] != best["step"]:
+        logging.info("--export_best exports the best: %s", _shown(best))
+
+
+def _shown(row):
+    """Returns what the validation images say of an epoch."""
+    metrics = ", ".join(
+        f"{name} {value:.4g}"
+        for name, value in row.items()
+        if name.startswith("val_") and value is not None
+    )
+    return f"those of epoch {row['epoch']} ({metrics})"
 
 
 def epoch_row(
@@ -123,7 +151,7 @@ def result_row(
         "weights": f"epoch {row['epoch']}",
         "dataset": config.dataset,
         "images": run.data.val.num_examples,
-        "image_size": config.evaluation_size(),
+        "image_size": image_sizes.short(config.evaluation_size()),
         "crop_share": 1.0 if whole else config.eval_crop_fraction,
         "interpolation": config.interpolation,
         "antialias": config.antialias,

@@ -11,6 +11,7 @@ from training.data import dataset
 from training.data import pipeline as train_data
 from training.trainer import hooks as hooks_lib
 from training.trainer import processes as processes_lib
+from training.workdir import checkpoint
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,6 +26,8 @@ class Run:
       processes: those that train together.
       data: images for training and evaluation.
       hooks: what the caller does at fixed points.
+      class_weights: what the loss of an image counts, by its class; None if
+        all count alike.
     """
 
     config: train_config.TrainConfig
@@ -34,6 +37,7 @@ class Run:
     processes: processes_lib.Processes
     data: dataset.DataSet
     hooks: hooks_lib.Hooks
+    class_weights: dict[str, float] | None = None
 
     @property
     def checkpoints(self) -> pathlib.Path:
@@ -54,6 +58,14 @@ class Run:
     def num_epochs(self) -> int:
         """Epochs of the whole run, the last perhaps a part."""
         return self.config.num_epochs(self.steps_per_epoch)
+
+    def is_over(self, position: checkpoint.Position) -> bool:
+        """Returns whether all is trained and evaluated that will be."""
+        # Sums are there as long as an evaluation is missing.
+        done = position.step >= self.num_steps and not position.sums
+        return done or position.stops_early(
+            self.config.early_stopping_epochs, self.config.best_metric
+        )
 
     def training_batches(
         self, start_step: int

@@ -99,11 +99,6 @@ class TrainState:
         names = {id(v): name for name, v in self._variables.items()}
         self._differing = [names[id(v)] for v in self.replicas.variables]
 
-    def is_complete(self, num_steps: int) -> bool:
-        """Returns whether so many steps are trained and evaluated."""
-        # Sums are there as long as an evaluation is missing.
-        return self.position.step >= num_steps and not self.position.sums
-
     def arrays(self) -> dict[str, np.ndarray]:
         """Returns the variables' values; every process must call."""
         values = {name: _value(v) for name, v in self._variables.items()}

@@ -5,6 +5,7 @@ steps is a tensor, batches have one shape.
 """
 
 from collections.abc import Iterator
+from collections.abc import Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -33,12 +34,14 @@ class TrainStep:
         strategy: tf.distribute.Strategy,
         state: state_lib.TrainState,
         config: train_config.TrainConfig,
+        class_weights: Sequence[float] | None = None,
         multilabel: bool = False,
     ):
         """Makes what holds the gradients of a step's earlier parts."""
         self._strategy = strategy
         self._state = state
         self._config = config
+        self._class_weights = class_weights
         self._multilabel = multilabel
         self._variables = state.logits.trainable_variables
         self._regularized = train_optimizer.Regularizer(
@@ -135,7 +138,11 @@ class TrainStep:
         with tf.GradientTape() as tape:
             logits = _widened(self._state.logits(images, training=True))
             losses = train_losses.per_example(
-                labels, logits, self._config, self._multilabel
+                labels,
+                logits,
+                self._config,
+                self._class_weights,
+                self._multilabel,
             )
             # By the global batch: gradients are summed over replicas.
             loss = tf.reduce_sum(losses) / self._config.global_batch_size

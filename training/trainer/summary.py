@@ -3,15 +3,21 @@
 import dataclasses
 import json
 from collections.abc import Iterator
+from collections.abc import Mapping
 
+import numpy as np
 from absl import logging
 
 import keras_regnet
+from keras_regnet import class_names
 from training.config import config as train_config
 from training.config import network as network_lib
+from training.data import class_weights as class_weights_lib
 from training.data import dataset
 from training.data import pipeline as train_data
 from training.trainer import run as run_lib
+
+_NEAR_ONE = 0.01
 
 
 def log(run: run_lib.Run) -> None:
@@ -22,6 +28,7 @@ def log(run: run_lib.Run) -> None:
         run.architecture.config,
         run.data,
         run.strategy.num_replicas_in_sync,
+        run.class_weights,
     ):
         logging.info("%s", line)
 
@@ -31,11 +38,12 @@ def lines(
     network: network_lib.Network,
     data: dataset.DataSet,
     num_replicas: int,
+    class_weights: Mapping[str, float] | None = None,
 ) -> Iterator[str]:
-    """Yields lines on network, data set, length and learning rate."""
+    """Yields lines on network, data set, length, learning rate and loss."""
     complexity = keras_regnet.complexity(
         network,
-        (config.image_size, config.image_size, 3),
+        (*config.training_size(), 3),
         classes=len(data.class_names),
     )
     yield (
@@ -58,6 +66,30 @@ def lines(
         f"of {config.global_batch_size} images, {steps_per_epoch} in an "
         f"epoch, {config.num_epochs(steps_per_epoch)} epochs, peak learning "
         f"rate {config.learning_rate():.4g}"
+    )
+    if config.early_stopping_epochs:
+        yield (
+            f"stops after {config.early_stopping_epochs} epochs that are not "
+            "better than the best before them, by validation "
+            f"{config.best_metric}"
+        )
+    if class_weights:
+        yield _class_weights(config, data, class_weights)
+
+
+def _class_weights(config, data, weights):
+    """Returns a line on what the loss counts, by class."""
+    each = [f"{name!r} {weight:.4g}" for name, weight in weights.items()]
+    line = f"class weights ({config.class_weights}): {class_names.shown(each)}"
+    counts = class_weights_lib.counted(data)
+    if counts is None:
+        return line
+    mean = np.average(list(weights.values()), weights=counts)
+    if abs(mean - 1) < _NEAR_ONE:
+        return line
+    return (
+        f"{line}; {mean:.4g} on average over the training images, by which "
+        "they scale the loss, and with it the learning rate"
     )
 
 

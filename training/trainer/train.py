@@ -12,6 +12,7 @@ from keras_regnet import weights as weights_lib
 from training.config import config as train_config
 from training.config import config_checks
 from training.config import network as network_lib
+from training.data import class_weights as class_weights_lib
 from training.data import identity
 from training.data import load
 from training.trainer import checkpointing
@@ -28,6 +29,7 @@ from training.workdir import checkpoint
 from training.workdir import curves
 from training.workdir import export
 from training.workdir import files
+from training.workdir import outcome
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,6 +89,13 @@ def train_and_evaluate(
                 )
                 if changed and processes.is_chief:
                     logging.warning("%s", changed)
+                # The chief's, where each process reads a file of its own.
+                class_weights = processes.json_from_chief(
+                    class_weights_lib.of(data, config)
+                )
+                files.check_class_weights(
+                    folder, config, stored.class_weights, class_weights
+                )
                 # A run that resumes keeps the padding of its weights.
                 weights = stored.architecture or network_lib.resolve(
                     config.weights, network, data.class_names
@@ -99,6 +108,7 @@ def train_and_evaluate(
                     processes=processes,
                     data=data,
                     hooks=hooks or hooks_lib.Hooks(),
+                    class_weights=class_weights,
                 )
                 loop = _train(run, weights, stored.checkpoint, stop)
             processes.leave()
@@ -118,7 +128,7 @@ def _train(run, weights, stored, stop):
     """Returns the loop, None where nothing was left to train."""
     state, checkpointer = start(run, weights, stored)
     loop, finished = None, True
-    if not state.is_complete(run.num_steps):
+    if not run.is_over(state.position):
         loop = loop_lib.Loop(run, state, checkpointer, stop)
         finished = loop.run()
     if finished:
@@ -154,7 +164,9 @@ def start(
         files.remove_abandoned(run.folder)
         files.mark_not_exported(run.folder)
         files.write_data(run.folder, identity.of(run.data))
-        files.write_config(run.folder, run.config, run.architecture)
+        files.write_config(
+            run.folder, run.config, run.architecture, run.class_weights
+        )
         # It may have the row of an epoch whose checkpoint was lost.
         files.write_metrics(run.folder, state.position.rows)
     return state, checkpointer
@@ -182,6 +194,9 @@ def _export(run, state, checkpointer):
         f"{config.variant} on {config.dataset}, recipe {config.recipe}",
         state.position.rows,
     )
+    ended = outcome.of(state.position, step, config, run.num_steps)
+    outcome.write(run.folder, ended)
+    reporting.log_end(ended)
     if config.results:
         results.append(
             config.results, reporting.result_row(run, state.position, step)

@@ -8,6 +8,7 @@ appears under its name only when it is complete.
 import dataclasses
 import io
 import json
+import math
 import pathlib
 from collections.abc import Collection
 from collections.abc import Mapping
@@ -61,17 +62,37 @@ class Position:
         fields["sums"] = tuple(fields["sums"])
         return cls(**fields)
 
-    def best_steps(self, count: int) -> list[int]:
-        """Returns the steps after the epochs with the best `score`."""
-        best = sorted(self.rows, key=lambda row: -score(row))[:count]
+    def best_steps(self, count: int, metric: str = "accuracy") -> list[int]:
+        """Returns the steps after the best epochs, of equal ones the first."""
+        best = sorted(self.rows, key=lambda row: -score(row, metric))[:count]
         return [int(row["step"]) for row in best]
 
+    def stops_early(self, patience: int, metric: str = "accuracy") -> bool:
+        """Returns whether a run ends here because it gets no better.
 
-def score(row: Mapping[str, float | None]) -> float:
-    """Returns what makes an epoch the best, in percent.
+        It is a function of the metrics alone, so that a run ends at the same
+        epoch however often it was interrupted.
 
-    Validation top-1, or of several labels an image mean average precision.
+        Args:
+          patience: so many epochs after the best one, the run ends; 0 for
+            never.
+          metric: which is the best, see `score`.
+        """
+        if not patience or not self.rows:
+            return False
+        (best,) = self.best_steps(1, metric)
+        after = sum(row["step"] > best for row in self.rows)
+        return after >= patience and self.rows[-1]["step"] == self.step
+
+
+def score(row: Mapping[str, float | None], metric: str = "accuracy") -> float:
+    """Returns how good an epoch is, by "accuracy" or "loss".
+
+    Accuracy is top-1, or of several labels an image mean average precision.
     """
+    if metric == "loss":
+        loss = row["val_loss"]
+        return -math.inf if math.isnan(loss) else -loss
     return row["val_map"] if row["val_top1"] is None else row["val_top1"]
 
 
@@ -96,6 +117,7 @@ def save(
     position: Position,
     keep: int,
     keep_best: int = 1,
+    best_metric: str = "accuracy",
 ) -> pathlib.Path:
     """Writes a checkpoint, and removes those that are to be kept no longer.
 
@@ -105,13 +127,14 @@ def save(
       position: where the run stands.
       keep: how many of the newest to keep.
       keep_best: how many of the best epochs to keep beside them.
+      best_metric: which are the best, see `score`.
     """
     text = np.frombuffer(position.to_json().encode(), np.uint8)
     buffer = io.BytesIO()
     np.savez(buffer, **arrays, **{_STATE: text})
     path = folder / _NAME.format(position.step)
     atomic.write(path, buffer.getbuffer())
-    _remove_old(path, keep, position.best_steps(keep_best))
+    _remove_old(path, keep, position.best_steps(keep_best, best_metric))
     return path
 
 

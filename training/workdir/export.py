@@ -74,11 +74,10 @@ def _record(model, config, data):
     if data.small_images:
         # They are seen whole.
         crop = dataclasses.replace(crop, fraction=1.0)
-    side = config.evaluation_size()
     return dataclasses.replace(
         model.record,
         class_names=tuple(data.class_names),
-        image_size=(side, side),
+        image_size=config.evaluation_size(),
         crop=crop,
         threshold=config.threshold if data.multilabel else None,
     )
@@ -86,14 +85,17 @@ def _record(model, config, data):
 
 def _check_images(config, data) -> list[np.ndarray]:
     """Returns validation images as uint8, at two sizes."""
-    size = config.evaluation_size()
+    height, width = config.evaluation_size()
     images = dataset.sample_images(data.val, _CHECK_IMAGES)
     return [
         np.stack(
             [
-                np.uint8(np.round(tf.image.resize(image, [side, side])))
+                np.uint8(np.round(tf.image.resize(image, size)))
                 for image in images
             ]
         )
-        for side in (size, size + _OTHER_SIZE)
+        for size in (
+            (height, width),
+            (height + _OTHER_SIZE, width + _OTHER_SIZE),
+        )
     ]

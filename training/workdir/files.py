@@ -30,6 +30,7 @@ from keras_regnet.weights import rules
 from training.config import config as train_config
 from training.config import fields
 from training.config import network as network_lib
+from training.data import class_weights
 from training.data import identity
 from training.workdir import checkpoint
 
@@ -39,12 +40,16 @@ _EXPORTED = "exported_step.txt"
 # Classes, counts and files of the data, see `data.identity`.
 _DATA = "data.json"
 
+# How a run ended, see `outcome`.
+OUTCOME = "outcome.json"
+
 # Fields that decide what the models at the end are.
-_OF_EXPORT = ("export_best", "portable_export", "threshold")
+_OF_EXPORT = ("export_best", "best_metric", "portable_export", "threshold")
 
 # What a killed process may have begun to write.
 _WRITTEN = (
     "config.json",
+    OUTCOME,
     _DATA,
     "metrics.csv",
     "curves.png",
@@ -97,6 +102,9 @@ def is_finished(
     else:
         # An epoch's steps are of no account here, and not known yet.
         done = position.step >= config.num_steps(steps_per_epoch=1)
+    done = done or position.stops_early(
+        config.early_stopping_epochs, config.best_metric
+    )
     marker = folder / _EXPORTED
     if not done or not marker.is_file() or _exports_otherwise(folder, config):
         return False
@@ -118,7 +126,8 @@ def _exports_otherwise(folder, config):
 
 def mark_not_exported(folder: pathlib.Path) -> None:
     """Records that the models of a run are not there, or not as requested."""
-    (folder / _EXPORTED).unlink(missing_ok=True)
+    for name in (_EXPORTED, OUTCOME):
+        (folder / name).unlink(missing_ok=True)
 
 
 def mark_exported(folder: pathlib.Path, step: int) -> None:
@@ -215,6 +224,37 @@ def moved_data(
         return []
     stored = train_config.stored_fields(safe_files.read_json(path)["config"])
     return train_config.differences(config, stored, fields.DATA)
+
+
+def stored_class_weights(folder: pathlib.Path) -> dict[str, float] | None:
+    """Returns what a run's loss counts, by class; None if all count alike."""
+    path = folder / "config.json"
+    if not path.is_file():
+        return None
+    return safe_files.read_json(path).get("class_weights")
+
+
+def check_class_weights(
+    folder: pathlib.Path,
+    config: train_config.TrainConfig,
+    stored: Mapping[str, float] | None,
+    ours: Mapping[str, float] | None,
+) -> None:
+    """Raises a ValueError if a file of weights is not as it was.
+
+    Balanced ones go with the images, whose changes are said.
+
+    Args:
+      folder: the run folder, for messages.
+      config: of the run that resumes.
+      stored: what `stored_class_weights` returned; None for a new run.
+      ours: those of today.
+    """
+    if stored is None or ours is None or config.class_weights == "balanced":
+        return
+    different = class_weights.differences(stored, ours)
+    if different:
+        raise _refused(folder, "other class weights", different)
 
 
 def data_changes(
@@ -315,6 +355,7 @@ def write_config(
     folder: pathlib.Path,
     config: train_config.TrainConfig,
     architecture: weights_lib.ResolvedWeights,
+    weights_of_classes: Mapping[str, float] | None = None,
 ) -> None:
     """Writes config.json: all that is needed to repeat the run."""
     record = {
@@ -324,6 +365,7 @@ def write_config(
             "mean": architecture.mean,
             "std": architecture.std,
         },
+        "class_weights": weights_of_classes,
         # Of what the run started from.
         "record": json.loads(architecture.model_record(0).to_json()),
         "command": sys.argv,

@@ -101,7 +101,7 @@ def first_images(
     among themselves, as by a replica that has so many.
 
     Returns:
-      Images (count, size, size, 3) in 0..255, and the names of their classes
+      Images (count, height, width, 3) in 0..255, and the names of their classes
       with the weights of those that are mixed.
     """
     count = min(_IMAGES, config.global_batch_size)

@@ -350,7 +350,7 @@ class ModelsTest(parameterized.TestCase):
         fields = evaluate.settings(predictor, given)
         config = train_config.TrainConfig(**fields)
         return predictor, (
-            config.evaluation_size(),
+            config.evaluation_size()[0],
             config.eval_crop_fraction,
             config.interpolation,
             config.antialias,

@@ -22,7 +22,7 @@ _STEPS = 12
 class Trained:
     """The tiny network on noise, under a strategy."""
 
-    def __init__(self, folder, num_val=21, **fields):
+    def __init__(self, folder, num_val=21, class_weights=None, **fields):
         defaults = {
             "epochs": 8,
             "global_batch_size": 16,
@@ -44,7 +44,12 @@ class Trained:
             self.strategy, self.model, optimizer, self.config.ema_decay
         )
         self.replicas = self.state.replicas
-        self.step = step.TrainStep(self.strategy, self.state, self.config)
+        self.step = step.TrainStep(
+            self.strategy,
+            self.state,
+            self.config,
+            class_weights=class_weights,
+        )
         self.batches = iter(
             data.distribute(
                 self.strategy,
@@ -110,11 +115,24 @@ class StepTest(parameterized.TestCase):
 
     def test_parts_of_a_batch_are_like_replicas(self):
         """Both normalize each half of the batch by itself."""
-        fields = {"weight_decay": 1e-2, "clip_norm": 0.5}
+        fields = {
+            "weight_decay": 1e-2,
+            "clip_norm": 0.5,
+            "class_weights": np.linspace(0.1, 2, 10),
+        }
         two = self.trained(**fields, **ON_TWO).losses(_STEPS)
         parts = self.trained(accumulation_steps=2, **fields)
         np.testing.assert_allclose(parts.losses(_STEPS), two, atol=1e-4)
         self.assertLess(two[-1], two[0])
+
+    def test_class_weights_scale_the_gradient_as_they_scale_the_loss(self):
+        """Equal ones are a factor of the learning rate, without decay."""
+        fields = {"weight_decay": 0.0, "momentum": 0.0}
+        halved = self.trained(
+            class_weights=[0.5] * 10, base_learning_rate=0.1, **fields
+        ).losses(4)
+        plain = self.trained(base_learning_rate=0.05, **fields).losses(4)
+        np.testing.assert_allclose(2 * np.array(halved), plain, rtol=1e-5)
 
     def test_parts_under_replicas_with_sync_bn(self):
         """A part is the images 0-3 and 8-11, and then all others."""

@@ -130,6 +130,7 @@ class RunTest(parameterized.TestCase):
                 "config.json",
                 "data.json",
                 "exported_step.txt",
+                "outcome.json",
                 "metrics.csv",
                 "curves.png",
                 "events",

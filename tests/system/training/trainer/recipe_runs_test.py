@@ -23,7 +23,7 @@ from training.workdir import checkpoint
 _SMALL = {
     "strategy": "one_device",
     "dataset": "digits",
-    "image_size": 32,
+    "image_size": "32x40",
     "epochs": 1,
     "global_batch_size": 256,
     "warmup_epochs": 0.5,
@@ -73,7 +73,14 @@ class RecipeRunsTest(parameterized.TestCase):
         donor = network_lib.build(config, training_testing.TINY, 7)
         path = os.path.join(self.temp, "donor.keras")
         donor.save(path)
-        folder = self.train("finetune", weights=path, epochs=2, frozen_stages=1)
+        folder = self.train(
+            "finetune",
+            weights=path,
+            epochs=2,
+            frozen_stages=1,
+            class_weights="balanced",
+            early_stopping_epochs=1,
+        )
         start = {
             f"model/{layer.name}/{index}_{v.name}": keras.ops.convert_to_numpy(
                 v

@@ -10,6 +10,7 @@ from absl.testing import parameterized
 
 from tests.support import training_testing  # noqa: F401, puts training/ on the path
 from training.config import config as train_config
+from training.config import fields
 from training.config import recipes
 
 TrainConfig = train_config.TrainConfig
@@ -19,6 +20,12 @@ class TrainConfigTest(parameterized.TestCase):
     @parameterized.named_parameters(
         ("strategy", {"strategy": "miror"}, "Did you mean 'mirrored'"),
         ("small image", {"image_size": 31}, "at least 32.*image_size=31"),
+        ("low", {"image_size": "31x64"}, "at least 32.*image_size=31x64"),
+        ("no size", {"image_size": "64*64"}, "or HEIGHTxWIDTH, such as.*64.64"),
+        ("three sides", {"eval_image_size": "64x64x3"}, "eval_image_size=.64x"),
+        ("true", {"image_size": True}, "HEIGHTxWIDTH.*image_size=True"),
+        ("weights", {"class_weights": "balance"}, "Did you mean 'balanced'"),
+        ("stopping", {"early_stopping_epochs": -1}, "at least 0.*epochs=-1"),
         ("no epochs", {"epochs": 0}, "at least 1.*epochs=0"),
         ("negative size", {"eval_image_size": -1}, "0 or at least 32.*=-1"),
         ("devices", {"num_cpu_devices": 10**9}, "within 0 and 1024"),
@@ -36,9 +43,21 @@ class TrainConfigTest(parameterized.TestCase):
             "Did you mean 'mixed_float16'",
         ),
     )
-    def test_wrong_values(self, fields, message):
+    def test_wrong_values(self, given, message):
         with self.assertRaisesRegex(ValueError, message):
-            TrainConfig(**fields)
+            TrainConfig(**given)
+
+    def test_a_size_is_written_in_one_way(self):
+        config = TrainConfig(image_size="64", eval_image_size="64x64")
+        self.assertEqual((config.image_size, config.eval_image_size), (64, 64))
+        self.assertEqual(config, TrainConfig(image_size=64, eval_image_size=64))
+        config = TrainConfig(image_size="48x64")
+        self.assertEqual(config.training_size(), (48, 64))
+        self.assertEqual(config.evaluation_size(), (48, 64))
+        stored = json.loads(config.to_json())
+        self.assertEqual(TrainConfig(**stored), config)
+        config = dataclasses.replace(config, eval_image_size="0")
+        self.assertEqual(config.evaluation_size(), (48, 64))
 
     def test_every_field_says_what_it_is(self):
         for field in dataclasses.fields(TrainConfig):
@@ -50,8 +69,9 @@ class TrainConfigTest(parameterized.TestCase):
             low, high = field.metadata["low"], field.metadata["high"]
             for wrong in (low is not None and low - 1, high + 1):
                 if wrong is not False and wrong < math.inf:
+                    kind = int if field.type == fields.Size else field.type
                     with self.assertRaisesRegex(ValueError, field.name):
-                        TrainConfig(**{field.name: field.type(wrong)})
+                        TrainConfig(**{field.name: kind(wrong)})
             for choice in field.metadata["choices"]:
                 self.assertIsInstance(choice, str)
 
@@ -84,6 +104,7 @@ class TrainConfigTest(parameterized.TestCase):
                 *("workdir", "results", "log_seconds", "profile"),
                 *("tpu", "worker_hosts", "task_index", "collectives"),
                 *("epochs", "total_steps", "total_examples"),
+                *("early_stopping_epochs", "best_metric"),
                 *("checkpoints_to_keep", "best_checkpoints_to_keep"),
                 *("checkpoint_seconds", "checkpoint_steps"),
                 *("export_best", "portable_export", "threshold"),
@@ -101,13 +122,15 @@ class TrainConfigTest(parameterized.TestCase):
         self.assertLen(train_config.differences(ours, stored, "network"), 1)
         self.assertLen(train_config.differences(ours, stored), 1)
 
-    def test_a_run_from_before_a_field(self):
+    def test_a_run_from_before_there_was_a_field(self):
         stored = json.loads(TrainConfig().to_json())
-        del stored["labels"], stored["threshold"]
-        self.assertEqual(train_config.differences(TrainConfig(), stored), [])
+        for name in ("class_weights", "labels", "threshold"):
+            del stored[name]
+        self.assertEmpty(train_config.differences(TrainConfig(), stored))
+        ours = TrainConfig(class_weights="balanced")
         self.assertEqual(
-            train_config.differences(TrainConfig(labels="multiple"), stored),
-            ["labels: 'auto' in the folder, 'multiple' requested"],
+            train_config.differences(ours, stored),
+            ["class_weights: 'none' in the folder, 'balanced' requested"],
         )
 
     def test_differences_name_the_fields(self):

@@ -125,7 +125,7 @@ class RecipesTest(parameterized.TestCase):
         config = recipes.get("modern")
         self.assertFalse(config.decay_norm_and_bias)
         self.assertTrue(config.mixes())
-        self.assertGreater(config.evaluation_size(), config.image_size)
+        self.assertGreater(config.evaluation_size(), config.training_size())
 
 
 class FreezingTest(parameterized.TestCase):

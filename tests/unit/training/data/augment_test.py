@@ -16,7 +16,7 @@ from training.data import decode
 
 PAPER = augment.Augmentation(
     kind="random_resized_crop",
-    image_size=32,
+    image_size=(32, 32),
     min_crop_area=0.08,
     crop_aspect="uniform_swapped",
     flip=True,
@@ -240,7 +240,7 @@ class PolicyTest(parameterized.TestCase):
     def test_erasing(self):
         source = np.full((64, 64, 3), 255, np.uint8)
         augmentation = dataclasses.replace(
-            PAPER, image_size=64, pca_lighting_std=0.0, erasing=0.5
+            PAPER, image_size=(64, 64), pca_lighting_std=0.0, erasing=0.5
         )
         areas = []
         for index in range(100):

@@ -132,6 +132,29 @@ class FolderTest(parameterized.TestCase):
         self.assertIn("/test/", found.val.describe(0))
         self.assertRegex("".join(logs.output), "no val/ in .*evaluated on test")
 
+    def test_parts_of_a_set_are_no_classes(self):
+        """And images of a test are not trained on, nor evaluated on."""
+        for name in ("test", "Validation"):
+            root = self.root.parent / name
+            shutil.copytree(self.root / "train", root / "flat")
+            shutil.copytree(self.root / "val", root / "flat" / name)
+            config = training_testing.pipeline_config(
+                dataset=f"folder:{root / 'flat'}", val_fraction=0.5
+            )
+            with self.assertRaisesRegex(
+                ValueError, f"`val_fraction`.*train/.*Received: {name}/ without"
+            ):
+                load.load_dataset(config)
+        shutil.copytree(self.root / "val", self.root / "test")
+        found = load.load_dataset(
+            training_testing.pipeline_config(
+                dataset=f"folder:{self.root}", val_fraction=0.5
+            )
+        )
+        for split in (found.train, found.val):
+            for index in range(split.num_examples):
+                self.assertIn("/train/", split.describe(index))
+
     def test_empty_class(self):
         (self.root / "train" / "emu").mkdir()
         with self.assertRaisesRegex(ValueError, "no images: .*train/emu"):

@@ -18,7 +18,7 @@ from training.data import decode
 _ORIENTATION = 0x0112
 
 CROP = augment.Augmentation(
-    "random_resized_crop", 32, 0.08, "log_uniform", True, 0.0,
+    "random_resized_crop", (32, 32), 0.08, "log_uniform", True, 0.0,
     CenterCrop(), True,
 )  # fmt: skip
 

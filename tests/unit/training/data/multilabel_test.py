@@ -443,6 +443,12 @@ class SubsetTest(parameterized.TestCase):
         ]
         self.assertCountEqual(pixels, range(240))
 
+    def test_a_single_image_of_a_class_is_trained_on(self):
+        labels = np.zeros((10, 2))
+        labels[:, 0], labels[4, 1] = 1, 1
+        found = subset.select(self.data(labels), _config(val_fraction=0.8))
+        np.testing.assert_array_equal(found.val.labels.sum(0), [8, 0])
+
     def test_balanced_subset_is_refused(self):
         with self.assertRaisesRegex(ValueError, "`balanced_subset` needs one"):
             subset.select(

@@ -299,6 +299,16 @@ class SubsetsTest(InFolder):
         other = self.used(val_fraction=0.2, seed=5)
         np.testing.assert_array_equal(sources(found.val), sources(other.val))
 
+    def test_shards_of_a_folder_without_val(self):
+        out = self.root / "shards"
+        with self.assertRaisesRegex(ValueError, "--val_fraction"):
+            shards.write(self.photos / "train", out)
+        written = shards.write(self.photos / "train", out, val_fraction=0.34)
+        self.assertEqual(written, {"train": 8, "val": 4, "skipped": 0})
+        found = load.load_dataset(config_for(dataset=f"shards:{out}"))
+        both = sources(found.train) + sources(found.val)
+        self.assertCountEqual(both, self.files["train"])
+
     def test_folders_without_train_and_val(self):
         config = config_for(
             dataset=f"folder:{self.photos / 'train'}", val_fraction=0.34
@@ -391,7 +401,9 @@ class ArraysTest(InFolder):
             with self.assertRaisesRegex(ValueError, message):
                 load.load_dataset(self.write(**{**right, **change}))
         del right["x_test"]
-        with self.assertRaisesRegex(ValueError, "Missing: x_test"):
+        with self.assertRaisesRegex(
+            ValueError, "--val_fraction=0.1 evaluates .*Missing: x_test"
+        ):
             load.load_dataset(self.write(**right))
         with self.assertRaisesRegex(ValueError, "does not exist.*nowhere"):
             load.load_dataset(config_for(dataset="arrays:/nowhere.npz"))

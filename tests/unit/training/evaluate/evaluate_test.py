@@ -200,6 +200,8 @@ class CropTest(absltest.TestCase):
         )
         self.assertEqual(found.image_size, (48, 48))
         self.assertEqual(found.crop, CenterCrop())
+        found = open_model.record_of_run({"image_size": "96x128"})
+        self.assertEqual(found.image_size, (96, 128))
         found = open_model.record_of_run({"eval_crop_share": 0.8})
         self.assertEqual(found.crop.fraction, 0.8)
         # What the model itself knows is of this very model.
@@ -220,11 +222,23 @@ class CropTest(absltest.TestCase):
         self.assertTrue(found["antialias"])
         self.assertIsNone(self.opened().evaluation_size)
         wide = self.opened(record=ModelRecord(image_size=(64, 96)))
-        with self.assertRaisesRegex(ValueError, "square .* 64x96"):
-            evaluate.settings(wide, {})
+        found = evaluate.settings(wide, {})
+        self.assertEqual(found["eval_image_size"], "64x96")
 
 
 class SettingsTest(absltest.TestCase):
+    def test_a_file_of_one_size_is_evaluated_at_it(self):
+        predictor = open_model.OpenedModel(
+            "m.tflite", lambda images: images, (96, 128), classes=2
+        )
+        fields = evaluate.settings(predictor, {"image_size": None})
+        self.assertEqual(fields["eval_image_size"], "96x128")
+        config = train_config.TrainConfig(image_size=96)
+        with self.assertRaisesRegex(
+            ValueError, "must be 96x128 for this model. Received: image_size=96"
+        ):
+            evaluate.evaluate(predictor, _data(("ant", "bee")), config)
+
     def test_a_run_from_before_fields_were_renamed(self):
         stored = {"val_share": 0.25, "eval_crop_share": 0.8, "image_size": 64}
         predictor = open_model.OpenedModel(

@@ -53,6 +53,27 @@ class DryRunTest(parameterized.TestCase):
         self.assertIn(f"(variables {size:.2f} MB", found)
         self.assertIn("a new run in ", found)
 
+    def test_class_weights_and_early_stopping(self):
+        weights = pathlib.Path(self.temp) / "weights.csv"
+        # Twice, but for the tenth of the images that are zeros.
+        rows = [f"{n},{2 if n else 4}" for n in range(10)]
+        weights.write_text("\n".join(rows))
+        found = self.report(
+            class_weights=str(weights),
+            early_stopping_epochs=7,
+            image_size="32x64",
+        )
+        self.assertRegex(
+            found, r"class weights \(.*'0' 4, '1' 2, .*; 2.198 on av"
+        )
+        self.assertIn("scale the loss, and with it the learning rate", found)
+        self.assertIn("stops after 7 epochs that are not better", found)
+        self.assertIn("multiply-adds at 32x64 pixels", found)
+        found = self.report(class_weights="balanced")
+        self.assertRegex(
+            found, r"class weights \(balanced\): '0' 1.012, .*\d\n"
+        )
+
     def test_a_run_that_is_there(self):
         config = training_testing.tiny_config(self.temp)
         folder = pathlib.Path(config.workdir)
@@ -130,7 +151,7 @@ class MemoryTest(absltest.TestCase):
         model = keras.Model(inputs, keras.layers.Dense(10)(x))
         # Input; first convolution; relu, once; what the classifier sees.
         expected = 8 * 8 * 3 + 4 * 4 * 4 + 4 * 4 * 4 + 6
-        self.assertEqual(memory.activation_bytes(model, 8), 4 * expected)
+        self.assertEqual(memory.activation_bytes(model, (8, 8)), 4 * expected)
 
     def test_parts_and_replicas(self):
         with tempfile.TemporaryDirectory() as folder:

@@ -72,6 +72,31 @@ class LossesTest(parameterized.TestCase):
         np.testing.assert_allclose(found, [150.0])
         np.testing.assert_allclose(tape.gradient(found, logits), [[0.5, 0.0]])
 
+    @parameterized.product(
+        loss=("cross_entropy", "binary_cross_entropy"), smoothing=(0.0, 0.2)
+    )
+    def test_class_weights(self, loss, smoothing):
+        """A mixed target is so much of each label, with the label's weight."""
+        logits, mixed, config = _setting(label_smoothing=smoothing, loss=loss)
+        weights = np.array([0.5, 3, 1, 0.1, 1, 2, 7], np.float32)
+        of_labels = np.stack(
+            [
+                losses.per_example(tf.fill([5], label), logits, config)
+                for label in range(7)
+            ],
+            axis=1,
+        )
+        np.testing.assert_allclose(
+            losses.per_example(tf.constant(mixed), logits, config, weights),
+            (mixed * weights * of_labels).sum(1),
+            rtol=1e-5,
+        )
+        np.testing.assert_allclose(
+            losses.per_example(tf.constant(_LABELS), logits, config, weights),
+            weights[_LABELS] * of_labels[np.arange(5), _LABELS],
+            rtol=1e-6,
+        )
+
     def test_hard_labels(self):
         _, mixed, _ = _setting()
         np.testing.assert_array_equal(

@@ -2,6 +2,7 @@
 
 import dataclasses
 import errno
+import math
 import os
 import pathlib
 import tempfile
@@ -10,6 +11,8 @@ from unittest import mock
 import numpy as np
 from absl.testing import absltest
 from absl.testing import parameterized
+from hypothesis import given
+from hypothesis import strategies as st
 
 from keras_regnet import atomic
 from tests.support import training_testing  # noqa: F401, puts training/ on the path
@@ -182,6 +185,54 @@ class CheckpointTest(parameterized.TestCase):
             self.save(2)
         self.assertEqual(self.names(), [_name(10)])
         self.assertEqual(checkpoint.newest(self.folder).position.epoch, 1)
+
+
+class EarlyStoppingTest(absltest.TestCase):
+    @given(
+        st.lists(st.integers(0, 5), min_size=1, max_size=30), st.integers(1, 5)
+    )
+    def test_it_stops_where_a_counter_would(self, top1, patience):
+        """The counter is Keras's: it starts anew at each better epoch."""
+        best, waited, stop = -1.0, 0, None
+        for epoch, value in enumerate(top1, 1):
+            waited = 0 if value > best else waited + 1
+            best = max(best, value)
+            if waited == patience:
+                stop = epoch
+                break
+        rows = [
+            {"step": 10 * epoch, "val_top1": float(value)}
+            for epoch, value in enumerate(top1, 1)
+        ]
+        found = [
+            epoch
+            for epoch in range(1, len(rows) + 1)
+            if checkpoint.Position(
+                epoch, 10 * epoch, tuple(rows[:epoch])
+            ).stops_early(patience)
+        ]
+        self.assertEqual(next(iter(found), None), stop)
+
+    def test_by_loss(self):
+        rows = tuple(
+            {"step": 10 * epoch, "val_top1": 50.0, "val_loss": loss}
+            for epoch, loss in enumerate((math.nan, 1.0, 2.0, 1.0), 1)
+        )
+        position = checkpoint.Position(4, 40, rows)
+        self.assertEqual(position.best_steps(2, "loss"), [20, 40])
+        self.assertEqual(position.best_steps(2), [10, 20])
+        self.assertTrue(position.stops_early(2, "loss"))
+        self.assertFalse(position.stops_early(3, "loss"))
+        self.assertTrue(position.stops_early(3))
+
+    def test_only_at_the_end_of_an_epoch(self):
+        position = state(6)
+        self.assertTrue(position.stops_early(5))
+        self.assertFalse(position.stops_early(6))
+        self.assertFalse(position.stops_early(0))
+        self.assertFalse(checkpoint.Position().stops_early(1))
+        under_way = dataclasses.replace(position, step=61, sums=(1.0, 1, 1, 1))
+        self.assertFalse(under_way.stops_early(5))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Tests of what a run folder says about itself."""
 
 import dataclasses
+import json
 import pathlib
 import tempfile
 
@@ -11,6 +12,7 @@ import keras_regnet
 from tests.support import training_testing
 from training.workdir import checkpoint
 from training.workdir import files
+from training.workdir import outcome
 
 
 class RunFolderTest(parameterized.TestCase):
@@ -36,6 +38,58 @@ class RunFolderTest(parameterized.TestCase):
         self.assertFalse(files.is_finished(*arguments))
         files.mark_exported(self.folder, 9)
         self.assertTrue(files.is_finished(*arguments))
+
+    def test_a_run_that_stops_early_is_finished(self):
+        rows = tuple({"step": 3 * e, "val_top1": 1.0 / e} for e in (1, 2))
+        position = checkpoint.Position(2, 6, rows)
+        files.mark_exported(self.folder, 6)
+        for patience, finished in ((0, False), (1, True), (2, False)):
+            config = dataclasses.replace(
+                self.config, early_stopping_epochs=patience
+            )
+            self.assertEqual(
+                files.is_finished(self.folder, config, position), finished
+            )
+
+    def test_outcome(self):
+        rows = tuple(
+            {"step": 3 * e, "val_top1": top1, "epoch": e}
+            for e, top1 in enumerate((1.0, 5.0, 5.0, 4.0), 1)
+        )
+        config = dataclasses.replace(self.config, early_stopping_epochs=2)
+        position = checkpoint.Position(4, 12, rows)
+        # It was the last epoch anyway.
+        found = outcome.of(position, 12, config, num_steps=12)
+        self.assertFalse(found.stopped_early)
+        found = outcome.of(position, 12, config, num_steps=15)
+        self.assertTrue(found.stopped_early)
+        self.assertEqual((found.best, found.exported), (rows[1], rows[3]))
+        outcome.write(self.folder, found)
+        stored = json.loads((self.folder / "outcome.json").read_text())
+        self.assertEqual(stored, dataclasses.asdict(found))
+        # It is not that of the run that goes on.
+        files.mark_not_exported(self.folder)
+        self.assertFalse((self.folder / "outcome.json").exists())
+
+    def test_class_weights_of_a_file_that_changed(self):
+        config = dataclasses.replace(self.config, class_weights="a.csv")
+        old, new = {"ant": 1.0, "bee": 2.0}, {"ant": 1.5, "bee": 2.0}
+        files.write_config(
+            self.folder,
+            config,
+            keras_regnet.weights.resolve(None, self.network),
+            old,
+        )
+        stored = files.stored_class_weights(self.folder)
+        self.assertEqual(stored, old)
+        files.check_class_weights(self.folder, config, stored, dict(old))
+        with self.assertRaisesRegex(
+            ValueError, "other class weights.*Different: .*'ant' 1.0 -> 1.5"
+        ):
+            files.check_class_weights(self.folder, config, stored, new)
+        # Balanced ones go with the images.
+        config = dataclasses.replace(config, class_weights="balanced")
+        files.check_class_weights(self.folder, config, stored, new)
 
     def test_more_epochs_are_the_same_run(self):
         files.write_config(
