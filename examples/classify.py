@@ -5,7 +5,8 @@
 
 The file is one that `python -m keras_regnet.export` wrote: it takes pixels and
 normalizes them itself. Beside it lie model.labels.txt, with the class names,
-and model.record.json, which says how an image is scaled and cropped first.
+and model.record.json, which says how an image is scaled and cropped first, and
+from which probability on a class is there, if an image may have several.
 """
 
 import argparse
@@ -19,6 +20,8 @@ from ai_edge_litert import interpreter as litert
 from PIL import Image
 from PIL import ImageOps
 
+# Classes that are shown, where they exclude each other.
+_TOP = 3
 # Of longer images only the middle is looked at.
 _MAX_ASPECT = 16
 # What is known of a file without a record: the paper's way, on 224 pixels.
@@ -41,6 +44,10 @@ class Classifier:
       size: side of the images, for a file that takes any; None for that of
         the record.
 
+    Attributes:
+      threshold: probability from which a class is there; None if classes
+        exclude each other.
+
     Raises:
       ValueError: if the file is broken, or the labels do not fit it.
       OSError: if a file cannot be read.
@@ -52,6 +59,7 @@ class Classifier:
         content = path.read_bytes()
         record = _record(path)
         self._crop = {**_CROP, **record.get("crop", {})}
+        self.threshold = record.get("threshold")
         if size is not None:
             sides = (size, size)
         else:
@@ -256,8 +264,16 @@ def _positive(text):
 def _print_classes(classifier, path, top):
     outputs, milliseconds = classifier.probabilities(classifier.pixels(path))
     print(f"{path} ({milliseconds:.1f} ms)")
-    for index in np.argsort(-outputs)[:top]:
+    shown = np.argsort(-outputs)
+    if classifier.threshold is not None:
+        # Each class by itself: none of them may be there, or all.
+        shown = [i for i in shown if outputs[i] >= classifier.threshold]
+    elif top is None:
+        top = _TOP
+    for index in shown[:top]:
         print(f"  {outputs[index]:6.1%}  {classifier.name(index)}")
+    if not len(shown):
+        print(f"  no class has {classifier.threshold:.1%}")
 
 
 def _print_error(error):
@@ -269,7 +285,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("model", type=pathlib.Path)
     parser.add_argument("images", type=pathlib.Path, nargs="+")
-    for name, default in (("threads", 1), ("size", None), ("top", 3)):
+    for name, default in (("threads", 1), ("size", None), ("top", None)):
         parser.add_argument(f"--{name}", type=_positive, default=default)
     arguments = parser.parse_args()
     try:

@@ -186,7 +186,7 @@ def _check_known(names, known, of_model):
     if unknown:
         raise ValueError(
             "The classes of the images must be the model's. Unknown: "
-            f"{shown([_with_close(name, of_model) for name in unknown])}. The "
+            f"{shown([with_close(name, of_model) for name in unknown])}. The "
             f"model's: {shown(map(repr, of_model))}"
         )
     repeated = [
@@ -199,8 +199,13 @@ def _check_known(names, known, of_model):
         )
 
 
-def _with_close(name, allowed):
-    """Returns a name in quotes, with the close match if there is one."""
+def with_close(name: str, allowed: Iterable[str]) -> str:
+    """Returns a name in quotes, with the close match if there is one.
+
+    Example:
+    >>> with_close("Cat", ("cat", "dog"))
+    "'Cat' (did you mean 'cat'?)"
+    """
     by_lower_case = {other.lower(): other for other in allowed}
     close = difflib.get_close_matches(name.lower(), by_lower_case, n=1)
     hint = f" (did you mean {by_lower_case[close[0]]!r}?)" if close else ""

@@ -34,6 +34,9 @@ class ModelRecord:
         pixels in 0..255, which is subtracted.
       std: standard deviation by which they are divided then.
       normalizes: whether the model does that itself.
+      threshold: of a model whose classes do not exclude each other (a sigmoid
+        for each), the probability from which one counts as predicted; None
+        for one class an image, or where that is not known.
 
     Raises:
       ValueError: if a value is not allowed.
@@ -51,6 +54,7 @@ class ModelRecord:
     mean: tuple[float, ...] = records.IMAGENET_MEAN
     std: tuple[float, ...] = records.IMAGENET_STD
     normalizes: bool = True
+    threshold: float | None = None
 
     def __post_init__(self) -> None:
         """Checks what a caller or a file may have wrong."""
@@ -73,6 +77,11 @@ class ModelRecord:
                     f"`{name}` must be numbers, one for each channel. "
                     f"Received: {name}={values!r}"
                 )
+        if self.threshold is not None and not 0 <= self.threshold <= 1:
+            raise ValueError(
+                "`threshold` must be within 0 and 1, or None. "
+                f"Received: threshold={self.threshold!r}"
+            )
 
     def to_json(self, indent: int | None = None) -> str:
         """Returns the record as JSON, which `from_json` reads.

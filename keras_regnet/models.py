@@ -29,6 +29,8 @@ from keras_regnet.regnet_model import RegNetModel
 # What the builders take as weights.
 Weights = str | os.PathLike | weights_lib.ResolvedWeights | None
 _POOLINGS = ("avg", "max")
+# Probability from which a class counts, where each has a sigmoid of its own.
+_THRESHOLD = 0.5
 
 
 def build(
@@ -137,11 +139,11 @@ def build(
         x = _pool(maker, x, pooling)
     model = RegNetModel(inputs, x, name=name or _default_name(config))
     model.set_network(config, pyramid)
-    model.set_record(
-        resolved.model_record(
-            int(classes) if include_top else 0, include_preprocessing
-        )
+    record = resolved.model_record(
+        int(classes) if include_top else 0, include_preprocessing
     )
+    activation = classifier_activation if include_top else None
+    model.set_record(_with_threshold(record, activation))
     resolved.assign(model)
     return model
 
@@ -267,6 +269,16 @@ def _classifier(x, classes, activation, dropout_rate):
     )(x)
 
 
+def _with_threshold(record, activation):
+    """Returns a record that says whether classes exclude each other."""
+    threshold = None
+    if keras.activations.get(activation) is keras.activations.sigmoid:
+        threshold = record.threshold
+        if threshold is None:
+            threshold = _THRESHOLD
+    return dataclasses.replace(record, threshold=threshold)
+
+
 def replace_head(
     model: RegNetModel,
     classes: int,
@@ -314,9 +326,8 @@ def replace_head(
     x = _classifier(x, classes, classifier_activation, dropout_rate)
     replaced = RegNetModel(model.input, x, name=model.name)
     replaced.set_network(model.network, model.pyramid_outputs)
-    replaced.set_record(
-        dataclasses.replace(model.record, class_names=class_names)
-    )
+    record = dataclasses.replace(model.record, class_names=class_names)
+    replaced.set_record(_with_threshold(record, classifier_activation))
     replaced._rematerializes_blocks = model._rematerializes_blocks
     return replaced
 

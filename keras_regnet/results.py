@@ -13,7 +13,7 @@ import pathlib
 from collections.abc import Mapping
 from typing import Any
 
-COLUMNS = (
+_FIRST = (
     "time",
     "source",
     "model",
@@ -31,7 +31,11 @@ COLUMNS = (
     "calibration_error",
     "images_per_second",
 )
-
+# Of several labels an image, in columns after these: mean average precision,
+# and precision, recall and F1 of the labels predicted from a threshold on.
+MULTILABEL = ("map", "precision", "recall", "f1", "threshold")
+# Files of older versions have the first ones alone.
+COLUMNS = (*_FIRST, *MULTILABEL)
 
 # Characters of the first line that are looked at.
 _MAX_HEADER = 10_000
@@ -55,7 +59,7 @@ def append(path: str | os.PathLike[str], row: Mapping[str, Any]) -> None:
     >>> path = pathlib.Path(tempfile.mkdtemp()) / "results.csv"
     >>> append(path, {"source": "validate", "model": "m.keras", "top1": 75.5})
     >>> path.read_text().splitlines()[1].partition(",")[2]
-    'validate,m.keras,,,,,,,,,75.5,,,,'
+    'validate,m.keras,,,,,,,,,75.5,,,,,,,,,'
     """
     path = pathlib.Path(path).expanduser()
     unknown = sorted(set(row) - set(COLUMNS))
@@ -64,10 +68,13 @@ def append(path: str | os.PathLike[str], row: Mapping[str, Any]) -> None:
             f"`row` must have the columns {', '.join(COLUMNS)}. "
             f"Received: {', '.join(unknown)}"
         )
-    new = check(path)
+    new = check(path, any(row.get(name) is not None for name in MULTILABEL))
+    columns = COLUMNS if new else _columns(path)
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer = csv.DictWriter(
+        text, columns, extrasaction="ignore", lineterminator="\n"
+    )
     if new:
         writer.writeheader()
     writer.writerow(
@@ -101,11 +108,12 @@ def _line_break(path):
         return b"" if file.read() == b"\n" else b"\n"
 
 
-def check(path: str | os.PathLike[str]) -> bool:
+def check(path: str | os.PathLike[str], multilabel: bool = False) -> bool:
     """Returns whether the file is new; raises if `append` would.
 
     Args:
       path: the file.
+      multilabel: whether rows will have values of `MULTILABEL`.
 
     Raises:
       ValueError: if it has other columns, or is a folder.
@@ -119,15 +127,18 @@ def check(path: str | os.PathLike[str]) -> bool:
     _check_writable(path)
     if not path.is_file() or not path.stat().st_size:
         return True
-    header = ",".join(COLUMNS)
-    with path.open(encoding="utf-8", errors="replace") as file:
-        found = file.readline(_MAX_HEADER).strip()
-    if found != header:
+    found = _columns(path)
+    if found != COLUMNS and (multilabel or found != _FIRST):
         raise ValueError(
-            f"`results` must be a file with the columns {header}. "
-            f"Received: {path} with {found}"
+            f"`results` must be a file with the columns {','.join(COLUMNS)}. "
+            f"Received: {path} with {','.join(found)}"
         )
     return False
+
+
+def _columns(path):
+    with path.open(encoding="utf-8", errors="replace") as file:
+        return tuple(file.readline(_MAX_HEADER).strip().split(","))
 
 
 def _short(value):

@@ -1,8 +1,8 @@
 """Writes shards of images: `python training/make_shards.py FOLDER OUT`.
 
-FOLDER has train/ and val/ with one folder per class in each; with
---val_fraction, train/ or class folders alone. Train on the result with
---dataset=shards:OUT.
+FOLDER has train/ and val/ with one folder per class in each, or CSV files of
+labels; with --val_fraction, train/ or class folders alone. Train on the result
+with --dataset=shards:OUT.
 """
 
 import os
@@ -38,6 +38,12 @@ _FORMAT = flags.DEFINE_enum(
     shards.FORMATS,
     "array_record is read by index; see docs/training.md.",
 )
+_LABELS = flags.DEFINE_enum(
+    "labels",
+    "auto",
+    ["auto", "single", "multiple"],
+    "Whether an image has one label or several, as for main.py.",
+)
 _VAL_FRACTION = flags.DEFINE_float(
     "val_fraction",
     0.0,
@@ -58,6 +64,7 @@ def _main(arguments: list[str]) -> None:
             _SKIP_BAD_IMAGES.value,
             _SEED.value,
             _FORMAT.value,
+            _LABELS.value,
             _VAL_FRACTION.value,
         )
     except (ValueError, OSError) as error:

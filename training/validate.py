@@ -30,6 +30,7 @@ from training.config import fields
 from training.data import identity
 from training.data import load
 from training.evaluate import evaluate as evaluate_lib
+from training.evaluate import multilabel
 from training.evaluate import predictors
 from training.workdir import files
 
@@ -48,6 +49,13 @@ _DATASET = flags.DEFINE_string(
 _DATA_DIR = flags.DEFINE_string(
     "data_dir", None, "Where tensorflow-datasets keeps its files."
 )
+_LABELS = flags.DEFINE_enum(
+    "labels",
+    None,
+    fields.choices(train_config.TrainConfig, "labels"),
+    "As for main.py.",
+)
+_THRESHOLD = flags.DEFINE_float("threshold", None, "As for main.py.")
 _VAL_FRACTION = flags.DEFINE_float("val_fraction", None, "As for main.py.")
 _IMAGE_SIZE = flags.DEFINE_string(
     "image_size",
@@ -78,12 +86,17 @@ _DETAILS = flags.DEFINE_string(
     "details", "", "Folder for per_class.csv and confusion.csv."
 )
 
+# The metrics of each class are printed for up to so many.
+_MAX_CLASSES = 100
+
 
 def _evaluate() -> evaluate_lib.Result:
     predictor = predictors.load(_MODEL.value, _WEIGHTS.value)
     given = {
         "dataset": _DATASET.value,
         "data_dir": _DATA_DIR.value,
+        "labels": _LABELS.value,
+        "threshold": _THRESHOLD.value,
         "val_fraction": _VAL_FRACTION.value,
         "eval_image_size": _IMAGE_SIZE.value,
         "eval_crop_fraction": _CROP_FRACTION.value,
@@ -95,6 +108,9 @@ def _evaluate() -> evaluate_lib.Result:
         **evaluate_lib.settings(predictor, given),
     )
     data = load.load_dataset(config)
+    if _RESULTS.value:
+        # Before the work, which would be lost.
+        results.check(_RESULTS.value, data.multilabel)
     _say_what_changed(config, data)
     return evaluate_lib.evaluate(predictor, data, config, _FLIP_TTA.value)
 
@@ -128,9 +144,25 @@ def _main(arguments: list[str]) -> None:
             evaluate_lib.write_details(details, result)
     except (ValueError, OSError) as error:
         sys.exit(f"error: {error}")
+    _print(result)
+
+
+def _print(result):
     for name, value in result.row.items():
         shown = f"{value:.4f}" if isinstance(value, float) else value
         print(f"{name:18s} {'-' if shown is None else shown}")
+    metrics = result.metrics
+    if not isinstance(metrics, multilabel.Metrics):
+        return
+    for name in ("macro_f1", "best_threshold", "best_f1"):
+        print(f"{name:18s} {getattr(metrics, name):.4f}")
+    header, *rows = evaluate_lib.per_class(result)
+    if len(rows) > _MAX_CLASSES:
+        return
+    width = max(len(name) for _, name, *_ in rows)
+    print()
+    for _, name, *cells in (header, *rows):
+        print(f"{name:{width}}", *(f"{cell:>14}" for cell in cells))
 
 
 if __name__ == "__main__":

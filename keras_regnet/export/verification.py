@@ -452,8 +452,10 @@ def _total_variation(expected, outputs):
         expected, outputs = _softmax(expected), _softmax(outputs)
     distance = np.abs(outputs - expected).sum(-1)
     if expected.shape[-1] > 1:
-        # What one class gets another one loses.
-        distance = distance / 2
+        # What one class gets another one loses; where classes are independent
+        # of each other, relative to the labels that there are.
+        labels = np.minimum(expected.sum(-1), outputs.sum(-1))
+        distance = distance / (2 * np.maximum(labels, 1))
     distance = np.maximum(distance, offset)
     return float(np.nan_to_num(distance, nan=1.0, posinf=1.0).mean())
 

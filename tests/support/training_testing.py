@@ -192,3 +192,37 @@ def train_until_killed(
     except Killed:
         return
     raise AssertionError(f"there were fewer than {call} calls of {hook}")
+
+
+ATTRIBUTES = ("bright", "striped")
+
+
+def attributes(count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Returns images of two independent attributes, which pixels tell.
+
+    Returns:
+      uint8 pixels (count, 32, 32, 3), and zeros and ones (count, 2): whether an
+      image is bright, and whether it has stripes. All four cases are there.
+    """
+    rng = np.random.default_rng(seed)
+    labels = np.stack([np.arange(count) % 2, np.arange(count) // 2 % 2], 1)
+    images = rng.normal(90, 12, (count, 32, 32, 3))
+    images += 60 * labels[:, 0, None, None, None]
+    stripes = np.where(np.arange(32) // 4 % 2, 30.0, -30.0)
+    images += (labels[:, 1, None] * stripes)[:, None, :, None]
+    return np.uint8(np.clip(images, 0, 255)), labels.astype(np.uint8)
+
+
+def write_attributes(root: pathlib.Path, count: int = 64) -> None:
+    """Writes `attributes` as a `folder:` data set with one-hot CSV files."""
+    for seed, part in enumerate(("train", "valid")):
+        folder = root / part
+        folder.mkdir(parents=True)
+        lines = ["filename, " + ", ".join(ATTRIBUTES)]
+        for index, (image, own) in enumerate(
+            zip(*attributes(count, seed), strict=True)
+        ):
+            name = f"{index:03d}.png"
+            (folder / name).write_bytes(tf.io.encode_png(image).numpy())
+            lines.append(f"{name}, {own[0]}, {own[1]}")
+        (folder / "_classes.csv").write_text("\n".join(lines) + "\n")

@@ -152,14 +152,22 @@ class TrainConfig:
     dataset: str = fields.field(
         "digits",
         "digits, synthetic, folder:PATH (train/ and val/ with one folder per "
-        "class), shards:PATH (what make_shards.py wrote), arrays:PATH.npz or "
-        "the name of a tensorflow-datasets classification set.",
+        "class, or a CSV of labels), shards:PATH (what make_shards.py wrote), "
+        "arrays:PATH.npz or the name of a tensorflow-datasets classification "
+        "set.",
         resume=fields.DATA,
     )
     data_dir: str = fields.field(
         "",
         "Where tensorflow-datasets keeps its files.",
         resume=fields.DATA,
+    )
+    labels: str = fields.field(
+        "auto",
+        "single: one label an image (softmax); multiple: any number of them, "
+        "each class by itself (sigmoid, binary cross-entropy); auto is what "
+        "the data set has, see docs/training.md.",
+        choices=("auto", "single", "multiple"),
     )
     num_train_examples: int = fields.field(
         0,
@@ -413,7 +421,8 @@ class TrainConfig:
     )
     loss: str = fields.field(
         "cross_entropy",
-        "cross_entropy (softmax) or binary_cross_entropy.",
+        "cross_entropy (softmax) or binary_cross_entropy, of one label an "
+        "image; of several it is binary_cross_entropy.",
         choices=("cross_entropy", "binary_cross_entropy"),
     )
     class_weights: str = fields.field(
@@ -457,7 +466,8 @@ class TrainConfig:
     best_metric: str = fields.field(
         "accuracy",
         "Of which epoch the validation images say that it is the best: "
-        "accuracy (the highest top-1) or loss (the lowest).",
+        "accuracy (the highest top-1; mAP of several labels an image) or loss "
+        "(the lowest).",
         choices=("accuracy", "loss"),
         resume=fields.NOTHING,
     )
@@ -476,6 +486,14 @@ class TrainConfig:
         False,
         "Write a TensorBoard profile of ten training steps of this process to "
         "events/.",
+        resume=fields.NOTHING,
+    )
+    threshold: float = fields.field(
+        0.5,
+        "Of several labels an image: probability from which a class counts as "
+        "predicted, for precision, recall, F1 and what the exports say.",
+        low=0,
+        high=1,
         resume=fields.NOTHING,
     )
     export_best: bool = fields.field(

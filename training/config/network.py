@@ -185,6 +185,7 @@ def build(
     network: Network,
     classes: int,
     weights: weights_lib.ResolvedWeights | None = None,
+    multilabel: bool = False,
 ) -> keras.Model:
     """Builds the network of a run; call it in the strategy's scope.
 
@@ -194,6 +195,7 @@ def build(
       classes: number of classes.
       weights: resolved for this network, whose padding, rounding and
         normalization it gets; None for random ones.
+      multilabel: whether the classes do not exclude each other.
 
     Returns:
       A model from RGB in 0..255 of any size to probabilities, with the
@@ -208,7 +210,7 @@ def build(
         weights,
         input_shape=(None, None, 3),
         classes=classes,
-        classifier_activation="softmax",
+        classifier_activation="sigmoid" if multilabel else "softmax",
         dropout_rate=config.dropout_rate,
         drop_path_rate=config.drop_path_rate,
         zero_init_last_gamma=config.zero_init_last_gamma,

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from training.data import dataset
 from training.data.dataset import Split
 
 # One record to a group: each can be read by itself.
@@ -47,7 +48,7 @@ def split(
     Args:
       paths: the files, in the order of `labels`.
       labels: of all examples, None if they are only in the records.
-      parse: record -> bytes of an image file, int32 label; in graph.
+      parse: record -> bytes of an image file, label; in graph.
 
     Raises:
       ValueError: if the files hold another number of records.
@@ -76,6 +77,6 @@ def split(
         num_examples=count,
         read=read,
         describe=lambda index: f"record {index} of {paths[0].parent}",
-        labels=None if labels is None else np.asarray(labels, np.int32),
+        labels=None if labels is None else dataset.label_array(labels),
         in_memory=False,
     )

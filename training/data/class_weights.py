@@ -12,6 +12,7 @@ from keras_regnet import class_names
 from keras_regnet import errors
 from keras_regnet import safe_files
 from training.config import config as train_config
+from training.data.dataset import class_counts
 from training.data.dataset import DataSet
 from training.data.dataset import Stream
 
@@ -32,8 +33,7 @@ def of(
     if config.class_weights == "none":
         return None
     names = data.class_names
-    labels = None if isinstance(data.train, Stream) else data.train.labels
-    if labels is not None and labels.ndim > 1:
+    if data.multilabel:
         raise ValueError(
             "`class_weights` needs images of one label each. "
             f"Received: class_weights={config.class_weights!r}"
@@ -60,7 +60,7 @@ def counted(data: DataSet) -> np.ndarray | None:
     """Returns the training images of each class, None if that takes a read."""
     if isinstance(data.train, Stream) or data.train.labels is None:
         return None
-    return np.bincount(data.train.labels, minlength=len(data.class_names))
+    return class_counts(data.train.labels, len(data.class_names))
 
 
 def balanced(counts: np.ndarray, names: tuple[str, ...]) -> list[float]:

@@ -5,6 +5,7 @@ memory, is read file by file, files and examples shuffled by a key.
 """
 
 import dataclasses
+import os
 from collections.abc import Callable
 from collections.abc import Iterable
 from collections.abc import Sequence
@@ -31,10 +32,11 @@ class Split:
     Args:
       num_examples: number of images.
       read: index (int64 scalar) -> image, label; in graph. The image is
-        uint8 (height, width, 3) or the bytes of an image file.
+        uint8 (height, width, 3) or the bytes of an image file, the label an
+        int32 scalar, or float32 (classes,) of zeros and ones.
       describe: index -> where the example comes from, for messages.
-      labels: int32 array (num_examples,), None if all files would have to be
-        read for it.
+      labels: int32 array (num_examples,), or uint8 (num_examples, classes) of
+        zeros and ones; None if all files would have to be read for it.
       in_memory: whether reading touches no files.
       digest: of the list of files or arrays that the examples were taken
         from, see `identity`; "" if there are none.
@@ -96,28 +98,76 @@ class DataSet:
       val: images for evaluation.
       class_names: in the order of the labels.
       small_images: whether all images have one small size.
+      multilabel: whether an image has any number of labels, and not one.
     """
 
     train: Split | Stream
     val: Split | Stream
     class_names: tuple[str, ...]
     small_images: bool
+    multilabel: bool = False
 
 
 def in_memory(images: np.ndarray, labels: np.ndarray, name: str) -> Split:
     """Returns a split over arrays of pixels or of encoded images."""
-    labels = np.asarray(labels, np.int32)
+    labels = label_array(labels)
     with tf.device("/cpu:0"):
-        image_table, label_table = tf.constant(images), tf.constant(labels)
+        image_table = tf.constant(images)
+    read_label = label_reader(labels)
     return Split(
         num_examples=len(labels),
-        read=lambda index: (
-            tf.gather(image_table, index),
-            tf.gather(label_table, index),
-        ),
+        read=lambda index: (tf.gather(image_table, index), read_label(index)),
         describe=lambda index: f"example {index} of {name}",
         labels=labels,
     )
+
+
+def from_files(paths: Sequence[str], labels: np.ndarray, digest: str) -> Split:
+    """Returns a split over image files.
+
+    Args:
+      paths: of the files.
+      labels: of each, as of `Split`.
+      digest: as of `Split`.
+    """
+    labels = label_array(labels)
+    with tf.device("/cpu:0"):
+        # In bytes: a name need not be UTF-8.
+        path_table = tf.constant([os.fsencode(path) for path in paths])
+    read_label = label_reader(labels)
+    return Split(
+        num_examples=len(paths),
+        read=lambda index: (
+            tf.io.read_file(tf.gather(path_table, index)),
+            read_label(index),
+        ),
+        describe=lambda index: paths[index],
+        labels=labels,
+        in_memory=False,
+        digest=digest,
+    )
+
+
+def label_array(labels: np.ndarray | Sequence) -> np.ndarray:
+    """Returns labels as those of a `Split`."""
+    labels = np.asarray(labels)
+    return labels.astype(np.uint8 if labels.ndim == 2 else np.int32)
+
+
+def class_counts(labels: np.ndarray, classes: int) -> np.ndarray:
+    """Returns the images of each class, of labels as those of a `Split`."""
+    if labels.ndim == 2:
+        return labels.sum(axis=0, dtype=np.int64)
+    return np.bincount(labels, minlength=classes)
+
+
+def label_reader(labels: np.ndarray) -> Callable[[tf.Tensor], tf.Tensor]:
+    """Returns what reads the label of an index, in graph, as `Split.read`."""
+    with tf.device("/cpu:0"):
+        table = tf.constant(labels)
+    if labels.ndim == 1:
+        return lambda index: tf.gather(table, index)
+    return lambda index: tf.cast(tf.gather(table, index), tf.float32)
 
 
 def read_all(examples: tf.data.Dataset, name: str) -> Split:

@@ -1,23 +1,22 @@
-"""Data sets in folders, one folder per class."""
+"""Data sets in folders, one folder per class or with a CSV of labels."""
 
-import os
 import pathlib
 
 import numpy as np
-import tensorflow as tf
 from absl import logging
 
 from keras_regnet import image_folder
 from training.config import config as train_config
+from training.data import dataset
 from training.data import identity
+from training.data import labeled_files
 from training.data.dataset import DataSet
-from training.data.dataset import Split
 
 
 def load_folder(
     root: pathlib.Path, config: train_config.TrainConfig
 ) -> DataSet:
-    """Returns the set in root/{train,val}/<class>/<image>.
+    """Returns the set in root/{train,val}/<class>/<image>, or of CSV files.
 
     A class folder is read with the folders in it. The parts may have other
     usual names, and classes may lack images for evaluation.
@@ -25,7 +24,7 @@ def load_folder(
     Args:
       root: the folder; where `val_fraction` holds out images for evaluation, it
         may hold the class folders itself.
-      config: `val_fraction` and `skip_bad_images` are read.
+      config: `labels`, `val_fraction` and `skip_bad_images` are read.
 
     Raises:
       ValueError: naming the folder or files that are wrong.
@@ -35,6 +34,9 @@ def load_folder(
             "`dataset` names a folder that does not exist. "
             f"Received: dataset='folder:{root}'"
         )
+    tables = labeled_files.find(root, config)
+    if tables:
+        return labeled_files.load(root, tables, config)
     train = image_folder.find_part(root, image_folder.TRAIN)
     if config.val_fraction:
         parts = [train or _flat(root)]
@@ -145,20 +147,4 @@ def _files_split(classes, names):
     paths = [path for name in names for path in classes.get(name, ())]
     counts = [len(classes.get(name, ())) for name in names]
     labels = np.repeat(np.arange(len(counts), dtype=np.int32), counts)
-    with tf.device("/cpu:0"):
-        # In bytes: a name need not be UTF-8.
-        path_table = tf.constant([os.fsencode(path) for path in paths])
-        label_table = tf.constant(labels)
-
-    def read(index):
-        contents = tf.io.read_file(tf.gather(path_table, index))
-        return contents, tf.gather(label_table, index)
-
-    return Split(
-        num_examples=len(paths),
-        read=read,
-        describe=lambda index: paths[index],
-        labels=labels,
-        in_memory=False,
-        digest=identity.digest_of_paths(paths),
-    )
+    return dataset.from_files(paths, labels, identity.digest_of_paths(paths))

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from keras_regnet import class_names as names_lib
+from training.data.dataset import class_counts
 from training.data.dataset import DataSet
 from training.data.dataset import Split
 from training.data.dataset import Stream
@@ -74,12 +75,15 @@ class Part:
       digest: hash of the list of files that they come from, "" if there are
         none.
       in_sequence: whether they are read in sequence, not by index.
+      labels: hash of the labels, where images have several; "" if it is not
+        known, or the list of files tells them.
     """
 
     images: int
     per_class: tuple[int, ...] | None
     digest: str
     in_sequence: bool
+    labels: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,11 +94,13 @@ class Identity:
       class_names: in the order of the labels.
       train: the images for training.
       val: the images for evaluation.
+      multilabel: whether an image has any number of labels.
     """
 
     class_names: tuple[str, ...]
     train: Part
     val: Part
+    multilabel: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the fields, of JSON's types."""
@@ -106,6 +112,7 @@ class Identity:
         return cls(
             tuple(fields["class_names"]),
             *(_part_from_dict(fields[name]) for name in _PARTS),
+            fields.get("multilabel", False),
         )
 
 
@@ -119,17 +126,27 @@ def of(data: DataSet) -> Identity:
     """Returns the identity of a data set."""
     classes = len(data.class_names)
     return Identity(
-        data.class_names, _part(data.train, classes), _part(data.val, classes)
+        data.class_names,
+        _part(data.train, classes),
+        _part(data.val, classes),
+        data.multilabel,
     )
 
 
 def _part(split: Split | Stream, classes: int) -> Part:
     labels = None if isinstance(split, Stream) else split.labels
-    per_class = None
+    per_class, labels_digest = None, ""
     if labels is not None:
-        per_class = tuple(np.bincount(labels, minlength=classes).tolist())
+        per_class = tuple(class_counts(labels, classes).tolist())
+        if labels.ndim == 2:
+            bits = np.packbits(labels).tobytes()
+            labels_digest = digest([labels.shape, bits])
     return Part(
-        split.num_examples, per_class, split.digest, isinstance(split, Stream)
+        split.num_examples,
+        per_class,
+        split.digest,
+        isinstance(split, Stream),
+        labels_digest,
     )
 
 
@@ -139,6 +156,27 @@ def same_files(stored: Identity, ours: Identity) -> bool:
         old.digest and old.digest == new.digest
         for old, new in ((stored.train, ours.train), (stored.val, ours.val))
     )
+
+
+def relabeled(stored: Identity, ours: Identity) -> list[str]:
+    """Returns a line on each part whose images are the same by other labels.
+
+    Of one label an image, other labels are other files.
+    """
+    if stored.multilabel != ours.multilabel:
+        kinds = {True: "several labels an image", False: "one label an image"}
+        before, now = kinds[stored.multilabel], kinds[ours.multilabel]
+        return [f"labels: {before} before, {now} now"]
+    return [
+        f"{label}: the same, with other labels"
+        for name, label in _PARTS.items()
+        if _is_relabeled(getattr(stored, name), getattr(ours, name))
+    ]
+
+
+def _is_relabeled(old, new):
+    same = old.digest == new.digest and old.images == new.images
+    return bool(same and old.labels and new.labels and old.labels != new.labels)
 
 
 def changes(stored: Identity, ours: Identity) -> list[str]:

@@ -10,6 +10,7 @@ from keras_regnet import class_names
 from keras_regnet import digits
 from training.config import config as train_config
 from training.data import identity
+from training.data import labels
 from training.data import tfds
 from training.data.dataset import DataSet
 from training.data.dataset import in_memory
@@ -28,14 +29,15 @@ def load_dataset(config: train_config.TrainConfig) -> DataSet:
     """Returns the data set that a configuration names, as far as it is used.
 
     Args:
-      config: the fields from `dataset` to `image_size`, and `seed`, are read.
+      config: the fields from `dataset` to `image_size`, and `seed`, are read;
+        `labels` says whether an image has one or several.
 
     Raises:
       ValueError: if there is no such set, or something is wrong with it.
     """
     data = _load_whole(config)
     class_names.check(data.class_names)
-    return select(data, config)
+    return labels.as_requested(select(data, config), config.labels)
 
 
 def check_prepared(config: train_config.TrainConfig) -> None:

@@ -47,15 +47,15 @@ def mix(
 
     Args:
       images: float32 tensor (batch, height, width, 3).
-      labels: int32 tensor (batch,).
+      labels: int32 tensor (batch,), or float32 targets (batch, classes).
       mixing: what to do.
       seed: the run's seed.
       epoch: int64 scalar.
       position: int64 scalar, of the batch's first image in the epoch.
 
     Returns:
-      Images of the same shape, and float32 targets (batch, classes) that sum
-      to 1.
+      Images of the same shape, and float32 targets (batch, classes), which of
+      one label an image sum to 1.
 
     Source:
       arXiv 1710.09412 (mixup), arXiv 1905.04899 (CutMix).
@@ -75,7 +75,9 @@ def mix(
         lambda: _cutmix(images, partner, kept, uniform[2:]),
         lambda: (kept * images + (1 - kept) * partner, kept),
     )
-    targets = tf.one_hot(labels, mixing.classes)
+    targets = labels
+    if labels.shape.rank == 1:
+        targets = tf.one_hot(labels, mixing.classes)
     return images, kept * targets + (1 - kept) * tf.roll(targets, 1, axis=0)
 
 

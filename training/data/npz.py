@@ -9,6 +9,7 @@ from keras_regnet import safe_files
 from training.config import config as train_config
 from training.data import dataset
 from training.data import identity
+from training.data import labels as labels_lib
 from training.data.dataset import DataSet
 
 # Ours, and what Keras's own downloads hold.
@@ -24,12 +25,13 @@ def load_npz(path: pathlib.Path, config: train_config.TrainConfig) -> DataSet:
 
     It holds `train_images`, `train_labels`, `val_images` and `val_labels` (or
     `x_train`, `y_train`, `x_test`, `y_test`): uint8 (n, height, width) or
-    (n, height, width, 1 or 3), and integers from 0. `class_names` is
-    optional; the images for evaluation are, with `val_fraction`.
+    (n, height, width, 1 or 3), and integers from 0, or (n, classes) of zeros
+    and ones. `class_names` is optional; the images for evaluation are, with
+    `val_fraction`.
 
     Args:
       path: the file.
-      config: `val_fraction` is read.
+      config: `labels` and `val_fraction` are read.
 
     Returns:
       A `DataSet` in memory.
@@ -49,24 +51,69 @@ def load_npz(path: pathlib.Path, config: train_config.TrainConfig) -> DataSet:
             f"`dataset` must be an .npz file with {', '.join(expected)}{way}. "
             f"Missing: {', '.join(missing)}. Received: {path}"
         )
-    train = _split(path, stored, *names[:2])
-    if train.labels.min() > 0:
-        raise ValueError(
-            f"`{names[1]}` must count from 0. "
-            f"Received: {train.labels.min()} as the smallest in {path}"
+    parts = [expected[i : i + 2] for i in range(0, len(expected), 2)]
+    images = [_images(path, stored, name) for name, _ in parts]
+    labels = [_labels(path, stored, *part) for part in parts]
+    class_names = _class_names(path, stored, parts[0][1], labels)
+    multiple = _are_multiple(path, parts, labels, config.labels)
+    if not multiple:
+        labels = [x.argmax(1) if x.ndim == 2 else x for x in labels]
+    splits = [
+        dataclasses.replace(
+            dataset.in_memory(pixels, own, f"{part[0]} of {path}"),
+            # Several labels are compared by themselves, see `identity`.
+            digest=_digest(path, part[:1] if multiple else part),
         )
-    val = train if config.val_fraction else _split(path, stored, *names[2:])
-    classes = 1 + max(int(train.labels.max()), int(val.labels.max()))
-    class_names = stored.get("class_names", np.arange(classes))
-    if len(class_names) < classes:
-        raise ValueError(
-            f"`class_names` must name all classes. Received: {path} with "
-            f"{len(class_names)} names and labels up to {classes - 1}"
-        )
+        for part, pixels, own in zip(parts, images, labels, strict=True)
+    ]
     side = max(stored[names[0]].shape[1:3])
     return DataSet(
-        train, val, tuple(map(_text, class_names)), side <= _SMALL_SIDE
+        splits[0], splits[-1], class_names, side <= _SMALL_SIDE, multiple
     )
+
+
+def _are_multiple(path, parts, labels, requested):
+    """Returns whether images have several labels, by what the arrays hold."""
+    shapes = {x.shape[1:] for x in labels}
+    if len(shapes) > 1:
+        raise ValueError(
+            "The labels of both parts must have one form: integers, or (n, "
+            "classes) of zeros and ones. Received: "
+            + ", ".join(
+                f"{name} {x.shape}"
+                for (_, name), x in zip(parts, labels, strict=True)
+            )
+            + f" in {path}"
+        )
+    if shapes == {()}:
+        return False
+    return labels_lib.are_multiple(
+        requested,
+        [
+            (path, [f"example {i} of {name}" for i in range(len(own))], own)
+            for (name, _), own in zip(parts, labels, strict=True)
+        ],
+    )
+
+
+def _class_names(path, stored, labels_name, labels):
+    """Returns the names of the classes, numbers where the file has none."""
+    if labels[0].ndim == 2:
+        classes = labels[0].shape[1]
+    else:
+        if labels[0].min() > 0:
+            raise ValueError(
+                f"`{labels_name}` must count from 0. "
+                f"Received: {labels[0].min()} as the smallest in {path}"
+            )
+        classes = 1 + max(int(x.max()) for x in labels)
+    names = stored.get("class_names", np.arange(classes))
+    if len(names) < classes or (labels[0].ndim == 2 and len(names) > classes):
+        raise ValueError(
+            f"`class_names` must name all classes. Received: {path} with "
+            f"{len(names)} names and labels up to {classes - 1}"
+        )
+    return tuple(map(_text, names))
 
 
 def _text(name):
@@ -89,38 +136,47 @@ def _read(path):
         ) from error
 
 
-def _split(path, stored, images_name, labels_name):
-    images, labels = stored[images_name], np.squeeze(stored[labels_name])
+def _images(path, stored, name):
+    """Returns uint8 pixels (n, height, width, 3)."""
+    images = stored[name]
     if images.ndim == 3:
         images = images[..., None]
     if images.ndim != 4 or images.shape[-1] not in (1, 3):
         raise ValueError(
-            f"`{images_name}` must have the shape (n, height, width) or (n, "
+            f"`{name}` must have the shape (n, height, width) or (n, "
             f"height, width, 1 or 3). Received: {images.shape} in {path}"
         )
     if images.dtype != np.uint8:
         raise ValueError(
-            f"`{images_name}` must be uint8, 0 to 255. "
+            f"`{name}` must be uint8, 0 to 255. "
             f"Received: {images.dtype} in {path}"
         )
+    if images.shape[-1] == 1:
+        images = np.repeat(images, 3, axis=-1)
+    return images
+
+
+def _labels(path, stored, images_name, name):
+    """Returns labels: integers (n,), or uint8 (n, classes) of 0 and 1."""
+    images, labels = stored[images_name], stored[name]
+    several = labels.ndim == 2 and labels.shape[1] > 1
+    if several and len(labels) == len(images) and np.isin(labels, (0, 1)).all():
+        return labels.astype(np.uint8)
+    labels = np.squeeze(labels)
     if labels.shape != images.shape[:1] or not np.issubdtype(
         labels.dtype, np.integer
     ):
         raise ValueError(
-            f"`{labels_name}` must be one integer for each image. Received: "
-            f"{labels.dtype} {labels.shape} for {len(images)} in {path}"
+            f"`{name}` must be one integer for each image, or (n, classes) of "
+            f"zeros and ones. Received: {labels.dtype} {labels.shape} for "
+            f"{len(images)} in {path}"
         )
     if not len(labels) or labels.min() < 0:
         raise ValueError(
-            f"`{labels_name}` must count from 0. Received: "
+            f"`{name}` must count from 0. Received: "
             f"{labels.min() if len(labels) else 'no labels'} in {path}"
         )
-    if images.shape[-1] == 1:
-        images = np.repeat(images, 3, axis=-1)
-    split = dataset.in_memory(images, labels, f"{images_name} of {path}")
-    return dataclasses.replace(
-        split, digest=_digest(path, (images_name, labels_name))
-    )
+    return labels
 
 
 def _digest(path, names):

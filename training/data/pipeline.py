@@ -127,8 +127,8 @@ def train_pipeline(
 
     Returns:
       A dataset of float32 images (batch, height, width, 3) and int32 labels
-      (batch,), or float32 targets (batch, classes) where batches are mixed;
-      one element per replica and step.
+      (batch,), or float32 targets (batch, classes) where images have several
+      labels or batches are mixed; one element per replica and step.
     """
     split = data.train
     shard = shard or Shard(batch_size=config.global_batch_size)

@@ -1,13 +1,16 @@
 """Data sets in shards, as make_shards.py writes them.
 
-A folder holds `shards.json` (class names, format; files and their counts for
-train and val) and the files, TFRecord or ArrayRecord: one `tf.train.Example`
-per image, with `image` (the bytes of the file), `label` and `name`. ArrayRecord
-files are read by index, and all labels lie beside them in an .npy file.
+A folder holds `shards.json` (class names, format, whether images have several
+labels; files and their counts for train and val) and the files, TFRecord or
+ArrayRecord: one `tf.train.Example` per image, with `image` (the bytes of the
+file), `label` (any number of them, if there are several) and `name`.
+ArrayRecord files are read by index, and all labels lie beside them in an .npy
+file.
 """
 
 import contextlib
 import dataclasses
+import functools
 import json
 import os
 import pathlib
@@ -24,6 +27,7 @@ from training.config import config as train_config
 from training.data import array_record
 from training.data import dataset
 from training.data import identity
+from training.data import labels as labels_lib
 from training.data import subset
 from training.data.dataset import DataSet
 from training.data.dataset import Split
@@ -38,10 +42,7 @@ _WRITERS = {
     _TFRECORD: tf.io.TFRecordWriter,
     _ARRAY_RECORD: array_record.writer,
 }
-_FEATURES = {
-    "image": tf.io.FixedLenFeature([], tf.string),
-    "label": tf.io.FixedLenFeature([], tf.int64),
-}
+_IMAGE = tf.io.FixedLenFeature([], tf.string)
 
 
 def load_shards(
@@ -72,17 +73,21 @@ def load_shards(
         # Older folders do not say.
         kind = manifest.get("format", _TFRECORD)
         sizes = dict(manifest.get("bytes", {}))
+        multilabel = manifest.get("multilabel", False)
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"Not a {_MANIFEST} of shards: {path}") from error
     _check_sizes(folder, sizes)
     if kind not in FORMATS:
         raise errors.unknown_value("format", kind, FORMATS)
     make = _random if kind == _ARRAY_RECORD else _sequential
-    train = make(folder, counts["train"], "train", config.cache)
+    parse = _parse
+    if multilabel:
+        parse = functools.partial(_parse_several, len(class_names))
+    train = make(folder, counts["train"], "train", config.cache, parse)
     if config.val_fraction:
         val = train
     else:
-        val = make(folder, counts["val"], "val", config.cache)
+        val = make(folder, counts["val"], "val", config.cache, parse)
     train, val = (
         dataclasses.replace(split, digest=_digest(folder, counts[part]))
         for split, part in (
@@ -90,7 +95,9 @@ def load_shards(
             (val, "train" if val is train else "val"),
         )
     )
-    return DataSet(train, val, class_names, small_images=False)
+    return DataSet(
+        train, val, class_names, small_images=False, multilabel=multilabel
+    )
 
 
 def _digest(folder, counts):
@@ -124,7 +131,7 @@ def _fits(paths, cache):
     return cache or size <= dataset.IN_MEMORY_BYTES
 
 
-def _random(folder, counts, part, cache):
+def _random(folder, counts, part, cache, parse):
     """Returns a split of ArrayRecord files."""
     paths = _paths(folder, counts)
     file = folder / _LABELS.format(part)
@@ -134,18 +141,18 @@ def _random(folder, counts, part, cache):
         raise ValueError(
             f"The labels of the shards cannot be read: {file} ({error})"
         ) from error
-    split = array_record.split(paths, labels, _parse)
+    split = array_record.split(paths, labels, parse)
     if not _fits(paths, cache):
         return split
     return dataset.load_into_memory(split, f"{folder} {part}")
 
 
-def _sequential(folder, counts, part, cache):
+def _sequential(folder, counts, part, cache, parse):
     """Returns the examples of TFRecord files, as a stream if they are many."""
     paths = _paths(folder, counts)
     files = [str(path) for path in paths]
     stream = dataset.from_records(
-        files, sum(counts.values()), _parse, f"{folder} {part}"
+        files, sum(counts.values()), parse, f"{folder} {part}"
     )
     if not _fits(paths, cache):
         return stream
@@ -153,8 +160,20 @@ def _sequential(folder, counts, part, cache):
 
 
 def _parse(record):
-    example = tf.io.parse_single_example(record, _FEATURES)
+    label = tf.io.FixedLenFeature([], tf.int64)
+    example = tf.io.parse_single_example(
+        record, {"image": _IMAGE, "label": label}
+    )
     return example["image"], tf.cast(example["label"], tf.int32)
+
+
+def _parse_several(classes, record):
+    labels = tf.io.RaggedFeature(tf.int64)
+    example = tf.io.parse_single_example(
+        record, {"image": _IMAGE, "label": labels}
+    )
+    hot = tf.reduce_sum(tf.one_hot(example["label"], classes), axis=0)
+    return example["image"], hot
 
 
 def write(
@@ -164,6 +183,7 @@ def write(
     skip_bad_images: bool = False,
     seed: int = 0,
     file_format: str = _TFRECORD,
+    labels: str = "auto",
     val_fraction: float = 0.0,
 ) -> dict[str, int]:
     """Writes the shards of a set in folders.
@@ -173,13 +193,15 @@ def write(
     folder without it is not a data set.
 
     Args:
-      source: has train/ and val/ with one folder per class in each, or with
-        `val_fraction` what a data set of `folder.load_folder` has.
+      source: has train/ and val/ with one folder per class in each, or CSV
+        files of labels, or with `val_fraction` what a data set of
+        `folder.load_folder` has.
       folder: where the shards go; it must not hold any.
       images_per_shard: maximum number of images in a file.
       skip_bad_images: leave out files that are not images, and do not raise.
       seed: of the order.
       file_format: one of `FORMATS`.
+      labels: "single" or "multiple" labels an image; "auto" as `source` has.
       val_fraction: of every class, is held out as "val".
 
     Returns:
@@ -196,9 +218,11 @@ def write(
     if file_format not in FORMATS:
         raise errors.unknown_value("format", file_format, FORMATS)
     config = train_config.TrainConfig(
-        skip_bad_images=skip_bad_images, val_fraction=val_fraction
+        skip_bad_images=skip_bad_images,
+        labels=labels,
+        val_fraction=val_fraction,
     )
-    data = load_folder(source, config)
+    data = labels_lib.as_requested(load_folder(source, config), labels)
     if val_fraction:
         data = subset.hold_out(data, val_fraction)
     names_lib.check(data.class_names)
@@ -206,6 +230,8 @@ def write(
     if any(folder.iterdir()):
         raise ValueError(f"The output folder must be empty. Received: {folder}")
     manifest = {"class_names": data.class_names, "format": file_format}
+    if data.multilabel:
+        manifest["multilabel"] = True
     written = {"skipped": 0}
     for part, split in (("train", data.train), ("val", data.val)):
         good = _checked(split, skip_bad_images)
@@ -256,7 +282,7 @@ def _write_part(split, folder, part, images_per_shard, file_format):
                 writer.write(
                     _example(
                         next(contents),
-                        int(split.labels[index]),
+                        _label_list(split.labels[index]),
                         os.path.basename(split.describe(index)),
                     )
                 )
@@ -264,13 +290,20 @@ def _write_part(split, folder, part, images_per_shard, file_format):
     return counts
 
 
-def _example(image: bytes, label: int, name: str) -> bytes:
+def _label_list(label: np.ndarray) -> list[int]:
+    """Returns the labels of an image, of one label or of zeros and ones."""
+    return np.atleast_1d(
+        np.flatnonzero(label) if label.ndim else label
+    ).tolist()
+
+
+def _example(image: bytes, labels: list[int], name: str) -> bytes:
     def feature(value):
         return tf.train.Feature(bytes_list=tf.train.BytesList(value=[value]))
 
     features = {
         "image": feature(image),
-        "label": tf.train.Feature(int64_list=tf.train.Int64List(value=[label])),
+        "label": tf.train.Feature(int64_list=tf.train.Int64List(value=labels)),
         "name": feature(os.fsencode(name)),
     }
     return tf.train.Example(

@@ -37,7 +37,7 @@ def select(data: DataSet, config: train_config.TrainConfig) -> DataSet:
     if config.val_fraction:
         data = hold_out(data, config.val_fraction)
     if config.num_train_examples:
-        train = _subset(data.train, classes, config)
+        train = _subset(data.train, classes, data.multilabel, config)
         data = dataclasses.replace(data, train=train)
     for change, requested in (
         (_into_memory, config.cache),
@@ -56,8 +56,12 @@ def _check_classes(before, data):
     """Raises a ValueError if a class had images to train on, and has none."""
     if before.labels is None:
         return
-    gone = sorted(set(before.labels) - set(data.train.labels))
-    if gone:
+    had, has = (
+        dataset.class_counts(labels, len(data.class_names)) > 0
+        for labels in (before.labels, data.train.labels)
+    )
+    gone = np.flatnonzero(had & ~has)
+    if len(gone):
         names = class_names.shown(repr(data.class_names[x]) for x in gone)
         raise ValueError(
             "`skip_bad_images` must leave an image of each class to train on. "
@@ -85,7 +89,7 @@ def hold_out(data: DataSet, fraction: float) -> DataSet:
             "`val_fraction` needs classes of at least two images. "
             f"Received: val_fraction={fraction}"
         )
-    counts = np.bincount(labels, minlength=len(names))
+    counts = dataset.class_counts(labels, len(names))
     single = [repr(names[label]) for label in np.flatnonzero(counts == 1)]
     if single:
         logging.warning(
@@ -105,6 +109,8 @@ def held_out_of(
     labels: np.ndarray, classes: int, fraction: float
 ) -> np.ndarray:
     """Returns the indices of the images held out of each class, in order."""
+    if labels.ndim == 2:
+        return _held_out_of_several(labels, classes, fraction)
     rng = np.random.default_rng(_HELD_OUT_SEED)
     held_out = []
     for label in range(classes):
@@ -114,12 +120,40 @@ def held_out_of(
     return np.sort(np.concatenate(held_out))
 
 
+def _held_out_of_several(labels, classes, fraction):
+    """Returns about a fraction of each class, of images of several labels.
+
+    From the rarest class to the commonest, as many of its images that are not
+    dealt yet as it lacks, at last of those without a label.
+
+    Source:
+      Sechidis et al., "On the Stratification of Multi-Label Data", ECML 2011.
+    """
+    rng = np.random.default_rng(_HELD_OUT_SEED)
+    held_out = np.zeros(len(labels), bool)
+    dealt = np.zeros(len(labels), bool)
+    rarest_first = np.argsort(labels.sum(axis=0, dtype=int), kind="stable")
+    groups = [labels[:, label] > 0 for label in rarest_first[:classes]]
+    for group in (*groups, ~labels.any(axis=1)):
+        total = int(group.sum())
+        count = min(round(fraction * total) or 1, total - 1)
+        left = rng.permutation(np.flatnonzero(group & ~dealt))
+        held_out[left[: max(count - int((held_out & group).sum()), 0)]] = True
+        dealt |= group
+    return np.flatnonzero(held_out)
+
+
 def _name(split):
     return split.name if isinstance(split, Stream) else split.describe(0)
 
 
-def _subset(split, classes, config):
+def _subset(split, classes, multilabel, config):
     count = config.num_train_examples
+    if multilabel and config.balanced_subset:
+        raise ValueError(
+            "`balanced_subset` needs one label an image. Received: "
+            f"balanced_subset=True for {_name(split)}"
+        )
     if count > split.num_examples:
         raise ValueError(
             "`num_train_examples` must not exceed the number of training "
@@ -198,13 +232,10 @@ def _into_memory(split):
         return split
     with tf.device("/cpu:0"):
         contents = tf.constant(list(split.sources().as_numpy_iterator()))
-        labels = tf.constant(split.labels)
+    read_label = dataset.label_reader(split.labels)
     return dataclasses.replace(
         split,
-        read=lambda index: (
-            tf.gather(contents, index),
-            tf.gather(labels, index),
-        ),
+        read=lambda index: (tf.gather(contents, index), read_label(index)),
         in_memory=True,
     )
 

@@ -12,14 +12,16 @@ from absl import logging
 
 from keras_regnet import class_names
 from keras_regnet import image_sizes
+from keras_regnet import results
 from keras_regnet.open_model import OpenedModel
 from training.config import config as train_config
 from training.data import dataset
 from training.data import pipeline as train_data
 from training.evaluate import metrics as metrics_lib
+from training.evaluate import multilabel
 
 # What a run decides about its evaluation; the rest is in the model's record.
-_OF_RUN = ("dataset", "data_dir", "val_fraction")
+_OF_RUN = ("dataset", "data_dir", "labels", "threshold", "val_fraction")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,10 +31,11 @@ class Result:
     Args:
       metrics: of the predictions.
       row: values of `results.COLUMNS`.
-      class_names: of the outputs, see `class_names.Match`.
+      class_names: of the outputs, see `class_names.Match`; of several labels
+        an image, those of the data set.
     """
 
-    metrics: metrics_lib.Metrics
+    metrics: metrics_lib.Metrics | multilabel.Metrics
     row: dict[str, object]
     class_names: tuple[str, ...]
 
@@ -55,6 +58,8 @@ def settings(
         "interpolation": crop.interpolation,
         "antialias": crop.antialias,
     }
+    if predictor.record.threshold is not None:
+        fields["threshold"] = predictor.record.threshold
     if predictor.evaluation_size is not None:
         fields["eval_image_size"] = image_sizes.short(predictor.evaluation_size)
     height, width = predictor.image_size
@@ -94,6 +99,7 @@ def evaluate(
             f"`image_size` must be {own} for this model. Received: image_size="
             f"{image_sizes.short(size)}, model={predictor.name!r}"
         )
+    _check_kind(predictor, data)
     if predictor.classes:
         # Before the work, which would be lost.
         _matched(predictor, predictor.classes, data, config)
@@ -106,8 +112,19 @@ def evaluate(
             config.dataset,
             predictor.name if predictor.class_names is None else "one side",
         )
-    labels = np.array(matched.indices)[labels]
-    metrics = metrics_lib.compute(probabilities, labels)
+    indices, names = np.array(matched.indices), matched.names
+    if data.multilabel:
+        metrics = multilabel.compute(
+            probabilities[:, indices], labels, config.threshold
+        )
+        names = tuple(names[index] for index in indices)
+        accuracies = {n: getattr(metrics, n) for n in results.MULTILABEL}
+    else:
+        metrics = metrics_lib.compute(probabilities, indices[labels])
+        accuracies = {
+            name: getattr(metrics, name)
+            for name in ("top1", "top5", "calibration_error")
+        }
     row = {
         "source": "validate",
         "model": predictor.name,
@@ -119,13 +136,30 @@ def evaluate(
         "interpolation": config.interpolation,
         "antialias": config.antialias,
         "flip_tta": flip_tta,
-        "top1": metrics.top1,
-        "top5": metrics.top5,
+        **dict.fromkeys(("top1", "top5")),
         "loss": metrics.loss,
-        "calibration_error": metrics.calibration_error,
+        "calibration_error": None,
         "images_per_second": rate,
+        **accuracies,
     }
-    return Result(metrics, row, matched.names)
+    return Result(metrics, row, names)
+
+
+def _check_kind(predictor, data):
+    """Says where the outputs of a model are not meant as the labels are."""
+    several = predictor.record.threshold is not None
+    if data.multilabel and not several:
+        logging.warning(
+            "%s does not say that its classes are independent of each other, "
+            "as those of images with several labels are",
+            predictor.name,
+        )
+    if several and not data.multilabel:
+        logging.warning(
+            "%s predicts each class by itself: its outputs do not sum to 1, "
+            "and loss and calibration error are not those of a softmax",
+            predictor.name,
+        )
 
 
 def _matched(predictor, outputs, data, config):
@@ -179,22 +213,47 @@ def _predict(predictor, data, config, flip_tta):
 
 
 def write_details(folder: pathlib.Path, result: Result) -> None:
-    """Writes per_class.csv and confusion.csv."""
+    """Writes per_class.csv and, of one label an image, confusion.csv."""
     folder.mkdir(parents=True, exist_ok=True)
-    metrics, names = result.metrics, result.class_names
-    with (folder / "per_class.csv").open("w", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(("label", "class", "images", "top1"))
-        for label, name in enumerate(names):
-            images = metrics.class_images[label]
-            top1 = _short(float(metrics.class_top1[label])) if images else ""
-            writer.writerow((label, name, images, top1))
-    with (folder / "confusion.csv").open("w", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(("label \\ prediction", *names))
-        for name, counts in zip(names, metrics.confusion, strict=True):
-            writer.writerow((name, *counts))
+    _write_csv(folder / "per_class.csv", per_class(result))
+    if isinstance(result.metrics, multilabel.Metrics):
+        logging.info("wrote per_class.csv in %s", folder)
+        return
+    names, confusion = result.class_names, result.metrics.confusion
+    _write_csv(
+        folder / "confusion.csv",
+        [
+            ("label \\ prediction", *names),
+            *((name, *row) for name, row in zip(names, confusion, strict=True)),
+        ],
+    )
     logging.info("wrote per_class.csv and confusion.csv in %s", folder)
+
+
+def per_class(result: Result) -> list[tuple[object, ...]]:
+    """Returns the metrics of each class, in rows after a header.
+
+    What a class without images does not have is "".
+    """
+    metrics = result.metrics
+    columns = ("top1",)
+    if isinstance(metrics, multilabel.Metrics):
+        columns = (
+            *("ap", "precision", "recall", "f1"),
+            *("best_threshold", "best_f1"),
+        )
+    values = np.stack([getattr(metrics, f"class_{n}") for n in columns], 1)
+    rows = [("label", "class", "images", *columns)]
+    for label, name in enumerate(result.class_names):
+        images = metrics.class_images[label]
+        scores = [_short(x) if images else "" for x in values[label].tolist()]
+        rows.append((label, name, images, *scores))
+    return rows
+
+
+def _write_csv(path, rows):
+    with path.open("w", newline="") as file:
+        csv.writer(file, lineterminator="\n").writerows(rows)
 
 
 def _short(value):

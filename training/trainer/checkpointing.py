@@ -98,10 +98,11 @@ def _log_finished(folder, config, position):
     if position.stops_early(config.early_stopping_epochs, config.best_metric):
         further = "early_stopping_epochs"
     logging.info(
-        "%s is finished: %d epochs, top-1 %.2f; a larger --%s continues it",
+        "%s is finished: %d epochs, %s %.2f; a larger --%s continues it",
         folder,
         position.epoch,
-        position.rows[-1]["val_top1"],
+        "mAP" if "val_map" in position.rows[-1] else "top-1",
+        checkpoint.score(position.rows[-1]),
         further,
     )
 

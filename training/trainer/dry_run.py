@@ -45,6 +45,8 @@ def report(config: train_config.TrainConfig) -> str:
     strategy, num_replicas = _devices(config)
     load.check_prepared(config)
     data = load.load_dataset(config)
+    if config.results:
+        results.check(config.results, data.multilabel)
     found = checkpoint.newest(folder / "checkpoints")
     changed = found and _changed(folder, config, data)
     class_weights = class_weights_lib.of(data, config)

@@ -45,6 +45,7 @@ class Loop:
             run.config,
             class_weights=run.class_weights
             and tuple(run.class_weights.values()),
+            multilabel=run.data.multilabel,
         )
         self._batches = iter(run.training_batches(state.position.step))
         self._validation = validation.Validation(run, state, stop)
@@ -55,7 +56,10 @@ class Loop:
                 run.strategy, state.model
             )
         self._progress = progress.Progress(
-            run.config, run.steps_per_epoch, state.replicas.count
+            run.config,
+            run.steps_per_epoch,
+            state.replicas.count,
+            run.data.multilabel,
         )
         profiled = run.config.profile and run.processes.is_chief
         self._profiler = profiling.Profiler(
@@ -187,6 +191,7 @@ class Loop:
             self._progress.images_per_second,
             self._learning_rate(),
             time.monotonic() - begin,
+            self._run.data.multilabel,
         )
         self._state.position = checkpoint.Position(
             epoch=position.epoch + 1,

@@ -32,16 +32,19 @@ def per_example(
     logits: tf.Tensor,
     config: train_config.TrainConfig,
     class_weights: Sequence[float] | None = None,
+    multilabel: bool = False,
 ) -> tf.Tensor:
     """Returns the training loss of each example.
 
     Args:
-      labels: int32 (batch,), or float32 (batch, classes) of a mixed batch.
+      labels: int32 (batch,), or float32 (batch, classes) of a mixed batch or
+        of several labels an image.
       logits: float32 (batch, classes).
       config: `loss` and `label_smoothing` are read.
       class_weights: one for each class; None for all alike. The loss is what
         the loss with each label would be, by the label's weight and by its
         part of a mixed target.
+      multilabel: whether images have several labels, and so the binary loss.
 
     Returns:
       float32 tensor (batch,): softmax cross-entropy, or the mean over classes
@@ -57,7 +60,7 @@ def per_example(
         weights = tf.reduce_sum(expected, axis=-1)
         # The loss is linear in targets that sum to 1.
         expected /= weights[:, None]
-    losses = _LOSSES[config.loss](
+    losses = _LOSSES["binary_cross_entropy" if multilabel else config.loss](
         expected,
         logits,
         from_logits=True,

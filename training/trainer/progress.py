@@ -49,8 +49,10 @@ class Progress:
         config: train_config.TrainConfig,
         steps_per_epoch: int,
         num_replicas: int,
+        multilabel: bool = False,
     ):
         """Starts the clock."""
+        self._multilabel = multilabel
         self._config = config
         self._steps_per_epoch = steps_per_epoch
         self._num_replicas = num_replicas
@@ -111,15 +113,14 @@ class Progress:
         wait = 100 * (waited - self._waited) / max(silence, seconds)
         self._last_line, self._waited = now, waited
         logging.info(
-            "epoch %d/%d  step %d/%d  loss %.4f  top-1 %.2f | %.0f images/s "
-            "(%.0f per replica)  data wait %.0f %%  lr %.4g  memory %.2f GB  "
-            "left %s",
+            "epoch %d/%d  step %d/%d  loss %.4f%s | %.0f images/s (%.0f per "
+            "replica)  data wait %.0f %%  lr %.4g  memory %.2f GB  left %s",
             epoch + 1,
             self._num_epochs,
             done,
             self._steps_per_epoch,
             loss / images,
-            100 * top1 / images,
+            "" if self._multilabel else f"  top-1 {100 * top1 / images:.2f}",
             self.images_per_second,
             self.images_per_second / self._num_replicas,
             wait,

@@ -4,6 +4,7 @@ import tensorflow as tf
 from absl import logging
 
 from keras_regnet import image_sizes
+from keras_regnet import results
 from training.data import decode_errors
 from training.trainer import progress as progress_lib
 from training.trainer import run as run_lib
@@ -55,16 +56,10 @@ class Reporter:
             files.write_metrics(self._run.folder, position.rows)
             self._events.write(row)
         logging.info(
-            "epoch %d/%d  loss %.4f  top-1 %.2f | validation loss %.4f  "
-            "top-1 %.2f  top-5 %.2f | %.0f images/s  data wait %.0f %%  "
-            "left %s",
+            "epoch %d/%d  %s | %.0f images/s  data wait %.0f %%  left %s",
             row["epoch"],
             self._run.num_epochs,
-            row["train_loss"],
-            row["train_top1"],
-            row["val_loss"],
-            row["val_top1"],
-            row["val_top5"],
+            _accuracy(row),
             row["images_per_second"],
             row["data_wait"],
             self._progress.time_left(position.epoch, row["eval_seconds"]),
@@ -74,6 +69,19 @@ class Reporter:
         """Ends the TensorBoard file."""
         if self._events:
             self._events.close()
+
+
+def _accuracy(row):
+    """Returns losses and accuracies of an epoch, as text."""
+    if row["val_top1"] is None:
+        return (
+            "loss {train_loss:.4f} | validation loss {val_loss:.4f}  "
+            "mAP {val_map:.2f}  F1 {val_f1:.2f} at {val_threshold:g}"
+        ).format(**row)
+    return (
+        "loss {train_loss:.4f}  top-1 {train_top1:.2f} | validation loss "
+        "{val_loss:.4f}  top-1 {val_top1:.2f}  top-5 {val_top5:.2f}"
+    ).format(**row)
 
 
 def log_end(outcome: outcome_lib.Outcome) -> None:
@@ -104,19 +112,23 @@ def _shown(row):
 
 def epoch_row(
     position: checkpoint.Position,
-    evaluation: dict[str, float],
+    evaluation: dict[str, float | None],
     images_per_second: float,
     learning_rate: float,
     eval_seconds: float,
-) -> dict[str, float]:
-    """Returns the metrics of the epoch under way, as `files.COLUMNS`."""
+    multilabel: bool = False,
+) -> dict[str, float | None]:
+    """Returns the metrics of the epoch under way, as `files.columns`.
+
+    What several labels an image do not have, such as a top-1, is None.
+    """
     loss, top1, images, wait = position.sums
     seconds = position.train_seconds
     return {
         "epoch": position.epoch + 1,
         "step": position.step,
         "train_loss": loss / images,
-        "train_top1": 100 * top1 / images,
+        "train_top1": None if multilabel else 100 * top1 / images,
         **evaluation,
         "images_per_second": images_per_second,
         "learning_rate": learning_rate,
@@ -147,4 +159,9 @@ def result_row(
         "top1": row["val_top1"],
         "top5": row["val_top5"],
         "loss": row["val_loss"],
+        **{
+            name: row[f"val_{name}"]
+            for name in results.MULTILABEL
+            if f"val_{name}" in row
+        },
     }

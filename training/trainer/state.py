@@ -43,7 +43,11 @@ def build(
     keras.config.set_dtype_policy(config.precision)
     with strategy.scope():
         model = network_lib.build(
-            config, weights.config, len(data.class_names), weights
+            config,
+            weights.config,
+            len(data.class_names),
+            weights,
+            data.multilabel,
         )
         optimizer = train_optimizer.make(
             config,

@@ -16,7 +16,7 @@ from training.trainer import losses as train_losses
 from training.trainer import optimizer as train_optimizer
 from training.trainer import state as state_lib
 
-# Entries of the sums that steps return.
+# Entries of the sums that steps return; of several labels an image "top1" is 0.
 TRAIN_SUMS = ("loss", "top1", "images", "data_wait_seconds")
 EVAL_SUMS = ("loss", "top1", "top5", "images")
 
@@ -35,12 +35,14 @@ class TrainStep:
         state: state_lib.TrainState,
         config: train_config.TrainConfig,
         class_weights: Sequence[float] | None = None,
+        multilabel: bool = False,
     ):
         """Makes what holds the gradients of a step's earlier parts."""
         self._strategy = strategy
         self._state = state
         self._config = config
         self._class_weights = class_weights
+        self._multilabel = multilabel
         self._variables = state.logits.trainable_variables
         self._regularized = train_optimizer.Regularizer(
             config, state.optimizer, self._variables
@@ -140,18 +142,17 @@ class TrainStep:
                 logits,
                 self._config,
                 class_weights=self._class_weights,
+                multilabel=self._multilabel,
             )
             # By the global batch: gradients are summed over replicas.
             loss = tf.reduce_sum(losses) / self._config.global_batch_size
             loss = self._state.optimizer.scale_loss(loss)
-        labels = train_losses.hard_labels(labels)
-        sums = tf.stack(
-            [
-                _total(losses),
-                _total(_hits(labels, logits, 1)),
-                tf.cast(tf.shape(labels)[0], tf.float64),
-            ]
-        )
+        top1 = tf.constant(0.0, tf.float64)
+        if not self._multilabel:
+            labels = train_losses.hard_labels(labels)
+            top1 = _total(_hits(labels, logits, 1))
+        images = tf.cast(tf.shape(labels)[0], tf.float64)
+        sums = tf.stack([_total(losses), top1, images])
         return tape.gradient(loss, values), sums
 
     def _apply(self, gradients):
@@ -201,6 +202,58 @@ class EvalStep:
                 _total(_hits(labels, logits, _TOP_K) * weights),
                 _total(weights),
             ]
+        )
+
+
+class ScoreStep:
+    """Evaluation steps that give the scores themselves.
+
+    Average precision is of all images together: it is no mean over them.
+    """
+
+    def __init__(
+        self, strategy: tf.distribute.Strategy, state: state_lib.TrainState
+    ):
+        self._strategy = strategy
+        self._logits = state.logits
+
+    @tf.function(jit_compile=False)
+    def run(
+        self, iterator: Iterator, num_steps: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """Runs evaluation steps.
+
+        Args:
+          iterator: of a distributed dataset of (images, labels, weights).
+          num_steps: int32 scalar tensor.
+
+        Returns:
+          float32 logits and labels (images, classes) and weights (images,) of
+          all replicas of all processes.
+        """
+        parts = tf.TensorArray(tf.float32, num_steps)
+        for number in tf.range(num_steps):
+            per_replica = self._strategy.run(self._eval_replica, next(iterator))
+            gathered = self._strategy.reduce("SUM", per_replica, axis=None)
+            parts = parts.write(number, gathered)
+        rows = parts.stack()
+        classes = self._logits.output_shape[-1]
+        rows = tf.reshape(rows, [-1, 2 * classes + 1])
+        logits, labels, weights = tf.split(rows, [classes, classes, 1], axis=1)
+        return logits, labels, weights[:, 0]
+
+    @_as_written
+    def _eval_replica(self, images, labels, weights):
+        """Returns a row for each image of all replicas, 0 but for its own."""
+        with layers.folded_norms():
+            logits = tf.cast(self._logits(images, training=False), tf.float32)
+        rows = tf.concat([logits, labels, weights[:, tf.newaxis]], axis=1)
+        context = tf.distribute.get_replica_context()
+        # A sum over replicas gathers them: all strategies have that.
+        return tf.scatter_nd(
+            [[context.replica_id_in_sync_group]],
+            rows[tf.newaxis],
+            [context.num_replicas_in_sync, *rows.shape],
         )
 
 

@@ -54,6 +54,12 @@ def lines(
         f"parameters, {complexity.flops / 1e6:.3g} M multiply-adds at "
         f"{config.image_size} pixels"
     )
+    if data.multilabel:
+        yield (
+            "several labels an image: a sigmoid for each class, binary "
+            f"cross-entropy, predicted from {config.threshold:g}"
+            f"{_labels_per_image(data.train)}"
+        )
     steps_per_epoch = train_data.steps_per_epoch(data.train, config)
     steps = config.num_steps(steps_per_epoch)
     yield (
@@ -86,4 +92,15 @@ def _class_weights(config, data, weights):
     return (
         f"{line}; {mean:.4g} on average over the training images, by which "
         "they scale the loss, and with it the learning rate"
+    )
+
+
+def _labels_per_image(split):
+    labels = None if isinstance(split, dataset.Stream) else split.labels
+    if labels is None:
+        return ""
+    none = int((~labels.any(axis=1)).sum())
+    return (
+        f"; {labels.sum() / len(labels):.3g} labels per training image, "
+        f"{none} images have none"
     )

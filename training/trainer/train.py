@@ -82,6 +82,8 @@ def train_and_evaluate(
             stored = checkpointing.look(folder, config, network, processes)
             if not stored.finished:
                 data = load.load_dataset(config)
+                if config.results:
+                    results.check(config.results, data.multilabel)
                 changed = checkpointing.check_data(
                     folder, config, stored.data, stored.moved, identity.of(data)
                 )

@@ -45,7 +45,7 @@ class Position:
 
     epoch: int = 0
     step: int = 0
-    rows: tuple[dict[str, float], ...] = ()
+    rows: tuple[dict[str, float | None], ...] = ()
     sums: tuple[float, ...] = ()
     train_seconds: float = 0.0
     averaged: bool = False
@@ -85,12 +85,15 @@ class Position:
         return after >= patience and self.rows[-1]["step"] == self.step
 
 
-def score(row: Mapping[str, float], metric: str) -> float:
-    """Returns how good an epoch is, by "accuracy" or "loss"."""
+def score(row: Mapping[str, float | None], metric: str = "accuracy") -> float:
+    """Returns how good an epoch is, by "accuracy" or "loss".
+
+    Accuracy is top-1, or of several labels an image mean average precision.
+    """
     if metric == "loss":
         loss = row["val_loss"]
         return -math.inf if math.isnan(loss) else -loss
-    return row["val_top1"]
+    return row["val_map"] if row["val_top1"] is None else row["val_top1"]
 
 
 @dataclasses.dataclass(frozen=True)

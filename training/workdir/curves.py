@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from absl import logging
 
 from keras_regnet import atomic
+from training.workdir import checkpoint
 
 _FILE = "curves.png"
 _SIZE = (10.0, 6.4)
@@ -16,7 +17,7 @@ _FEW = 40
 
 
 def write(
-    folder: pathlib.Path, title: str, rows: Sequence[dict[str, float]]
+    folder: pathlib.Path, title: str, rows: Sequence[dict[str, float | None]]
 ) -> None:
     """Draws loss, accuracy, learning rate and speed by epoch.
 
@@ -59,15 +60,19 @@ def _draw(axes, rows):
     line(loss, "train_loss", "training")
     line(loss, "val_loss", "validation")
     loss.set(ylabel="loss")
-    line(accuracy, "train_top1", "top-1, training")
-    line(accuracy, "val_top1", "top-1, validation")
-    line(accuracy, "val_top5", "top-5, validation", color="tab:gray")
-    best = max(rows, key=lambda row: row["val_top1"])
+    if rows[-1]["val_top1"] is None:
+        line(accuracy, "val_map", "mAP, validation")
+        line(accuracy, "val_f1", "F1, validation", color="tab:gray")
+    else:
+        line(accuracy, "train_top1", "top-1, training")
+        line(accuracy, "val_top1", "top-1, validation")
+        line(accuracy, "val_top5", "top-5, validation", color="tab:gray")
+    best = max(rows, key=checkpoint.score)
     accuracy.axvline(
         best["epoch"],
         color="tab:orange",
         linestyle=":",
-        label=f"best: {best['val_top1']:.2f} % at epoch {best['epoch']}",
+        label=f"best: {checkpoint.score(best):.2f} % at epoch {best['epoch']}",
     )
     accuracy.set(ylabel="%")
     line(rate, "learning_rate", "learning rate", color="tab:green")

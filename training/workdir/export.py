@@ -36,7 +36,11 @@ def write(
     keras.config.set_dtype_policy("float32")
     config = dataclasses.replace(config, sync_bn=False)
     model = network_lib.build(
-        config, architecture.config, len(data.class_names), architecture
+        config,
+        architecture.config,
+        len(data.class_names),
+        architecture,
+        data.multilabel,
     )
     network_lib.set_layer_weights(model, weights)
     model.set_record(_record(model, config, data))
@@ -75,6 +79,7 @@ def _record(model, config, data):
         class_names=tuple(data.class_names),
         image_size=config.evaluation_size(),
         crop=crop,
+        threshold=config.threshold if data.multilabel else None,
     )
 
 

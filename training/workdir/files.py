@@ -45,7 +45,7 @@ _DATA = "data.json"
 OUTCOME = "outcome.json"
 
 # Fields that decide what the models at the end are.
-_OF_EXPORT = ("export_best", "best_metric", "portable_export")
+_OF_EXPORT = ("export_best", "best_metric", "portable_export", "threshold")
 
 # What a killed process may have begun to write.
 _WRITTEN = (
@@ -71,6 +71,14 @@ COLUMNS = (
     "data_wait",
     "train_seconds",
     "eval_seconds",
+)
+# After these, of several labels an image, which leave top-1 and top-5 empty.
+MULTILABEL_COLUMNS = (
+    "val_map",
+    "val_precision",
+    "val_recall",
+    "val_f1",
+    "val_threshold",
 )
 
 
@@ -265,13 +273,16 @@ def data_changes(
       data: the data set of today.
 
     Raises:
-      ValueError: if the classes are others, or the data set was moved and is
-        not known to be the same.
+      ValueError: if the classes are others, the labels of the same images
+        are, or the data set was moved and is not known to be the same.
     """
     before = identity.Identity.from_dict(stored)
     different = class_names.differences(before.class_names, data.class_names)
     if different:
         raise _refused(folder, "other classes", different)
+    relabeled = identity.relabeled(before, data)
+    if relabeled:
+        raise _refused(folder, "other labels", relabeled)
     changes = identity.changes(before, data)
     if moved and not identity.same_files(before, data):
         raise _refused(folder, "another data set", [*moved, *changes])
@@ -397,12 +408,18 @@ def _git_revision():
     return described.stdout.strip() or "unknown"
 
 
+def columns(rows: Sequence[Mapping[str, float | None]]) -> tuple[str, ...]:
+    """Returns the columns that the metrics of epochs have."""
+    several = any(MULTILABEL_COLUMNS[0] in row for row in rows)
+    return (*COLUMNS, *MULTILABEL_COLUMNS) if several else COLUMNS
+
+
 def write_metrics(
-    folder: pathlib.Path, rows: Sequence[dict[str, float]]
+    folder: pathlib.Path, rows: Sequence[Mapping[str, float | None]]
 ) -> None:
-    """Writes metrics.csv, one row (see `COLUMNS`) per finished epoch."""
+    """Writes metrics.csv, one row (see `columns`) per finished epoch."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer = csv.DictWriter(text, columns(rows), lineterminator="\n")
     writer.writeheader()
     for row in rows:
         writer.writerow(

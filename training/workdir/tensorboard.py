@@ -31,15 +31,17 @@ class Events:
         with self._named_faults():
             self._writer = tf.summary.create_file_writer(str(self._folder))
 
-    def write(self, row: dict[str, float]) -> None:
-        """Writes the metrics of an epoch, by the names of `files.COLUMNS`.
+    def write(self, row: dict[str, float | None]) -> None:
+        """Writes the metrics of an epoch, by the names of `files.columns`.
 
         Raises:
           OSError: with the folder's name, if they cannot be written.
         """
         metadata = _metadata("scalars", _SCALAR)
         with self._named_faults(), self._writer.as_default(int(row["step"])):
-            for name in files.COLUMNS[2:]:
+            for name in files.columns([row])[2:]:
+                if row[name] is None:
+                    continue
                 value = tf.constant(row[name], tf.float32)
                 tf.summary.write(name, value, metadata=metadata)
             self._writer.flush()
@@ -115,5 +117,5 @@ def first_images(
             for name, weight in zip(data.class_names, target, strict=True)
             if weight > 0
         ]
-        names.append(" + ".join(parts))
+        names.append(" + ".join(parts) or "no label")
     return images, ", ".join(names)

@@ -67,6 +67,28 @@ class AppendTest(absltest.TestCase):
         self._append(2)
         self.assertEqual(self._top1(), ["1", "2"])
 
+    def test_a_file_of_before_several_labels(self):
+        old = results.COLUMNS[: -len(results.MULTILABEL)]
+        self.path.write_text(f"{','.join(old)}\n")
+        self._append(1)
+        self.assertEqual(self._top1(), ["1"])
+        with self.assertRaisesRegex(ValueError, "columns .*,map,.*Received: "):
+            results.check(self.path, multilabel=True)
+        with self.assertRaisesRegex(ValueError, "with the columns"):
+            results.append(self.path, {"source": "train", "map": 50.0})
+        self.path.unlink()
+        results.append(self.path, {"source": "train", "map": 50.0})
+        self._append(2)
+        with self.path.open() as file:
+            rows = list(csv.DictReader(file))
+        self.assertEqual([row["map"] for row in rows], ["50", ""])
+        self.assertEqual(tuple(rows[0]), results.COLUMNS)
+
+    def test_other_columns(self):
+        self.path.write_text("time,source\n")
+        with self.assertRaisesRegex(ValueError, "with the columns"):
+            results.check(self.path)
+
 
 if __name__ == "__main__":
     absltest.main()

@@ -12,6 +12,7 @@ from absl.testing import parameterized
 
 from tests.support import training_testing
 from training.config import network as network_lib
+from training.data import dataset
 from training.data import pipeline as data
 from training.trainer import state
 from training.trainer import step
@@ -258,6 +259,32 @@ class StepTest(parameterized.TestCase):
         self.assertEqual(top1, (rank < 1).sum())
         self.assertEqual(top5, (rank < 5).sum())
         self.assertAlmostEqual(loss, -np.log(own).sum(), places=3)
+
+    @parameterized.parameters({}, ON_TWO)
+    def test_scores_are_those_of_every_image_once(self, **fields):
+        images, _ = training_testing.attributes(21)
+        labels = np.random.default_rng(0).uniform(size=(21, 10)) < 0.3
+        split = dataset.in_memory(images, labels, "several labels")
+        names = tuple("0123456789")
+        several = dataset.DataSet(split, split, names, True, multilabel=True)
+        trained = self.trained(**fields)
+        batches = data.distribute(
+            trained.strategy,
+            trained.config,
+            lambda shard: data.eval_pipeline(several, trained.config, shard),
+        )
+        scoring = step.ScoreStep(trained.strategy, trained.state)
+        found = scoring.run(iter(batches), tf.constant(2))
+        logits, scored, weights = (values.numpy() for values in found)
+        real = weights > 0
+        self.assertEqual((len(weights), real.sum()), (32, 21))
+        expected = trained.state.logits(images.astype("float32"))
+        order = [np.abs(expected - row).sum(1).argmin() for row in logits[real]]
+        self.assertCountEqual(order, range(21))
+        np.testing.assert_array_equal(scored[real], labels[order])
+        np.testing.assert_allclose(
+            logits[real], np.array(expected)[order], atol=1e-4
+        )
 
     @parameterized.product(
         precision=["mixed_float16", "mixed_bfloat16"], fields=[{}, ON_TWO]

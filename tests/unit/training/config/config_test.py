@@ -107,7 +107,7 @@ class TrainConfigTest(parameterized.TestCase):
                 *("early_stopping_epochs", "best_metric"),
                 *("checkpoints_to_keep", "best_checkpoints_to_keep"),
                 *("checkpoint_seconds", "checkpoint_steps"),
-                *("export_best", "portable_export"),
+                *("export_best", "portable_export", "threshold"),
                 *("cache", "skip_bad_images"),
             },
         )
@@ -124,7 +124,8 @@ class TrainConfigTest(parameterized.TestCase):
 
     def test_a_run_from_before_there_was_a_field(self):
         stored = json.loads(TrainConfig().to_json())
-        del stored["class_weights"]
+        for name in ("class_weights", "labels", "threshold"):
+            del stored[name]
         self.assertEmpty(train_config.differences(TrainConfig(), stored))
         ours = TrainConfig(class_weights="balanced")
         self.assertEqual(

@@ -1,5 +1,6 @@
 """Tests of the weights of classes: counted, and read from files."""
 
+import dataclasses
 import json
 import pathlib
 import tempfile
@@ -47,7 +48,9 @@ class BalancedTest(parameterized.TestCase):
             class_weights.of(_data([0, 2, 2]), config)
         with self.assertRaisesRegex(ValueError, "more than once: 'ant'"):
             class_weights.of(_data([0, 1], ("ant", "ant")), config)
-        several = _data(np.eye(3, dtype=np.int32))
+        several = dataclasses.replace(
+            _data(np.eye(3, dtype=np.int32)), multilabel=True
+        )
         with self.assertRaisesRegex(ValueError, "images of one label each"):
             class_weights.of(several, config)
         stream = dataset.Stream(3, lambda key: [], "zoo")

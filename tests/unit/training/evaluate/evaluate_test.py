@@ -101,6 +101,86 @@ class ClassesTest(parameterized.TestCase):
             self.evaluate(_model(None, known), _data(known[:2]))
 
 
+class SeveralLabelsTest(absltest.TestCase):
+    def data(self, names=("dog", "ant")):
+        """Returns images of four shades, of which two classes have two each."""
+        split = _data(_CLASSES).val
+        shade = split.labels
+        labels = np.stack([shade >= 2, shade % 2 == 0], 1)
+        split = dataset.in_memory(
+            np.stack(list(split.sources().as_numpy_iterator())), labels, "some"
+        )
+        return dataset.DataSet(split, split, names, True, multilabel=True)
+
+    def model(self, names):
+        """Returns a classifier that knows "dog", and is wrong about "ant"."""
+
+        def predict(pixels):
+            shade = np.rint(np.asarray(pixels)[:, 16, 16, 0] / 50)
+            scores = {"dog": 0.2 * shade, "ant": shade % 2}
+            return np.float32([scores.get(name, 0 * shade) for name in names]).T
+
+        return open_model.OpenedModel(
+            "fake",
+            predict,
+            (None, None),
+            ModelRecord(class_names=names, threshold=0.3),
+            classes=len(names),
+        )
+
+    def evaluate(self, model, **fields):
+        config = train_config.TrainConfig(
+            dataset="arrays:some", image_size=32, global_batch_size=8, **fields
+        )
+        return evaluate.evaluate(model, self.data(), config)
+
+    def test_by_name(self):
+        result = self.evaluate(self.model(("ant", "bee", "dog")), threshold=0.4)
+        self.assertEqual(result.class_names, ("dog", "ant"))
+        metrics = result.metrics
+        self.assertEqual(metrics.images, 20)
+        np.testing.assert_allclose(metrics.class_ap, [100, 50])
+        np.testing.assert_allclose(metrics.class_f1, [100, 0])
+        row = result.row
+        self.assertEqual((row["map"], row["threshold"]), (75, 0.4))
+        self.assertIsNone(row["top1"])
+        folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
+        evaluate.write_details(folder, result)
+        self.assertEqual([p.name for p in folder.iterdir()], ["per_class.csv"])
+        with (folder / "per_class.csv").open() as file:
+            rows = list(csv.DictReader(file))
+        self.assertEqual([row["class"] for row in rows], ["dog", "ant"])
+        self.assertEqual([row["ap"] for row in rows], ["100", "50"])
+        self.assertEqual([row["images"] for row in rows], ["10", "10"])
+
+    def test_unknown_names_are_refused(self):
+        with self.assertRaisesRegex(ValueError, "Unknown: 'dog'"):
+            self.evaluate(self.model(("ant", "bee")))
+
+    def test_the_threshold_is_that_of_the_model(self):
+        model = self.model(("ant", "dog"))
+        self.assertEqual(evaluate.settings(model, {})["threshold"], 0.3)
+        given = {"threshold": 0.7}
+        self.assertEqual(evaluate.settings(model, given)["threshold"], 0.7)
+
+    def test_a_model_of_the_other_kind_is_said(self):
+        with self.assertLogs("absl", "WARNING") as logs:
+            evaluate.evaluate(
+                self.model(_CLASSES),
+                _data(_CLASSES),
+                train_config.TrainConfig(image_size=32, global_batch_size=8),
+            )
+        self.assertIn("each class by itself", logs.output[0])
+        model = self.model(("ant", "dog"))
+        model = dataclasses.replace(
+            model,
+            record=ModelRecord(class_names=("ant", "dog"), threshold=None),
+        )
+        with self.assertLogs("absl", "WARNING") as logs:
+            self.evaluate(model)
+        self.assertIn("does not say that its classes", logs.output[0])
+
+
 class CropTest(absltest.TestCase):
     def opened(self, **fields):
         return open_model.OpenedModel("m", None, (None, None), **fields)

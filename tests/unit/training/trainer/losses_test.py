@@ -45,6 +45,34 @@ class LossesTest(parameterized.TestCase):
         np.testing.assert_allclose(found, -expected.mean(1), rtol=1e-5)
 
     @parameterized.product(
+        smoothing=(0.0, 0.2), loss=("cross_entropy", "binary_cross_entropy")
+    )
+    def test_several_labels(self, smoothing, loss):
+        """The loss is the binary one, whatever that of one label would be."""
+        logits, _, config = _setting(label_smoothing=smoothing, loss=loss)
+        labels = np.zeros((5, 7), np.float32)  # The first has none.
+        labels[1, [0, 3]], labels[2] = 1, 1
+        labels[3, 6], labels[4, 2] = 1, 0.3  # The last is mixed.
+        smooth = (1 - smoothing) * labels + smoothing / 2
+        p = 1 / (1 + np.exp(-logits.astype(np.float64)))
+        expected = smooth * np.log(p) + (1 - smooth) * np.log(1 - p)
+        found = losses.per_example(
+            tf.constant(labels), logits, config, multilabel=True
+        )
+        np.testing.assert_allclose(found, -expected.mean(1), rtol=1e-5)
+
+    def test_several_labels_of_large_logits(self):
+        logits = tf.constant([[300.0, -300.0]])
+        _, _, config = _setting()
+        with tf.GradientTape() as tape:
+            tape.watch(logits)
+            found = losses.per_example(
+                tf.constant([[0.0, 0.0]]), logits, config, multilabel=True
+            )
+        np.testing.assert_allclose(found, [150.0])
+        np.testing.assert_allclose(tape.gradient(found, logits), [[0.5, 0.0]])
+
+    @parameterized.product(
         loss=("cross_entropy", "binary_cross_entropy"), smoothing=(0.0, 0.2)
     )
     def test_class_weights(self, loss, smoothing):

@@ -39,6 +39,18 @@ def _name(step):
     return f"step-{step:09d}.npz"
 
 
+class ScoreTest(absltest.TestCase):
+    def test_of_several_labels_it_is_the_average_precision(self):
+        rows = tuple(
+            {"step": step, "val_top1": None, "val_top5": None, "val_map": score}
+            for step, score in ((10, 50.0), (20, 70.0), (30, 60.0))
+        )
+        where = checkpoint.Position(3, 30, rows)
+        self.assertEqual(where.best_steps(2), [20, 30])
+        again = checkpoint.Position.from_json(where.to_json())
+        self.assertEqual(again, where)
+
+
 class CheckpointTest(parameterized.TestCase):
     def setUp(self):
         super().setUp()

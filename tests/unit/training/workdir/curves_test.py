@@ -51,6 +51,27 @@ class CurvesTest(absltest.TestCase):
         self.assertGreater(lowest[1], lowest[0])
         self.assertGreater(lowest[1], lowest[2])
 
+    def test_several_labels(self):
+        missing = dict.fromkeys(("train_top1", "val_top1", "val_top5"))
+        curves.write(
+            self.folder,
+            "a run",
+            [
+                {**row, **missing, "val_map": row["val_top1"], "val_f1": 1.0}
+                for row in rows(9)
+            ],
+        )
+        pixels = np.asarray(Image.open(self.folder / "curves.png"), int)
+        height, width = pixels.shape[:2]
+        # Validation's average precision rises; above it stands the legend.
+        panel = pixels[40 : height // 2, width // 2 + 40 : -40, :3]
+        blue = np.abs(panel - (31, 119, 180)).sum(-1) < 30
+        lowest = [
+            np.flatnonzero(part.any(1)).max()
+            for part in np.array_split(blue, 3, axis=1)
+        ]
+        self.assertEqual(lowest, sorted(lowest, reverse=True))
+
     def test_one_epoch(self):
         curves.write(self.folder, "a run", rows(1))
         self.assertTrue((self.folder / "curves.png").is_file())

@@ -184,5 +184,24 @@ class RunFolderTest(parameterized.TestCase):
             files.check(self.folder, self.config, self.network)
 
 
+class MetricsTest(absltest.TestCase):
+    def test_columns_of_one_label_and_of_several(self):
+        folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
+        row = {**dict.fromkeys(files.COLUMNS, 0.5), "epoch": 1, "step": 3}
+        files.write_metrics(folder, [row])
+        text = (folder / "metrics.csv").read_text()
+        self.assertEqual(text.splitlines()[0], ",".join(files.COLUMNS))
+        row |= dict.fromkeys(("train_top1", "val_top1", "val_top5"))
+        row |= dict.fromkeys(files.MULTILABEL_COLUMNS, 0.25)
+        files.write_metrics(folder, [row])
+        header, line = (folder / "metrics.csv").read_text().splitlines()
+        found = dict(zip(header.split(","), line.split(","), strict=True))
+        # The promised columns first.
+        self.assertTrue(header.startswith(",".join(files.COLUMNS)))
+        self.assertEqual(found["val_map"], "0.25")
+        self.assertEqual(found["val_top1"], "")
+        self.assertEqual(found["val_loss"], "0.5")
+
+
 if __name__ == "__main__":
     absltest.main()
