@@ -1,4 +1,4 @@
-"""The table of networks in the README."""
+"""The table of networks in docs/networks.md."""
 
 from absl.testing import absltest
 
@@ -8,9 +8,9 @@ from tests.support import paths
 
 
 class InfoTest(absltest.TestCase):
-    def test_readme_holds_the_table(self):
-        readme = (paths.ROOT / "README.md").read_text()
-        self.assertIn(info.table(variants.list_variants()), readme)
+    def test_page_holds_the_table(self):
+        page = (paths.ROOT / "docs/networks.md").read_text()
+        self.assertIn(info.table(variants.list_variants()), page)
 
 
 if __name__ == "__main__":

@@ -66,7 +66,7 @@ class ImageNormsTest(parameterized.TestCase):
         folder = self.enterContext(tempfile.TemporaryDirectory())
         path = os.path.join(folder, f"model{suffix}")
         if suffix == ".safetensors":
-            keras_regnet.weights.export(model, path, family="timm")
+            keras_regnet.weights.export(model, path, format="timm")
         elif suffix == ".weights.h5":
             model.save_weights(path)
         else:
