@@ -206,8 +206,7 @@ def _normalize(maker, x, mean, std):
         mean=mean,
         variance=[value**2 for value in std],
         dtype="float32" if half else None,
-        # Saved models hold this spelling.
-        name="normalise",
+        name=rows.NORMALIZATION,
     )(x)
 
 

@@ -13,6 +13,7 @@ from keras_regnet import class_names as names_lib
 from keras_regnet import config as config_lib
 from keras_regnet import layers
 from keras_regnet import preprocessing
+from keras_regnet import rows
 from keras_regnet.config import AnyNetConfig
 from keras_regnet.config import RegNetConfig
 from keras_regnet.model_record import ModelRecord
@@ -258,7 +259,8 @@ class RegNetModel(keras.Model):
 
 def _normalizes(model):
     """Whether a model normalizes images, by the names of its layers."""
-    return any(layer.name.endswith("normalise") for layer in model.layers)
+    names = [layer.name for layer in model.layers]
+    return any(name.endswith(rows.NORMALIZATION) for name in names)
 
 
 # `.h5` files, which Keras 3 still writes, name a model's class alone.

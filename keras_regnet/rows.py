@@ -20,6 +20,9 @@ from keras_regnet.plan import Block
 from keras_regnet.plan import Stage
 from keras_regnet.widths import Width
 
+# The layer that normalizes images; saved models hold this spelling.
+NORMALIZATION = "normalise"
+
 
 class Layer(NamedTuple):
     """One layer that has weights, or pools a window.

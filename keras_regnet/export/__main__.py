@@ -118,7 +118,7 @@ _define(
     "float",
     "tolerance",
     None,
-    "Largest difference of an output allowed; "
+    "Max absolute error of an output allowed; "
     "by default by format and quantization.",
     lower_bound=0.0,
 )

@@ -32,9 +32,9 @@ _CHECKED = 4
 _FREE_SIDE = 64
 # How the fields of a report, which are stored by their names, are printed.
 _LABELS = {
-    "largest_difference": "max absolute error",
+    "max_absolute_error": "max absolute error",
     "mean_difference": "mean absolute error",
-    "moved_probability": "total variation distance",
+    "total_variation_distance": "total variation distance",
 }
 
 
@@ -43,16 +43,16 @@ class Tolerance:
     """Bounds within which a file counts as equal; None for no bound.
 
     Args:
-      largest_difference: max absolute error of an output.
+      max_absolute_error: max absolute error of an output.
       mean_difference: mean absolute error of the outputs.
       top1_agreement: min fraction of images with the model's top class.
-      moved_probability: mean total variation distance, see `Report`.
+      total_variation_distance: mean total variation distance, see `Report`.
     """
 
-    largest_difference: float | None = None
+    max_absolute_error: float | None = None
     mean_difference: float | None = None
     top1_agreement: float | None = None
-    moved_probability: float | None = None
+    total_variation_distance: float | None = None
 
     @classmethod
     def of(cls, quantize: str, model: keras.Model | None = None) -> "Tolerance":
@@ -64,7 +64,7 @@ class Tolerance:
         error = _MAX_ERROR.get(quantize)
         if error is not None and model is not None:
             error = max(error, *map(_rounding, _computed_in(model)))
-        return cls(error, moved_probability=_MAX_DISTANCE.get(quantize))
+        return cls(error, total_variation_distance=_MAX_DISTANCE.get(quantize))
 
 
 def _computed_in(model):
@@ -83,8 +83,8 @@ class Latency:
 
     Args:
       milliseconds: median over the calls.
-      least: of the shortest call.
-      most: of the longest call.
+      min: of the shortest call.
+      max: of the longest call.
       batch: images in a call.
       calls: how many were timed.
       warm_up: calls before, not timed.
@@ -93,8 +93,8 @@ class Latency:
     """
 
     milliseconds: float
-    least: float
-    most: float
+    min: float
+    max: float
     batch: int
     calls: int
     warm_up: int
@@ -111,10 +111,10 @@ class Report:
       format: "litert", "saved_model" or "onnx".
       bytes: size of the file, of all files of a folder.
       images: how many were compared.
-      largest_difference: max absolute error of an output.
+      max_absolute_error: max absolute error of an output.
       mean_difference: mean absolute error of the outputs.
-      moved_probability: total variation distance between the probabilities of
-        the file and those of the model, mean over the images: 0 for equal
+      total_variation_distance: that between the probabilities of the file and
+        those of the model, mean over the images: 0 for equal
         ones, 1 for certainty of different classes. Of logits, after a softmax,
         or what all outputs of an image are off by, relative to the largest
         output, where that is more: a softmax does not see it.
@@ -131,9 +131,9 @@ class Report:
     format: str
     bytes: int
     images: int
-    largest_difference: float
+    max_absolute_error: float
     mean_difference: float
-    moved_probability: float
+    total_variation_distance: float
     top1_agreement: float
     model_accuracy: float | None
     file_accuracy: float | None
@@ -166,9 +166,9 @@ class Report:
         yield "size", f"{self.bytes / 1e6:.2f} MB"
         yield "images compared", str(self.images)
         yield (
-            _LABELS["largest_difference"],
-            f"{self.largest_difference:.2e}"
-            + _allowed(self.tolerance.largest_difference),
+            _LABELS["max_absolute_error"],
+            f"{self.max_absolute_error:.2e}"
+            + _allowed(self.tolerance.max_absolute_error),
         )
         yield (
             _LABELS["mean_difference"],
@@ -176,9 +176,9 @@ class Report:
             + _allowed(self.tolerance.mean_difference),
         )
         yield (
-            _LABELS["moved_probability"],
-            f"{self.moved_probability:.2e}"
-            + _allowed(self.tolerance.moved_probability),
+            _LABELS["total_variation_distance"],
+            f"{self.total_variation_distance:.2e}"
+            + _allowed(self.tolerance.total_variation_distance),
         )
         limit = self.tolerance.top1_agreement
         yield (
@@ -193,8 +193,8 @@ class Report:
             )
         yield (
             "latency",
-            f"{latency.milliseconds:.2f} ms ({latency.least:.2f} to "
-            f"{latency.most:.2f}), batch {latency.batch}, {threads} threads, "
+            f"{latency.milliseconds:.2f} ms ({latency.min:.2f} to "
+            f"{latency.max:.2f}), batch {latency.batch}, {threads} threads, "
             f"{latency.delegate}; {latency.calls} calls after "
             f"{latency.warm_up} to warm up",
         )
@@ -307,9 +307,9 @@ def require_equal(
     expected = _in_batches(_predict(model), images)
     outputs = _in_batches(runner.run, images)
     tolerance = Tolerance.of(spec.precision, model)
-    if tolerance.largest_difference is not None:
+    if tolerance.max_absolute_error is not None:
         scale = max(1.0, float(np.abs(expected).max()))
-        tolerance = Tolerance(tolerance.largest_difference * scale)
+        tolerance = Tolerance(tolerance.max_absolute_error * scale)
     failures = list(_failures(_compare(expected, outputs), tolerance))
     if failures:
         raise RuntimeError(
@@ -400,8 +400,8 @@ def time_calls(
     seconds = [_time(call) for _ in range(calls)]
     return Latency(
         milliseconds=1e3 * statistics.median(seconds),
-        least=1e3 * min(seconds),
-        most=1e3 * max(seconds),
+        min=1e3 * min(seconds),
+        max=1e3 * max(seconds),
         batch=len(images),
         calls=calls,
         warm_up=warm_up,
@@ -425,9 +425,9 @@ def _in_batches(run, images):
 class _Differences(NamedTuple):
     """How outputs differ, see `Report`."""
 
-    largest_difference: float
+    max_absolute_error: float
     mean_difference: float
-    moved_probability: float
+    total_variation_distance: float
     top1_agreement: float
 
 
@@ -436,9 +436,9 @@ def _compare(expected, outputs):
     difference = np.nan_to_num(np.abs(outputs - expected), nan=np.inf)
     agree = np.argmax(outputs, -1) == np.argmax(expected, -1)
     return _Differences(
-        largest_difference=float(difference.max()),
+        max_absolute_error=float(difference.max()),
         mean_difference=float(difference.mean()),
-        moved_probability=_total_variation(expected, outputs),
+        total_variation_distance=_total_variation(expected, outputs),
         top1_agreement=float(agree.mean()),
     )
 

@@ -19,7 +19,6 @@ POOL, DROPOUT, LOGITS, ACTIVATION = (
     "predictions",
 )
 _TOP = (POOL, DROPOUT, LOGITS, ACTIVATION)
-_NORMALIZATION = "normalise"
 # Of a layer's config, what its results do not depend on.
 _NOT_COMPARED = ("dtype", "seed", "synchronized", "trainable")
 
@@ -48,7 +47,7 @@ def backbone_arguments(model: RegNetModel) -> dict[str, Any]:
         "data_format": first.data_format,
         "dtype": first.dtype_policy,
     }
-    normalization = _layers(model).get(_NORMALIZATION)
+    normalization = _layers(model).get(rows.NORMALIZATION)
     if normalization is None:
         return {**arguments, "include_preprocessing": False}
     config = normalization.get_config()

@@ -27,7 +27,6 @@ from keras_regnet.weights import timm_networks
 from keras_regnet.weights import transforms
 
 _WEIGHTS = fetch.HUB_FILES[0]
-_NORMALIZATION = "normalise"
 _OURS = {_WEIGHTS, hub_config.NAME, model_card.NAME}
 
 
@@ -168,7 +167,7 @@ def _complete_record(model: Any) -> "model_record.ModelRecord":
     if record.image_size is None and height and width:
         record = dataclasses.replace(record, image_size=(height, width))
     for layer in model.layers:
-        if layer.name == _NORMALIZATION:
+        if layer.name == rows.NORMALIZATION:
             mean = np.ravel(keras.ops.convert_to_numpy(layer.mean))
             variance = np.ravel(keras.ops.convert_to_numpy(layer.variance))
             return dataclasses.replace(

@@ -15,6 +15,7 @@ import h5py
 import numpy as np
 
 from keras_regnet import config as config_lib
+from keras_regnet import rows
 from keras_regnet import safe_files
 from keras_regnet.config import AnyNetConfig
 from keras_regnet.config import RegNetConfig
@@ -108,7 +109,7 @@ def _rules(model):
     network = config_lib.from_json(model["network"])
     record = model.get("record")
     for layer in model["layers"]:
-        if layer["name"] == "normalise":
+        if layer["name"] == rows.NORMALIZATION:
             mean = tuple(layer["config"]["mean"])
             std = tuple(map(math.sqrt, layer["config"]["variance"]))
             return SavedRules(network, mean, std, record)

@@ -197,7 +197,7 @@ class LatencyTest(absltest.TestCase):
                 model, quantize="none", image_size=32, calls=3, warm_up=0
             )
         self.assertEqual(found.milliseconds, 2000)
-        self.assertEqual((found.least, found.most), (1000, 3000))
+        self.assertEqual((found.min, found.max), (1000, 3000))
         with self.assertRaisesRegex(ValueError, "`group_width` must be"):
             export.latency(model, quantize="none", image_size=32, group_width=0)
 

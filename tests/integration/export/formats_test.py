@@ -186,7 +186,7 @@ class FormatsTest(parameterized.TestCase):
         )
         self.assertTrue(report.passed, report.table())
         # It did compute in another precision.
-        self.assertGreater(report.largest_difference, 1e-4)
+        self.assertGreater(report.max_absolute_error, 1e-4)
 
     def test_saved_model_without_features(self):
         model = keras_regnet.build(

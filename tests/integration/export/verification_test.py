@@ -40,7 +40,7 @@ class VerifyTest(parameterized.TestCase):
         self.assertEqual(report.format, "litert")
         self.assertEqual(report.images, 10)
         self.assertEqual(report.bytes, self.file.stat().st_size)
-        self.assertLess(report.largest_difference, 1e-5)
+        self.assertLess(report.max_absolute_error, 1e-5)
         self.assertEqual(report.top1_agreement, 1.0)
         self.assertEqual(report.model_accuracy, 0.9)
         self.assertEqual(report.file_accuracy, 0.9)
@@ -48,7 +48,7 @@ class VerifyTest(parameterized.TestCase):
         self.assertEqual((latency.threads, latency.batch), (2, 1))
         self.assertEqual((latency.calls, latency.warm_up), (3, 5))
         self.assertEqual(latency.delegate, "XNNPACK")
-        self.assertBetween(latency.milliseconds, latency.least, latency.most)
+        self.assertBetween(latency.milliseconds, latency.min, latency.max)
 
     def test_another_model_is_beyond_the_tolerance(self):
         head = self.model.get_layer("head_fc")
@@ -59,7 +59,7 @@ class VerifyTest(parameterized.TestCase):
         report = self.verify(tolerance=verification.Tolerance(0.1, 0.01, 0.9))
         difference = np.abs(changed - self.outputs)
         self.assertAlmostEqual(
-            report.largest_difference, difference.max(), places=4
+            report.max_absolute_error, difference.max(), places=4
         )
         self.assertAlmostEqual(
             report.mean_difference, difference.mean(), places=4
@@ -119,7 +119,7 @@ class VerifyTest(parameterized.TestCase):
             report = self.verify(tolerance=quantize)
             self.assertFalse(report.passed, quantize)
             record = json.loads(report.to_json())
-            self.assertIsNone(record["largest_difference"])
+            self.assertIsNone(record["max_absolute_error"])
             self.assertFalse(record["passed"])
 
     def test_pixels_are_rounded_for_files_that_take_whole_ones(self):
@@ -129,7 +129,7 @@ class VerifyTest(parameterized.TestCase):
         np.testing.assert_array_equal(
             runner.run(images), runner.run(self.images)
         )
-        self.assertGreater(report.largest_difference, 0)
+        self.assertGreater(report.max_absolute_error, 0)
 
     def test_wrong_files(self):
         with self.assertRaisesRegex(FileNotFoundError, "nothing.tflite"):

@@ -372,7 +372,7 @@ class FineTuningTest(parameterized.TestCase):
         report = keras_regnet.export.verify(
             classifier, file, _images(size=32), calls=1, warm_up=0
         )
-        self.assertLess(report.largest_difference, 1e-4)
+        self.assertLess(report.max_absolute_error, 1e-4)
 
     def test_quantized_head(self):
         classifier = _classifier()

@@ -55,7 +55,7 @@ class VerifyTest(parameterized.TestCase):
                     export_testing.images(10),
                     tolerance=quantize,
                 )
-            self.assertEqual(report.moved_probability, share)
+            self.assertEqual(report.total_variation_distance, share)
             self.assertEqual(report.passed, not share)
             self.assertLess(report.mean_difference, 0.0021)
 
