@@ -117,7 +117,7 @@ def best_of_n_band(
     Example:
     >>> band = best_of_n_band(np.linspace(30, 60, 40), [1, 4], method="dkw")
     >>> band.median_high.round(1).tolist()
-    [51.5, 36.2]
+    [51.5, 40.8]
     """
     errors = np.sort(checks.vector("errors", errors))
     counts = checks.counts("sizes", sizes)

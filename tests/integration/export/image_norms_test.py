@@ -5,6 +5,7 @@ import pathlib
 import tempfile
 
 import numpy as np
+import pytest
 from absl.testing import absltest
 from absl.testing import parameterized
 from ai_edge_litert import interpreter
@@ -68,6 +69,7 @@ class ImageNormsTest(parameterized.TestCase):
         shapes = [detail["shape"] for detail in loaded.get_tensor_details()]
         self.assertEqual(max(map(len, shapes)), 4)
 
+    @pytest.mark.long
     def test_int8_computes_moments_in_float(self):
         """With 256 values for them, twice as much is lost."""
         model = self.models["evonorm_s0a"]

@@ -273,6 +273,7 @@ class PresetTest(absltest.TestCase):
         network = json.dumps(config["config"]["network"])
         self.assertEqual(keras_regnet.config.from_json(network), _CONFIG)
 
+    @pytest.mark.long
     def test_another_backend(self):
         """Weights, crop and normalization; Keras has a backend a process."""
         photos = _images(2, size=50)

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 
+import pytest
 from absl.testing import absltest
 
 import keras_regnet
@@ -63,6 +64,7 @@ def _expanded(word):
 
 
 class PageTest(absltest.TestCase):
+    @pytest.mark.long
     def test_commands(self):
         folder = self.enter_context(tempfile.TemporaryDirectory())
         self.enter_context(contextlib.chdir(folder))

@@ -109,6 +109,8 @@ class ImportTest(absltest.TestCase):
                 for name in (
                     "BatchNormalization",
                     "Conv2D",
+                    "EvoNormS0a",
+                    "GroupNormalization",
                     "Normalization",
                     "PaddedMaxPooling2D",
                     "Pixels",

@@ -46,7 +46,7 @@ class ExportingTest(parameterized.TestCase):
         cls.addClassCleanup(folder.cleanup)
         cls.folder = pathlib.Path(folder.name)
 
-    @settings(max_examples=12, deadline=None)
+    @settings(max_examples=5, deadline=None)
     @given(config=_configs(), include_top=st.booleans())
     def test_loads_back_bit_by_bit(self, config, include_top):
         options = {

@@ -13,6 +13,7 @@ import tempfile
 
 import keras
 import numpy as np
+import pytest
 from absl.testing import absltest
 
 from keras_regnet import open_model
@@ -173,6 +174,7 @@ class ExportedRunTest(absltest.TestCase):
         )
         self.assertIn("no class has 40.0%", done.stdout)
 
+    @pytest.mark.long
     def test_another_threshold_exports_again(self):
         run = self.folder / "copy"
         shutil.copytree(self.run_folder, run)
@@ -241,6 +243,7 @@ class ResumeTest(absltest.TestCase):
                 {k: v for k, v in other.items() if k not in timed},
             )
 
+    @pytest.mark.long
     def test_two_replicas(self):
         config = self.config("two", strategy="mirrored", num_cpu_devices=2)
         config = dataclasses.replace(config, epochs=1, export_best=True)
