@@ -50,9 +50,10 @@ def warn_if_left_off() -> None:
     if is_x86() and VARIABLE not in os.environ and is_on() is False:
         logging.getLogger(__name__).warning(
             "TensorFlow runs without oneDNN, as it does by default on "
-            "processors without AVX-512: convolutions in groups take about "
-            "twice as long. Import keras_regnet before TensorFlow and Keras, "
-            "or set %s=1 in the environment; %s=0 silences this line.",
+            "processors without AVX-512: convolutions in groups take longer, "
+            "and their gradients most of all. Import keras_regnet before "
+            "TensorFlow and Keras, or set %s=1 in the environment; %s=0 "
+            "silences this line.",
             VARIABLE,
             VARIABLE,
         )

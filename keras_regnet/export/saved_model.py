@@ -75,9 +75,11 @@ def save(
       class_names: name of each output; None for those of the model.
       check_images: uint8 batches (n, height, width, channels), of any sizes
         that the model takes.
-      portable: use only operations that every TensorFlow has. If not, the
-        faster grouped convolutions of x86 builds with oneDNN are stored, and
-        a server without them fails; the check without oneDNN is left out.
+      portable: store what every TensorFlow runs, and takes gradients of,
+        with oneDNN and without: see `layers.portable_ops`. If not, what this
+        process runs is stored: with oneDNN convolutions in groups that are
+        one operation with what stands behind them, which a server without
+        oneDNN refuses; the check without oneDNN is left out.
       jpeg_size: side, or (height, width), that the signature `jpeg` makes of
         an image; None for no such signature.
       features: whether to have the signature `features`.

@@ -7,6 +7,7 @@ are zero across groups. The timings behind the choices are reproduced by
 """
 
 import functools
+import math
 from typing import NamedTuple
 
 import keras
@@ -24,9 +25,15 @@ if keras.backend.backend() == "tensorflow":
 # was the fastest of 16 to 128 on the RegNet shapes.
 _MERGED_WIDTH = 32
 
-# Channels of a group from which on TensorFlow's own loop over groups keeps up
-# with merged groups; of 8 it takes half as long again.
+# Channels of a group from which on TensorFlow's own loop over groups nearly
+# keeps up with merged groups; of 8 it takes half as long again. From the second
+# number on it is as fast.
 _MIN_LOOP_WIDTH = 16
+_MIN_EQUAL_WIDTH = 64
+
+# Pixels of a batch from which on the few percent between are more than it takes
+# to merge the kernels.
+_MIN_MERGED_PIXELS = 14 * 14
 
 
 def portable_conv(
@@ -84,13 +91,28 @@ def _undilated_conv(inputs, kernel, groups, strides, padding):
         kernel = tf.reshape(kernel, shape)
         strides = (1, *strides, 1)
         return tf.nn.depthwise_conv2d(inputs, kernel, strides, padding)
-    if forms.is_inference():
+    # Whoever loads what is stored in this form may take a gradient of it.
+    is_stored = forms.current() == "portable" and width_in >= _MIN_LOOP_WIDTH
+    if forms.is_inference() and not is_stored:
         return _forward(inputs, kernel, groups, strides, padding)
     return _differentiable_conv(inputs, kernel, groups, strides, padding)
 
 
+def _merges_forward(inputs, kernel):
+    """Whether merged groups are computed, and not TensorFlow's loop."""
+    width_in = kernel.shape[2]
+    if width_in < _MIN_LOOP_WIDTH:
+        return True
+    # The loop is one operation: oneDNN may be where a stored one runs, and a
+    # training step is traced, with its gradients, in half the time.
+    if forms.current() == "portable" or not forms.is_inference():
+        return False
+    pixels = math.prod(size or 1 for size in inputs.shape[:3])
+    return width_in < _MIN_EQUAL_WIDTH and pixels >= _MIN_MERGED_PIXELS
+
+
 def _forward(inputs, kernel, groups, strides, padding):
-    if kernel.shape[2] < _MIN_LOOP_WIDTH:
+    if _merges_forward(inputs, kernel):
         merge = _merge_of(kernel, groups)
         return _merged_conv(inputs, kernel, merge, strides, padding.lower())
     outputs = tf.nn.conv2d(inputs, kernel, strides, padding)

@@ -3,11 +3,16 @@
 import os
 import subprocess
 import sys
+import tempfile
 
+import numpy as np
+import tensorflow as tf
 from absl.testing import absltest
 from absl.testing import parameterized
 
+import keras_regnet
 from keras_regnet import onednn
+from keras_regnet.export import saved_model
 from tests.support import paths
 
 _BUILD = (
@@ -15,6 +20,17 @@ _BUILD = (
     "keras_regnet.build('RegNetX-200MF', input_shape=(32, 32, 3));"
     "print(processor.setting())"
 )
+
+_GRADIENT = """
+import numpy as np, tensorflow as tf
+loaded = tf.saved_model.load("{folder}/saved")
+serve = loaded.signatures["float_images"]
+images = tf.constant(np.load("{folder}/images.npy"))
+with tf.GradientTape() as tape:
+    tape.watch(images)
+    output = serve(images=images)["probabilities"][:, 0]
+np.save("{folder}/gradient.npy", tape.gradient(output, images))
+"""
 
 
 def _run(code, **environment):
@@ -48,6 +64,26 @@ class OneDnnTest(parameterized.TestCase):
         self.assertRegex(output, expected)
         self.assertNotRegex(
             errors, "rendezvous|feature request|op_kernel|keras_regnet"
+        )
+
+    def test_gradient_of_a_saved_model_without_it(self):
+        config = keras_regnet.AnyNetConfig((1,), (32,), group_widths=16)
+        model = keras_regnet.AnyNet(config, input_shape=(32, 32, 3), classes=2)
+        images = tf.constant(
+            np.random.default_rng(0).uniform(0, 255, (3, 32, 32, 3)), "float32"
+        )
+        with tf.GradientTape() as tape:
+            tape.watch(images)
+            output = model(images, training=False)[:, 0]
+        expected = tape.gradient(output, images).numpy()
+        with tempfile.TemporaryDirectory() as folder:
+            saved_model.save(model, f"{folder}/saved", verify=False)
+            np.save(f"{folder}/images.npy", images.numpy())
+            code = _GRADIENT.format(folder=folder)
+            _run(code, **{onednn.VARIABLE: "0"})
+            actual = np.load(f"{folder}/gradient.npy")
+        np.testing.assert_allclose(
+            actual, expected, atol=1e-5 * np.abs(expected).max()
         )
 
     def test_behind_tensorflow_it_is_left_to_tensorflow(self):

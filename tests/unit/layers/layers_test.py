@@ -15,6 +15,7 @@ from absl.testing import parameterized
 from hypothesis import strategies as st
 
 from keras_regnet import layers
+from keras_regnet import onednn
 from keras_regnet.layers import kernels
 from keras_regnet.layers import portable
 
@@ -327,11 +328,29 @@ class PortableFormTest(TestCase):
             features = convolution.convolution_op(x, convolution.kernel)
             return tf.nn.relu(convolution(x)), tf.nn.relu(norm(features))
 
-        expected = [y.numpy() for y in outputs(x)]
         with layers.portable_ops(), layers.folded_norms():
+            # Operation by operation nothing is rewritten.
+            expected = [y.numpy() for y in outputs(x)]
             actual = [y.numpy() for y in tf.function(outputs)(x)]
         for a, b in zip(actual, expected, strict=True):
             self.assert_close(a, b, 1e-5)
+
+    @parameterized.parameters((14, 16, 0), (13, 16, 1), (14, 64, 1))
+    def test_merges_what_pays_where_it_is_not_stored(self, size, width, loops):
+        layer = layers.GroupedConv2D(2 * width, 3, groups=2, padding="same")
+        layer.build((None, None, None, 2 * width))
+        x = np.random.default_rng(0).normal(size=(1, size, size, 2 * width))
+        x = tf.constant(x, "float32")
+        with layers.portable_ops():
+            expected = layer(x)
+        works = mock.patch.object(
+            kernels, "native_conv_works", return_value=False
+        )
+        with works, layers.folded_norms():
+            traced = tf.function(layer).get_concrete_function(x)
+        self.assert_close(traced(x).numpy(), expected.numpy(), 1e-5)
+        types = [op.type for op in traced.graph.get_operations()]
+        self.assertEqual(types.count("EnsureShape"), loops)
 
     def test_gradients_of_gradients(self):
         def penalty(convolve):
@@ -519,6 +538,24 @@ class BatchNormalizationTest(TestCase):
             epsilon=1e-5,
             momentum=0.9,
         )
+
+    @parameterized.parameters(True, False)
+    def test_channels_first_without_onednn(self, training):
+        x = np.random.default_rng(1).normal(2, 3, size=(3, 8, 5, 4))
+        with mock.patch.object(onednn, "is_on", return_value=False):
+            self.check(x, training=training, axis=1)
+        layer = layers.BatchNormalization(axis=1)
+        layer.build(x.shape)
+        with layers.portable_ops():
+            traced = tf.function(layer).get_concrete_function(
+                tf.TensorSpec(x.shape), training=training
+            )
+        formats = {
+            op.get_attr("data_format")
+            for op in traced.graph.get_operations()
+            if op.type == "FusedBatchNormV3"
+        }
+        self.assertEqual(formats, {b"NHWC"})
 
     def test_one_value_per_channel(self):
         self.check(np.ones((1, 1, 1, 4)))
