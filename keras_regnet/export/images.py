@@ -14,7 +14,6 @@ from keras_regnet import image_folder
 from keras_regnet import image_sources
 from keras_regnet.center_crop import CenterCrop
 from keras_regnet.images import center_crop
-from keras_regnet.images import scale_whole
 
 # Images up to this side are scaled whole.
 _SMALL_SIDE = 64
@@ -136,12 +135,12 @@ def _split_names(training):
 
 
 def _fitted(pixels, size, crop):
-    """Returns small images whole, as the trainer evaluates them."""
+    """Returns small images to their edges, as the trainer evaluates them."""
     import tensorflow as tf
 
     pixels = tf.constant(pixels)
     if max(pixels.shape[:2]) <= _SMALL_SIDE:
-        return scale_whole(pixels, size, crop)
+        crop = dataclasses.replace(crop, fraction=1.0)
     return center_crop(pixels, size, crop)
 
 

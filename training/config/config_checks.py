@@ -53,7 +53,7 @@ def _check_pairs(config):
 
 
 def _check_class_weights(value):
-    if value not in ("none", "balanced") and not value.endswith(
+    if value not in ("none", "balanced") and not value.lower().endswith(
         (".csv", ".json")
     ):
         raise errors.unknown_value(

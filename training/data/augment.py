@@ -52,8 +52,8 @@ _PCA_VECTORS = (
 class Augmentation:
     """What happens to a training image; see `TrainConfig` for the fields.
 
-    `crop` and `whole` are those of `fit`; an image that was cropped at random
-    is scaled whole. `image_size` is (height, width).
+    `crop` and `whole` are those of `fit`; what was cropped at random is scaled
+    whole. `image_size` is (height, width).
     """
 
     kind: str
@@ -84,13 +84,18 @@ class Augmentation:
             crop_aspect=config.crop_aspect,
             flip=config.flip,
             pca_lighting_std=config.pca_lighting_std,
-            crop=config.center_crop(),
-            whole=small_images or kind == "random_resized_crop",
+            crop=crop_of(config.center_crop(), small_images),
+            whole=kind == "random_resized_crop",
             policy=config.auto_augment,
             policy_layers=config.randaugment_layers,
             policy_magnitude=config.randaugment_magnitude,
             erasing=config.random_erasing,
         )
+
+
+def crop_of(crop: CenterCrop, small_images: bool) -> CenterCrop:
+    """Returns how images are scaled and cropped: small ones to their edges."""
+    return dataclasses.replace(crop, fraction=1.0) if small_images else crop
 
 
 def fit(

@@ -2,7 +2,6 @@
 
 import collections
 import csv
-import math
 import pathlib
 from collections.abc import Mapping
 
@@ -15,6 +14,8 @@ from training.config import config as train_config
 from training.data.dataset import class_counts
 from training.data.dataset import DataSet
 from training.data.dataset import Stream
+
+_SMALLEST, _LARGEST = 1e-30, 1e30
 
 
 def of(
@@ -45,7 +46,8 @@ def of(
             f"more than once: {class_names.shown(map(repr, repeated))}"
         )
     if config.class_weights != "balanced":
-        return _in_order(_read(pathlib.Path(config.class_weights)), names)
+        path = pathlib.Path(config.class_weights)
+        return _in_order(_read(path, names), names)
     counts = counted(data)
     if counts is None:
         raise ValueError(
@@ -104,7 +106,7 @@ def _in_order(weights, names):
     return {name: weights[name] for name in names}
 
 
-def _read(path):
+def _read(path, names):
     """Returns the weights by name that a file holds."""
     if not path.is_file():
         raise ValueError(
@@ -112,7 +114,8 @@ def _read(path):
             f"Received: class_weights={str(path)!r}"
         )
     try:
-        pairs = _json(path) if path.suffix == ".json" else _csv(path)
+        is_json = path.suffix.lower() == ".json"
+        pairs = _json(path) if is_json else _csv(path, names)
         return {name: _positive(name, value) for name, value in pairs.items()}
     except (ValueError, csv.Error) as error:
         raise ValueError(
@@ -128,14 +131,15 @@ def _json(path):
     return pairs
 
 
-def _csv(path):
+def _csv(path, names):
     """Returns the rows NAME,WEIGHT of a file with or without a header."""
     with path.open(encoding="utf-8-sig", newline="") as file:
         rows = [row for row in csv.reader(file) if row]
     wrong = [row for row in rows if len(row) != 2]
     if wrong:
         raise ValueError(f"a row must be NAME,WEIGHT, and not {wrong[0]}")
-    if rows and not _is_number(rows[0][1]):
+    # A class with a wrong weight is not a header.
+    if rows and not _is_number(rows[0][1]) and rows[0][0].strip() not in names:
         rows = rows[1:]
     pairs = {name.strip(): weight for name, weight in rows}
     if len(pairs) < len(rows):
@@ -152,13 +156,15 @@ def _is_number(text):
 
 
 def _positive(name, value):
-    """Returns a weight that is above 0, from JSON or from text."""
+    """Returns a weight that is above 0 as float32, from JSON or text."""
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     if not is_number and not (isinstance(value, str) and _is_number(value)):
         raise ValueError(f"the weight of {name!r} is not a number: {value!r}")
-    if not 0 < float(value) < math.inf:
+    # The loss is float32, in which other numbers are 0 or infinite.
+    number = float(value) if isinstance(value, str) else value
+    if not _SMALLEST <= number <= _LARGEST:
         raise ValueError(
-            f"the weight of {name!r} must be above 0 and finite, and not "
-            f"{value}"
+            f"the weight of {name!r} must be above 0 and finite in 32 bits, "
+            f"and not {value}"
         )
-    return float(value)
+    return float(number)

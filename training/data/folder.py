@@ -9,6 +9,7 @@ from keras_regnet import image_folder
 from training.config import config as train_config
 from training.data import dataset
 from training.data import identity
+from training.data import label_csv
 from training.data import labeled_files
 from training.data.dataset import DataSet
 
@@ -115,9 +116,21 @@ def _complain(others, root, skip):
         raise ValueError(
             "Only image files belong in class folders, and only class folders "
             f"beside them (allowed: {', '.join(image_folder.SUFFIXES)}); "
-            f"--skip_bad_images leaves others out. Received: {described}"
+            f"--skip_bad_images leaves others out.{_hint(others)} Received: "
+            f"{described}"
         )
     logging.warning("left out, not image files of a class: %s", described)
+
+
+def _hint(others):
+    """Returns what is wrong with a CSV that was not taken for labels."""
+    if not any(path.lower().endswith(".csv") for path in others):
+        return ""
+    return (
+        " A CSV of labels must be text in UTF-8, separated by commas, whose "
+        "first column names the files and is called one of "
+        f"{', '.join(label_csv.FILE_COLUMNS)}."
+    )
 
 
 def _check_val(train_part, val_part, train, val):

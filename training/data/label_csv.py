@@ -112,6 +112,7 @@ def read(path: pathlib.Path) -> Table:
         labels = _lists(path, [cells[others[0]] for _, cells in lines])
     else:
         classes = tuple(columns[i] for i in others)
+        _check_case(path, classes)
         labels = [
             _hot(path, number, classes, [cells[i] for i in others])
             for number, cells in lines

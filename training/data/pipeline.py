@@ -254,19 +254,19 @@ def eval_pipeline(
       config: the run's configuration.
       shard: part of each global batch; default all of it, in one piece.
       crop: how images are scaled and cropped; None for the configuration's
-        way. Small images are scaled whole.
+        way. Of small images nothing is left out at the edges.
 
     Returns:
       A dataset of images, labels and float32 weights (batch,).
     """
     split = data.val
     shard = shard or Shard(batch_size=config.global_batch_size)
-    crop = crop or config.center_crop()
+    crop = augment.crop_of(crop or config.center_crop(), data.small_images)
     num_filled = eval_steps(split, config) * config.global_batch_size
 
     def prepared(position, image, label):
         return {
-            "image": _evaluation_image(image, data, config, crop),
+            "image": _evaluation_image(image, config, crop),
             "label": label,
             "weight": tf.cast(position < split.num_examples, tf.float32),
         }
@@ -296,12 +296,12 @@ def eval_pipeline(
     )
 
 
-def _evaluation_image(image, data, config, crop):
+def _evaluation_image(image, config, crop):
     return augment.fit(
         image_files.decode(image),
         config.evaluation_size(),
         crop,
-        whole=data.small_images,
+        whole=False,
     )
 
 

@@ -229,12 +229,17 @@ def write(
     folder.mkdir(parents=True, exist_ok=True)
     if any(folder.iterdir()):
         raise ValueError(f"The output folder must be empty. Received: {folder}")
+    # Before the first file is written.
+    parts = {
+        part: (split, _checked(split, skip_bad_images))
+        for part, split in (("train", data.train), ("val", data.val))
+    }
+    subset.check_classes(*parts["train"], data.class_names)
     manifest = {"class_names": data.class_names, "format": file_format}
     if data.multilabel:
         manifest["multilabel"] = True
     written = {"skipped": 0}
-    for part, split in (("train", data.train), ("val", data.val)):
-        good = _checked(split, skip_bad_images)
+    for part, (split, good) in parts.items():
         order = np.random.default_rng(seed).permutation(good.num_examples)
         written["skipped"] += split.num_examples - good.num_examples
         written[part] = good.num_examples
@@ -260,7 +265,7 @@ def _checked(split: Split, skip: bool) -> Split:
     bad = np.setdiff1d(np.arange(split.num_examples), good)
     if not len(bad):
         return split
-    if not skip:
+    if not skip or not len(good):
         raise ValueError(dataset.find_unreadable(split, bad))
     for index in bad:
         logging.warning("left out, not an image: %s", split.describe(index))

@@ -48,24 +48,26 @@ def select(data: DataSet, config: train_config.TrainConfig) -> DataSet:
             data = dataclasses.replace(
                 data, train=change(data.train), val=change(data.val)
             )
-            _check_classes(before, data)
+            check_classes(before, data.train, data.class_names)
     return data
 
 
-def _check_classes(before, data):
+def check_classes(
+    before: Split | Stream, after: Split | Stream, names: tuple[str, ...]
+) -> None:
     """Raises a ValueError if a class had images to train on, and has none."""
-    if before.labels is None:
+    if isinstance(before, Stream) or before.labels is None:
         return
     had, has = (
-        dataset.class_counts(labels, len(data.class_names)) > 0
-        for labels in (before.labels, data.train.labels)
+        dataset.class_counts(labels, len(names)) > 0
+        for labels in (before.labels, after.labels)
     )
     gone = np.flatnonzero(had & ~has)
     if len(gone):
-        names = class_names.shown(repr(data.class_names[x]) for x in gone)
+        gone_names = class_names.shown(repr(names[x]) for x in gone)
         raise ValueError(
             "`skip_bad_images` must leave an image of each class to train on. "
-            f"Received: no image that can be read of {names}"
+            f"Received: no image that can be read of {gone_names}"
         )
 
 

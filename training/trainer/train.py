@@ -89,10 +89,7 @@ def train_and_evaluate(
                 )
                 if changed and processes.is_chief:
                     logging.warning("%s", changed)
-                # The chief's, where each process reads a file of its own.
-                class_weights = processes.json_from_chief(
-                    class_weights_lib.of(data, config)
-                )
+                class_weights = _class_weights(data, config, processes)
                 files.check_class_weights(
                     folder, config, stored.class_weights, class_weights
                 )
@@ -113,6 +110,21 @@ def train_and_evaluate(
                 loop = _train(run, weights, stored.checkpoint, stop)
             processes.leave()
     return Result(folder, loop)
+
+
+def _class_weights(data, config, processes):
+    """Returns the weights of classes that the chief's file or images give."""
+    weights, wrong = None, None
+    if processes.is_chief:
+        try:
+            weights = class_weights_lib.of(data, config)
+        except ValueError as error:
+            wrong = error
+    weights, reason = processes.json_from_chief([weights, wrong and str(wrong)])
+    if reason:
+        processes.leave()
+        raise wrong or ValueError(reason)
+    return weights
 
 
 def _sole_user(folder, processes):

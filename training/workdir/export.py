@@ -13,6 +13,7 @@ from keras_regnet import weights as weights_lib
 from keras_regnet.export import saved_model
 from training.config import config as train_config
 from training.config import network as network_lib
+from training.data import augment
 from training.data import dataset
 
 # The export is checked on this many images, and at a larger size too.
@@ -70,15 +71,11 @@ def write(
 
 def _record(model, config, data):
     """Returns what the model keeps of its run, beside its weights' origin."""
-    crop = config.center_crop()
-    if data.small_images:
-        # They are seen whole.
-        crop = dataclasses.replace(crop, fraction=1.0)
     return dataclasses.replace(
         model.record,
         class_names=tuple(data.class_names),
         image_size=config.evaluation_size(),
-        crop=crop,
+        crop=augment.crop_of(config.center_crop(), data.small_images),
         threshold=config.threshold if data.multilabel else None,
     )
 

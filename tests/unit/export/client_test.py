@@ -3,7 +3,9 @@
 import importlib.util
 import json
 import pathlib
+import sys
 import tempfile
+from unittest import mock
 
 import numpy as np
 import tensorflow as tf
@@ -84,6 +86,21 @@ class RecordTest(absltest.TestCase):
             self.record.write_text(text)
             with self.assertRaisesRegex(ValueError, message):
                 _CLIENT._record(self.file)
+
+    def test_a_reader_that_has_had_enough(self):
+        """Such as `head`: not an error of each image that follows."""
+        with (
+            mock.patch.object(_CLIENT, "Classifier"),
+            mock.patch.object(
+                _CLIENT, "_print_classes", side_effect=BrokenPipeError
+            ) as printed,
+            mock.patch.object(sys, "argv", ["classify.py", "m", "1", "2"]),
+            mock.patch.object(sys, "stdout"),
+            mock.patch.object(_CLIENT.os, "dup2") as closed,
+        ):
+            self.assertEqual(_CLIENT.main(), 0)
+        printed.assert_called_once()
+        closed.assert_called_once()
 
 
 if __name__ == "__main__":

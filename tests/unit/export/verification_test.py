@@ -9,6 +9,7 @@ from absl.testing import absltest
 from absl.testing import parameterized
 
 from keras_regnet import export
+from keras_regnet.export import check_saved_model
 from keras_regnet.export import runners
 from keras_regnet.export import verification
 from tests.support import export_testing
@@ -32,6 +33,10 @@ class DistanceTest(parameterized.TestCase):
 
 
 class VerifyTest(parameterized.TestCase):
+    def test_a_process_without_keras_allows_as_much(self):
+        allowed = verification.Tolerance.of("none").largest_difference
+        self.assertEqual(check_saved_model.TOLERANCE, allowed)
+
     @parameterized.parameters("dynamic", "int8")
     def test_wrong_probabilities_of_a_thousand_classes_fail(self, quantize):
         """Whose mean difference is small whatever they are."""

@@ -79,7 +79,7 @@ class FileTest(parameterized.TestCase):
     @parameterized.parameters(
         ("a.csv", "class,weight\ncat,0.5\nbee,2\nant,1e1\n"),
         ("a.csv", "\ufeffcat,0.5\r\n\r\nant,10\r\nbee, 2\r\n"),
-        ("a.json", json.dumps({"cat": 0.5, "ant": 10, "bee": 2.0})),
+        ("A.JSON", json.dumps({"cat": 0.5, "ant": 10, "bee": 2.0})),
     )
     def test_in_the_order_of_the_labels(self, name, text):
         found = self.read(name, text)
@@ -92,6 +92,10 @@ class FileTest(parameterized.TestCase):
         ("a.csv", "ant,1\nbee,1,2\ncat,1\n", r"a.csv.*\['bee', '1', '2'\]"),
         ("a.csv", "ant,1\nant,2\nbee,1\n", "named twice"),
         ("a.csv", "ant,1\nbee,x\ncat,1\n", "weight of 'bee' is not a number"),
+        ("a.csv", "ant,1O\nbee,1\ncat,1\n", "'ant' is not a number: '1O'"),
+        ("a.csv", "ant,1e39\nbee,1\ncat,1\n", "'ant' must be above 0"),
+        ("a.json", '{"ant": 1e-300, "bee": 1, "cat": 1}', "'ant' must be"),
+        ("a.json", f'{{"ant": 1{"0" * 400}, "bee": 1}}', "'ant' must be"),
         ("a.csv", "ant,1\nbee,-1\ncat,1\n", "'bee' must be above 0"),
         ("a.json", '{"ant": NaN, "bee": 1, "cat": 1}', "'ant' must be above"),
         ("a.json", '{"ant": true, "bee": 1, "cat": 1}', "not a number: True"),

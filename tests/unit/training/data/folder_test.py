@@ -222,6 +222,11 @@ class FolderTest(parameterized.TestCase):
         with self.assertRaisesRegex(ValueError, "class folders.*stray.jpg"):
             self.load()
 
+    def test_a_table_that_is_not_one_of_labels(self):
+        (self.root / "train" / "labels.csv").write_text("filename;cat\n")
+        with self.assertRaisesRegex(ValueError, "separated by commas, whose"):
+            self.load()
+
     @parameterized.parameters(
         ("truncated", "Invalid JPEG data"),
         ("text", "neither JPEG, PNG"),

@@ -96,6 +96,8 @@ class ReadTest(parameterized.TestCase):
         (("filename,labels", "1.jpg,a;b", "2.jpg,a|b"), "one of ; . and ,"),
         (("filename,labels", "1.jpg,Cat;dog", "2.jpg,cat"),
          "differ in case alone. Received: 'Cat', 'cat'"),
+        (("filename,Cat,cat", "1.jpg,1,0"),
+         "differ in case alone. Received: 'Cat', 'cat'"),
     )  # fmt: skip
     def test_what_is_wrong(self, lines, message):
         with self.assertRaisesRegex(ValueError, message) as raised:

@@ -141,14 +141,19 @@ class EvaluationTest(parameterized.TestCase):
         expected = by_pillow.crop((left, top, left + size[1], top + size[0]))
         np.testing.assert_allclose(found, np.array(expected), atol=1.01)
 
-    def test_small_images_are_seen_whole(self):
-        image = np.random.default_rng(0).integers(0, 256, (28, 28, 3), np.uint8)
-        crop = CenterCrop(antialias=True)
-        found = augment.fit(image, _WIDE, crop, whole=True)
-        expected = Image.fromarray(image).resize(
-            _WIDE[::-1], Image.Resampling.BILINEAR
+    def test_small_images_are_seen_to_their_edges_as_the_record_says(self):
+        """Not stretched: clients go by the record, which has no such thing."""
+        noise = training_testing.noise_set(8, 8, side=24)
+        high, wide = _WIDE
+        config = training_testing.pipeline_config(image_size=f"{high}x{wide}")
+        (images, _, _), *_ = pipeline.eval_pipeline(noise, config)
+        stored = next(noise.val.sources().as_numpy_iterator())
+        by_pillow = Image.fromarray(stored).resize(
+            (wide, wide), Image.Resampling.BILINEAR
         )
-        np.testing.assert_allclose(found, np.array(expected), atol=1.01)
+        top = (wide - high + 1) // 2
+        expected = by_pillow.crop((0, top, wide, top + high))
+        np.testing.assert_allclose(images[0], np.array(expected), atol=1.01)
 
 
 if __name__ == "__main__":

@@ -136,6 +136,15 @@ class ShardsTest(InFolder):
         found = load.load_dataset(config_for(dataset=f"shards:{out}"))
         self.assertNotIn(path.read_bytes(), sources(found.train))
 
+    @parameterized.parameters(("train/cat", "read of 'cat'"), ("val", ".jpg"))
+    def test_what_would_be_left_of_nothing(self, part, message):
+        for path in (self.photos / part).rglob("*.jpg"):
+            path.write_bytes(b"no image")
+        out = self.root / "shards"
+        with self.assertRaisesRegex(ValueError, message):
+            shards.write(self.photos, out, skip_bad_images=True)
+        self.assertEmpty(list(out.iterdir()))
+
     def test_a_bad_record_of_a_stream_is_named(self):
         out = self.root / "shards"
         shards.write(self.photos, out)
