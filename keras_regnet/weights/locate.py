@@ -159,8 +159,9 @@ def _check_file(path):
 def _hub_hint(path):
     """Returns what is meant where a repository of the hub is misspelled."""
     found = _REPOSITORY.fullmatch(path.as_posix())
-    is_here = found is None or path.parent.is_dir()
-    return "" if is_here else f" Did you mean 'hf:{found[1]}'?"
+    if found is None or path.parent.is_dir():
+        return ""
+    return f" Did you mean 'hf:{found[1]}'?"
 
 
 def _record(

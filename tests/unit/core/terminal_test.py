@@ -18,11 +18,13 @@ class ShowTest(absltest.TestCase):
     def test_ends_where_nobody_reads(self):
         reader, writer = os.pipe()
         os.close(reader)
-        with open(writer, "w", encoding="utf-8") as pipe:
-            with contextlib.redirect_stdout(pipe):
-                with self.assertRaises(SystemExit):
-                    terminal.show("a line of a table\n" * 9999)
-            # What is left has somewhere to go: closing does not raise.
+        # What is left has somewhere to go: closing the pipe does not raise.
+        with (
+            open(writer, "w", encoding="utf-8") as pipe,
+            contextlib.redirect_stdout(pipe),
+            self.assertRaises(SystemExit),
+        ):
+            terminal.show("a line of a table\n" * 9999)
 
 
 if __name__ == "__main__":
