@@ -123,6 +123,8 @@ def checked(class_names: Any, classes: int | None = None) -> tuple[str, ...]:
             f"Received: class_names={class_names!r}"
         )
     check(names)
+    # NumPy's texts, too, are plain ones from here on.
+    names = tuple(map(str, names))
     if classes is not None and len(names) != classes:
         raise ValueError(
             "`class_names` must have one name per output of the model. "

@@ -6,8 +6,10 @@ installed), arrays and tensors, and lists of them.
 
 import os
 import pathlib
+import re
 import warnings
 from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -54,10 +56,13 @@ def load(images: Any, channels: int, data_format: str) -> list[np.ndarray]:
     Raises:
       ValueError: see `RegNetModel.preprocess`.
     """
-    several = list(images) if isinstance(images, list | tuple) else [images]
+    if _is_text(images) and len(images.shape) == 1:
+        # What `tf.io.read_file` returned, of several files.
+        images = images.numpy().tolist()
+    in_list = isinstance(images, list | tuple)
+    several = list(images) if in_list else [images]
     if not several:
         raise ValueError("`images` must not be empty. Received: images=[]")
-    in_list = isinstance(images, list | tuple)
     batches = []
     for image in several:
         batches.append(_batch(image, channels, data_format, in_list))
@@ -96,13 +101,21 @@ def decode(content: bytes, channels: int, name: str) -> np.ndarray:
         ) from error
 
 
+def _is_text(images):
+    """Returns whether images are TensorFlow's bytes of files."""
+    return hasattr(images, "numpy") and getattr(images, "dtype", 0) == "string"
+
+
 def _batch(image, channels, data_format, in_list):
     """Returns one item of `images` as a batch."""
     if isinstance(image, str | os.PathLike):
-        return _of_file(
-            _read(pathlib.Path(image)), channels, data_format, image
-        )
-    if isinstance(image, bytes | bytearray):
+        return _of_file(_read(image), channels, data_format, image)
+    if callable(getattr(image, "read", None)):
+        # A file that is open, or that a server got.
+        image = image.read()
+    if _is_text(image):
+        image = image.numpy()
+    if isinstance(image, bytes | bytearray | memoryview):
         name = f"{len(image)} bytes"
         return _of_file(bytes(image), channels, data_format, name)
     if _is_pil(image):
@@ -110,8 +123,22 @@ def _batch(image, channels, data_format, in_list):
     return _of_array(image, channels, data_format, in_list)
 
 
-def _read(path):
-    path = path.expanduser()
+def check_colors(channels: int) -> None:
+    """Raises unless files, which have colors, are images of a model."""
+    if channels not in (1, 3):
+        raise ValueError(
+            f"`images` must be arrays for a model of {channels} channels: "
+            "files and PIL images have 1 or 3. Received: an image in color"
+        )
+
+
+def _read(name):
+    if re.match(r"\w+://", str(name)):
+        raise ValueError(
+            "`images` must be files of this machine, or the bytes that a URL "
+            f"gave. Received: {str(name)!r}"
+        )
+    path = pathlib.Path(name).expanduser()
     if path.is_dir():
         raise ValueError(
             "`images` must be a file or a list of files, and not a folder. "
@@ -157,6 +184,7 @@ def _pixels_of_pil(image):
 
 def _of_pixels(pixels, channels, data_format):
     """Returns uint8 (height, width, 1 or 3) as a batch for a model."""
+    check_colors(channels)
     batch = _with_channels(pixels[None].astype("float32"), channels, -1)
     if data_format == "channels_first":
         batch = np.moveaxis(batch, -1, 1)
@@ -181,12 +209,18 @@ def _of_array(image, channels, data_format, in_list):
         raise ValueError(
             f"`images` must have pixels. Received: shape={array.shape}"
         )
-    _check_channels(array, channels, axis)
+    check_channels(array.shape, channels, axis)
     _check_values(array)
     return _with_channels(array.astype("float32"), channels, axis)
 
 
 def _as_array(image):
+    if hasattr(image, "ragged_rank"):
+        # As an array the smaller images would have black margins.
+        raise ValueError(
+            "`images` of several sizes must be a list. Received: a ragged "
+            f"tensor of shape={tuple(image.shape)}"
+        )
     if keras.ops.is_tensor(image):
         image = keras.ops.convert_to_numpy(image)
     elif hasattr(image, "detach"):
@@ -205,8 +239,15 @@ def _as_array(image):
     return array
 
 
-def _check_channels(array, channels, axis):
-    own = array.shape[axis]
+def check_channels(shape: Sequence[Any], channels: int, axis: int) -> None:
+    """Raises unless images of a shape can be made those of a model.
+
+    Args:
+      shape: of images.
+      channels: of the model.
+      axis: of the channels, -1 or -3.
+    """
+    own = shape[axis]
     allowed = {channels, 1, 3} if channels in (1, 3) else {channels}
     if own in allowed:
         return
@@ -219,7 +260,7 @@ def _check_channels(array, channels, axis):
     raise ValueError(
         f"`images` must have {' or '.join(map(str, sorted(allowed)))} "
         f"channels, on the {order} of an image's axes.{hint} "
-        f"Received: {own} channels of shape={array.shape}"
+        f"Received: {own} channels of shape={tuple(shape)}"
     )
 
 

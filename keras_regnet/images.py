@@ -233,7 +233,12 @@ def _half(margin, rounding):
 
 def _crop(images, axes, starts, sizes):
     tf = _tensorflow(images)
-    dynamic: Any = None if tf is None else tf.shape(images)
+    if tf is None:
+        index = [slice(None)] * len(images.shape)
+        for axis, start, size in zip(axes, starts, sizes, strict=True):
+            index[axis] = slice(start, start + size)
+        return images[tuple(index)]
+    dynamic = tf.shape(images)
     begin = [0] * len(images.shape)
     shape = [
         dynamic[axis] if side is None else side
@@ -241,4 +246,4 @@ def _crop(images, axes, starts, sizes):
     ]
     for axis, start, size in zip(axes, starts, sizes, strict=True):
         begin[axis], shape[axis] = start, size
-    return (tf or ops).slice(images, begin, shape)
+    return tf.slice(images, begin, shape)

@@ -13,6 +13,7 @@ from absl import app
 from absl import flags
 
 from keras_regnet import plan
+from keras_regnet import terminal
 from keras_regnet import variants
 from keras_regnet.complexity import complexity
 from keras_regnet.weights import list_weights
@@ -124,12 +125,15 @@ def main(argv: list[str]) -> None:
     try:
         found = map(variants.list_variants, argv[1:] or ["*"])
         names = tuple(dict.fromkeys(itertools.chain(*found)))
-        print(table(names, size))
+        text = table(names, size)
     except ValueError as error:
         sys.exit(f"error: {error}")
-    print(f"\nAt {size} x {size} pixels, 1000 classes; flops: multiply-adds.")
+    text += (
+        f"\n\nAt {size} x {size} pixels, 1000 classes; flops: multiply-adds."
+    )
     if argv[1:]:
-        print(f"\n{weights_table(names)}")
+        text += f"\n\n{weights_table(names)}"
+    terminal.show(text)
 
 
 def run() -> None:

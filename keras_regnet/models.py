@@ -315,6 +315,12 @@ def replace_head(
     blocks.check_activation("classifier_activation", classifier_activation)
     if class_names is not None:
         class_names = names_lib.checked(class_names, int(classes))
+    if not isinstance(model, RegNetModel):
+        raise ValueError(
+            "`model` must be one that keras_regnet's builders made. "
+            f"Received: model={getattr(model, 'name', model)!r}, a "
+            f"{type(model).__name__}"
+        )
     if "head_pool" not in [layer.name for layer in model.layers]:
         raise ValueError(
             "`model` must have the layer 'head_pool', as one built with "

@@ -1,5 +1,6 @@
 """From the outputs of a classifier to the names of its classes."""
 
+import numbers
 from collections.abc import Sequence
 from typing import Any
 from typing import NamedTuple
@@ -56,7 +57,7 @@ def decode_predictions(
     ('n02099601', 'golden_retriever')
     """
     outputs = _array(predictions)
-    if not isinstance(top, int) or top is True or top < 1:
+    if not isinstance(top, numbers.Integral) or top is True or top < 1:
         raise ValueError(
             f"`top` must be an integer above 0. Received: top={top!r}"
         )
@@ -89,6 +90,9 @@ def probabilities(outputs: np.ndarray) -> np.ndarray:
 def _array(predictions):
     if keras.ops.is_tensor(predictions):
         predictions = keras.ops.convert_to_numpy(predictions)
+    elif hasattr(predictions, "detach"):
+        # PyTorch's, under another backend.
+        predictions = predictions.detach().cpu()
     outputs = np.asarray(predictions)
     if outputs.ndim != 2 or not outputs.shape[1]:
         raise ValueError(

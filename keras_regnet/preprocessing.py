@@ -138,18 +138,24 @@ def prepare(
         return normalize_pixels(batch, data_format, record.mean, record.std)
 
     if image_sources.is_symbolic(images):
-        return prepared(_symbolic_batch(images, channels))
+        return prepared(_symbolic_batch(images, channels, data_format))
     batches = image_sources.load(images, channels, data_format)
     arrays = [keras.ops.convert_to_numpy(prepared(x)) for x in batches]
     return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
 
 
-def _symbolic_batch(images, channels):
+def _symbolic_batch(images, channels, data_format):
     """Returns a batch of a pipeline's tensor: images, or the bytes of one."""
+    axis = -1 if data_format == "channels_last" else -3
     if images.dtype == "string":
+        import tensorflow as tf
+
         from keras_regnet import image_files
 
-        images = image_files.decode(images, 1 if channels == 1 else 3)
+        image_sources.check_colors(channels)
+        images = image_files.decode(images, channels)
+        if axis == -3:
+            images = tf.transpose(images, (2, 0, 1))
     if len(images.shape) == 3:
         images = images[None]
     if len(images.shape) != 4:
@@ -157,7 +163,20 @@ def _symbolic_batch(images, channels):
             "`images` must be a tensor of one image or a batch of them. "
             f"Received: shape={tuple(images.shape)}"
         )
-    return images
+    own = images.shape[axis]
+    if own == channels or own is None:
+        return images
+    image_sources.check_channels(images.shape, channels, axis)
+    if own == 1:
+        # An operator, as TensorFlow's pipelines run under every backend.
+        copies = np.ones((channels, *(1,) * (-axis - 1)), "uint8")
+        dtype = keras.backend.standardize_dtype(images.dtype)
+        return images * copies.astype(dtype)
+    raise ValueError(
+        "`images` must be made gray in the pipeline, as by "
+        "tf.image.rgb_to_grayscale, for a model of 1 channel. "
+        f"Received: shape={tuple(images.shape)}"
+    )
 
 
 def _record(weights, variant):

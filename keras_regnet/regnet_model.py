@@ -49,7 +49,8 @@ class RegNetModel(keras.Model):
         super().__init__(inputs, outputs, name=name, **kwargs)
         self._network: RegNetConfig | AnyNetConfig | None = None
         self._pyramid_layers: tuple[tuple[str, str], ...] = ()
-        self._record = ModelRecord()
+        # Until a record is set, as in a clone of the bare graph.
+        self._record = ModelRecord(normalizes=_normalizes(self))
         self._rematerializes_blocks = self._take_over_rematerialization()
 
     def set_network(
@@ -100,16 +101,19 @@ class RegNetModel(keras.Model):
         for the same weights.
 
         Args:
-          images: the path or the bytes of an image file, a PIL image, an array
-            or a tensor of pixels in 0..255, or a list of such, of any sizes.
+          images: the path or the bytes of an image file, a file that is open, a
+            PIL image, an array or a tensor of pixels in 0..255, or a list of
+            such, of any sizes.
             Arrays have the model's order of axes, (height, width, channels) or
             (channels, height, width), or are gray, (height, width); one with
-            an axis more is a batch. In a tf.data pipeline, a tensor. Files and
-            PIL images are turned as their Exif data say.
+            an axis more is a batch. In a tf.data pipeline, a tensor: an image
+            or a batch, or what `tf.io.read_file` returned. Files and PIL
+            images are turned as their Exif data say.
 
         Returns:
           float32 (n, height, width, channels), or channels first for a model
-          that was built so: an array; of a symbolic tensor a tensor.
+          that was built so: an array; of a symbolic tensor a tensor. One image
+          is a batch of one, in a pipeline too: `unbatch` before `batch`.
 
         Raises:
           ValueError: if there are no images, or one cannot be read, or has
@@ -250,10 +254,9 @@ class RegNetModel(keras.Model):
         model._network = network and config_lib.from_json(network)
         model._pyramid_layers = tuple(pyramid_layers.items())
         model._rematerializes_blocks |= rematerializes
+        # Models of before there were records have none.
         if record is not None:
             model._record = ModelRecord.from_json(record)
-        else:
-            model._record = ModelRecord(normalizes=_normalizes(model))
         return model
 
 

@@ -5,9 +5,13 @@ before an export is a rewrite, see `rewriting`; which rewrites a format gets is
 written here.
 """
 
+import dataclasses
+
 import keras
 
 from keras_regnet import layers
+from keras_regnet import model_record
+from keras_regnet import preprocessing
 from keras_regnet.export import flattening
 from keras_regnet.export import rewrites
 from keras_regnet.export import rewriting
@@ -16,6 +20,38 @@ from keras_regnet.export.spec import ExportSpec
 
 INPUT_NAME = "images"
 PIXELS = "pixels"
+NORMALIZATION = "normalise"
+
+
+def of_pixels(model: keras.Model) -> keras.Model:
+    """Returns a model of RGB in 0..255, which is what every file takes.
+
+    Args:
+      model: one of ours that leaves normalization to its caller (built with
+        `include_preprocessing=False`) is cloned, with the normalization of its
+        record before all else; any other is returned as it is.
+
+    Example:
+    >>> import keras_regnet
+    >>> model = keras_regnet.RegNetX("200MF", include_preprocessing=False)
+    >>> of_pixels(model).record.normalizes
+    True
+    """
+    record = model_record.of_model(model)
+    if record.normalizes:
+        return model
+    shape = model.inputs[0].shape
+    mean, std = preprocessing.mean_and_std(shape[-1], record.mean, record.std)
+    changes = rewriting.Changes()
+    changes.first = layers.Normalization(
+        mean=mean,
+        variance=[value**2 for value in std],
+        dtype=keras.backend.result_type(model.inputs[0].dtype, "float32"),
+        name=NORMALIZATION,
+    )
+    cloned = rewriting.clone(flattening.flat(model), changes)
+    cloned.set_record(dataclasses.replace(record, normalizes=True))
+    return cloned
 
 
 def inference_model(model: keras.Model, spec: ExportSpec) -> keras.Model:

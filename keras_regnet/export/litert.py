@@ -119,6 +119,7 @@ def save(
     if verify:
         runners.require_litert()
     inference_model.check_model(model)
+    model = inference_model.of_pixels(model)
     # Before what takes long.
     record = model_record.of_model(model, class_names)
     contents, report = _convert(model, spec, with_report=True)
@@ -131,6 +132,8 @@ def save(
 
 def _convert(model, spec, with_report):
     """Returns the bytes of a file, and for int8 a report on request."""
+    inference_model.check_model(model)
+    model = inference_model.of_pixels(model)
     if spec.quantize != "int8":
         network = inference_model.inference_model(model, spec)
         return _written(network, _converter_options(spec.quantize)), None

@@ -68,6 +68,7 @@ def save(
     spec = spec or ExportSpec(format="onnx", batch=spec_lib.DYNAMIC)
     spec = spec_lib.spec_of("onnx", spec, options)
     inference_model.check_model(model)
+    model = inference_model.of_pixels(model)
     record = model_record.of_model(model, class_names)
     network = inference_model.inference_model(model, spec)
     images = tf.TensorSpec(

@@ -24,6 +24,7 @@ class Changes:
       omitted: layer that is left out -> the layer that takes its place.
       options: layer -> arguments of its constructor that are replaced.
       weights: layer -> its weights in the clone, if not those of the model.
+      first: layer that the clone has before all others, None for none.
     """
 
     omitted: dict[str, str] = dataclasses.field(default_factory=dict)
@@ -33,6 +34,7 @@ class Changes:
     weights: dict[str, list[np.ndarray]] = dataclasses.field(
         default_factory=dict
     )
+    first: keras.layers.Layer | None = None
 
     def weights_of(self, layer: keras.layers.Layer) -> list[np.ndarray]:
         """Returns the weights of a layer of the model in the clone."""
@@ -81,6 +83,10 @@ def clone(
       changes: what `plan` returned.
       inputs: tensors, in the structure of the model's; None for new ones.
     """
+    inputs = new_inputs(model) if inputs is None else inputs
+    given = {id(x): x for x in keras.tree.flatten(inputs)}
+    if changes.first is not None:
+        given = {key: changes.first(x) for key, x in given.items()}
 
     def clone_operation(operation):
         if not isinstance(operation, keras.layers.Layer):
@@ -91,18 +97,19 @@ def clone(
         )
 
     def call(operation, *args, **kwargs):
+        args = keras.tree.map_structure(lambda x: given.get(id(x), x), args)
         if operation.name in changes.omitted:
             return keras.tree.flatten((args, kwargs))[0]
         return operation(*args, **kwargs)
 
     cloned = keras.models.clone_model(
         model,
-        input_tensors=new_inputs(model) if inputs is None else inputs,
+        input_tensors=inputs,
         clone_function=clone_operation,
         call_function=call,
     )
     for layer in cloned.layers:
-        if layer.weights:
+        if layer.weights and layer is not changes.first:
             source = model.get_layer(layer.name)
             layer.set_weights(changes.weights_of(source))
         finalize(layer)

@@ -107,6 +107,7 @@ def save(
     check_path(path)
     _check_replaceable(path)
     inference_model.check_model(model)
+    model = inference_model.of_pixels(model)
     record = model_record.of_model(model, class_names)
     if jpeg_crop is not None:
         record = dataclasses.replace(record, crop=jpeg_crop)

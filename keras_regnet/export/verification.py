@@ -15,6 +15,7 @@ from typing import NamedTuple
 import keras
 import numpy as np
 
+from keras_regnet.export import inference_model
 from keras_regnet.export import runners
 from keras_regnet.export.spec import ExportSpec
 
@@ -241,6 +242,7 @@ def verify(
       print(report.table())
     """
     images = check_images(images)
+    model = inference_model.of_pixels(model)
     if isinstance(tolerance, str):
         tolerance = Tolerance.of(tolerance, model)
     runner = runners.open_file(file, threads)

@@ -25,9 +25,11 @@ class GroupNormalization(keras.layers.GroupNormalization):
       axis: Integer, the channel axis.
       **kwargs: Further arguments of `keras.layers.GroupNormalization`.
 
-    Input shape: `(batch, height, width, channels)`, or `(batch, channels,
-        height, width)` with `axis=1`.
-    Output shape: that of the input.
+    Input shape:
+      `(batch, height, width, channels)`, or with `axis=1` `(batch, channels,
+      height, width)`.
+    Output shape:
+      that of the input.
 
     Raises:
       ValueError: If `groups` does not divide the channels.
@@ -74,9 +76,11 @@ class EvoNormS0a(keras.layers.Layer):
       gamma_initializer: of the factors, `"ones"` by default.
       **kwargs: Further arguments of `keras.layers.Layer`.
 
-    Input shape: `(batch, height, width, channels)`, or `(batch, channels,
-        height, width)` with `axis=1`.
-    Output shape: that of the input.
+    Input shape:
+      `(batch, height, width, channels)`, or with `axis=1` `(batch, channels,
+      height, width)`.
+    Output shape:
+      that of the input.
 
     Raises:
       ValueError: If `groups` does not divide the channels.

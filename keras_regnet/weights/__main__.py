@@ -20,6 +20,7 @@ from absl import flags
 import keras_regnet
 from keras_regnet import atomic
 from keras_regnet import errors
+from keras_regnet import terminal
 from keras_regnet import variants
 from keras_regnet.weights import detect
 from keras_regnet.weights import fetch
@@ -365,7 +366,7 @@ def main(argv: list[str]) -> None:
         text, good = _run(argv[1:] or [""])
     except (ImportError, OSError, ValueError) as error:
         sys.exit(f"error: {' '.join(str(error).split())}")
-    print(text)
+    terminal.show(text)
     if not good:
         sys.exit(1)
 

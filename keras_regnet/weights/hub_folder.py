@@ -75,6 +75,7 @@ def save_folder(
 def _write(model, path, source, licence, metrics, run_folder):
     if licence is not None:
         model_card.check_licence(licence)
+    model_card.check_metrics(metrics)
     save.check_model(model, "timm")
     architecture = timm_networks.architecture(model.network)
     # Raises for layers that are not those of the network.

@@ -2,6 +2,7 @@
 
 import difflib
 import os
+import re
 from pathlib import Path
 
 from keras_regnet import variants
@@ -23,6 +24,10 @@ SUFFIXES = tuple(dict.fromkeys((*keras3_file.SUFFIXES, *readers.SUFFIXES)))
 RUN_MODEL = "model.keras"
 RUN_SAVED_MODEL = "saved_model"
 RUN_CONFIG = "config.json"
+# A repository of the hub as people copy it; a path has no two slashes in a row.
+_REPOSITORY = re.compile(
+    r"(?:hf:/|https?:/huggingface\.co/)?([\w.-]+/[\w.-]+)", re.IGNORECASE
+)
 
 
 def locate(
@@ -138,7 +143,7 @@ def _check_file(path):
         raise ValueError(
             "`weights` must be a run folder, a folder that `save_folder` "
             "wrote, the path of a file that ends in "
-            f"{', '.join(SUFFIXES)}, or 'hf:owner/name'. "
+            f"{', '.join(SUFFIXES)}, or 'hf:owner/name'.{_hub_hint(path)} "
             f"Received: weights={str(path)!r}"
         )
     if not path.is_file():
@@ -149,6 +154,14 @@ def _check_file(path):
             f"`weights` names a file that does not exist.{hint} "
             f"Received: weights={str(path)!r}"
         )
+
+
+def _hub_hint(path):
+    """Returns what is meant where a repository of the hub is misspelled."""
+    found = _REPOSITORY.fullmatch(path.as_posix())
+    if found is None or path.parent.is_dir():
+        return ""
+    return f" Did you mean 'hf:{found[1]}'?"
 
 
 def _record(

@@ -7,6 +7,8 @@ says.
 
 import dataclasses
 import json
+import math
+import numbers
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -167,7 +169,10 @@ class Card:
     def _metrics(self):
         if not self.metrics:
             return ""
-        rows = "\n".join(f"- {k}: {v:g}" for k, v in self.metrics.items())
+        rows = "\n".join(
+            f"- {_inline(name)}: {value:g}"
+            for name, value in self.metrics.items()
+        )
         return f"## Accuracy\n\n{rows}"
 
     def _training(self):
@@ -198,6 +203,22 @@ class Card:
 def _inline(text):
     """Returns a text that is no markup, on one line."""
     return re.sub(r"([\\`*_{}\[\]<>|#])", r"\\\1", " ".join(text.split()))
+
+
+def check_metrics(metrics: Mapping[str, float] | None) -> None:
+    """Raises unless metrics are finite numbers by what they are."""
+    values = {} if metrics is None else metrics
+    is_good = isinstance(values, Mapping) and all(
+        isinstance(name, str)
+        and isinstance(value, numbers.Real)
+        and math.isfinite(value)
+        for name, value in values.items()
+    )
+    if not is_good:
+        raise ValueError(
+            "`metrics` must be finite numbers by what they are, such as "
+            f"{{'top-1 in percent': 81.2}}. Received: metrics={metrics!r}"
+        )
 
 
 def check_licence(licence: str) -> None:

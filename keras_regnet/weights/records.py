@@ -10,6 +10,7 @@ import dataclasses
 import functools
 import importlib.resources
 import itertools
+import numbers
 
 from keras_regnet import errors
 from keras_regnet import variants
@@ -236,7 +237,8 @@ def list_weights(
       may leave nothing.
 
     Raises:
-      ValueError: if there is no such network, source or license.
+      ValueError: if there is no such network, source or license, or `classes`
+        is not an integer.
 
     Example:
     >>> [record.tag for record in list_weights("RegNetX-4GF", "timm")]
@@ -259,6 +261,11 @@ def list_weights(
             or (licence == _PERMISSIVE and record.commercial)
         )
     if classes is not None:
+        if not isinstance(classes, numbers.Integral):
+            raise ValueError(
+                "`classes` must be an integer, or None. "
+                f"Received: classes={classes!r}"
+            )
         found = tuple(record for record in found if record.classes == classes)
     if variant is not None:
         names = variants.matching(variant, "variant")

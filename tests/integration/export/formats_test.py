@@ -17,6 +17,7 @@ from absl.testing import parameterized
 from PIL import Image
 
 import keras_regnet
+from keras_regnet import open_model
 from keras_regnet.export import litert
 from keras_regnet.export import onnx
 from keras_regnet.export import runners
@@ -177,6 +178,36 @@ class FormatsTest(parameterized.TestCase):
         report = verification.verify(model, path, self.images, calls=2)
         self.assertTrue(report.passed, report.table())
         self.assertEqual(report.latency.delegate, "TensorFlow")
+
+    def test_a_model_that_leaves_normalization_to_its_caller(self):
+        """Its files take pixels, as all do, and say so in their record."""
+        network = self.models["x"].network
+        model = keras_regnet.build(
+            network,
+            input_shape=(32, 32, 3),
+            classes=4,
+            include_preprocessing=False,
+        )
+        images = self.images
+        expected = model.predict_on_batch(keras_regnet.preprocess_input(images))
+        litert.save(model, self.folder / "a.tflite", batch=len(images))
+        onnx.save(model, self.folder / "b.onnx")
+        saved_model.save(model, self.folder / "c", jpeg_size=32, features=True)
+        for name in ("a.tflite", "b.onnx", "c"):
+            opened = open_model.open_model(self.folder / name)
+            self.assertTrue(opened.record.normalizes)
+            np.testing.assert_allclose(opened(images), expected, atol=1e-5)
+        pictures = [tf.io.encode_png(image) for image in images]
+        signature = tf.saved_model.load(self.folder / "c").signatures["jpeg"]
+        found = signature(tf.stack(pictures))["probabilities"]
+        prepared = model.preprocess([x.numpy() for x in pictures])
+        np.testing.assert_allclose(
+            found, model.predict_on_batch(prepared), atol=1e-5
+        )
+        report = verification.verify(
+            model, self.folder / "a.tflite", images, calls=1, warm_up=0
+        )
+        self.assertTrue(report.passed)
 
     def test_saved_model_in_bfloat16(self):
         path = self.folder / "saved_model"

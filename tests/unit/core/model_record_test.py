@@ -172,6 +172,20 @@ class ModelsTest(parameterized.TestCase):
         self.assertEqual(prefixed.record, self.model.record)
 
     @parameterized.parameters(True, False)
+    def test_a_clone_of_the_graph_knows_whether_it_normalizes(self, normalizes):
+        model = keras_regnet.build(
+            keras_regnet.RegNetConfig(2, 8, 8, 2.0, 4, stem_width=8),
+            input_shape=_SHAPE,
+            classes=2,
+            include_preprocessing=normalizes,
+        )
+        image = np.full(_SHAPE, 99, "uint8")
+        np.testing.assert_allclose(
+            keras.models.clone_model(model).preprocess(image),
+            model.preprocess(image),
+        )
+
+    @parameterized.parameters(True, False)
     def test_a_model_of_before_there_were_records(self, normalizes):
         model = keras_regnet.build(
             keras_regnet.RegNetConfig(2, 8, 8, 2.0, 4, stem_width=8),

@@ -502,6 +502,8 @@ class StructureTest(parameterized.TestCase):
             keras_regnet.replace_head(
                 keras_regnet.RegNet(SMALL, include_top=False), 4
             )
+        with self.assertRaisesRegex(ValueError, "builders made. .* Functional"):
+            keras_regnet.replace_head(keras.Model(model.input, model.output), 4)
 
     @parameterized.parameters("dropout_rate", "drop_path_rate")
     def test_rematerialisation_repeats_the_dropout(self, rate):

@@ -1,5 +1,7 @@
 """Names of classes: ImageNet's, and a caller's own."""
 
+from unittest import mock
+
 import keras
 import numpy as np
 from absl.testing import absltest
@@ -78,6 +80,20 @@ class DecodeTest(parameterized.TestCase):
             outputs, 1, class_names=("ant", "bee")
         )
         self.assertEqual(found, ("1", "bee", 0.75))
+
+    def test_numbers_and_names_of_numpy(self):
+        ((found,),) = keras_regnet.decode_predictions(
+            [[0.25, 0.75]], np.int64(1), class_names=np.array(["ant", "bee"])
+        )
+        self.assertIs(type(found.name), str)
+
+    def test_tensors_of_pytorch_under_another_backend(self):
+        tensor = mock.Mock(spec=["detach"])
+        tensor.detach().cpu.return_value = np.array([[0.25, 0.75]])
+        ((found,),) = keras_regnet.decode_predictions(
+            tensor, 1, class_names=("ant", "bee")
+        )
+        self.assertEqual(found.name, "bee")
 
     def test_logits_become_probabilities(self):
         logits = np.array([[1.0, 2.0, 4.0], [0.1, 0.2, 0.3]])

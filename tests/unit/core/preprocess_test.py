@@ -66,6 +66,10 @@ class SourcesTest(parameterized.TestCase):
         lambda self: str(self.path),
         lambda self: self.path,
         lambda self: self.path.read_bytes(),
+        lambda self: memoryview(self.path.read_bytes()),
+        lambda self: io.BytesIO(self.path.read_bytes()),
+        lambda self: tf.io.read_file(str(self.path)),
+        lambda self: tf.constant([self.path.read_bytes()]),
         lambda self: Image.open(self.path),
         lambda self: self.pixels.astype("float32"),
         lambda self: self.pixels[None],
@@ -102,6 +106,40 @@ class SourcesTest(parameterized.TestCase):
         for dataset in (files, images.batch(1)):
             (found,) = dataset.map(self.model.preprocess)
             np.testing.assert_array_equal(found, self.expected)
+
+    def test_gray_and_other_channels_in_a_pipeline(self):
+        gray = self.pixels[:, :, :1]
+        (found,) = tf.data.Dataset.from_tensors(gray).map(self.model.preprocess)
+        np.testing.assert_array_equal(found, self.model.preprocess(gray))
+        alpha = tf.data.Dataset.from_tensors(np.zeros((80, 80, 4), "uint8"))
+        with self.assertRaisesRegex(ValueError, "Leave alpha out"):
+            alpha.map(self.model.preprocess)
+        model = _model(input_shape=(64, 64, 1))
+        colored = tf.data.Dataset.from_tensors(self.pixels)
+        with self.assertRaisesRegex(ValueError, "rgb_to_grayscale"):
+            colored.map(model.preprocess)
+
+    def test_a_file_in_a_pipeline_for_channels_first(self):
+        keras.config.set_image_data_format("channels_first")
+        self.addCleanup(keras.config.set_image_data_format, "channels_last")
+        model = _model(ModelRecord(image_size=(64, 96)), (3, None, None))
+        files = tf.data.Dataset.from_tensors(self.path.read_bytes())
+        (found,) = files.map(model.preprocess)
+        expected = np.moveaxis(self.expected, -1, 1)
+        np.testing.assert_allclose(found, expected, atol=1e-3)
+
+    def test_a_keras_tensor(self):
+        found = self.model.preprocess(keras.Input((300, 400, 3)))
+        self.assertEqual(found.shape, (None, 64, 96, 3))
+
+    def test_a_model_of_other_channels_takes_arrays_alone(self):
+        model = _model(input_shape=(64, 96, 5))
+        self.assertEqual(
+            model.preprocess(np.zeros((70, 99, 5))).shape, (1, 64, 96, 5)
+        )
+        for image in (self.path, Image.fromarray(self.pixels)):
+            with self.assertRaisesRegex(ValueError, "a model of 5 channels"):
+                model.preprocess(image)
 
     @parameterized.parameters(*range(1, 9))
     def test_exif(self, orientation):
@@ -185,6 +223,11 @@ class SourcesTest(parameterized.TestCase):
         (lambda self: {"images": 1}, "Received: dict"),
         (lambda self: None, "Received: NoneType"),
         (lambda self: Image.new("F", (8, 8)), "mode 'F'"),
+        (lambda self: "https://a.org/b.jpg", "'https://a.org/b.jpg'"),
+        (
+            lambda self: tf.ragged.stack([self.pixels, self.pixels[:9]]),
+            "must be a list. Received: a ragged",
+        ),
     )
     def test_refused(self, of, message):
         with self.assertRaisesRegex(ValueError, message):

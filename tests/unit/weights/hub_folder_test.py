@@ -210,6 +210,18 @@ class FolderTest(parameterized.TestCase):
         self.assertNotIn("as published", self.card())
         self.assertIn("- top-1 on ants: 97.5\n", self.card())
 
+    @parameterized.parameters(
+        ({"top-1": "97"},),
+        ({"top-1": None},),
+        ({"top-1": np.nan},),
+        ({1: 97.0},),
+        ([97.0],),
+    )
+    def test_metrics_that_are_no_numbers(self, metrics):
+        with self.assertRaisesRegex(ValueError, "`metrics` must be finite"):
+            save_folder(_build(), self.folder, metrics=metrics)
+        self.assertFalse(self.folder.exists())
+
     def test_card_of_a_run(self):
         run = self.folder.with_name("run")
         run.mkdir()

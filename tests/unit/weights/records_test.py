@@ -213,6 +213,7 @@ class RecordsTest(parameterized.TestCase):
     @parameterized.parameters(
         (dict(variant="RegNetW-*"), "Unknown `variant`. Did you mean 'RegNet"),
         (dict(licence="mitt"), "Unknown `licence`. Did you mean 'mit'"),
+        (dict(classes="1000"), "`classes` must be an integer, or None"),
     )
     def test_filters_refuse(self, arguments, message):
         with self.assertRaisesRegex(ValueError, message):
