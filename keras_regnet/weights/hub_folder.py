@@ -100,7 +100,7 @@ def _write(model, path, source, licence, metrics, run_folder):
     )
     text = json.dumps(config, indent=2) + "\n"
     with _replacing_folder(path) as folder:
-        save.write_safetensors(state, folder / _WEIGHTS)
+        save.write_safetensors(state, folder / _WEIGHTS, record)
         atomic.write(folder / hub_config.NAME, text.encode())
         atomic.write(folder / model_card.NAME, card.text().encode())
 

@@ -19,6 +19,7 @@ from keras_regnet.weights import readers
 from keras_regnet.weights import records
 from keras_regnet.weights import rules
 from keras_regnet.weights.readers import keras3_file
+from keras_regnet.weights.readers import safetensors_file
 from keras_regnet.weights.resolved import ResolvedWeights
 from keras_regnet.weights.rules import UnknownNetworkError
 
@@ -124,9 +125,17 @@ def _of_other_file(config, record, path):
         )
     source = record or records.typical(checkpoint.format, checkpoint.variant())
     config = dataclasses.replace(config, padding=source.padding)
-    return ResolvedWeights(
-        config, source.mean, source.std, record, path, checkpoint
-    )
+    mean, std = source.mean, source.std
+    if record is None:
+        mean, std = _stored_normalization(path) or (mean, std)
+    return ResolvedWeights(config, mean, std, record, path, checkpoint)
+
+
+def _stored_normalization(path):
+    """Returns (mean, deviation) of a file that `weights.export` wrote."""
+    if path.suffix != ".safetensors":
+        return None
+    return safetensors_file.normalization(path)
 
 
 def _warn_of_license(saved, checkpoint):

@@ -11,12 +11,14 @@ import safetensors.numpy
 
 from keras_regnet import atomic
 from keras_regnet import errors
+from keras_regnet import model_record
 from keras_regnet import plan
 from keras_regnet.config import RegNetConfig
 from keras_regnet.weights import mapping
 from keras_regnet.weights import timm_networks
 from keras_regnet.weights import transforms
 from keras_regnet.weights.readers import damage
+from keras_regnet.weights.readers import safetensors_file
 from keras_regnet.weights.readers import torch_file
 
 FORMATS = ("timm", "torchvision", "pycls")
@@ -32,7 +34,8 @@ def export(
 
     That project builds the network with the model's number of classes, and
     loads the file with `strict=True`. Its images are normalized outside the
-    network, as for a model with `include_preprocessing=False`.
+    network, as for a model with `include_preprocessing=False`; with what, a
+    `.safetensors` file keeps for `weights=`, and a pickle does not.
 
     Args:
       model: one of our models, with or without its top.
@@ -65,7 +68,7 @@ def export(
         names = timm_networks.file_format(model.network)
     state = state_dict(model, names)
     if path.suffix == ".safetensors":
-        write_safetensors(state, path)
+        write_safetensors(state, path, model_record.of_model(model))
         return
     try:
         with atomic.replacing(path) as partial:
@@ -78,12 +81,24 @@ def export(
         raise _unwritable(path, error) from error
 
 
-def write_safetensors(state: dict[str, np.ndarray], path: Path) -> None:
-    """Writes named arrays; the file appears when it is whole."""
+def write_safetensors(
+    state: dict[str, np.ndarray],
+    path: Path,
+    record: "model_record.ModelRecord",
+) -> None:
+    """Writes named arrays; the file appears when it is whole.
+
+    Its metadata keep what the model subtracts from images and divides by,
+    which the names of other projects have no place for.
+    """
     try:
         with atomic.replacing(path) as partial:
-            # What transformers and others expect of a file of PyTorch's.
-            metadata = {"format": "pt"}
+            metadata = {
+                # What transformers and others expect of a file of PyTorch's.
+                "format": "pt",
+                safetensors_file.MEAN: " ".join(map(repr, record.mean)),
+                safetensors_file.STD: " ".join(map(repr, record.std)),
+            }
             safetensors.numpy.save_file(state, partial, metadata)
     except safetensors.SafetensorError as error:
         raise _unwritable(path, error) from error

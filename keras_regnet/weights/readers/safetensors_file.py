@@ -1,5 +1,6 @@
 """Reading `.safetensors` files: no PyTorch, no pickle."""
 
+import math
 import os
 import struct
 from pathlib import Path
@@ -14,6 +15,9 @@ from keras_regnet.weights.readers.tensors import Tensors
 _TYPES = ("F64", "F32", "F16", "BF16", "I64", "I32")
 
 
+# Keys of the metadata of our files, with three numbers each, of 0..255.
+MEAN, STD = "keras_regnet.mean", "keras_regnet.std"
+_COLORS = 3
 _LENGTH = struct.Struct("<Q")
 
 
@@ -38,6 +42,36 @@ def read(path: str | os.PathLike) -> Tensors:
             )
     shapes = {name: tuple(part.get_shape()) for name, part in slices.items()}
     return Tensors(shapes, file.get_tensor)
+
+
+def normalization(
+    path: str | os.PathLike,
+) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
+    """Returns (mean, deviation) of a file of ours, else None.
+
+    Raises:
+      ValueError: if they are not numbers, one for each color.
+    """
+    with safetensors.safe_open(path, framework="numpy") as file:
+        metadata = file.metadata() or {}
+    if not {MEAN, STD} <= metadata.keys():
+        return None
+    mean, std = (_numbers(metadata[key]) for key in (MEAN, STD))
+    if len(mean) != _COLORS or len(std) != _COLORS or min(std) <= 0:
+        raise ValueError(
+            f"{os.fspath(path)!r} has a damaged normalization in its "
+            f"metadata: mean {metadata[MEAN]!r}, std {metadata[STD]!r}."
+        )
+    return mean, std
+
+
+def _numbers(text):
+    """Returns the numbers of a text, none if one of them is not finite."""
+    try:
+        numbers = tuple(map(float, text.split()))
+    except ValueError:
+        return ()
+    return numbers if all(map(math.isfinite, numbers)) else ()
 
 
 def _check_header(path):

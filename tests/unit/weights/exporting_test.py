@@ -100,11 +100,35 @@ class ExportingTest(parameterized.TestCase):
         timm = save.state_dict(self.model, "timm")["stem.conv.weight"]
         np.testing.assert_array_equal(pycls, timm[:, ::-1])
 
+    def test_normalization_comes_back(self):
+        """timm's RegNetZ are published with another one than ImageNet's."""
+        options = {"input_shape": _SHAPE, "classes": 3}
+        model = keras_regnet.RegNetZ("C16-EvoNorm", **options)
+        self.assertEqual(model.record.mean, (123.675, 116.28, 103.53))
+        path = self.folder / "c16.safetensors"
+        keras_regnet.weights.export(model, path)
+        again = keras_regnet.RegNetZ("C16-EvoNorm", weights=path, **options)
+        self.assertEqual(again.record.mean, model.record.mean)
+        self.assertEqual(again.record.std, model.record.std)
+
+    @parameterized.parameters("1 2", "1 2 nan", "1 2 x", "1 2 0")
+    def test_damaged_normalization(self, std):
+        path = self.folder / "damaged.safetensors"
+        keras_regnet.weights.export(self.model, path)
+        with safetensors.safe_open(path, framework="numpy") as file:
+            metadata = {**file.metadata(), "keras_regnet.std": std}
+        tensors = safetensors.numpy.load_file(path)
+        safetensors.numpy.save_file(tensors, path, metadata)
+        with self.assertRaisesRegex(ValueError, "damaged.safetensors"):
+            keras_regnet.build(
+                _SMALL, weights=path, input_shape=_SHAPE, classes=3
+            )
+
     def test_file_says_that_it_is_pytorch_s(self):
         path = self.folder / "meta.safetensors"
         keras_regnet.weights.export(self.model, path)
         with safetensors.safe_open(path, framework="numpy") as file:
-            self.assertEqual(file.metadata(), {"format": "pt"})
+            self.assertEqual(file.metadata()["format"], "pt")
         self.assertEmpty(list(self.folder.glob(".*")))
 
     @parameterized.parameters(

@@ -325,7 +325,10 @@ class FolderTest(parameterized.TestCase):
     def test_descriptions_of_other_projects_are_not_looked_at(self):
         save_folder(_build("RegNetX-200MF"), self.folder)
         (self.folder / "config.json").write_text('{"architectures": ["A"]}')
-        self.assertEqual(resolve(self.folder).mean, records.IMAGENET_MEAN)
+        resolved = resolve(self.folder)
+        self.assertIsNone(resolved.saved)
+        # That is in the metadata of the tensors.
+        self.assertEqual(resolved.mean, _MEAN)
 
 
 class HubTest(hub_testing.HubTestCase):
@@ -386,7 +389,7 @@ class HubTest(hub_testing.HubTestCase):
             self.assertWarnsRegex(UserWarning, "could not be looked for"),
         ):
             resolved = resolve("hf:owner/mine")
-        self.assertEqual(resolved.mean, records.IMAGENET_MEAN)
+        self.assertIsNone(resolved.saved)
 
     def test_repositories_without_a_description(self):
         self.push(_build("RegNetX-200MF"))
@@ -396,7 +399,7 @@ class HubTest(hub_testing.HubTestCase):
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             resolved = resolve("hf:owner/mine")
-        self.assertEqual(resolved.mean, records.IMAGENET_MEAN)
+        self.assertIsNone(resolved.saved)
 
 
 if __name__ == "__main__":
