@@ -34,7 +34,7 @@ class DistanceTest(parameterized.TestCase):
 
 class VerifyTest(parameterized.TestCase):
     def test_a_process_without_keras_allows_as_much(self):
-        allowed = verification.Tolerance.of("none").largest_difference
+        allowed = verification.Tolerance.of("none").max_absolute_error
         self.assertEqual(check_saved_model.TOLERANCE, allowed)
 
     @parameterized.parameters("dynamic", "int8")
