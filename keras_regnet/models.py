@@ -15,7 +15,6 @@ from keras_regnet import blocks
 from keras_regnet import class_names as names_lib
 from keras_regnet import errors
 from keras_regnet import inputs as inputs_lib
-from keras_regnet import layers
 from keras_regnet import plan
 from keras_regnet import preprocessing
 from keras_regnet import rows
@@ -198,15 +197,11 @@ def _stages(config, output_stride):
 
 def _normalize(maker, x, mean, std):
     channels = x.shape[maker.channel_axis]
-    mean, std = preprocessing.mean_and_std(channels, mean, std)
     # Half precision would round the factors by up to half a percent.
     half = keras.config.dtype_policy().compute_dtype.endswith("float16")
-    return layers.Normalization(
-        axis=maker.channel_axis,
-        mean=mean,
-        variance=[value**2 for value in std],
-        dtype="float32" if half else None,
-        name=rows.NORMALIZATION,
+    dtype = "float32" if half else None
+    return preprocessing.normalization_layer(
+        channels, mean, std, maker.channel_axis, dtype
     )(x)
 
 

@@ -9,6 +9,8 @@ from keras import ops
 
 from keras_regnet import errors
 from keras_regnet import image_sources
+from keras_regnet import layers
+from keras_regnet import rows
 from keras_regnet.images import center_crop
 from keras_regnet.model_record import ModelRecord
 from keras_regnet.weights import records
@@ -43,6 +45,24 @@ def mean_and_std(
     means = np.full(channels, np.mean(mean))
     stds = np.full(channels, np.mean(std))
     return means.tolist(), stds.tolist()
+
+
+def normalization_layer(
+    channels: int,
+    mean: Sequence[float],
+    std: Sequence[float],
+    axis: int = -1,
+    dtype: str | None = None,
+) -> layers.Normalization:
+    """Returns the layer that normalizes images, see `mean_and_std`."""
+    mean, std = mean_and_std(channels, mean, std)
+    return layers.Normalization(
+        axis=axis,
+        mean=mean,
+        variance=[value**2 for value in std],
+        dtype=dtype,
+        name=rows.NORMALIZATION,
+    )
 
 
 def preprocess_input(

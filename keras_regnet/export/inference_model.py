@@ -20,7 +20,6 @@ from keras_regnet.export.spec import ExportSpec
 
 INPUT_NAME = "images"
 PIXELS = "pixels"
-NORMALIZATION = "normalise"
 
 
 def of_pixels(model: keras.Model) -> keras.Model:
@@ -40,14 +39,13 @@ def of_pixels(model: keras.Model) -> keras.Model:
     record = model_record.of_model(model)
     if record.normalizes:
         return model
-    shape = model.inputs[0].shape
-    mean, std = preprocessing.mean_and_std(shape[-1], record.mean, record.std)
+    images = model.inputs[0]
     changes = rewriting.Changes()
-    changes.first = layers.Normalization(
-        mean=mean,
-        variance=[value**2 for value in std],
-        dtype=keras.backend.result_type(model.inputs[0].dtype, "float32"),
-        name=NORMALIZATION,
+    changes.first = preprocessing.normalization_layer(
+        images.shape[-1],
+        record.mean,
+        record.std,
+        dtype=keras.backend.result_type(images.dtype, "float32"),
     )
     cloned = rewriting.clone(flattening.flat(model), changes)
     cloned.set_record(dataclasses.replace(record, normalizes=True))

@@ -1,9 +1,13 @@
 """Small networks and images that the tests of the export share."""
 
+import importlib.util
+import types
+
 import keras
 import numpy as np
 
 import keras_regnet
+from tests.support import paths
 
 SIZE = 32
 CLASSES = 4
@@ -65,3 +69,13 @@ def images(count: int, height: int = SIZE, width: int = SIZE) -> np.ndarray:
     smooth = keras.ops.image.resize(coarse, (height, width), "bilinear")
     noise = rng.normal(0, 8, smooth.shape)
     return np.clip(np.asarray(smooth) + noise, 0, 255).astype(np.uint8)
+
+
+def client() -> types.ModuleType:
+    """Returns examples/classify.py as a module."""
+    spec = importlib.util.spec_from_file_location(
+        "classify", paths.ROOT / "examples" / "classify.py"
+    )
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

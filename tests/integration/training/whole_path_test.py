@@ -6,7 +6,6 @@ the example. At every stop it is the same class, with the same probability.
 """
 
 import dataclasses
-import importlib.util
 import json
 import pathlib
 import tempfile
@@ -22,8 +21,8 @@ from keras_regnet import open_model
 from keras_regnet.center_crop import CenterCrop
 from keras_regnet.export import litert
 from keras_regnet.weights import records
+from tests.support import export_testing
 from tests.support import oracle_weights
-from tests.support import paths
 from tests.support import training_testing
 from training.config import config as train_config
 from training.config import recipes
@@ -55,16 +54,6 @@ def _write_weights(path):
     logits = np.asarray(model(images, training=False))
     kernel.assign(3 * kernel / logits.std())
     keras_regnet.weights.export(model, path, "timm")
-
-
-def _client():
-    """Returns the example as a module."""
-    spec = importlib.util.spec_from_file_location(
-        "classify", paths.ROOT / "examples" / "classify.py"
-    )
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 class WholePathTest(absltest.TestCase):
@@ -143,7 +132,7 @@ class WholePathTest(absltest.TestCase):
                 opened(images)[0], expected, atol=_TOLERANCE
             )
         self.assertGreater(expected.max() - expected.min(), 10 * _TOLERANCE)
-        client = _client().Classifier(file)
+        client = export_testing.client().Classifier(file)
         outputs, _ = client.probabilities(client.pixels(self.photo))
         np.testing.assert_allclose(outputs, expected, atol=_TOLERANCE)
         self.assertEqual(client.name(1), "dog")

@@ -82,6 +82,15 @@ class JsonTest(parameterized.TestCase):
             ModelRecord.from_json(text)
 
 
+def _small(**options):
+    return keras_regnet.build(
+        keras_regnet.RegNetConfig(2, 8, 8, 2.0, 4, stem_width=8),
+        input_shape=_SHAPE,
+        classes=2,
+        **options,
+    )
+
+
 class ModelsTest(parameterized.TestCase):
     """Models from one file in timm's names, of a published network."""
 
@@ -173,12 +182,7 @@ class ModelsTest(parameterized.TestCase):
 
     @parameterized.parameters(True, False)
     def test_a_clone_of_the_graph_knows_whether_it_normalizes(self, normalizes):
-        model = keras_regnet.build(
-            keras_regnet.RegNetConfig(2, 8, 8, 2.0, 4, stem_width=8),
-            input_shape=_SHAPE,
-            classes=2,
-            include_preprocessing=normalizes,
-        )
+        model = _small(include_preprocessing=normalizes)
         image = np.full(_SHAPE, 99, "uint8")
         np.testing.assert_allclose(
             keras.models.clone_model(model).preprocess(image),
@@ -187,12 +191,7 @@ class ModelsTest(parameterized.TestCase):
 
     @parameterized.parameters(True, False)
     def test_a_model_of_before_there_were_records(self, normalizes):
-        model = keras_regnet.build(
-            keras_regnet.RegNetConfig(2, 8, 8, 2.0, 4, stem_width=8),
-            input_shape=_SHAPE,
-            classes=2,
-            include_preprocessing=normalizes,
-        )
+        model = _small(include_preprocessing=normalizes)
         config = model.get_config()
         del config["record"]
         old = keras_regnet.RegNetModel.from_config(config)

@@ -1,6 +1,5 @@
 """The example without TensorFlow scales images as the package does."""
 
-import importlib.util
 import json
 import pathlib
 import sys
@@ -15,19 +14,9 @@ from absl.testing import parameterized
 from keras_regnet import images
 from keras_regnet.center_crop import CenterCrop
 from keras_regnet.model_record import ModelRecord
-from tests.support import paths
+from tests.support import export_testing
 
-
-def _client():
-    spec = importlib.util.spec_from_file_location(
-        "classify", paths.ROOT / "examples" / "classify.py"
-    )
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-_CLIENT = _client()
+_CLIENT = export_testing.client()
 
 
 class CenterTest(parameterized.TestCase):
