@@ -75,24 +75,26 @@ def save(
         network.input.shape, network.input.dtype, inference_model.INPUT_NAME
     )
     classes = model.outputs[0].shape[-1]
-    with (
-        record_files.replacing(path, record, classes) as partial,
-        layers.native_ops(),
-        warnings.catch_warnings(),
-    ):
+    with record_files.replacing(path, record, classes) as partial:
+        _convert(network, images, partial)
+        contents = onnx_names.canonical(partial.read_bytes())
+        _check(model, contents)
+        partial.write_bytes(contents)
+        # Not with native operations, which may not run here.
+        verification.checker(verify, model, spec)(partial)
+
+
+def _convert(network, images, path):
+    with layers.native_ops(), warnings.catch_warnings():
         # Keras mends tf2onnx for NumPy 2 by way of names that NumPy warns of.
         warnings.simplefilter("ignore", FutureWarning)
         warnings.simplefilter("ignore", DeprecationWarning)
         network.export(
-            str(partial),
+            str(path),
             format="onnx",
             verbose=False,
             input_signature=[images],
         )
-        contents = onnx_names.canonical(partial.read_bytes())
-        _check(model, contents)
-        partial.write_bytes(contents)
-        verification.checker(verify, model, spec)(partial)
 
 
 def _check(model, contents):
