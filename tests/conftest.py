@@ -15,6 +15,10 @@ import hypothesis
 import numpy as np
 import pytest
 
+# Before a test imports Keras: on any x86 processor the tests run with oneDNN,
+# as programs do, unless the environment says otherwise.
+from keras_regnet import onednn as onednn
+
 TIERS = ("unit", "integration", "system", "cluster")
 _TESTS = pathlib.Path(__file__).parent
 
