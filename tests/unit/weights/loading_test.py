@@ -1,6 +1,7 @@
 """Filling a model: everything fits, or nothing is touched."""
 
 import dataclasses
+import functools
 import pathlib
 import re
 from unittest import mock
@@ -175,6 +176,7 @@ class TransformsTest(parameterized.TestCase):
         self.assertEqual(bgr[3, 2, 0, 1], array[1, 2, 3, 2])
 
 
+@functools.cache
 def _shapes(config, file_format):
     """Returns the shapes of a network in a file, None if it has no names."""
     layout = formats.OURS
