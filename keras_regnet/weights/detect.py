@@ -1,6 +1,7 @@
 """Which format and which network a file is, from names and shapes alone."""
 
 import dataclasses
+import functools
 import math
 import re
 from collections.abc import Sequence
@@ -212,23 +213,25 @@ class DetectedCheckpoint:
         return f"{network} in the names of {self.format!r}"
 
 
+# Of every published network, for each file.
+@functools.lru_cache(256)
 def with_each_rounding(
     config: RegNetConfig | AnyNetConfig,
-) -> list[RegNetConfig | AnyNetConfig]:
+) -> tuple[RegNetConfig | AnyNetConfig, ...]:
     """Returns a configuration in each rounding of its widths, its own first.
 
     An `AnyNetConfig` has no rounding.
     """
     if not isinstance(config, RegNetConfig):
-        return [config]
+        return (config,)
     others = set(config_lib.WIDTH_ROUNDINGS) - {config.width_rounding}
-    return [
+    return (
         config,
         *(
             dataclasses.replace(config, width_rounding=rounding)
             for rounding in sorted(others)
         ),
-    ]
+    )
 
 
 def detect(tensors: Tensors) -> DetectedCheckpoint:
@@ -421,6 +424,7 @@ def _classes(layout, shapes):
     return 0
 
 
+@functools.lru_cache(256)
 def stage_shapes(
     config: RegNetConfig | AnyNetConfig,
 ) -> tuple[StageShape, ...]:
