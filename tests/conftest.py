@@ -6,6 +6,7 @@ system: whole processes, faults and sweeps.
 cluster: on a Ray cluster; needs the extra [cluster].
 """
 
+import inspect
 import pathlib
 import random
 import sys
@@ -39,12 +40,36 @@ def pytest_addoption(parser):
         type=float,
         help="fail a unit test that takes longer; for .ci/run",
     )
+    parser.addoption(
+        "--one_case",
+        action="store_true",
+        help="of a test with parameters run the first case, and every case of "
+        "those marked versions; for .ci/run",
+    )
 
 
-def pytest_collection_modifyitems(items):
+def pytest_collection_modifyitems(config, items):
     for item in items:
         tier = item.path.relative_to(_TESTS).parts[0]
         item.add_marker(getattr(pytest.mark, tier))
+    if config.getoption("--one_case"):
+        firsts = {}
+        for item in items:
+            firsts.setdefault(_function(item), item)
+        kept = set(firsts.values())
+        kept.update(i for i in items if i.get_closest_marker("versions"))
+        left_out = [item for item in items if item not in kept]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item in kept]
+
+
+def _function(item):
+    """Returns what the cases of a test have in common, in each of its classes.
+
+    The cases that absl makes of a method wrap it.
+    """
+    code = getattr(inspect.unwrap(item.obj), "__code__", item.name)
+    return item.parent.nodeid, code
 
 
 @pytest.fixture(autouse=True)

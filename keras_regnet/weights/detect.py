@@ -1,6 +1,7 @@
 """Which format and which network a file is, from names and shapes alone."""
 
 import dataclasses
+import functools
 import math
 import re
 from collections.abc import Sequence
@@ -99,8 +100,9 @@ class DetectedCheckpoint:
             if name not in self.tensors or of_head:
                 continue
             shape = _keras_shape_or_own(transform, self.tensors.shapes[name])
-            ignored = (_CHANNELS,) if path == first else ()
-            if _without(shape, ignored) != _without(expected, ignored):
+            if shape == expected:
+                continue
+            if path != first or _one_channel(shape) != _one_channel(expected):
                 found[name] = (path, shape, expected)
         return found
 
@@ -175,13 +177,15 @@ class DetectedCheckpoint:
         Raises:
           ValueError: if two networks have the same tensors, naming both.
         """
-        differences = {
-            (name, config): self._count_differences(config)
-            for name in variants.list_variants()
-            for config in with_each_rounding(variants.get_config(name))
-            if self._has_stages(config)
-            and len(self.misfits(config)) <= _MAX_MISFITS
-        }
+        differences = {}
+        for name in variants.list_variants():
+            for config in with_each_rounding(variants.get_config(name)):
+                if not self._has_stages(config):
+                    continue
+                misfits = len(self.misfits(config))
+                if misfits <= _MAX_MISFITS:
+                    others = self._count_others(config)
+                    differences[name, config] = misfits + others
         fewest = min(differences.values(), default=None)
         found = [pair for pair, n in differences.items() if n == fewest]
         names = list(dict.fromkeys(name for name, _ in found))
@@ -192,11 +196,10 @@ class DetectedCheckpoint:
             )
         return found[0] if found else None
 
-    def _count_differences(self, config):
-        """Returns how many tensors are missing, left over or of other shape."""
+    def _count_others(self, config):
+        """Returns how many tensors are missing or left over."""
         expected = {name for _, name, _, _ in self._expected(config)}
-        others = set(self.tensors) ^ expected
-        return len(self.misfits(config)) + len(others)
+        return len(set(self.tensors) ^ expected)
 
     def describe(self) -> str:
         """What the file holds, in words for an error."""
@@ -210,23 +213,25 @@ class DetectedCheckpoint:
         return f"{network} in the names of {self.format!r}"
 
 
+# Of every published network, for each file.
+@functools.lru_cache(256)
 def with_each_rounding(
     config: RegNetConfig | AnyNetConfig,
-) -> list[RegNetConfig | AnyNetConfig]:
+) -> tuple[RegNetConfig | AnyNetConfig, ...]:
     """Returns a configuration in each rounding of its widths, its own first.
 
     An `AnyNetConfig` has no rounding.
     """
     if not isinstance(config, RegNetConfig):
-        return [config]
+        return (config,)
     others = set(config_lib.WIDTH_ROUNDINGS) - {config.width_rounding}
-    return [
+    return (
         config,
         *(
             dataclasses.replace(config, width_rounding=rounding)
             for rounding in sorted(others)
         ),
-    ]
+    )
 
 
 def detect(tensors: Tensors) -> DetectedCheckpoint:
@@ -398,8 +403,9 @@ def _keras_shape_or_own(transform, shape):
         return tuple(shape)
 
 
-def _without(shape, axes):
-    return tuple(n for i, n in enumerate(shape) if i not in axes)
+def _one_channel(shape):
+    """Returns the shape of the same kernel for images of one channel."""
+    return tuple(1 if i == _CHANNELS else n for i, n in enumerate(shape))
 
 
 def _keras_shape(transform, shape):
@@ -418,6 +424,7 @@ def _classes(layout, shapes):
     return 0
 
 
+@functools.lru_cache(256)
 def stage_shapes(
     config: RegNetConfig | AnyNetConfig,
 ) -> tuple[StageShape, ...]:

@@ -13,10 +13,13 @@ from absl.testing import parameterized
 import keras_regnet
 from keras_regnet import export
 from keras_regnet.export import runners
-from tests.support import export_testing
 from tests.support import oracle_weights
 
 _SHAPE = (32, 32, 3)
+# One block: these tests are about what stands around a network.
+_CONFIG = keras_regnet.AnyNetConfig(
+    (1,), (16,), group_widths=4, block="y", stem_width=8
+)
 
 
 def _images(number=3):
@@ -26,7 +29,7 @@ def _images(number=3):
 
 def _network(**options):
     options = {"input_shape": _SHAPE, "classes": 4, **options}
-    return keras_regnet.RegNet(export_testing.NETWORKS["y"], **options)
+    return keras_regnet.build(_CONFIG, **options)
 
 
 def _with_head(inputs, features):

@@ -3,6 +3,7 @@
 import warnings
 
 import numpy as np
+import pytest
 import tensorflow as tf
 from absl.testing import absltest
 from absl.testing import parameterized
@@ -10,6 +11,8 @@ from absl.testing import parameterized
 from keras_regnet import image_bytes
 from keras_regnet import image_files
 from tests.support import image_corpus
+
+pytestmark = pytest.mark.versions
 
 # TensorFlow and Pillow may link different versions of libjpeg.
 _DECODERS_DIFFER = 1

@@ -9,6 +9,7 @@ from unittest import mock
 import hypothesis
 import keras
 import numpy as np
+import pytest
 import tensorflow as tf
 from absl.testing import absltest
 from absl.testing import parameterized
@@ -18,6 +19,8 @@ from keras_regnet import layers
 from keras_regnet import onednn
 from keras_regnet.layers import kernels
 from keras_regnet.layers import portable
+
+pytestmark = pytest.mark.versions
 
 _TOLERANCE = {
     "float64": 1e-10,

@@ -8,11 +8,14 @@ import zipfile
 
 import keras
 import numpy as np
+import pytest
 from absl.testing import absltest
 from absl.testing import parameterized
 
 import keras_regnet
 from tests.support import oracle_weights
+
+pytestmark = pytest.mark.versions
 
 _SMALL = keras_regnet.RegNetConfig(3, 16, 16, 2, 8, block="y", stem_width=8)
 _NAMES = ("model.keras", "model.weights.h5")

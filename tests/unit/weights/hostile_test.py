@@ -12,6 +12,7 @@ from unittest import mock
 
 import h5py
 import numpy as np
+import pytest
 from absl.testing import absltest
 from absl.testing import parameterized
 
@@ -29,6 +30,8 @@ from training.config import config as train_config
 from training.data import npz
 from training.workdir import checkpoint
 from training.workdir import files
+
+pytestmark = pytest.mark.versions
 
 _CONFIG = keras_regnet.AnyNetConfig((1,), (8,), stem_width=8, se_ratio=0.25)
 _MAX_SECONDS = 2

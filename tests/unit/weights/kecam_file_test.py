@@ -12,6 +12,7 @@ import zipfile
 import h5py
 import keras
 import numpy as np
+import pytest
 from absl.testing import absltest
 from absl.testing import parameterized
 
@@ -22,6 +23,8 @@ from keras_regnet.weights import records
 from keras_regnet.weights.readers import kecam_file
 from tests.support import oracle_weights
 from tests.support import paths
+
+pytestmark = pytest.mark.versions
 
 _ZIP = paths.DATA / "kecam.zip"
 _CONFIGS = {

@@ -8,6 +8,7 @@ import warnings
 import h5py
 import keras
 import numpy as np
+import pytest
 from absl.testing import absltest
 from absl.testing import parameterized
 
@@ -16,6 +17,8 @@ from keras_regnet.weights import mapping
 from keras_regnet.weights.readers import keras2_file
 from keras_regnet.weights.readers import keras_numbered
 from tests.support import keras_h5_testing
+
+pytestmark = pytest.mark.versions
 
 # Names and places of tensors that must not be taken for each other: of one
 # shape, in the block where main path and shortcut meet.

@@ -1,6 +1,7 @@
 """Filling a model: everything fits, or nothing is touched."""
 
 import dataclasses
+import functools
 import pathlib
 import re
 from unittest import mock
@@ -175,6 +176,7 @@ class TransformsTest(parameterized.TestCase):
         self.assertEqual(bgr[3, 2, 0, 1], array[1, 2, 3, 2])
 
 
+@functools.cache
 def _shapes(config, file_format):
     """Returns the shapes of a network in a file, None if it has no names."""
     layout = formats.OURS
@@ -195,14 +197,6 @@ def _shapes(config, file_format):
 class RecognitionTest(parameterized.TestCase):
     """No values are read: shapes are enough."""
 
-    def detect(self, variant, file_format, **changes):
-        config = keras_regnet.get_config(variant)
-        model = keras_regnet.build(config, input_shape=(32, 32, 3), classes=7)
-        state = save.state_dict(model, file_format)
-        shapes = {name: array.shape for name, array in state.items()}
-        shapes |= changes
-        return detect.detect(Tensors(shapes, None))
-
     @parameterized.parameters(
         ("RegNetX-200MF", "timm"),
         ("RegNetX-200MF", "transformers"),
@@ -215,7 +209,8 @@ class RecognitionTest(parameterized.TestCase):
         ("RegNetZ-C16", "byobnet"),
     )
     def test_names_format_and_variant(self, variant, file_format):
-        found = self.detect(variant, file_format)
+        shapes = _shapes(variants.get_config(variant), file_format)
+        found = detect.detect(Tensors(shapes, None))
         self.assertEqual(found.format, file_format)
         self.assertEqual(found.variant(), variant)
         self.assertEqual(found.classes, 7)
@@ -291,7 +286,13 @@ class RecognitionTest(parameterized.TestCase):
             rules.network(None, found, pathlib.Path("10b.torch"))
 
     def test_one_odd_tensor_makes_no_other_network(self):
-        found = self.detect("RegNetX-200MF", "timm", extra=(3,))
+        config = variants.get_config("RegNetX-200MF")
+        model = keras_regnet.build(config, input_shape=(32, 32, 3), classes=7)
+        state = save.state_dict(model, "timm")
+        shapes = {name: array.shape for name, array in state.items()}
+        # The file counts batches, besides.
+        self.assertEqual({**shapes, **_shapes(config, "timm")}, shapes)
+        found = detect.detect(Tensors({**shapes, "extra": (3,)}, None))
         self.assertEqual(found.variant(), "RegNetX-200MF")
 
     def test_stages_that_vissl_cut_in_parts(self):

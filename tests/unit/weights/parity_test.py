@@ -9,12 +9,15 @@ import functools
 
 import keras
 import numpy as np
+import pytest
 from absl.testing import absltest
 from absl.testing import parameterized
 
 import keras_regnet
 from tests.support import oracle_weights
 from tests.support import weight_fixtures as fixtures
+
+pytestmark = pytest.mark.versions
 
 
 def _config(name):
