@@ -28,6 +28,12 @@ from keras_regnet.design_space import summary
 from tests.support import design_space_testing as testing
 
 _HOSTILE = "</script><img src=x onerror=alert(1)>{{js}}"
+_SAYS = "document.querySelector('%s').textContent === '%s'"
+# The number of the network that has a ring around it: drawn last.
+_MARKED = (
+    "[...document.querySelectorAll('#scatter .mark-symbol path')].at(-1)"
+    ".__data__.datum.index"
+)
 _SHOWN = "document.getElementById('shown').textContent"
 # The middle of a curve, and what is there.
 _ON_CURVE = """(() => {
@@ -99,19 +105,15 @@ def _use(page, records):
     x, y, space, index = page.value(_ON_POINT % 500)
     page.click(x, y)
     title = f"{space} #{index}: {by_id[space, index].error:.2f} % error"
-    page.wait(
-        f"document.querySelector('#network h3').textContent === {title!r}"
-    )
-    yield "marked", _count(page, "#scatter .mark-symbol path[stroke-width]") > 0
+    page.wait(_SAYS % ("#network h3", title))
+    page.wait(f"{_MARKED} === {index}")
     yield "drawn", _count(page, "#network svg rect") > 3
     page.click_on("#copy-config")
-    page.wait("document.getElementById('copy-config').textContent === 'copied'")
+    page.wait(_SAYS % ("#copy-config", "copied"))
     copied = page.value("navigator.clipboard.readText()")
     yield "copied", config.from_json(copied) == by_id[space, index].network
     page.click_on("#copy-command")
-    page.wait(
-        "document.getElementById('copy-command').textContent === 'copied'"
-    )
+    page.wait(_SAYS % ("#copy-command", "copied"))
     copied = page.value("navigator.clipboard.readText()")
     yield "command", "main.py --variant=network.json --dataset=" in copied
     page.click_on("#worse")

@@ -38,7 +38,8 @@ _SHAPES = (
     "cross",
     "triangle-down",
 )
-_HEIGHT = 360
+# Heights in pixels.
+_TALL, _LOW = 460, 300
 # Wide enough for a finger.
 _TOUCH_WIDTH = 16
 _FAINT = 0.2
@@ -66,12 +67,11 @@ def specifications(spaces: Sequence[str]) -> dict[str, Any]:
       is the space whose band is shown, "" for none.
     """
     look = _Look(spaces)
-    made = {
-        "edf": _edf(look),
-        "scatter": _scatter(look),
-        "curves": _curves(look),
+    return {
+        "edf": _finish(_edf(look), _TALL),
+        "scatter": _finish(_scatter(look), _TALL),
+        "curves": _finish(_curves(look), _LOW),
     }
-    return {name: _finish(chart) for name, chart in made.items()}
 
 
 def script() -> str:
@@ -106,10 +106,10 @@ def _data(name):
     return alt.Chart(alt.NamedData(name))
 
 
-def _finish(chart):
+def _finish(chart, height):
     chart = chart.properties(
         width="container",
-        height=_HEIGHT,
+        height=height,
         autosize=alt.AutoSizeParams(type="fit-x", contains="padding"),
     ).configure(
         font="system-ui, sans-serif",

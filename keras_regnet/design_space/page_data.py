@@ -79,11 +79,11 @@ def content(
 
 
 def to_json(values: Any) -> str:
-    """Returns JSON that a script element may hold, whatever the texts are.
+    r"""Returns JSON that a script element may hold, whatever the texts are.
 
     Example:
     >>> to_json("</script>")
-    '"\\\\u003c/script>"'
+    '"\\u003c/script>"'
     """
     text = json.dumps(values, separators=(",", ":"), allow_nan=False)
     return text.replace("<", "\\u003c")
@@ -133,26 +133,24 @@ def _packed(networks):
     configs = [json.loads(network.to_json()) for network in networks]
     groups = collections.defaultdict(list)
     for config in configs:
-        groups[config["type"]].append(config)
-    kinds = []
-    for group in groups.values():
-        first = group[0]
-        kinds.append(
-            [
-                [
-                    name,
-                    [value] if all(c[name] == value for c in group) else None,
-                ]
-                for name, value in first.items()
-            ]
-        )
-    numbers = {name: number for number, name in enumerate(groups)}
+        groups[config["type"], *config].append(config)
+    kinds = {key: _common(group) for key, group in groups.items()}
+    numbers = {key: number for number, key in enumerate(kinds)}
     rows = []
     for config in configs:
-        number = numbers[config["type"]]
-        own = [config[name] for name, shared in kinds[number] if shared is None]
-        rows.append([number, own])
-    return {"kinds": kinds, "rows": rows}
+        key = (config["type"], *config)
+        own = [config[name] for name, common in kinds[key] if common is None]
+        rows.append([numbers[key], own])
+    return {"kinds": list(kinds.values()), "rows": rows}
+
+
+def _common(configs):
+    """Returns each field with its value in brackets, or None if it varies."""
+    first = configs[0]
+    return [
+        [name, [value] if all(c[name] == value for c in configs) else None]
+        for name, value in first.items()
+    ]
 
 
 def properties(record: Record) -> dict[str, float | None]:

@@ -3,6 +3,8 @@
 "use strict";
 const get = id => document.getElementById(id);
 const data = JSON.parse(get("data").textContent);
+// Width of a chart on paper, in pixels.
+const PRINTED = 640;
 const LEVEL = 0.95, FRACTION = 0.25, REPEATS = 2000, PER_PAGE = 100;
 // More points than these are drawn as pixels.
 const MANY_POINTS = 2000;
@@ -660,8 +662,12 @@ async function begin() {
   window.onbeforeprint = () => {
     closed = [...document.querySelectorAll("details:not([open], #list)")];
     for (const part of closed) part.open = true;
+    for (const view of Object.values(views)) view.width(PRINTED).run();
   };
-  window.onafterprint = () => { for (const part of closed) part.open = false; };
+  window.onafterprint = () => {
+    for (const part of closed) part.open = false;
+    window.dispatchEvent(new Event("resize"));
+  };
   document.body.dataset.ready = "yes";
 }
 begin();
