@@ -110,7 +110,10 @@ def _finish(chart, height):
     chart = chart.properties(
         width="container",
         height=height,
-        autosize=alt.AutoSizeParams(type="fit-x", contains="padding"),
+        # Again whenever other data bring other labels.
+        autosize=alt.AutoSizeParams(
+            type="fit-x", contains="padding", resize=True
+        ),
     ).configure(
         font="system-ui, sans-serif",
         view=alt.ViewConfig(stroke=None),
@@ -145,7 +148,10 @@ def _lines(name, x, field, title, scale, look, interpolate):
         .encode(x, up("low"), alt.Y2("high:Q"), look.color)
     )
     near = lines.mark_line(
-        interpolate=interpolate, strokeWidth=_TOUCH_WIDTH, opacity=0.01
+        interpolate=interpolate,
+        strokeWidth=_TOUCH_WIDTH,
+        opacity=0.01,
+        clip=True,
     ).encode(x, y, look.color)
     focus = alt.param(name="focus", value="")
     return alt.layer(area, drawn, near).add_params(focus)

@@ -19,7 +19,7 @@ from keras_regnet.design_space.summary import MIN_COMPARED
 from keras_regnet.design_space.summary import Population
 
 # What is known of a trial itself, and of each network.
-COLUMNS = ("space", "index", "error", "seconds", "attempt", "trial", "reason")
+COLUMNS = ("space", "index", "error", "seconds", "attempt", "trial")
 # The exact band takes a second for 128 networks and ten for 1250.
 _MAX_EXACT = 256
 # Names of properties, with their units where they have some.

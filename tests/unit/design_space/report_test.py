@@ -125,9 +125,7 @@ class ReportTest(absltest.TestCase):
         escaped = html.escape(_HOSTILE)
         self.assertIn(escaped, self.page)
         hostile = dataclasses.replace(testing.RECORD, space=_HOSTILE)
-        page = _write(
-            self.path.with_name("x.html"), [hostile], title=_HOSTILE
-        )
+        page = _write(self.path.with_name("x.html"), [hostile], title=_HOSTILE)
         for text in (self.page, page):
             self.assertNotIn("</script><b>", text)
             self.assertEqual(text.count('"use strict"'), 1)
@@ -195,7 +193,9 @@ class ElsewhereTest(absltest.TestCase):
             self.assertBetween(flops, 0.36e9, 0.44e9)
         # All have the same.
         self.assertNotIn("se_ratio", values)
-        self.assertEqual(self.data["budgets"], ["flops", "params", "activations"])
+        self.assertEqual(
+            self.data["budgets"], ["flops", "params", "activations"]
+        )
 
     def test_properties_that_a_network_does_not_have(self):
         free = config.AnyNetConfig(
