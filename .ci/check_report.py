@@ -4,7 +4,7 @@ python .ci/check_report.py [chromium [FOLDER]]
 
 A page of 1,001 trials is opened from a file and used as a person does: spaces
 are ticked, curves pointed at, points clicked, sliders moved by keys, texts
-copied; then a page of 2,401 trials of hostile names. FOLDER keeps pictures of
+copied; then a page of 2,005 trials of hostile names. FOLDER keeps pictures of
 the first on a desk, on a phone and in print.
 """
 
@@ -203,7 +203,7 @@ def main() -> None:
     chromium, *folder = sys.argv[1:] or ["chromium"]
     start = time.perf_counter()
     records = _records(125, [f"space {k}" for k in range(8)])
-    hostile = _records(300, [f"{_HOSTILE}{k}" for k in range(8)])
+    hostile = _records(501, [f"{_HOSTILE}{k}" for k in range(4)])
     with (
         tempfile.TemporaryDirectory() as temporary,
         browser.page(chromium) as page,

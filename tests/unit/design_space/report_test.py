@@ -18,7 +18,6 @@ from keras_regnet.design_space import report
 from keras_regnet.design_space import summary
 from tests.support import design_space_testing as testing
 
-
 _HOSTILE = "</script><b>loss & nan{{js}}<!--"
 
 
