@@ -161,15 +161,15 @@ def properties(record: Record) -> dict[str, float | None]:
     """
     _, widths, group_widths, ratios, _ = stages_of(record)
     network = record.network
-    has_line = isinstance(network, RegNetConfig)
+    line = network if isinstance(network, RegNetConfig) else None
     return {
         "depth": record.depth,
         "flops": record.flops,
         "params": record.params,
         "activations": record.activations,
-        "w_0": network.w_0 if has_line else None,
-        "w_a": network.w_a if has_line else None,
-        "w_m": network.w_m if has_line else None,
+        "w_0": line.w_0 if line else None,
+        "w_a": line.w_a if line else None,
+        "w_m": line.w_m if line else None,
         "bottleneck_ratio": ratios[0] if len(set(ratios)) == 1 else None,
         "group_width": max(group_widths),
         "first_width": widths[0],

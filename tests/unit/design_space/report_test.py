@@ -1,8 +1,10 @@
 import dataclasses
 import html
 import html.parser
+import importlib
 import json
 import pathlib
+import sys
 import tempfile
 from unittest import mock
 
@@ -143,6 +145,14 @@ class ReportTest(absltest.TestCase):
     def test_nothing(self):
         with self.assertRaisesRegex(ValueError, "the sweep is empty"):
             report.write(self.path.with_name("x.html"), [])
+
+    def test_without_the_extra(self):
+        with mock.patch.dict(sys.modules, {"altair": None}):
+            del sys.modules[charts.__name__]
+            with self.assertRaisesRegex(
+                ImportError, r"pip install 'keras_regnet\[design\]'"
+            ):
+                importlib.import_module(charts.__name__)
 
     def test_styles_differ(self):
         """In more than color, and for more spaces than there are colors."""
