@@ -8,7 +8,9 @@ NEEDED = (
     "keras_regnet/__init__.py",
     "keras_regnet/py.typed",
     "keras_regnet/data/digits.npz",
+    "keras_regnet/design_space/report.css",
     "keras_regnet/design_space/report.html",
+    "keras_regnet/design_space/report.js",
     "keras_regnet/weights/__init__.py",
 )
 

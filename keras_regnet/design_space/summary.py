@@ -212,6 +212,30 @@ def sentences(summary: Mapping[str, Any]) -> list[str]:
     return lines + [_sentence(pair) for pair in summary["comparisons"]]
 
 
+def lead(summary: Mapping[str, Any]) -> str:
+    """Returns in a sentence which space is best, and how certain that is."""
+    trained = [space for space in summary["spaces"] if "mean" in space]
+    if not trained:
+        return "No network has been trained yet."
+    best = min(trained, key=lambda space: space["mean"])
+    text = (
+        f"{best['space']} has the lowest mean error, {best['mean']:.1f} % of "
+        f"{best['n']} networks"
+    )
+    if len(trained) == 1:
+        return f"{text}; the best has {best['min']:.1f} %."
+    beaten = sum(
+        pair["high"] < 0
+        if pair["first"] == best["space"]
+        else pair["second"] == best["space"] and pair["low"] > 0
+        for pair in summary["comparisons"]
+    )
+    return (
+        f"{text}; it is certainly better than {beaten} of the "
+        f"{len(trained) - 1} other spaces."
+    )
+
+
 def _chance(p_value):
     """Returns a p-value for a sentence; it is never 0."""
     return f"p = {p_value:.2g}" if p_value else "p < 1e-300"

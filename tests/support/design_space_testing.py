@@ -64,12 +64,26 @@ def population(space: str, count: int, mean: float, seed: int = 0):
     ]
 
 
-def rows(page: str) -> list[dict]:
-    """Returns the rows of the table of trials that a page holds."""
+def page_data(page: str) -> dict:
+    """Returns what a page's scripts read."""
     text = re.search(
         r'<script id="data" type="application/json">(.*?)</script>', page
     )[1]
-    data = json.loads(text)
-    return [
-        dict(zip(data["columns"], row, strict=True)) for row in data["rows"]
-    ]
+    return json.loads(text)
+
+
+def rows(page: str) -> list[dict]:
+    """Returns the trials that a page holds, with the configurations' JSON."""
+    data = page_data(page)
+    found = []
+    for number, row in enumerate(data["rows"]):
+        values = dict(zip(data["columns"], row, strict=True))
+        values["space"] = data["spaces"][values["space"]]["name"]
+        kind, own = data["configs"]["rows"][number]
+        rest = iter(own)
+        config = {
+            name: next(rest) if common is None else common[0]
+            for name, common in data["configs"]["kinds"][kind]
+        }
+        found.append({**values, "config": json.dumps(config)})
+    return found

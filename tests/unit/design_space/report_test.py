@@ -1,38 +1,43 @@
 import dataclasses
+import html
 import html.parser
+import importlib
 import json
 import pathlib
+import sys
 import tempfile
+from unittest import mock
 
 import numpy as np
 from absl.testing import absltest
 
+from keras_regnet import config
 from keras_regnet import design_space
-from keras_regnet.config import AnyNetConfig
-from keras_regnet.config import RegNetConfig
-from keras_regnet.design_space import plots
+from keras_regnet.design_space import charts
+from keras_regnet.design_space import page_data
 from keras_regnet.design_space import records
 from keras_regnet.design_space import report
 from keras_regnet.design_space import summary
 from tests.support import design_space_testing as testing
 
+_HOSTILE = "</script><b>loss & nan{{js}}<!--"
+
 
 class _Page(html.parser.HTMLParser):
     """Collects addresses, and elements that were not closed."""
 
-    _VOID = ("meta", "img", "input")
+    _VOID = ("meta", "input")
 
     def __init__(self):
         super().__init__()
-        self.open, self.addresses, self.images = [], [], []
+        self.open, self.addresses, self.tags = [], [], []
 
     def handle_starttag(self, tag, attrs):
         attrs = dict(attrs)
         self.addresses += [
             attrs[name] for name in ("src", "href") if name in attrs
         ]
-        if tag == "img":
-            self.images.append(attrs["alt"])
+        self.tags.append(tag)
         if tag not in self._VOID:
             self.open.append(tag)
 
@@ -40,6 +45,13 @@ class _Page(html.parser.HTMLParser):
         while self.open.pop() != tag:
             # HTML lets rows of lists and options end by themselves.
             pass
+
+
+def _write(path, *arguments, **keywords):
+    """Writes a page without the script of the charts, which takes seconds."""
+    with mock.patch.object(charts, "script", return_value="// Vega"):
+        report.write(path, *arguments, **keywords)
+    return path.read_text()
 
 
 class ReportTest(absltest.TestCase):
@@ -56,61 +68,98 @@ class ReportTest(absltest.TestCase):
             space="RegNetX",
             index=7,
             attempt=2,
-            reason="</script><b>loss & nan",
+            reason=_HOSTILE,
         )
         cls.records = [
             *testing.population("RegNetX", 12, 40),
             *testing.population("AnyNetX_A", 9, 50),
             cls.failed,
         ]
-        report.write(cls.path, cls.records, {"AnyNetX_A": 3, "RegNetY": 5})
-        cls.page = cls.path.read_text()
+        cls.missing = {"AnyNetX_A": 3, "RegNetY": 5}
+        cls.page = _write(cls.path, cls.records, cls.missing)
+        cls.data = testing.page_data(cls.page)
 
     def test_needs_no_network(self):
         parsed = _Page()
         parsed.feed(self.page)
         self.assertEmpty(parsed.open)
-        for address in parsed.addresses:
-            self.assertStartsWith(address, "data:image/svg+xml;base64,")
-        for name in ("error EDFs", "learning curves", "error against depth"):
-            self.assertIn(name, parsed.images)
-        self.assertIn("widths of networks of RegNetX", parsed.images)
-        self.assertNotRegex(self.page, r"\{\{\w+\}\}")
+        self.assertEmpty(parsed.addresses)
+        self.assertIn("default-src 'none'", self.page)
+        self.assertNotIn("$schema", self.page)
+        self.assertEqual(parsed.tags.count("script"), 3)
 
     def test_counts_out_loud(self):
         self.assertIn("21 networks trained, 1 failed for good, 8", self.page)
-        self.assertIn("RegNetX (n = 12, 1 FAILED)", self.page)
-        self.assertIn("AnyNetX_A (n = 9, 3 not run)", self.page)
+        counts = [space["counts"] for space in self.data["spaces"]]
+        self.assertEqual(
+            counts, ["n = 12, 1 FAILED", "n = 9, 3 not run", "n = 0, 5 not run"]
+        )
         self.assertIn("RegNetX is better", self.page)
+        self.assertIn("certainly better than 1 of the 1 other", self.page)
 
     def test_rows(self):
         rows = testing.rows(self.page)
         self.assertLen(rows, 22)
-        errors = [row["error"] for row in rows if row["status"] == "done"]
+        errors = [row["error"] for row in rows if row["error"] is not None]
         expected = [record.error for record in self.records if record.done]
         self.assertCountEqual(errors, expected)
-        self.assertEqual(rows[0]["network"], "d 1 2; w 16 32; g 8 8; b 2 2")
+        self.assertEqual(
+            self.data["stages"][0], [[1, 2], [16, 32], [8, 8], [2, 2], [2, 2]]
+        )
         self.assertIsNone(rows[12]["error"])
+        self.assertEqual(self.data["curves"][0], [70.0, 40.0])
+
+    def test_bands_and_differences(self):
+        """As the functions that compute them give them."""
+        errors = [r.error for r in self.records if r.done][:12]
+        low, high = design_space.edf_confidence_band(errors, [0, 100])
+        space = self.data["spaces"][0]
+        ends = [space["low"][0], space["low"][-1]]
+        np.testing.assert_allclose(ends, low, atol=1e-5)
+        ends = [space["high"][0], space["high"][-1]]
+        np.testing.assert_allclose(ends, high, atol=1e-5)
+        self.assertLen(space["low"], 13)
+        (pair,) = self.data["comparisons"]
+        self.assertEqual((pair["first"], pair["high"] < 0), ("RegNetX", True))
 
     def test_what_is_quoted_stays_text(self):
-        escaped = "&lt;/script&gt;&lt;b&gt;loss &amp; nan"
+        escaped = html.escape(_HOSTILE)
         self.assertIn(escaped, self.page)
-        self.assertNotIn("</script><b>", self.page)
+        hostile = dataclasses.replace(testing.RECORD, space=_HOSTILE)
+        page = _write(self.path.with_name("x.html"), [hostile], title=_HOSTILE)
+        for text in (self.page, page):
+            self.assertNotIn("</script><b>", text)
+            self.assertEqual(text.count('"use strict"'), 1)
+        (space,) = testing.page_data(page)["spaces"]
+        self.assertEqual(space["name"], _HOSTILE)
 
     def test_same_records_same_page(self):
         again = self.path.with_name("again.html")
-        report.write(again, self.records, {"AnyNetX_A": 3, "RegNetY": 5})
-        self.assertEqual(again.read_text(), self.page)
+        self.assertEqual(_write(again, self.records, self.missing), self.page)
 
     def test_only_failures(self):
-        report.write(self.path.with_name("failures.html"), [self.failed])
-        page = self.path.with_name("failures.html").read_text()
+        page = _write(self.path.with_name("failures.html"), [self.failed])
         self.assertIn("0 networks trained, 1 failed for good", page)
         self.assertIn("No network has been trained yet", page)
 
     def test_nothing(self):
         with self.assertRaisesRegex(ValueError, "the sweep is empty"):
             report.write(self.path.with_name("x.html"), [])
+
+    def test_without_the_extra(self):
+        with mock.patch.dict(sys.modules, {"altair": None}):
+            del sys.modules[charts.__name__]
+            with self.assertRaisesRegex(
+                ImportError, r"pip install 'keras_regnet\[design\]'"
+            ):
+                importlib.import_module(charts.__name__)
+
+    def test_styles_differ(self):
+        """In more than color, and for more spaces than there are colors."""
+        styles = [charts.style(number) for number in range(24)]
+        self.assertLen({str(style) for style in styles}, 24)
+        signs = {(str(s["dash"]), s["shape"]) for s in styles[:8]}
+        self.assertGreaterEqual(len(signs), 8)
 
 
 class ElsewhereTest(absltest.TestCase):
@@ -127,28 +176,45 @@ class ElsewhereTest(absltest.TestCase):
         # A page from a file, as a user has it.
         path = pathlib.Path(folder) / "records.jsonl.gz"
         records.write_packed(path, cls.records)
-        report.write(path.with_suffix(".html"), records.read(path))
-        cls.page = path.with_suffix(".html").read_text()
+        cls.page = _write(path.with_suffix(".html"), records.read(path))
+        cls.data = testing.page_data(cls.page)
 
     def test_page(self):
         self.assertIn("Design spaces: ImageNet, 25 epochs", self.page)
         self.assertIn("32 networks trained, 0 failed for good", self.page)
         self.assertIn("RegNetX: n = 32, min 34.98, mean 37.11 %", self.page)
-        parsed = _Page()
-        parsed.feed(self.page)
-        self.assertNotIn("learning curves", parsed.images)
-        for name in ("depth", "w_0", "w_a", "w_m", "group_width"):
-            self.assertIn(f"error against {name}", parsed.images)
+        self.assertEqual(self.data["curves"], [[]] * 32)
 
-    def test_rows(self):
+    def test_configurations(self):
+        """What is copied from the page is the network that was trained."""
         rows = testing.rows(self.page)
-        self.assertLen(rows, 32)
+        self.assertEqual(
+            [config.from_json(row["config"]) for row in rows],
+            [record.network for record in self.records],
+        )
+
+    def test_properties(self):
+        values = {p["name"]: p["values"] for p in self.data["properties"]}
         # The first line of the authors' table.
-        self.assertEqual((rows[0]["depth"], rows[0]["w_0"]), (18, 42))
-        self.assertEqual(rows[0]["w_m"], 2.163940430363111)
-        self.assertAlmostEqual(rows[0]["error"], 34.984, places=3)
-        for row in rows:
-            self.assertBetween(row["flops"], 0.36e9, 0.44e9)
+        self.assertEqual((values["depth"][0], values["w_0"][0]), (18, 42))
+        self.assertEqual(values["w_m"][0], 2.163940430363111)
+        for flops in values["flops"]:
+            self.assertBetween(flops, 0.36e9, 0.44e9)
+        # All have the same.
+        self.assertNotIn("se_ratio", values)
+        self.assertEqual(
+            self.data["budgets"], ["flops", "params", "activations"]
+        )
+
+    def test_properties_that_a_network_does_not_have(self):
+        free = config.AnyNetConfig(
+            (1, 2), (32, 64), bottleneck_ratios=(1, 2), group_widths=(8, 16)
+        )
+        record = dataclasses.replace(testing.RECORD, config=free.to_json())
+        found = page_data.properties(record)
+        self.assertIsNone(found["w_0"])
+        self.assertIsNone(found["bottleneck_ratio"])
+        self.assertEqual((found["group_width"], found["last_width"]), (16, 64))
 
     def test_best_values(self):
         """What docs/design_spaces.md prints of the same networks."""
@@ -169,54 +235,6 @@ class ElsewhereTest(absltest.TestCase):
                 records.from_networks(
                     networks, errors, space="RegNetX", regime="mine"
                 )
-
-
-class PlotsTest(absltest.TestCase):
-    def test_edf_draws_the_share_below(self):
-        axes = plots.new_axes()
-        errors = np.array([40.0, 50.0, 60.0, 60.0])
-        plots.edf(axes, {"A": errors}, {"A": "n = 4, 1 FAILED"})
-        x, y = axes.lines[0].get_data()
-        self.assertEqual(y[np.searchsorted(x, 55)], 0.5)
-        self.assertEqual((y[0], y[-1]), (0, 1))
-        (label,) = axes.get_legend().get_texts()
-        text = label.get_text()
-        self.assertEqual(text, "A (n = 4, 1 FAILED) [40.0, 52.5]")
-        self.assertLen(axes.collections, 1)
-
-    def test_scatter_marks_the_best_value(self):
-        axes = plots.new_axes()
-        depths = np.arange(1.0, 41)
-        plots.scatter(axes, depths, abs(depths - 20), "depth", "n = 40")
-        (line,) = axes.lines
-        self.assertBetween(line.get_xdata()[0], 18, 22)
-        self.assertRegex(axes.get_xlabel(), r"depth \(best: (19|20|21), 95 %")
-        self.assertLen(axes.collections[0].get_offsets(), 40)
-
-    def test_widths(self):
-        axes = plots.new_axes()
-        network = AnyNetConfig((1, 1, 2), (10, 20, 35))
-        plots.widths(axes, network, "error")
-        drawn, fitted = (line.get_ydata() for line in axes.lines)
-        self.assertEqual(drawn.tolist(), [10, 20, 35, 35])
-        slope, start = np.polyfit(range(4), [10, 20, 35, 35], 1)
-        np.testing.assert_allclose(fitted, start + slope * np.arange(4))
-
-    def test_linear_fit_of_a_generator_without_steps(self):
-        network = RegNetConfig(depth=6, w_0=32, w_a=16, w_m=1.01, group_width=8)
-        slope, start = plots.linear_fit(plots.block_widths(network))
-        self.assertAlmostEqual(slope, 16, delta=1.5)
-        self.assertAlmostEqual(start, 32, delta=4)
-
-    def test_one_block(self):
-        self.assertEqual(plots.linear_fit(np.array([24])), (0.0, 24.0))
-
-    def test_learning_curves(self):
-        axes = plots.new_axes()
-        curves = {"A": [[80, 60], [90, 40]], "B": []}
-        plots.learning_curves(axes, curves, {"A": "n = 2", "B": "n = 0"})
-        x, y = axes.lines[0].get_data()
-        self.assertEqual((list(x), list(y)), ([1, 2], [85, 50]))
 
 
 class SummaryTest(absltest.TestCase):
