@@ -88,8 +88,6 @@ def inference_model(model: keras.Model, spec: ExportSpec) -> keras.Model:
     ]
     if spec.group_width is not None:
         steps.append(rewrites.merge_groups(spec.group_width))
-    if spec.format == "litert":
-        steps.append(rewrites.pad_rows)
     changes = rewriting.plan(model, steps)
     mean = rewrites.join_normalization(model, changes)
     images = keras.Input(

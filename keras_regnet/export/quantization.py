@@ -31,6 +31,8 @@ _IMAGE_NORMS = (
 )
 # Operations at whose end another type of values may begin.
 _COMPUTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "ADD", "RELU")
+# What is before the first one is not a stage.
+_CONVOLUTIONS = ("CONV_2D", "DEPTHWISE_CONV_2D")
 _WORST = 5
 # Images that errors are measured on: of the outputs, and of each layer, for
 # which the slow built-in kernels run (XNNPACK shows no layer's outputs).
@@ -189,8 +191,7 @@ def _with_pixel_range(calibrated, mean):
     _set_range(graph.tensors[pixels], 0.0, 255.0)
     low, high = -float(max(mean)), 255 - float(min(mean))
     codes = [code.builtinCode for code in file.operatorCodes]
-    moves = (schema.BuiltinOperator.RESHAPE, schema.BuiltinOperator.PAD)
-    # A subtraction, between operations that move values.
+    # Either a subtraction, or one between two changes of shape.
     reached, is_less = {pixels}, False
     for operation in graph.operators:
         if reached.isdisjoint(operation.inputs) or not np.any(mean):
@@ -198,7 +199,7 @@ def _with_pixel_range(calibrated, mean):
         kind = codes[operation.opcodeIndex]
         if kind == schema.BuiltinOperator.SUB:
             is_less = True
-        elif kind not in moves:
+        elif kind != schema.BuiltinOperator.RESHAPE:
             break
         (output,) = operation.outputs
         reached = {output}
@@ -303,15 +304,16 @@ class _Calibrated:
             for index in operation["inputs"]
         }
         found: dict[int, tuple[int, int]] = {}
-        open_until = -1
+        open_until, has_convolved = -1, False
         for number, operation in enumerate(operations):
             (output,) = operation["outputs"]
             shape = detail(output, 0)["shape"]
             is_cut = open_until <= number
             open_until = max(open_until, read_last.get(output, -1))
+            has_convolved |= operation["op_name"] in _CONVOLUTIONS
             if len(shape) != 4 or operation["op_name"] not in _COMPUTED:
                 continue
-            if is_cut:
+            if is_cut and has_convolved:
                 _, channels = found.get(shape[1], (0, shape[3]))
                 if shape[3] <= channels:
                     found[shape[1]] = number, shape[3]

@@ -109,37 +109,6 @@ def merged_kernel(kernel: np.ndarray, groups: int, left: int) -> np.ndarray:
     )
 
 
-class RowPadding2D(keras.layers.ZeroPadding2D):
-    """Pads images as its base does, each row as one vector.
-
-    XNNPACK copies pixel by pixel where it pads the next to last axis: 20 ns for
-    each, which is 1.1 ms for an image of 224 px.
-    """
-
-    def call(self, inputs):
-        """Returns the padded images."""
-        batch, height, width, channels = inputs.shape
-        if None in (height, width):
-            return super().call(inputs)
-        (top, bottom), (left, right) = self.padding
-        rows = keras.ops.reshape(
-            inputs, (batch or -1, height, width * channels)
-        )
-        rows = keras.ops.pad(
-            rows,
-            ((0, 0), (top, bottom), (left * channels, right * channels)),
-        )
-        shape = (height + top + bottom, width + left + right, channels)
-        return keras.ops.reshape(rows, (batch or -1, *shape))
-
-
-def pad_rows(model: keras.Model, changes: rewriting.Changes) -> None:
-    """Lets layers of padding pad rows, see `RowPadding2D`."""
-    for layer in model.layers:
-        if type(layer) is keras.layers.ZeroPadding2D:
-            changes.kinds[layer.name] = RowPadding2D
-
-
 def join_normalization(
     model: keras.Model, changes: rewriting.Changes
 ) -> np.ndarray:

@@ -23,7 +23,6 @@ class Changes:
     Args:
       omitted: layer that is left out -> the layer that takes its place.
       options: layer -> arguments of its constructor that are replaced.
-      kinds: layer -> class that it has in the clone, if another one.
       weights: layer -> its weights in the clone, if not those of the model.
       first: layer that the clone has before all others, None for none.
     """
@@ -31,9 +30,6 @@ class Changes:
     omitted: dict[str, str] = dataclasses.field(default_factory=dict)
     options: dict[str, dict[str, Any]] = dataclasses.field(
         default_factory=lambda: collections.defaultdict(dict)
-    )
-    kinds: dict[str, type[keras.layers.Layer]] = dataclasses.field(
-        default_factory=dict
     )
     weights: dict[str, list[np.ndarray]] = dataclasses.field(
         default_factory=dict
@@ -96,8 +92,9 @@ def clone(
         if not isinstance(operation, keras.layers.Layer):
             return operation  # Without a state of its own.
         options = changes.options.get(operation.name, {})
-        kind = changes.kinds.get(operation.name, type(operation))
-        return kind.from_config({**operation.get_config(), **options})
+        return type(operation).from_config(
+            {**operation.get_config(), **options}
+        )
 
     def call(operation, *args, **kwargs):
         args = keras.tree.map_structure(lambda x: given.get(id(x), x), args)

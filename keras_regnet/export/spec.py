@@ -56,11 +56,13 @@ class Choice:
         groups = "groups as they are"
         if self.group_width is not None:
             groups = f"groups up to {self.group_width}"
-        stages = {0: "", 1: ", stem in float32"}.get(
-            self.float_stages,
-            f", stem and {self.float_stages - 1} stages in float32",
+        if self.float_stages == 0:
+            return groups
+        more = self.float_stages - 1
+        stages = {0: "stem", 1: "stem and 1 stage"}.get(
+            more, f"stem and {more} stages"
         )
-        return groups + stages
+        return f"{groups}, {stages} in float32"
 
     def record(self) -> dict[str, Any]:
         """Returns what the record beside the file keeps, as JSON has it."""

@@ -27,7 +27,12 @@ from keras_regnet.layers import folding
 _WIDTHS = (16, 32, 64)
 # What is measured must be faster than the plain form by this fraction of it.
 _PAYS = 0.03
+# Stages in float32 may make an int8 file so many times as large.
+_GROWTH = 1.3
 _THREADS = 1
+# Stem and two stages: where pixels are many and channels few, int8 has no
+# advantage under AVX2.
+_X86_FLOAT_STAGES = 3
 # For all files of a process: of timing, and until it is ended.
 _SECONDS = 15.0
 _LIMIT_SECONDS = 90.0
@@ -68,8 +73,8 @@ def choose(model: keras.Model, spec: ExportSpec, make: Maker) -> Choice:
 def rule(target: str, spec: ExportSpec) -> Choice:
     """Returns the choice for processors that are not here to be measured.
 
-    Under AVX2 a first layer of three channels takes longer in int8 than in
-    float32, and merged groups take longer than narrow ones, in both.
+    Under AVX2 layers of few channels, most of all the first one, take longer in
+    int8 than in float32, and merged groups take longer than narrow ones.
 
     Args:
       target: "x86" or "arm", for which nothing is known: all stays as it is.
@@ -78,13 +83,15 @@ def rule(target: str, spec: ExportSpec) -> Choice:
     Example:
     >>> spec = ExportSpec(quantize="int8", representative="random")
     >>> rule("x86", spec).float_stages, rule("arm", spec).float_stages
-    (1, 0)
+    (3, 0)
     """
     chooses_float = spec.quantize == "int8" and spec.keep_float is None
     return Choice(
         target=target,
         group_width=spec.group_width,
-        float_stages=int(target == "x86" and chooses_float),
+        float_stages=_X86_FLOAT_STAGES
+        if target == "x86" and chooses_float
+        else 0,
     )
 
 
@@ -115,9 +122,11 @@ def _measured(candidates, spec, make):
     width = _best(times, _choice(first)).group_width
     forms = {}
     if spec.quantize == "int8" and spec.keep_float is None:
+        files = make(width, True)
         forms = {
             _choice(width, stages): contents
-            for stages, contents in enumerate(make(width, True))
+            for stages, contents in enumerate(files)
+            if len(contents) <= _GROWTH * len(files[0])
         }
     if len(forms) > 1:
         times |= _timed(forms)

@@ -113,17 +113,6 @@ class LiteRTTest(parameterized.TestCase):
         )
         self.assertFalse([name for name in operations if "Flex" in name])
 
-    def test_whole_rows_are_padded(self):
-        # XNNPACK takes 20 ns for each pixel otherwise.
-        loaded = interpreter.Interpreter(model_content=self.contents)
-        ranks = [
-            len(loaded._get_tensor_details(operation["outputs"][0], 0)["shape"])
-            for operation in loaded._get_ops_details()
-            if operation["op_name"] == "PAD"
-        ]
-        self.assertTrue(ranks)
-        self.assertEqual(set(ranks), {3})
-
     @parameterized.parameters(("none", 1e-6), ("int8", 0.03))
     def test_merged_groups_give_the_same(self, quantize, tolerance):
         options = {"image_size": 32, "batch": 4}
