@@ -71,6 +71,11 @@ def setting() -> Setting:
     )
 
 
+def instruction_set() -> str:
+    """Returns the best instruction set of this machine, by oneDNN's names."""
+    return instructions(_flags())
+
+
 def instructions(flags: frozenset[str], limit: str = "") -> str:
     """Returns the best instruction set within a limit, by oneDNN's names.
 

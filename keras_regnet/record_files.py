@@ -3,24 +3,31 @@
 "model.labels.txt" has a name per line, for programs of any kind, and
 "model.record.json" the rest of the `ModelRecord`: how an image is scaled and
 cropped before the file sees it, and which published weights, under which
-license, it comes from. In the folder of a SavedModel they are "labels.txt" and
+license, it comes from; of a LiteRT file for a target also what was chosen for
+it, as "litert". In the folder of a SavedModel they are "labels.txt" and
 "record.json".
 """
 
 import contextlib
 import dataclasses
+import json
 import os
 import pathlib
 from collections.abc import Iterator
+from collections.abc import Mapping
+from typing import Any
 
 from keras_regnet import atomic
 from keras_regnet import class_names as names_lib
 from keras_regnet import labels
+from keras_regnet import safe_files
 from keras_regnet.model_record import ModelRecord
 
 IN_FOLDER = "record.json"
 # Of files that have what is known of them beside them.
 _SUFFIXES = (".tflite", ".onnx")
+# What the record of a LiteRT file has of its target.
+_LITERT = "litert"
 
 
 def record_path(path: str | os.PathLike[str]) -> pathlib.Path:
@@ -33,12 +40,21 @@ def record_path(path: str | os.PathLike[str]) -> pathlib.Path:
 
 @contextlib.contextmanager
 def replacing(
-    path: str | os.PathLike[str], record: ModelRecord, classes: int
+    path: str | os.PathLike[str],
+    record: ModelRecord,
+    classes: int,
+    choice: Mapping[str, Any] | None = None,
 ) -> Iterator[pathlib.Path]:
     """Gives a path to write a file to; it appears with its record or not.
 
     See `atomic.replacing`. Without class names there are no labels, nor those
     of an older file.
+
+    Args:
+      path: of the file.
+      record: what is known of its model.
+      classes: number of its outputs.
+      choice: what was chosen for the target of a LiteRT file.
 
     Raises:
       ValueError: if record and names are those of another file beside it, too.
@@ -47,6 +63,8 @@ def replacing(
         names_lib.checked(record.class_names, classes)
     path = pathlib.Path(path)
     _check_shared(path, record)
+    if path.suffix == ".onnx":
+        choice = _choice_beside(path)
     with atomic.replacing(path) as partial:
         yield partial
         # Before the file is renamed: a disk may be full only now.
@@ -56,7 +74,7 @@ def replacing(
             )
         else:
             labels.labels_path(path).unlink(missing_ok=True)
-        _write(record_path(path), record)
+        _write(record_path(path), record, choice)
 
 
 def write_in_folder(
@@ -71,10 +89,22 @@ def write_in_folder(
     _write(folder / IN_FOLDER, record)
 
 
-def _write(path, record):
+def _write(path, record, choice=None):
     # The names have a file of their own, which people may write.
     text = dataclasses.replace(record, class_names=None).to_json(indent=2)
+    if choice is not None:
+        values = {**json.loads(text), _LITERT: choice}
+        text = json.dumps(values, indent=2)
     atomic.write(path, f"{text}\n".encode())
+
+
+def _choice_beside(path):
+    """Returns what was chosen for the LiteRT file that shares the record."""
+    shared = record_path(path)
+    if not (path.with_suffix(".tflite").is_file() and shared.is_file()):
+        return None
+    values = safe_files.parse_json(shared.read_text(encoding="utf-8"), "it")
+    return values.get(_LITERT)
 
 
 def _check_shared(path, record):

@@ -68,8 +68,16 @@ _define(
     "group_width",
     None,
     "LiteRT: merge groups of convolutions up to this width, zeros between "
-    "them: 64 is faster for int8 on x86 with AMX, slower elsewhere.",
+    "them, whatever --target would choose.",
     lower_bound=1,
+)
+_define(
+    "enum",
+    "target",
+    None,
+    "LiteRT: processors that the file is to be fast on: by a rule for x86 or "
+    "arm, or auto: whichever of a few forms is fastest on this machine.",
+    enum_values=spec.TARGETS,
 )
 _define("string", "labels", None, "File with one class name per line.")
 _define(

@@ -44,6 +44,7 @@ class Request:
     batch: str
     image_size: str | None
     group_width: int | None
+    target: str | None
     labels: str | None
     weights: str
     fold_batch_norm: bool
@@ -77,6 +78,7 @@ class Request:
             batch=int(self.batch) if self.batch.isdecimal() else self.batch,
             image_size=_parsed_size(self.image_size),
             group_width=self.group_width,
+            target=self.target,
             fold_batch_norm=self.fold_batch_norm,
             bfloat16=self.bfloat16,
         )
@@ -265,6 +267,10 @@ def _export(request, spec, model, names, view, verify):
     else:
         pixels = _representative(request, spec, view)
         spec = dataclasses.replace(spec, representative=pixels)
+        if spec.target is not None:
+            choice = litert.choose(model, spec)
+            print(choice.line())
+            spec = dataclasses.replace(spec, target=choice)
         report = litert.save(model, request.out, names, spec, verify)
         if report is not None:
             print(report.table())

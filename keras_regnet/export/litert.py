@@ -22,7 +22,9 @@ from keras_regnet.export import inference_model
 from keras_regnet.export import quantization
 from keras_regnet.export import runners
 from keras_regnet.export import spec as spec_lib
+from keras_regnet.export import targets
 from keras_regnet.export import verification
+from keras_regnet.export.spec import Choice
 from keras_regnet.export.spec import ExportSpec
 from keras_regnet.export.spec import spec_of
 
@@ -43,7 +45,8 @@ def convert(
         logits.
       spec: all options in one; None for the defaults.
       **options: one by one: `quantize`, `representative`, `input`, `batch`,
-        `image_size`, `keep_float`, `group_width`: see `ExportSpec`.
+        `image_size`, `keep_float`, `group_width`, `target`: see
+        `ExportSpec`.
 
     Returns:
       The bytes of the file.
@@ -62,6 +65,69 @@ def convert(
     spec = spec_of("litert", spec, options)
     contents, _ = _convert(model, spec, with_report=False)
     return contents
+
+
+def choose(
+    model: keras.Model, spec: ExportSpec | None = None, **options: Any
+) -> Choice:
+    """Returns what a file needs to be fast on its target.
+
+    `convert` and `save` do so themselves; this is for who wants to see what was
+    chosen, or to choose once for many files: give it to them as `target`.
+
+    Args:
+      model: see `convert`.
+      spec: see `convert`.
+      **options: see `convert`.
+
+    Returns:
+      The choice; for "auto" with the times of what was measured, a file of
+      each form on one thread.
+
+    Raises:
+      ValueError: see `convert`, or if there is no `target`.
+
+    Example:
+    >>> import keras_regnet
+    >>> network = keras_regnet.RegNetConfig(2, 8, 8, 2.0, 4, stem_width=8)
+    >>> model = keras_regnet.build(network, input_shape=(32, 32, 3), classes=2)
+    >>> choose(model, target="arm").line()
+    'target arm: groups as they are (by rule)'
+    """
+    inference_model.check_backend()
+    spec = spec_of("litert", spec, options)
+    inference_model.check_model(model)
+    model = inference_model.of_pixels(model)
+    # Shapes to time.
+    fixed = dataclasses.replace(
+        spec,
+        batch=1 if spec.batch == spec_lib.DYNAMIC else spec.batch,
+        image_size=_fixed_size(model, spec),
+    )
+
+    def make(group_width, every):
+        return _timed_files(model, fixed, group_width, every)
+
+    return targets.choose(model, spec, make)
+
+
+def _fixed_size(model, spec):
+    _, *sides, _ = spec.batch_shape(model.inputs[0].shape[1:])
+    return tuple(side or _RANDOM_SIDE for side in sides)
+
+
+def _timed_files(model, spec, group_width, every):
+    """Returns files to time, see `targets.Maker`; fast to make."""
+    runners.require_litert()
+    choice = Choice("auto", group_width)
+    if spec.quantize != "int8":
+        spec = dataclasses.replace(spec, target=choice)
+        return [_convert(model, spec, with_report=False)[0]]
+    network, calibrated, images = _float_file(
+        model, dataclasses.replace(spec, representative=spec_lib.RANDOM),
+        group_width, 1,
+    )  # fmt: skip
+    return quantization.variants(network, calibrated, images, spec, every)
 
 
 def convert_int8(
@@ -122,9 +188,14 @@ def save(
     model = inference_model.of_pixels(model)
     # Before what takes long.
     record = model_record.of_model(model, class_names)
+    made = None
+    if spec.target is not None:
+        choice = choose(model, spec)
+        spec = dataclasses.replace(spec, target=choice)
+        made = choice.record()
     contents, report = _convert(model, spec, with_report=True)
     classes = model.outputs[0].shape[-1]
-    with record_files.replacing(path, record, classes) as partial:
+    with record_files.replacing(path, record, classes, made) as partial:
         partial.write_bytes(contents)
         verification.checker(verify, model, spec)(partial)
     return report
@@ -134,15 +205,28 @@ def _convert(model, spec, with_report):
     """Returns the bytes of a file, and for int8 a report on request."""
     inference_model.check_model(model)
     model = inference_model.of_pixels(model)
+    choice = Choice("", spec.group_width)
+    if spec.target is not None:
+        choice = choose(model, spec)
+    spec = dataclasses.replace(spec, group_width=choice.group_width)
     if spec.quantize != "int8":
         network = inference_model.inference_model(model, spec)
         return _written(network, _converter_options(spec.quantize)), None
-    # The converter quantizes a float file.
-    float_spec = dataclasses.replace(spec, input="float")
+    network, calibrated, images = _float_file(model, spec, choice.group_width)
+    return quantization.quantize(
+        network, calibrated, images, spec, with_report, choice.float_stages
+    )
+
+
+def _float_file(model, spec, group_width, count=None):
+    """Returns what int8 begins with: network, file with ranges, images."""
+    float_spec = dataclasses.replace(
+        spec, input="float", group_width=group_width
+    )
     network = inference_model.inference_model(model, float_spec)
     images = _representative(spec.representative, network.input.shape[1:])
-    calibrated = _calibrated(network, images)
-    return quantization.quantize(network, calibrated, images, spec, with_report)
+    images = images[:count]
+    return network, _calibrated(network, images), images
 
 
 def _calibrated(network, images):

@@ -29,6 +29,10 @@ _IMAGE_NORMS = (
     keras.layers.LayerNormalization,
     EvoNormS0a,
 )
+# Operations at whose end another type of values may begin.
+_COMPUTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "ADD", "RELU")
+# What is before the first one is not a stage.
+_CONVOLUTIONS = ("CONV_2D", "DEPTHWISE_CONV_2D")
 _WORST = 5
 # Images that errors are measured on: of the outputs, and of each layer, for
 # which the slow built-in kernels run (XNNPACK shows no layer's outputs).
@@ -46,7 +50,8 @@ class LayerReport:
       groups: (group, error of the model's outputs with it in float, relative
         to that with all in int8).
       kept: the groups that stay in float.
-      error: root mean square error of the outputs, all in int8.
+      error: root mean square error of the outputs, all in int8 but what the
+        target leaves in float32.
       final_error: the same of the file.
     """
 
@@ -82,6 +87,7 @@ def quantize(
     images: np.ndarray,
     spec: ExportSpec,
     with_report: bool,
+    float_stages: int = 0,
 ) -> tuple[bytes, LayerReport | None]:
     """Returns an int8 file, and what it cost by layer, which takes long.
 
@@ -91,21 +97,20 @@ def quantize(
       images: pixels in 0..255, to measure errors on.
       spec: type of the pixels, and layers that stay in float32.
       with_report: whether to measure the error of each layer.
+      float_stages: see `Choice`; besides what is chosen by its error.
     """
-    mean = network.get_layer(inference_model.PIXELS).mean
-    images = images[:_MEASURED]
-    source = _Calibrated(
-        _with_pixel_range(calibrated, mean), images, spec.input, network
-    )
+    source = _calibrated(network, calibrated, images[:_MEASURED], spec)
+    stages = source.stages()
+    fast = stages[min(float_stages, len(stages) - 1)]
     if spec.keep_float is not None:
         kept = tuple(sorted(spec.keep_float))
-        contents = source.quantized(source.outputs_of(kept))
+        contents = source.quantized(source.outputs_of(kept) | fast)
         if not with_report:
             return contents, None
-    plain = source.quantized(())
+    plain = source.quantized(fast)
     error, groups = source.output_error(plain), ()
     if spec.keep_float is None:
-        groups, kept, contents = _choose(source, error, plain)
+        groups, kept, contents = _choose(source, error, plain, fast)
     if not with_report:
         return contents, None
     return contents, LayerReport(
@@ -117,15 +122,47 @@ def quantize(
     )
 
 
-def _choose(source, error, plain):
+def variants(
+    network: keras.Model,
+    calibrated: bytes,
+    images: np.ndarray,
+    spec: ExportSpec,
+    every: bool,
+) -> list[bytes]:
+    """Returns int8 files with the first 0, 1, 2, ... stages in float32.
+
+    Args:
+      network: see `quantize`.
+      calibrated: see `quantize`.
+      images: see `quantize`.
+      spec: type of the pixels.
+      every: whether to go on after the first file.
+    """
+    source = _calibrated(network, calibrated, images, spec)
+    stages = source.stages()
+    return [source.quantized(x) for x in (stages if every else stages[:1])]
+
+
+def _calibrated(network, calibrated, images, spec):
+    mean = network.get_layer(inference_model.PIXELS).mean
+    return _Calibrated(
+        _with_pixel_range(calibrated, mean), images, spec.input, network
+    )
+
+
+def _choose(source, error, plain, fast):
     """Keeps one group after the other, the best first, while it pays."""
-    candidates = source.groups()
+    candidates = {
+        name: outputs | fast
+        for name, outputs in source.groups().items()
+        if not outputs <= fast
+    }
     measured = {
         name: source.output_error(source.quantized(outputs))
         for name, outputs in candidates.items()
     }
     kept: list[str] = []
-    outputs: set[str] = set()
+    outputs: set[str] = set(fast)
     best, contents = error, plain
     for name in sorted(measured, key=measured.__getitem__):
         trial = source.quantized(outputs | candidates[name])
@@ -252,6 +289,36 @@ class _Calibrated:
             },
         }
         return {name: outs for name, outs in groups.items() if outs}
+
+    def stages(self):
+        """Returns the outputs of the first 0, 1, 2, ... stages.
+
+        A stage ends with the last operation of its size that has the fewest
+        channels and is all that later ones read of it and what is before.
+        """
+        operations = self._runner.interpreter._get_ops_details()
+        detail = self._runner.interpreter._get_tensor_details
+        read_last = {
+            index: number
+            for number, operation in enumerate(operations)
+            for index in operation["inputs"]
+        }
+        found: dict[int, tuple[int, int]] = {}
+        open_until, has_convolved = -1, False
+        for number, operation in enumerate(operations):
+            (output,) = operation["outputs"]
+            shape = detail(output, 0)["shape"]
+            is_cut = open_until <= number
+            open_until = max(open_until, read_last.get(output, -1))
+            has_convolved |= operation["op_name"] in _CONVOLUTIONS
+            if len(shape) != 4 or operation["op_name"] not in _COMPUTED:
+                continue
+            if is_cut and has_convolved:
+                _, channels = found.get(shape[1], (0, shape[3]))
+                if shape[3] <= channels:
+                    found[shape[1]] = number, shape[3]
+        names = list(self._kinds)
+        return [set(), *[set(names[: end + 1]) for end, _ in found.values()]]
 
     def layer_errors(self, contents):
         """Returns (layer, relative error) of a file, the worst first."""

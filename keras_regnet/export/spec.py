@@ -12,6 +12,7 @@ FORMATS = ("litert", "saved_model", "onnx")
 QUANTIZATIONS = ("none", "float16", "dynamic", "int8")
 # Type of the pixels of a file -> its dtype.
 PIXEL_DTYPES = {"uint8": "uint8", "float": "float32", "int8": "int8"}
+TARGETS = ("x86", "arm", "auto")
 DYNAMIC = "dynamic"
 RANDOM = "random"
 
@@ -21,6 +22,65 @@ Size = int | tuple[int, int] | str | None
 def _only_for(*formats: str, default: Any) -> Any:
     """Returns a field that the other formats would ignore."""
     return dataclasses.field(default=default, metadata={"formats": formats})
+
+
+@dataclasses.dataclass(frozen=True)
+class Choice:
+    """How a LiteRT file is made for its target.
+
+    Args:
+      target: one of `TARGETS`.
+      group_width: see `ExportSpec`.
+      float_stages: int8: stages that stay in float32, from the first on: 1 is
+        the stem; of any network, what is computed at a size of its own.
+      milliseconds: (form, median of a call) of what was measured; empty for a
+        rule.
+      processor: instruction set and threads of the measurement.
+      reason: of "auto": why nothing could be measured.
+    """
+
+    target: str
+    group_width: int | None = None
+    float_stages: int = 0
+    milliseconds: tuple[tuple[str, float], ...] = ()
+    processor: str = ""
+    reason: str = ""
+
+    def form(self) -> str:
+        """Returns what was chosen, in words.
+
+        Example:
+        >>> Choice("auto", 64, 1).form()
+        'groups up to 64, stem in float32'
+        """
+        groups = "groups as they are"
+        if self.group_width is not None:
+            groups = f"groups up to {self.group_width}"
+        if self.float_stages == 0:
+            return groups
+        more = self.float_stages - 1
+        stages = {0: "stem", 1: "stem and 1 stage"}.get(
+            more, f"stem and {more} stages"
+        )
+        return f"{groups}, {stages} in float32"
+
+    def record(self) -> dict[str, Any]:
+        """Returns what the record beside the file keeps, as JSON has it."""
+        return {
+            **dataclasses.asdict(self),
+            "milliseconds": dict(self.milliseconds),
+        }
+
+    def line(self) -> str:
+        """Returns a line for the terminal: what was chosen, and why."""
+        times = ", ".join(f"{form} {ms:.2f}" for form, ms in self.milliseconds)
+        if times:
+            why = f" (ms of noise on {self.processor}: {times})"
+        elif self.reason:
+            why = f" (by rule, not measured: {self.reason})"
+        else:
+            why = " (by rule)"
+        return f"target {self.target}: {self.form()}{why}"
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -43,9 +103,13 @@ class ExportSpec:
       keep_float: int8: names of the layers that stay in float32; None to
         choose them by their errors, see `quantization`.
       group_width: LiteRT: grouped convolutions get groups of up to this many
-        channels, with zeros between what were groups; None to leave them. The
-        results are the same; 64 makes int8 faster on x86 processors with AMX,
-        and slower on others.
+        channels, with zeros between what were groups; None to leave them, or
+        to let the target decide. The results are the same; 64 makes int8
+        faster on x86 processors with AMX, and slower on others.
+      target: LiteRT: processors that the file is to be fast on: "x86" or
+        "arm", by rules; "auto" for those like this machine's, by measuring
+        here, so that the bytes may differ from run to run; a `Choice` that
+        was made before; None for no choice.
       fold_batch_norm: SavedModel: whether batch norm becomes a part of the
         convolutions, as it always does in the other formats.
       bfloat16: SavedModel: whether to compute in bfloat16; normalization and
@@ -68,6 +132,9 @@ class ExportSpec:
     image_size: Size = None
     keep_float: Iterable[str] | None = None
     group_width: int | None = _only_for("litert", default=None)
+    target: str | Choice | None = dataclasses.field(
+        default=None, metadata={"formats": ("litert",)}
+    )
     fold_batch_norm: bool = False
     bfloat16: bool = _only_for("saved_model", default=False)
 
@@ -90,6 +157,9 @@ class ExportSpec:
                 "`group_width` must be an integer above 0 or None. "
                 f"Received: group_width={self.group_width!r}"
             )
+        is_choice = self.target is None or isinstance(self.target, Choice)
+        if not is_choice and self.target not in TARGETS:
+            raise errors.unknown_value("target", self.target, TARGETS)
         self._check_image_size()
         self._check_format()
         self._check_int8()

@@ -36,7 +36,7 @@ class MobileTest(absltest.TestCase):
 
     def test_record_table_and_plot(self):
         mobile.convert("RegNetX-1MF", self.folder)
-        self.assertLen(list(self.folder.iterdir()), 4)
+        self.assertLen(list(self.folder.iterdir()), 5)
         record = mobile.measure(["RegNetX-1MF"], self.folder, 2)
         json.dumps(record)
         network = record["networks"]["RegNetX-1MF"]
@@ -55,7 +55,7 @@ class MobileTest(absltest.TestCase):
             network["files"][2]["bytes"], network["files"][0]["bytes"]
         )
         _, _, *rows = mobile.table(record)
-        self.assertLen(rows, 3)
+        self.assertLen(rows, 4)
         self.assertIn("| 50.0 | int8 |", rows[1])
         mobile.plot(record, str(self.folder / "plot.png"))
         self.assertGreater((self.folder / "plot.png").stat().st_size, 5000)

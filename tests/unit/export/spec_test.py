@@ -25,6 +25,8 @@ class SpecTest(parameterized.TestCase):
         ),
         (dict(quantize="int8"), "`representative` must be given"),
         (dict(keep_float=["head_fc"]), "for quantize=int8 alone"),
+        (dict(target="x68"), "Did you mean 'x86'"),
+        (dict(format="onnx", target="arm"), "`target` is for format=litert"),
         (dict(bfloat16=True), "`bfloat16` is for format=saved_model"),
     )
     def test_wrong_arguments(self, arguments, message):
