@@ -32,7 +32,7 @@ sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from benchmarks import timing
-from keras_regnet import processor
+from keras_regnet import instruction_sets
 from keras_regnet.export import runners
 from keras_regnet.export import spec
 from keras_regnet.export import targets
@@ -202,7 +202,7 @@ def measure(names: list[str], folder: pathlib.Path, rounds: int) -> dict:
         )
     return {
         "cpu": timing.cpu_model(),
-        "instructions": processor.instruction_set(),
+        "instructions": instruction_sets.of_machine(),
         "python": platform.python_version(),
         "versions": {
             package: importlib.metadata.version(package)

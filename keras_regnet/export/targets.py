@@ -16,7 +16,7 @@ from collections.abc import Sequence
 
 import keras
 
-from keras_regnet import processor
+from keras_regnet import instruction_sets
 from keras_regnet.export import flattening
 from keras_regnet.export import rewrites
 from keras_regnet.export.spec import Choice
@@ -134,7 +134,7 @@ def _measured(candidates, spec, make):
     return dataclasses.replace(
         best,
         milliseconds=tuple((form.form(), ms) for form, ms in times.items()),
-        processor=(f"{processor.instruction_set()}, {_THREADS} thread"),
+        processor=(f"{instruction_sets.of_machine()}, {_THREADS} thread"),
     )
 
 

@@ -5,6 +5,7 @@ from unittest import mock
 from absl.testing import absltest
 from absl.testing import parameterized
 
+from keras_regnet import instruction_sets
 from keras_regnet import onednn
 from keras_regnet import processor
 from keras_regnet.layers import kernels
@@ -26,11 +27,11 @@ class InstructionsTest(parameterized.TestCase):
         (_ZEN_2, "AVX512_CORE", "AVX2"),
     )
     def test_best_within_the_limit(self, flags, limit, expected):
-        self.assertEqual(processor.instructions(flags, limit), expected)
+        self.assertEqual(instruction_sets.best_of(flags, limit), expected)
 
     def test_name_of_the_machine_where_no_flag_tells(self):
         with mock.patch("platform.machine", return_value="aarch64"):
-            self.assertEqual(processor.instructions(frozenset()), "aarch64")
+            self.assertEqual(instruction_sets.best_of(frozenset()), "aarch64")
 
 
 class SettingTest(parameterized.TestCase):
