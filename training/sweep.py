@@ -31,17 +31,19 @@ from training.sweeps import driver
 from training.sweeps import files
 from training.sweeps import options
 from training.sweeps import pool
+from training.sweeps import preparing
 from training.sweeps import regimes
 from training.sweeps import spec as spec_lib
 
-_SAMPLE_FLAGS = ("regime", "space", "n", "seed", "trials")
+_SAMPLE_FLAGS = ("n", "seed", "trials")
 _DEFAULTS = options.Options()
 
 _OUT = flags.DEFINE_string("out", None, "Folder of the sweep.")
-_REGIME = flags.DEFINE_string(
+_REGIME = flags.DEFINE_multi_string(
     "regime",
-    None,
-    f"Data and training of a network: one of {', '.join(regimes.NAMES)}.",
+    [],
+    "Data and training of a network, a preset of the flags named after its "
+    f"fields: one of {', '.join(regimes.NAMES)}.",
 )
 _SPACE = flags.DEFINE_multi_string(
     "space",
@@ -116,6 +118,19 @@ _TRIALS_PER_WORKER = flags.DEFINE_integer(
     "Number of trials after which a process is replaced by a fresh one.",
     lower_bound=1,
 )
+_DEFINE = {
+    bool: flags.DEFINE_bool,
+    int: flags.DEFINE_integer,
+    float: flags.DEFINE_float,
+    str: flags.DEFINE_string,
+    regimes.Budget: flags.DEFINE_string,
+    regimes.Strides: flags.DEFINE_string,
+}
+# One flag for each field of a regime. None: not given.
+_FIELDS = {
+    name: _DEFINE[field.type](name, None, field.metadata["help"])
+    for name, field in regimes.FLAGS.items()
+}
 
 
 def _sample(out):
@@ -124,27 +139,55 @@ def _sample(out):
         for flag in map(flags.FLAGS.__getitem__, _SAMPLE_FLAGS)
         if flag.present
     }
-    if "space" in given:
-        given["spaces"] = tuple(given.pop("space"))
+    if _SPACE.value:
+        given["spaces"] = tuple(_SPACE.value)
+    stored = None
     if (pathlib.Path(out) / files.SPEC).exists():
-        spec, _ = spec_lib.load(out)
-        if not given:
-            return
-        spec = dataclasses.replace(spec, **given)
-    elif "regime" in given:
-        spec = spec_lib.Spec(**{"spaces": (), "n": _N.value, **given})
+        stored, _ = spec_lib.load(out)
+    regime = _regime(stored)
+    if stored is None:
+        given = {"spaces": (), "n": _N.value, **given, "regime": regime}
+        spec = spec_lib.Spec(**given)
+    elif given or regime != stored.regime:
+        spec = dataclasses.replace(stored, **given, regime=regime)
     else:
-        raise ValueError(
-            f"`regime` must be one of {', '.join(regimes.NAMES)}. "
-            "Received: none"
-        )
+        return
     trials = spec_lib.sample(spec, out)
     print(f"{len(trials)} trials of {len(spec.spaces)} spaces")
 
 
+def _regime(stored):
+    """Returns the regime of the flags, where none is given the stored one."""
+    given = {
+        name: regimes.parse(name, flag.value)
+        for name, flag in _FIELDS.items()
+        if flag.value is not None
+    }
+    if len(_REGIME.value) > 1:
+        raise ValueError(
+            f"`regime` must be given once. Received: {', '.join(_REGIME.value)}"
+        )
+    if _REGIME.value:
+        base = regimes.get(_REGIME.value[0])
+    elif stored and "dataset" not in given:
+        base = stored.regime
+    elif "dataset" in given:
+        return preparing.regime(None, given, _data_dir())
+    else:
+        raise ValueError(
+            f"`regime` must be one of {', '.join(regimes.NAMES)}, or "
+            "`dataset` be given. Received: neither"
+        )
+    return preparing.regime(base, given, _data_dir())
+
+
+def _data_dir():
+    return os.path.expanduser(_DATA_DIR.value)
+
+
 def _train(out):
     chosen = options.Options(
-        data_dir=os.path.expanduser(_DATA_DIR.value),
+        data_dir=_data_dir(),
         engine=_ENGINE.value,
         ray_address=_RAY_ADDRESS.value,
         workers=_WORKERS.value,

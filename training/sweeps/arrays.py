@@ -4,6 +4,7 @@ No framework here: a population trains on any Keras backend.
 """
 
 import dataclasses
+import json
 import os
 import pathlib
 import subprocess
@@ -60,9 +61,7 @@ def path(regime: Regime, folder: str | os.PathLike) -> pathlib.Path | None:
     return pathlib.Path(folder) / files.DATA / (name + suffix)
 
 
-def prepare(
-    name: str, regime: Regime, folder: str | os.PathLike, data_dir: str
-) -> None:
+def prepare(regime: Regime, folder: str | os.PathLike, data_dir: str) -> None:
     """Converts a regime's data set to arrays unless that was done before.
 
     In a process of its own, since tensorflow-datasets loads TensorFlow. A set
@@ -85,7 +84,13 @@ def prepare(
         )
     target.parent.mkdir(parents=True, exist_ok=True)
     result = subprocess.run(
-        [sys.executable, str(_CONVERT), name, data_dir, str(target)],
+        [
+            sys.executable,
+            str(_CONVERT),
+            json.dumps(regime.to_dict()),
+            data_dir,
+            str(target),
+        ],
         stderr=subprocess.PIPE,
         text=True,
         check=False,

@@ -1,12 +1,13 @@
 """Converts a data set of tensorflow-datasets to the arrays of a sweep.
 
-python training/sweeps/convert.py REGIME DATA_DIR TARGET
+python training/sweeps/convert.py FIELDS DATA_DIR TARGET
 
 `training/sweep.py` runs this once per sweep, in a process of its own: it is
 the one part that needs tensorflow-datasets, and through it TensorFlow. The
 target can be carried to a machine that has neither.
 """
 
+import json
 import os
 import pathlib
 import shutil
@@ -127,8 +128,8 @@ def _interpolate(pixels, positions, axis):
 
 
 if __name__ == "__main__":
-    _name, _data_dir, _target = sys.argv[1:]
-    _regime = regimes.get(_name)
+    _fields, _data_dir, _target = sys.argv[1:]
+    _regime = regimes.Regime.from_dict("", json.loads(_fields))
     _target = pathlib.Path(_target)
     _convert = to_npz if _target.suffix == ".npz" else to_folder
     _convert(_regime, _data_dir, _target)

@@ -12,7 +12,6 @@ from training.sweeps import arrays
 from training.sweeps import files
 from training.sweeps import local_pool
 from training.sweeps import pool as pool_lib
-from training.sweeps import regimes
 from training.sweeps import spec as spec_lib
 from training.sweeps.options import Options
 from training.sweeps.trial_queue import TrialQueue
@@ -40,11 +39,8 @@ def train(folder: str | os.PathLike, options: Options) -> None:
         queue = TrialQueue(trials, past, options.retries, options.trial_timeout)
         _say(f"{len(trials)} trials: {queue.progress()}")
         if queue.remaining:
-            regime = regimes.get(spec.regime)
-            arrays.prepare(spec.regime, regime, folder, options.data_dir)
-            with start_pool(
-                folder, spec.regime, options, queue.remaining
-            ) as pool:
+            arrays.prepare(spec.regime, folder, options.data_dir)
+            with start_pool(folder, options, queue.remaining) as pool:
                 _train_all(queue, pool, log)
     _say(f"finished: {queue.counts()}")
 
@@ -75,7 +71,7 @@ def _unpack(folder):
 
 
 def start_pool(
-    folder: pathlib.Path, regime: str, options: Options, jobs: int
+    folder: pathlib.Path, options: Options, jobs: int
 ) -> pool_lib.Pool:
     """Starts the workers for some jobs, to be entered as a context.
 
@@ -88,9 +84,9 @@ def start_pool(
         # The extra is needed by this engine alone.
         from training.sweeps import ray_pool
 
-        return ray_pool.start(folder, regime, options, jobs)
+        return ray_pool.start(folder, options, jobs)
     count = min(options.workers or os.cpu_count() or 1, jobs)
-    return local_pool.LocalPool(count, folder, regime, options)
+    return local_pool.LocalPool(count, folder, options)
 
 
 def _train_all(queue, pool, log):

@@ -131,7 +131,6 @@ class DataTest(absltest.TestCase):
     def test_needs_data_dir(self):
         with self.assertRaisesRegex(ValueError, "`data_dir`.*'cifar10'"):
             arrays_lib.prepare(
-                "cifar10",
                 regimes.get("cifar10"),
                 self.enterContext(tempfile.TemporaryDirectory()),
                 "",
@@ -145,16 +144,14 @@ class DataTest(absltest.TestCase):
             self.assertRaisesRegex(ValueError, "no 'cifar10': Not found: a"),
         ):
             regime = regimes.get("cifar10")
-            arrays_lib.prepare("cifar10", regime, folder, folder)
+            arrays_lib.prepare(regime, folder, folder)
 
     def test_no_such_data_dir(self):
         """tensorflow-datasets would make it, and fetch the set."""
         folder = self.enterContext(tempfile.TemporaryDirectory())
         missing = pathlib.Path(folder) / "data_sets"
         with self.assertRaisesRegex(ValueError, "`data_dir` must be an exist"):
-            arrays_lib.prepare(
-                "cifar10", regimes.get("cifar10"), folder, str(missing)
-            )
+            arrays_lib.prepare(regimes.get("cifar10"), folder, str(missing))
         self.assertFalse(missing.exists())
 
     def test_arrays_of_photos_stay_on_the_disk(self):
