@@ -141,7 +141,7 @@ class Bounds:
             )
             if nearest.counts
         )
-        text = f"{excluding} excludes all of them."
+        text = f"{excluding}."
         if moved:
             rest = ", the rest as it is" if len(self._bounds) > 1 else ""
             text += f" One would be admitted by {moved}{rest}."
@@ -171,4 +171,6 @@ class Bounds:
 
 def _together(names):
     quoted = " and ".join(f"`{name}`" for name in names)
-    return f"{quoted} together" if len(names) > 1 else f"{quoted} alone"
+    if len(names) > 1:
+        return f"{quoted} together exclude all of them"
+    return f"{quoted} alone excludes all of them"

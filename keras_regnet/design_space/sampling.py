@@ -253,8 +253,8 @@ class _Search:
                 f"{self._bounds.explanation()} {received}"
             )
         return (
-            f"{self._space!r} has too few networks: {self.accepted} different "
-            f"ones among {self.candidates} candidates, of which "
+            f"{self._space!r} has too few: {self.accepted} different networks "
+            f"among {self.candidates} candidates, of which "
             f"{self._fates['wrong_stages']} had another number of stages, "
             f"{outside} lay outside, and {self._fates['duplicates']} were "
             f"built like one before. {received}"

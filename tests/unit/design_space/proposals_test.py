@@ -176,7 +176,8 @@ class ProposeTest(parameterized.TestCase):
 
     def test_impossible_budget_says_how_near(self):
         with self.assertRaisesRegex(
-            ValueError, "`params` alone excludes .*admitted by params="
+            ValueError,
+            "`flops` and `params` together .*admitted by .* or params=",
         ):
             design_space.propose(flops="1GF", params="1M")
 
