@@ -9,6 +9,11 @@ command resumes an interrupted sweep. `plan` says, from a sweep of a few
 networks, how many a comparison needs:
 
 python training/sweep.py plan --out=PILOT --effect=3
+
+`pick` trains the best networks of a finished sweep again, with fresh seeds, and
+chooses one:
+
+python training/sweep.py pick --out=DIR
 """
 
 import dataclasses
@@ -30,6 +35,7 @@ from training.sweeps import analysis
 from training.sweeps import driver
 from training.sweeps import files
 from training.sweeps import options
+from training.sweeps import picking
 from training.sweeps import pool
 from training.sweeps import preparing
 from training.sweeps import regimes
@@ -112,6 +118,19 @@ _EFFECT = flags.DEFINE_float(
 _POWER = flags.DEFINE_float(
     "power", 0.8, "For `plan`: the chance of finding it."
 )
+_TOP = flags.DEFINE_integer(
+    "top",
+    None,
+    f"For `pick`: how many of the best networks are trained again; "
+    f"{picking.TOP}, or all if there are fewer.",
+    lower_bound=1,
+)
+_REPEATS = flags.DEFINE_integer(
+    "repeats",
+    picking.REPEATS,
+    "For `pick`: how many times each, with fresh seeds.",
+    lower_bound=2,
+)
 _TRIALS_PER_WORKER = flags.DEFINE_integer(
     "trials_per_worker",
     _DEFAULTS.trials_per_worker,
@@ -185,8 +204,8 @@ def _data_dir():
     return os.path.expanduser(_DATA_DIR.value)
 
 
-def _train(out):
-    chosen = options.Options(
+def _options():
+    return options.Options(
         data_dir=_data_dir(),
         engine=_ENGINE.value,
         ray_address=_RAY_ADDRESS.value,
@@ -197,7 +216,10 @@ def _train(out):
         retries=_RETRIES.value,
         trials_per_worker=_TRIALS_PER_WORKER.value,
     )
-    driver.train(out, chosen)
+
+
+def _train(out):
+    driver.train(out, _options())
 
 
 def _plan(out):
@@ -209,6 +231,10 @@ def _plan(out):
     analysis.plan(out, _EFFECT.value, _POWER.value)
 
 
+def _pick(out):
+    picking.pick(out, _TOP.value, _REPEATS.value, _options())
+
+
 _STAGES = {
     "sample": _sample,
     "train": _train,
@@ -217,7 +243,7 @@ _STAGES = {
     "report": analysis.report,
 }
 # What `run` does not do.
-_VERBS = {**_STAGES, "plan": _plan}
+_VERBS = {**_STAGES, "plan": _plan, "pick": _pick}
 
 
 def _check_out(out, stage):

@@ -76,7 +76,7 @@ class _Trainer:
 
     def train(self, line):
         job = messages.Job.from_json(line)
-        record = trial.run(job.trial, self._regime, self._arrays, job.attempt)
+        record = trial.run_job(job, self._regime, self._arrays)
         return messages.Outcome(record).to_json()
 
 

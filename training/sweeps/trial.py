@@ -20,6 +20,7 @@ from keras_regnet import processor
 from keras_regnet.design_space.records import Record
 from keras_regnet.design_space.records import Trial
 from training.sweeps import arrays as arrays_lib
+from training.sweeps.messages import Job
 from training.sweeps.regimes import Regime
 
 _STEPS_MODULES = {
@@ -65,6 +66,12 @@ def run(
         started=started.isoformat(timespec="seconds"),
         **environment(),
     )
+
+
+def run_job(job: Job, regime: Regime, arrays: arrays_lib.Arrays) -> Record:
+    """Does what a driver asks for, see `run`."""
+    measured = arrays.for_test() if job.test else arrays
+    return run(job.trial, regime, measured, job.attempt)
 
 
 def environment() -> dict[str, str]:

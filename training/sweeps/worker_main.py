@@ -47,7 +47,7 @@ def _serve(results, folder: str, threads: int) -> None:
     _send(results, messages.Ready())
     while True:
         job = messages.Job.from_json(lines.get())
-        record = trial.run(job.trial, regime, arrays, job.attempt)
+        record = trial.run_job(job, regime, arrays)
         _send(results, messages.Outcome(record))
 
 
