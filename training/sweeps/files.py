@@ -8,6 +8,8 @@ from keras_regnet.design_space import records
 # What the sweep consists of, and one trial a line.
 SPEC = "sweep.json"
 TRIALS = "trials.jsonl"
+# Of a budget of latency: what was measured of networks, sampled or not.
+LATENCIES = "latencies.json"
 # One line per attempt, appended while the sweep trains; packed for keeping.
 RECORDS = "records.jsonl"
 PACKED = "records.jsonl.gz"

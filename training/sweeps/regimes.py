@@ -17,6 +17,7 @@ from keras_regnet.design_space import proposals
 from keras_regnet.design_space import sampling
 from training.config import fields
 
+# Types of fields, of which flags are texts.
 Budget = tuple[float, float] | None
 Strides = tuple[int, ...]
 
@@ -25,9 +26,6 @@ _FROM_DATA = ("classes", "data_digest")
 # Sets that are made, or come with the package, by the number of classes.
 BUILT_IN = {"digits": 10, "synthetic": 4}
 BUDGETS = ("flops", "params", "activations", "latency_ms")
-# Images are stored as much larger than the input as the trainer scales them
-# for evaluation: 256 pixels for 224.
-_STORED = 256 / 224
 _required = dataclasses.MISSING
 
 
@@ -83,19 +81,19 @@ class Regime:
         "simple", "Stem of the networks that are sampled.", choices=STEMS
     )
     stem_width: int = fields.field(32, "Channels of the stem.", low=1)
-    strides: Strides = fields.field(
+    strides: tuple[int, ...] = fields.field(
         (2, 2, 2, 2), "Stride of each stage's first block, as in 2,2,2,2."
     )
-    flops: Budget = fields.field(
+    flops: tuple[float, float] | None = fields.field(
         _required, "Multiply-adds of the networks, as in 4e6..6e6 or 4M..6M."
     )
-    params: Budget = fields.field(
+    params: tuple[float, float] | None = fields.field(
         None, "Parameters of the networks, as in 1M..2M, or ..2M."
     )
-    activations: Budget = fields.field(
+    activations: tuple[float, float] | None = fields.field(
         None, "Activations of the networks, as in 50K..100K, or ..100K."
     )
-    latency_ms: Budget = fields.field(
+    latency_ms: tuple[float, float] | None = fields.field(
         None,
         "Milliseconds that a network takes on this machine, one image at a "
         "time on one thread, as an int8 LiteRT file, as in 0.5..2, or ..2. "

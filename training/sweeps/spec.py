@@ -23,6 +23,7 @@ from keras_regnet import plan
 from keras_regnet import safe_files
 from keras_regnet.design_space.records import Trial
 from training.sweeps import files
+from training.sweeps import latencies
 from training.sweeps.regimes import Regime
 
 _SPEC_TYPES = {
@@ -33,6 +34,9 @@ _SPEC_TYPES = {
     "seed": int,
     "trials": int,
 }
+# Networks that are measured at least for each that is to be within a budget
+# of latency, a few seconds each.
+_MIN_MEASURED = 30
 _NUMBER = r"\d+(?:\.\d+)?"
 _RANGE = re.compile(rf"^(?P<low>{_NUMBER})\.\.(?P<high>{_NUMBER})$")
 
@@ -144,7 +148,8 @@ def sample(spec: Spec, folder: str | os.PathLike) -> list[Trial]:
         spec = dataclasses.replace(spec, regime=kept)
         if stored == spec:
             return before
-    samples = [_trials(spec, text) for text in spec.spaces]
+    with latencies.Latencies(folder, spec.regime) as measured:
+        samples = [_trials(spec, text, measured) for text in spec.spaces]
     trials = [t for turn in zip(*samples, strict=True) for t in turn]
     if not {t.trial_id for t in before} <= {t.trial_id for t in trials}:
         raise ValueError(
@@ -153,12 +158,15 @@ def sample(spec: Spec, folder: str | os.PathLike) -> list[Trial]:
             "but none can be added."
         )
     lines = "".join(trial.to_json() + "\n" for trial in trials)
+    if measured.measured:
+        stored_ms = json.dumps(measured.measured, indent=0) + "\n"
+        _write(folder / files.LATENCIES, stored_ms)
     _write(folder / files.TRIALS, lines)
     _write(path, json.dumps(spec.to_dict(), indent=2) + "\n")
     return trials
 
 
-def _trials(spec, text):
+def _trials(spec, text, measured):
     """Returns the trials of one space, all networks with the first seed first.
 
     The first networks of a larger sample are those of a smaller one.
@@ -167,24 +175,68 @@ def _trials(spec, text):
     space = parse_space(text).vary(
         stem=regime.stem, stem_width=regime.stem_width, strides=regime.strides
     )
-    rng = np.random.default_rng([spec.seed, zlib.crc32(text.encode())])
-    side = regime.image_size
-    networks = space.sample(
-        rng,
-        n=spec.n,
-        flops=regime.flops,
-        input_shape=(side, side, 3),
-        classes=regime.classes,
-    )
+    chosen = list(range(spec.n))
+    if regime.latency_ms is None:
+        networks = _sample(spec, text, space, spec.n)
+    else:
+        networks, chosen = _fast_enough(spec, text, space, measured)
     return [
-        _trial(spec, text, networks, index, repeat)
+        _trial(spec, text, networks, place, index, repeat)
         for repeat in range(spec.trials)
-        for index in range(spec.n)
+        for index, place in enumerate(chosen)
     ]
 
 
-def _trial(spec, text, networks, index, repeat):
-    config = networks[index].to_json()
+def _sample(spec, text, space, n):
+    """Returns n networks in the budget, the first ones whatever n is."""
+    regime = spec.regime
+    side = regime.image_size
+    return space.sample(
+        np.random.default_rng([spec.seed, zlib.crc32(text.encode())]),
+        n=n,
+        flops=regime.flops,
+        params=regime.params,
+        activations=regime.activations,
+        input_shape=(side, side, 3),
+        classes=regime.classes,
+    )
+
+
+def _fast_enough(spec, text, space, measured):
+    """Returns networks, and the places of the first n in the latency budget."""
+    low, high = spec.regime.latency_ms
+    seen, chosen = [], []
+    while True:
+        start, count = len(seen), max(spec.n, 2 * len(seen))
+        networks = _sample(spec, text, space, count)
+        for place in range(start, count):
+            seen.append(measured.of(networks[place].to_json()))
+            if low <= seen[-1] <= high:
+                chosen.append(place)
+            print(
+                f"{text}: {seen[-1]:.3g} ms; {len(chosen)} of {spec.n} found "
+                f"among {len(seen)}",
+                flush=True,
+            )
+            if len(chosen) == spec.n:
+                return networks, chosen
+            if len(seen) == _MIN_MEASURED * (1 + len(chosen)):
+                raise _too_slow(spec, text, seen, chosen)
+
+
+def _too_slow(spec, text, seen, chosen):
+    low, high = spec.regime.latency_ms
+    nearest = min(seen, key=lambda ms: max(low / ms, ms / max(high, 1e-9)))
+    return ValueError(
+        f"{text} has too few networks with `latency_ms` within {low:g} and "
+        f"{high:g} on this machine: {len(chosen)} among {len(seen)} that were "
+        f"measured, of {min(seen):.3g} to {max(seen):.3g} ms; the nearest "
+        f"bound that admits one is {nearest:.3g} ms. Received: n={spec.n}"
+    )
+
+
+def _trial(spec, text, networks, place, index, repeat):
+    config = networks[place].to_json()
     # Another seed for every network, the same whatever else is sampled.
     entropy = [spec.seed, zlib.crc32(text.encode()), index, repeat]
     seed = int(np.random.SeedSequence(entropy).generate_state(1)[0] >> 1)
@@ -195,10 +247,10 @@ def _trial(spec, text, networks, index, repeat):
         seed=seed,
         regime=spec.regime.name,
         config=config,
-        depth=sum(stage.depth for stage in plan.stages(networks[index])),
-        flops=int(networks.flops[index]),
-        params=int(networks.params[index]),
-        activations=int(networks.activations[index]),
+        depth=sum(stage.depth for stage in plan.stages(networks[place])),
+        flops=int(networks.flops[place]),
+        params=int(networks.params[place]),
+        activations=int(networks.activations[place]),
     )
 
 

@@ -182,7 +182,7 @@ def _train_epoch(steps, arrays, regime, lrs, rng, measured):
 
 
 def _evaluate(steps, arrays, regime, last, measured):
-    count = len(arrays.test_labels)
+    count = len(arrays.evaluated()[1])
     if not last and regime.interim_test_images:
         count = min(count, regime.interim_test_images)
     moment = time.perf_counter()
