@@ -34,11 +34,9 @@ _TEST_ERROR = 77.0
 class _Pool:
     """Ends each job at once, with the error that a network is said to have."""
 
-    idle = 1
-
     def __init__(self, errors, failing=()):
         self._errors, self._failing = errors, failing
-        self.jobs = []
+        self.jobs, self.idle = [], 1
 
     def __enter__(self):
         return self
@@ -48,9 +46,10 @@ class _Pool:
 
     def submit(self, job):
         self.jobs.append(job)
+        self.idle = 0
 
     def wait(self, *unused):
-        job = self.jobs[-1]
+        job, self.idle = self.jobs[-1], 1
         index = job.trial.index
         if index in self._failing:
             lost = dict(status="failed", error=None, reason="loss is nan")
