@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from keras_regnet import atomic
 from keras_regnet import locks
 from keras_regnet.design_space import records
-from training.sweeps import arrays
 from training.sweeps import files
 from training.sweeps import local_pool
 from training.sweeps import pool as pool_lib
+from training.sweeps import preparing
 from training.sweeps import spec as spec_lib
 from training.sweeps.options import Options
 from training.sweeps.regimes import Regime
@@ -80,7 +80,7 @@ def train_trials(
         )
         _say(f"{len(trials)} trials: {queue.progress()}")
         if queue.remaining:
-            arrays.prepare(regime, folder, options.data_dir)
+            preparing.prepare(regime, folder, options.data_dir)
             with start_pool(folder, options, queue.remaining) as pool:
                 _train_all(queue, pool, log)
     _say(f"finished: {queue.counts()}")

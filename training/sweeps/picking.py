@@ -20,6 +20,7 @@ from training.sweeps import arrays
 from training.sweeps import commands
 from training.sweeps import driver
 from training.sweeps import files
+from training.sweeps import preparing
 from training.sweeps import spec as spec_lib
 from training.sweeps.options import Options
 
@@ -143,7 +144,7 @@ def _errors(folder, candidates, again):
 
 def _tested(folder, spec, best, options):
     """Measures the test error of the chosen network; returns a sentence."""
-    arrays.prepare(spec.regime, folder, options.data_dir)
+    preparing.prepare(spec.regime, folder, options.data_dir)
     if arrays.load(spec.regime, folder).val_images is None:
         return (
             "errors are on the test images, since the regime holds out no "
