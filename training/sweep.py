@@ -1,6 +1,7 @@
 """Trains populations of networks: the method of the paper.
 
 python training/sweep.py run --out=DIR --regime=digits --space=RegNetX --n=8
+python training/sweep.py run --out=DIR --dataset=folder:PHOTOS --space=RegNetX
 
 The stages are `sample`, `train`, `collect`, `analyze` and `report`; `run` does
 all. They communicate by files, so that each can be run again alone, at any
@@ -186,18 +187,17 @@ def _regime(stored):
         raise ValueError(
             f"`regime` must be given once. Received: {', '.join(_REGIME.value)}"
         )
+    base = None
     if _REGIME.value:
         base = regimes.get(_REGIME.value[0])
-    elif stored and "dataset" not in given:
+    elif "dataset" not in given:
+        if stored is None:
+            raise ValueError(
+                f"`regime` must be one of {', '.join(regimes.NAMES)}, or "
+                "`dataset` be given. Received: neither"
+            )
         base = stored.regime
-    elif "dataset" in given:
-        return preparing.regime(None, given, _data_dir())
-    else:
-        raise ValueError(
-            f"`regime` must be one of {', '.join(regimes.NAMES)}, or "
-            "`dataset` be given. Received: neither"
-        )
-    return preparing.regime(base, given, _data_dir())
+    return preparing.complete(base, given, _data_dir())
 
 
 def _data_dir():

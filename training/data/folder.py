@@ -119,8 +119,7 @@ def _find_val(root):
 
 
 def _no_part(root, part):
-    kind = dataset.NoEvaluationImagesError if part == "val" else ValueError
-    raise kind(
+    raise dataset.NoEvaluationImagesError(
         "A `folder:` data set must hold train/ and val/ with one folder per "
         "class; --val_fraction=0.1 evaluates on a tenth of train/, or of class "
         f"folders alone. Missing: {root / part}"

@@ -48,7 +48,7 @@ class Arrays:
     val_labels: np.ndarray | None = None
 
     def evaluated(self) -> tuple[np.ndarray, np.ndarray]:
-        """Returns images and labels that the error of a trial is measured on."""
+        """Returns images and labels by which errors are measured."""
         if self.val_images is None or self.val_labels is None:
             return self.test_images, self.test_labels
         return self.val_images, self.val_labels
@@ -119,6 +119,7 @@ def _held_out(arrays, regime):
 
 def _digits(regime):
     del regime
+
     def enlarged(images):
         return images.repeat(_DIGIT_SCALE, 1).repeat(_DIGIT_SCALE, 2)
 
@@ -159,6 +160,13 @@ def stratified(labels: np.ndarray, count: int, seed: int) -> np.ndarray:
             f"{len(classes)}. Received: train_images={count}"
         )
     each = count // len(classes)
+    fewest = np.bincount(labels)[classes].min()
+    if each > fewest:
+        raise ValueError(
+            f"`train_images` must be {fewest * len(classes)} at most: the "
+            f"same number of each class, of which one has {fewest}. "
+            f"Received: train_images={count}"
+        )
     chosen = [
         rng.choice(np.flatnonzero(labels == label), each, replace=False)
         for label in classes

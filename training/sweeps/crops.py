@@ -42,9 +42,7 @@ def windows(uniform: np.ndarray, side: int, min_area: float) -> np.ndarray:
     return np.concatenate([corner, size], -1)
 
 
-def resized(
-    images: np.ndarray, windows: np.ndarray, side: int
-) -> np.ndarray:
+def resized(images: np.ndarray, windows: np.ndarray, side: int) -> np.ndarray:
     """Returns a window of each image, scaled to a square.
 
     Bilinear without antialiasing, as the trainer scales them.
@@ -62,8 +60,7 @@ def resized(
         part = slice(start, start + _BLOCK)
         corners, sizes = windows[part, :2], windows[part, 2:]
         low, high, fraction = (
-            np.moveaxis(x, -2, 0)
-            for x in _positions(corners, sizes, side)
+            np.moveaxis(x, -2, 0) for x in _positions(corners, sizes, side)
         )
         number = np.arange(len(corners))[:, None, None]
         pixels = images[part]

@@ -4,6 +4,7 @@ Both is done by `convert.py`, in a process of its own: the data layer is
 TensorFlow's, which a worker need not have.
 """
 
+import contextlib
 import json
 import os
 import pathlib
@@ -21,7 +22,7 @@ _CONVERT = pathlib.Path(__file__).parent / "convert.py"
 _SHIFT = 8
 
 
-def regime(
+def complete(
     base: Regime | None, given: Mapping[str, Any], data_dir: str
 ) -> Regime:
     """Returns a regime of fields that are given and of what the data say.
@@ -76,7 +77,8 @@ def prepare(regime: Regime, folder: str | os.PathLike, data_dir: str) -> None:
         _convert("store", regime, data_dir, str(target))
     except ValueError:
         if made:
-            target.parent.rmdir()
+            with contextlib.suppress(OSError):
+                target.parent.rmdir()
         raise
 
 

@@ -284,6 +284,7 @@ _SMALL = {
     "epochs": 10,
     "batch_size": 64,
     "learning_rate": 0.1,
+    "steps_per_call": 100,
 }
 # What the fields of sweep.py's flags are: all that the data do not say.
 FLAGS = {

@@ -99,6 +99,18 @@ class MainTest(absltest.TestCase):
             ),
             (["run", new, *_DIGITS, "--crop=zoom"], "Unknown `crop`.*'area'"),
             (
+                ["run", new, "--dataset=photos", "--space=RegNetX"],
+                "`data_dir`.*'photos' .images elsewhere are folder:PATH",
+            ),
+            (
+                ["run", new, "--dataset=folder:/no/where", "--space=RegNetX"],
+                "folder that does not exist. Received: dataset='folder:/no/w",
+            ),
+            (
+                ["run", new, *_DIGITS, "--params=..12K"],
+                "`params` .*excludes? all",
+            ),
+            (
                 ["run", new, *_DIGITS, "--space=AnyNetX_D widths=falling"],
                 "contradict",
             ),
@@ -143,6 +155,7 @@ class MainTest(absltest.TestCase):
             last = said.splitlines()[-1]
             self.assertRegex(last, rf"^error: .*{message}", command)
             self.assertEqual(code, 1, command)
+        self.assertFalse((self.folder / "new").exists())
 
     def test_sample_grows_by_what_is_given(self):
         out = f"--out={self.folder}"

@@ -10,6 +10,7 @@ from absl.testing import parameterized
 import keras_regnet
 from keras_regnet import plan
 from training.sweeps import files
+from training.sweeps import latencies
 from training.sweeps import regimes
 from training.sweeps import spec as spec_lib
 
@@ -88,6 +89,54 @@ class SampleTest(absltest.TestCase):
             widths = [stage.width for stage in stages]
             falling = trial.space.endswith("falling")
             self.assertEqual(widths, sorted(widths, reverse=falling))
+
+    def test_budgets_together(self):
+        regime = regimes.changed(
+            _SPEC.regime, params=(0, 80e3), activations=(0, 60e3)
+        )
+        spec = dataclasses.replace(_SPEC, regime=regime)
+        for trial in spec_lib.sample(spec, self.folder):
+            self.assertBetween(trial.flops, 0.5e6, 1e6)
+            self.assertLessEqual(trial.params, 80e3)
+            self.assertLessEqual(trial.activations, 60e3)
+
+    def test_budget_of_latency(self):
+        """It grows by the same networks: what was measured is stored."""
+        milliseconds = {}
+
+        def measure(unused, config):
+            self.assertNotIn(config, milliseconds)
+            milliseconds[config] = 1.0 + len(milliseconds) % 3
+            return milliseconds[config]
+
+        regime = regimes.changed(_SPEC.regime, latency_ms=(1.5, 2.5))
+        spec = dataclasses.replace(_SPEC, regime=regime)
+        with mock.patch.object(latencies.Latencies, "_measure", measure):
+            first = spec_lib.sample(spec, self.folder)
+            larger = dataclasses.replace(spec, n=5)
+            grown = spec_lib.sample(larger, self.folder)
+        for trial in grown:
+            self.assertEqual(milliseconds[trial.config], 2.0)
+        self.assertEqual(
+            sorted(t.index for t in grown), sorted([0, 1, 2, 3, 4] * 2)
+        )
+        self.assertLess(
+            {t.trial_id for t in first}, {t.trial_id for t in grown}
+        )
+
+    def test_latency_that_none_has(self):
+        regime = regimes.changed(_SPEC.regime, latency_ms=(0, 1))
+        spec = dataclasses.replace(_SPEC, regime=regime)
+        with (
+            mock.patch.object(
+                latencies.Latencies, "_measure", side_effect=[3.5, *[4.0] * 99]
+            ),
+            self.assertRaisesRegex(
+                ValueError, "0 among 30.*of 3.5 to 4 ms.*admits one is 3.5 ms"
+            ),
+        ):
+            spec_lib.sample(spec, self.folder / "new")
+        self.assertFalse((self.folder / "new").exists())
 
     def test_impossible_sample_leaves_nothing(self):
         folder = self.folder / "new"

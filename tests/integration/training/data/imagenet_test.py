@@ -38,7 +38,7 @@ class ImageNetTest(absltest.TestCase):
         )
         target = arrays_lib.path(regime, folder)
         target.parent.mkdir()
-        convert.to_folder(regime, folder, target)
+        convert.store(regime, str(folder), target)
         arrays = arrays_lib.load(regime, folder)
         self.assertEqual(arrays.train_images.shape, (12, 256, 256, 3))
         means = arrays.train_images.mean((1, 2, 3))

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from training.data import dataset
+from training.data import subset
 from training.data.held_out import held_out_of
 
 
