@@ -137,12 +137,12 @@ def sample(
             "`rng` must be a NumPy generator, such as "
             f"np.random.default_rng(0). Received: rng={rng!r}"
         )
-    ranges = {
+    given = {
         name: check_range(name, ends)
         for name, ends in ranges.items()
         if ends is not None
     }
-    bounds = bounds_lib.Bounds(ranges, space.lean)
+    bounds = bounds_lib.Bounds(given, space.lean)
     search = _Search(space, bounds, n, input_shape, classes)
     # A generator of our own, so that `rng` moves on by the same amount
     # whatever the search takes.
