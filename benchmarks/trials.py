@@ -26,9 +26,9 @@ from keras_regnet import config as config_lib
 from keras_regnet import plan
 from keras_regnet.design_space.records import Trial
 from training.sweeps import arrays as arrays_lib
-from training.sweeps import regimes
 from training.sweeps import spec as spec_lib
 from training.sweeps import trial as trial_lib
+from training.sweeps.regimes import Regime
 
 _SWEEP = flags.DEFINE_string("sweep", None, "Folder of a sampled sweep.")
 _COUNT = flags.DEFINE_integer(
@@ -158,9 +158,8 @@ for job in jobs():
 """
 
 
-def torch_job(trial: Trial) -> dict:
+def torch_job(trial: Trial, regime: Regime) -> dict:
     """Returns the job with which PyTorch trains the same network."""
-    regime = regimes.get(trial.regime)
     network = config_lib.from_json(trial.config)
     stages = plan.stages(network)
     params = {
@@ -178,14 +177,16 @@ def torch_job(trial: Trial) -> dict:
     }
 
 
-def compare(trials: list, arrays, child: timing.Child) -> list[dict]:
+def compare(
+    trials: list, regime: Regime, arrays, child: timing.Child
+) -> list[dict]:
     """Trains each network here and in PyTorch; returns times and errors."""
     rows = []
     for trial in trials:
-        record = trial_lib.run(trial, arrays)
+        record = trial_lib.run(trial, regime, arrays)
         if not record.done:
             raise ValueError(f"{trial.space} #{trial.index}: {record.reason}")
-        theirs = child.call(torch_job(trial))
+        theirs = child.call(torch_job(trial, regime))
         if theirs["params"] != trial.params:
             raise ValueError(
                 f"{trial.space} #{trial.index} is not the same network in "
@@ -227,14 +228,14 @@ def summary(rows: list[dict]) -> list[str]:
 def _main(arguments: list[str]) -> None:
     del arguments
     spec, trials = spec_lib.load(_SWEEP.value)
-    regime = regimes.get(spec.regime)
+    regime = spec.regime
     trial_lib.steps_module().limit_threads(_THREADS.value)
     arrays = arrays_lib.load(regime, _SWEEP.value)
     path = pathlib.Path(arrays_lib.path(regime, _SWEEP.value))
     with timing.Child(
         "torch", _TORCH_PYTHON.value, _TORCH_PROGRAM, _THREADS.value, path
     ) as child:
-        rows = compare(trials[: _COUNT.value], arrays, child)
+        rows = compare(trials[: _COUNT.value], regime, arrays, child)
         versions = child.greeting
     for line in summary(rows):
         print(line)
@@ -244,7 +245,7 @@ def _main(arguments: list[str]) -> None:
             {
                 "cpu": timing.cpu_model(),
                 "threads": _THREADS.value,
-                "regime": spec.regime,
+                "regime": regime.name,
                 "versions": {**trial_lib.environment(), **versions},
                 "rows": rows,
             },

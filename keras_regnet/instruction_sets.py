@@ -26,7 +26,7 @@ def best() -> str:
 
 
 def of_machine() -> str:
-    """Returns the best instruction set of this machine, oneDNN's limit aside."""
+    """Returns the best instruction set of this machine, whatever the limit."""
     return best_of(_flags())
 
 

@@ -1,6 +1,7 @@
 """Trains populations of networks: the method of the paper.
 
 python training/sweep.py run --out=DIR --regime=digits --space=RegNetX --n=8
+python training/sweep.py run --out=DIR --dataset=folder:PHOTOS --space=RegNetX
 
 The stages are `sample`, `train`, `collect`, `analyze` and `report`; `run` does
 all. They communicate by files, so that each can be run again alone, at any
@@ -9,6 +10,11 @@ command resumes an interrupted sweep. `plan` says, from a sweep of a few
 networks, how many a comparison needs:
 
 python training/sweep.py plan --out=PILOT --effect=3
+
+`pick` trains the best networks of a finished sweep again, with fresh seeds, and
+chooses one:
+
+python training/sweep.py pick --out=DIR
 """
 
 import dataclasses
@@ -30,18 +36,21 @@ from training.sweeps import analysis
 from training.sweeps import driver
 from training.sweeps import files
 from training.sweeps import options
+from training.sweeps import picking
 from training.sweeps import pool
+from training.sweeps import preparing
 from training.sweeps import regimes
 from training.sweeps import spec as spec_lib
 
-_SAMPLE_FLAGS = ("regime", "space", "n", "seed", "trials")
+_SAMPLE_FLAGS = ("n", "seed", "trials")
 _DEFAULTS = options.Options()
 
 _OUT = flags.DEFINE_string("out", None, "Folder of the sweep.")
-_REGIME = flags.DEFINE_string(
+_REGIME = flags.DEFINE_multi_string(
     "regime",
-    None,
-    f"Data and training of a network: one of {', '.join(regimes.NAMES)}.",
+    [],
+    "Data and training of a network, a preset of the flags named after its "
+    f"fields: one of {', '.join(regimes.NAMES)}.",
 )
 _SPACE = flags.DEFINE_multi_string(
     "space",
@@ -110,12 +119,38 @@ _EFFECT = flags.DEFINE_float(
 _POWER = flags.DEFINE_float(
     "power", 0.8, "For `plan`: the chance of finding it."
 )
+_TOP = flags.DEFINE_integer(
+    "top",
+    None,
+    f"For `pick`: how many of the best networks are trained again; "
+    f"{picking.TOP}, or all if there are fewer.",
+    lower_bound=1,
+)
+_REPEATS = flags.DEFINE_integer(
+    "repeats",
+    picking.REPEATS,
+    "For `pick`: how many times each, with fresh seeds.",
+    lower_bound=2,
+)
 _TRIALS_PER_WORKER = flags.DEFINE_integer(
     "trials_per_worker",
     _DEFAULTS.trials_per_worker,
     "Number of trials after which a process is replaced by a fresh one.",
     lower_bound=1,
 )
+_DEFINE = {
+    bool: flags.DEFINE_bool,
+    int: flags.DEFINE_integer,
+    float: flags.DEFINE_float,
+    str: flags.DEFINE_string,
+    regimes.Budget: flags.DEFINE_string,
+    regimes.Strides: flags.DEFINE_string,
+}
+# One flag for each field of a regime. None: not given.
+_FIELDS = {
+    name: _DEFINE[field.type](name, None, field.metadata["help"])
+    for name, field in regimes.FLAGS.items()
+}
 
 
 def _sample(out):
@@ -124,27 +159,54 @@ def _sample(out):
         for flag in map(flags.FLAGS.__getitem__, _SAMPLE_FLAGS)
         if flag.present
     }
-    if "space" in given:
-        given["spaces"] = tuple(given.pop("space"))
+    if _SPACE.value:
+        given["spaces"] = tuple(_SPACE.value)
+    stored = None
     if (pathlib.Path(out) / files.SPEC).exists():
-        spec, _ = spec_lib.load(out)
-        if not given:
-            return
-        spec = dataclasses.replace(spec, **given)
-    elif "regime" in given:
-        spec = spec_lib.Spec(**{"spaces": (), "n": _N.value, **given})
+        stored, _ = spec_lib.load(out)
+    regime = _regime(stored)
+    if stored is None:
+        given = {"spaces": (), "n": _N.value, **given, "regime": regime}
+        spec = spec_lib.Spec(**given)
+    elif given or regime != stored.regime:
+        spec = dataclasses.replace(stored, **given, regime=regime)
     else:
-        raise ValueError(
-            f"`regime` must be one of {', '.join(regimes.NAMES)}. "
-            "Received: none"
-        )
+        return
     trials = spec_lib.sample(spec, out)
     print(f"{len(trials)} trials of {len(spec.spaces)} spaces")
 
 
-def _train(out):
-    chosen = options.Options(
-        data_dir=os.path.expanduser(_DATA_DIR.value),
+def _regime(stored):
+    """Returns the regime of the flags, where none is given the stored one."""
+    given = {
+        name: regimes.parse(name, flag.value)
+        for name, flag in _FIELDS.items()
+        if flag.value is not None
+    }
+    if len(_REGIME.value) > 1:
+        raise ValueError(
+            f"`regime` must be given once. Received: {', '.join(_REGIME.value)}"
+        )
+    base = None
+    if _REGIME.value:
+        base = regimes.get(_REGIME.value[0])
+    elif "dataset" not in given:
+        if stored is None:
+            raise ValueError(
+                f"`regime` must be one of {', '.join(regimes.NAMES)}, or "
+                "`dataset` be given. Received: neither"
+            )
+        base = stored.regime
+    return preparing.complete(base, given, _data_dir())
+
+
+def _data_dir():
+    return os.path.expanduser(_DATA_DIR.value)
+
+
+def _options():
+    return options.Options(
+        data_dir=_data_dir(),
         engine=_ENGINE.value,
         ray_address=_RAY_ADDRESS.value,
         workers=_WORKERS.value,
@@ -154,7 +216,10 @@ def _train(out):
         retries=_RETRIES.value,
         trials_per_worker=_TRIALS_PER_WORKER.value,
     )
-    driver.train(out, chosen)
+
+
+def _train(out):
+    driver.train(out, _options())
 
 
 def _plan(out):
@@ -166,6 +231,10 @@ def _plan(out):
     analysis.plan(out, _EFFECT.value, _POWER.value)
 
 
+def _pick(out):
+    picking.pick(out, _TOP.value, _REPEATS.value, _options())
+
+
 _STAGES = {
     "sample": _sample,
     "train": _train,
@@ -174,7 +243,7 @@ _STAGES = {
     "report": analysis.report,
 }
 # What `run` does not do.
-_VERBS = {**_STAGES, "plan": _plan}
+_VERBS = {**_STAGES, "plan": _plan, "pick": _pick}
 
 
 def _check_out(out, stage):

@@ -12,6 +12,11 @@ from keras_regnet.design_space.examples import imagenet_population
 from keras_regnet.design_space.fit import e_fit
 from keras_regnet.design_space.fit import fit_regnet
 from keras_regnet.design_space.fit import RegNetFit
+from keras_regnet.design_space.picking import best_networks
+from keras_regnet.design_space.picking import Candidate
+from keras_regnet.design_space.picking import dunnett_quantile
+from keras_regnet.design_space.picking import Pick
+from keras_regnet.design_space.picking import pick
 from keras_regnet.design_space.proposals import Proposals
 from keras_regnet.design_space.proposals import propose
 from keras_regnet.design_space.registry import list_spaces
@@ -31,16 +36,20 @@ from keras_regnet.design_space.statistics import trends
 
 __all__ = [
     "Acceptance",
+    "Candidate",
     "Comparison",
+    "Pick",
     "Proposals",
     "RegNetFit",
     "Sample",
     "SearchBand",
     "Space",
+    "best_networks",
     "best_of_n",
     "best_of_n_band",
     "bootstrap_best",
     "compare",
+    "dunnett_quantile",
     "e_fit",
     "edf",
     "edf_band",
@@ -51,6 +60,7 @@ __all__ = [
     "list_spaces",
     "networks_needed",
     "normalized_edf",
+    "pick",
     "power",
     "propose",
     "space",

@@ -101,3 +101,18 @@ def pieces(total: int, width: int) -> Iterator[int]:
     while total > 0:
         yield min(total, max_rows)
         total -= max_rows
+
+
+def scipy_special(what: str) -> Any:
+    """Returns SciPy's special functions.
+
+    Raises:
+      ImportError: if it is not installed; names what needs it.
+    """
+    try:
+        from scipy import special
+    except ImportError as error:
+        raise ImportError(
+            f"{what} needs SciPy: pip install 'keras_regnet[design]'"
+        ) from error
+    return special

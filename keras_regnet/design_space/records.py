@@ -114,12 +114,13 @@ class Record(Trial):
       status: "done" or "failed".
       reason: why it failed; "" if it did not.
       attempt: 1 for the first.
-      error: test error after the last epoch, on all test images; None if
-        the trial failed.
+      error: error after the last epoch, on all images that the regime
+        measures on: its validation part, or its test images where it has
+        none; None if the trial failed.
       train_losses: mean loss over each epoch's augmented images.
       train_errors: error over the same images.
-      test_errors: error on test images after each epoch.
-      test_images: number of test images used after each epoch.
+      test_errors: error on the same images after each epoch.
+      test_images: number of images used for it after each epoch.
       seconds_build: time to make the model.
       seconds_compile: time to trace and compile the steps.
       seconds_input: time to shuffle and augment.

@@ -8,6 +8,7 @@ import numpy as np
 from keras_regnet.design_space import checks
 
 _MAX_NETWORKS = 1_000_000
+_WHAT = "The power of a comparison"
 
 
 def power(effect: float, spread: float, n: int, level: float = 0.95) -> float:
@@ -40,7 +41,7 @@ def power(effect: float, spread: float, n: int, level: float = 0.95) -> float:
     low, _, _ = checks.tails(level)
     if not isinstance(n, numbers.Integral) or n < 2:
         raise ValueError(f"`n` must be an integer above 1. Received: n={n!r}")
-    special = _special()
+    special = checks.scipy_special(_WHAT)
     degrees = 2 * n - 2
     shift = effect / spread * math.sqrt(n / 2)
     limit = special.stdtrit(degrees, 1 - low / 100)
@@ -129,7 +130,7 @@ def spread_at_most(spread: float, networks: int, level: float = 0.8) -> float:
     """
     _check_positive("spread", spread)
     degrees = networks - 1
-    chi_square = _special().chdtri(degrees, level)
+    chi_square = checks.scipy_special(_WHAT).chdtri(degrees, level)
     return float(spread * math.sqrt(degrees / chi_square))
 
 
@@ -138,14 +139,3 @@ def _check_positive(name, value):
         raise ValueError(
             f"`{name}` must be a number above 0. Received: {name}={value!r}"
         )
-
-
-def _special():
-    try:
-        from scipy import special
-    except ImportError as error:
-        raise ImportError(
-            "The power of a comparison needs SciPy: "
-            "pip install 'keras_regnet[design]'"
-        ) from error
-    return special

@@ -14,13 +14,15 @@ from keras_regnet.complexity import check_input_shape
 from keras_regnet.config import AnyNetConfig
 from keras_regnet.config import RegNetConfig
 from keras_regnet.design_space import arrays
-from keras_regnet.design_space import limits
+from keras_regnet.design_space import bounds as bounds_lib
+from keras_regnet.design_space.bounds import Range
 
 # Candidates at a time: their arrays fit in a core's cache. Another number
 # would give the same networks.
 CHUNK = 8192
-_MEASURES = ("flops", "params", "activations")
-Range = tuple[float, float]
+# Nothing is accepted of so many times the candidates that one network of a
+# sample may take: with 99.9 % it would not be complete in the end.
+_HOPELESS = 7
 
 
 @dataclasses.dataclass(frozen=True)
@@ -135,34 +137,38 @@ def sample(
             "`rng` must be a NumPy generator, such as "
             f"np.random.default_rng(0). Received: rng={rng!r}"
         )
-    ranges = {
+    given = {
         name: check_range(name, ends)
         for name, ends in ranges.items()
         if ends is not None
     }
-    search = _Search(space, ranges, n, input_shape, classes)
+    bounds = bounds_lib.Bounds(given, space.lean)
+    search = _Search(space, bounds, n, input_shape, classes)
     # A generator of our own, so that `rng` moves on by the same amount
     # whatever the search takes.
     seed = rng.integers(2**63, size=2).tolist()
     own = np.random.Generator(np.random.PCG64(seed))
-    while not search.complete and search.candidates < max_candidates:
+    needed = min_networks or n
+    if_none = min(max_candidates, _HOPELESS * max_candidates / needed)
+    while not search.complete and search.candidates < (
+        max_candidates if search.accepted else if_none
+    ):
         search.look_at(own.random((CHUNK, space.numbers)).T)
-    if search.accepted < (min_networks or n):
+    if search.accepted < needed:
         raise ValueError(search.failure())
     return search.result()
 
 
 class _Search:
-    """The state of one search: counts, what was accepted, the nearest miss."""
+    """The state of one search: counts, what was accepted."""
 
-    def __init__(self, space, ranges, n, input_shape, classes):
-        self._space, self._ranges, self._n = space, ranges, n
+    def __init__(self, space, bounds, n, input_shape, classes):
+        self._space, self._bounds, self._n = space, bounds, n
         self._input_shape, self._classes = input_shape, classes
         self.candidates = 0
         self._fates: collections.Counter[str] = collections.Counter()
         self._seen: set[tuple[bytes, int | None]] = set()
         self._kept: list[tuple[Any, list[int], int | None]] = []
-        self._nearest: tuple[float, list[int]] = (math.inf, [])
 
     @property
     def accepted(self):
@@ -185,7 +191,9 @@ class _Search:
             self._input_shape[2],
             self._classes,
         )
-        inside = self._inside(measures)
+        inside = self._bounds.inside(measures)
+        if not (self._kept or inside.any()):
+            self._bounds.remember(measures)
         duplicates, end = self._accept(candidates, measures, inside)
         # Only what came before the last one needed is counted.
         end = uniforms.shape[1] if end is None else end
@@ -194,28 +202,6 @@ class _Search:
         self._fates["wrong_stages"] += end - built
         self._fates["outside"] += int((~inside[:built]).sum())
         self._fates["duplicates"] += duplicates
-
-    def _inside(self, measures):
-        inside = np.ones(len(measures[0]), bool)
-        distance = np.zeros(len(inside))
-        for name, measure in zip(_MEASURES, measures, strict=True):
-            low, high = self._ranges.get(name, (0, math.inf))
-            inside &= (low <= measure) & (measure <= high)
-            if not self._kept:
-                distance += _log_distance(measure, low, high)
-        if self._space.lean:
-            lean = limits.are_lean(*measures)
-            inside &= lean
-            distance[~lean] += 1
-        if not self._kept and len(inside):
-            self._remember_nearest(distance, measures)
-        return inside
-
-    def _remember_nearest(self, distance, measures):
-        best = int(np.argmin(distance))
-        if distance[best] < self._nearest[0]:
-            nearest = [int(measure[best]) for measure in measures]
-            self._nearest = (distance[best], nearest)
 
     def _accept(self, candidates, measures, inside):
         """Returns the number of duplicates, and where the sample was full."""
@@ -254,29 +240,22 @@ class _Search:
         )
 
     def failure(self):
-        """Returns the message: the ranges, and how near the search came."""
-        ranges = ", ".join(
-            f"{name} in [{low:.4g}, {high:.4g}]"
-            for name, (low, high) in self._ranges.items()
+        """Returns the message: what excludes networks, or how few there are."""
+        outside = self._fates["outside"]
+        received = (
+            f"Received: n={self._n}, {self._bounds}, at input_shape="
+            f"{self._input_shape}"
         )
-        accepted = f"{self.accepted} different networks"
-        nearest = ""
-        if not self._kept and self._nearest[1]:
-            measured = zip(_MEASURES, self._nearest[1], strict=True)
-            said = ", ".join(f"{value:.4g} {name}" for name, value in measured)
-            nearest = f" The nearest had {said}."
+        if not self._kept and outside:
+            return (
+                f"{self._space!r} has no network within the bounds among "
+                f"{outside} candidates of {self._space.stages} stages: "
+                f"{self._bounds.explanation()} {received}"
+            )
         return (
-            f"{self._space!r} has too few networks with "
-            f"{ranges or 'any complexity'} at input_shape="
-            f"{self._input_shape}: {accepted} among {self.candidates} "
-            f"candidates, of which {self._fates['wrong_stages']} had another "
-            f"number of stages, {self._fates['outside']} lay outside, and "
-            f"{self._fates['duplicates']} were built like one before."
-            f"{nearest} Received: n={self._n}"
+            f"{self._space!r} has too few: {self.accepted} different networks "
+            f"among {self.candidates} candidates, of which "
+            f"{self._fates['wrong_stages']} had another number of stages, "
+            f"{outside} lay outside, and {self._fates['duplicates']} were "
+            f"built like one before. {received}"
         )
-
-
-def _log_distance(measure, low, high):
-    """How far outside a range, as a logarithm of the ratio; 0 inside."""
-    nearest = np.clip(measure, low, high)
-    return np.abs(np.log(np.maximum(nearest, 1) / np.maximum(measure, 1)))

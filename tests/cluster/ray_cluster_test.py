@@ -18,6 +18,7 @@ from ray import cluster_utils
 from keras_regnet.design_space import records
 from tests.support import sweep_testing as sweeps
 from training.sweeps import files
+from training.sweeps import regimes
 from training.sweeps import spec as spec_lib
 
 _NODE = {"object_store_memory": 100 * 2**20}
@@ -77,7 +78,9 @@ class RayClusterTest(absltest.TestCase):
 
     def sample(self, n):
         spec_lib.sample(
-            spec_lib.Spec(regime="synthetic", spaces=("RegNetX",), n=n),
+            spec_lib.Spec(
+                regime=regimes.get("synthetic"), spaces=("RegNetX",), n=n
+            ),
             self.out,
         )
 

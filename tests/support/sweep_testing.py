@@ -8,12 +8,13 @@ import time
 from collections.abc import Callable
 
 from training.sweeps import driver
+from training.sweeps import regimes
 from training.sweeps import spec
 
 SCRIPT = pathlib.Path(driver.__file__).parents[1] / "sweep.py"
 PATIENCE = 400
 # Three small networks, each trained within seconds.
-SPEC = spec.Spec(regime="synthetic", spaces=("RegNetX",), n=3)
+SPEC = spec.Spec(regime=regimes.get("synthetic"), spaces=("RegNetX",), n=3)
 
 
 def start(*arguments: str) -> subprocess.Popen:

@@ -12,6 +12,8 @@ from keras_regnet import image_sizes
 # The side of a square in pixels, or "HEIGHTxWIDTH".
 Size = int | str
 
+_SIMPLE_TYPES = (bool, int, float, str)
+
 # What a run that resumes compares of a field: its value, nothing, or the
 # network or the data set that it names.
 VALUE = "value"
@@ -96,7 +98,7 @@ def check(config: Any) -> None:
     """
     for each in dataclasses.fields(config):
         value = getattr(config, each.name)
-        if each.type != Size:
+        if each.type in _SIMPLE_TYPES:
             _check_type(each.name, each.type, value)
         if each.metadata["choices"] and value not in each.metadata["choices"]:
             raise errors.unknown_value(
@@ -118,7 +120,7 @@ def _check_type(name, expected, value):
 
 def _check_bounds(name, bounds, value):
     low, high = bounds["low"], bounds["high"]
-    numbers = [value]
+    numbers = value if isinstance(value, tuple) else [value]
     if isinstance(value, str):
         numbers = image_sizes.parse(name, value)
     # Not `value < low`: nan is wrong too.

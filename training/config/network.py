@@ -91,7 +91,13 @@ def _read_network(path):
         raise ValueError(
             f"`variant` names a file that is not text. Received: {path}"
         ) from error
-    return keras_regnet.config.from_json(text)
+    try:
+        return keras_regnet.config.from_json(text)
+    except ValueError as error:
+        raise ValueError(
+            "`variant` names a file that is not the network of this version: "
+            f"{error} In {path}"
+        ) from error
 
 
 def _named_network(name):

@@ -89,6 +89,10 @@ class Stream:
     digest: str = ""
 
 
+class NoEvaluationImagesError(ValueError):
+    """A set has images for training alone; `val_fraction` can hold some out."""
+
+
 @dataclasses.dataclass(frozen=True)
 class DataSet:
     """A classification set: splits for training and for evaluation.
@@ -99,6 +103,8 @@ class DataSet:
       class_names: in the order of the labels.
       small_images: whether all images have one small size.
       multilabel: whether an image has any number of labels, and not one.
+      read_test: returns the images of a test, of a set that has some beside
+        those of `val`; a run does not look at them.
     """
 
     train: Split | Stream
@@ -106,6 +112,7 @@ class DataSet:
     class_names: tuple[str, ...]
     small_images: bool
     multilabel: bool = False
+    read_test: Callable[[], Split | Stream] | None = None
 
 
 def in_memory(images: np.ndarray, labels: np.ndarray, name: str) -> Split:

@@ -1,5 +1,6 @@
 """Data sets in folders, one folder per class or with a CSV of labels."""
 
+import functools
 import pathlib
 
 import numpy as np
@@ -12,6 +13,7 @@ from training.data import identity
 from training.data import label_csv
 from training.data import labeled_files
 from training.data.dataset import DataSet
+from training.data.dataset import Split
 
 
 def load_folder(
@@ -60,7 +62,35 @@ def load_folder(
     if len(parts) == 2:
         _check_val(*parts, *classes)
         splits.append(_files_split(classes[1], names))
-    return DataSet(splits[0], splits[-1], tuple(names), small_images=False)
+    test = image_folder.find_part(root, image_folder.TEST)
+    if len(parts) < 2 or test in (None, parts[1]):
+        read_test = None
+    else:
+        read_test = functools.partial(
+            _read_test, parts[0], test, classes[0], config
+        )
+    return DataSet(
+        splits[0],
+        splits[-1],
+        tuple(names),
+        small_images=False,
+        read_test=read_test,
+    )
+
+
+def _read_test(
+    train_part: pathlib.Path,
+    part: pathlib.Path,
+    train: dict[str, list[str]],
+    config: train_config.TrainConfig,
+) -> Split:
+    """Returns the images of a test part, checked as those for evaluation."""
+    others: list[str] = []
+    classes = _list_classes(part, others)
+    if others:
+        _complain(others, part.parent, config.skip_bad_images)
+    _check_val(train_part, part, train, classes)
+    return _files_split(classes, list(train))
 
 
 def _flat(root):
@@ -89,7 +119,7 @@ def _find_val(root):
 
 
 def _no_part(root, part):
-    raise ValueError(
+    raise dataset.NoEvaluationImagesError(
         "A `folder:` data set must hold train/ and val/ with one folder per "
         "class; --val_fraction=0.1 evaluates on a tenth of train/, or of class "
         f"folders alone. Missing: {root / part}"

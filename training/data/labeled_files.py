@@ -62,7 +62,7 @@ def find(
         return {"": whole} if whole else {}
     if config.val_fraction or "val" in tables:
         return tables
-    raise ValueError(
+    raise dataset.NoEvaluationImagesError(
         "The validation images must have a CSV of labels, as those for "
         f"training have. Received: {tables['train']}, and none in or beside "
         f"{_folder(root, 'val') or root / 'val'}"
@@ -178,7 +178,7 @@ def _split_rows(table, config):
     if not table.has_parts:
         if config.val_fraction:
             return {"train": table.rows}
-        raise ValueError(
+        raise dataset.NoEvaluationImagesError(
             "A CSV of a whole set needs a column `split` (train, val), or "
             f"--val_fraction. Received: {table.path}"
         )
@@ -193,7 +193,7 @@ def _split_rows(table, config):
         logging.info("no split 'val' in %s: evaluated on 'test'", table.path)
         rows["val"] = rows["test"]
     if not rows["val"]:
-        raise ValueError(
+        raise dataset.NoEvaluationImagesError(
             "No row is of the split 'val'; --val_fraction=0.1 evaluates on a "
             f"tenth of those of 'train'. Received: {table.path}"
         )

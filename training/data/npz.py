@@ -44,10 +44,11 @@ def load_npz(path: pathlib.Path, config: train_config.TrainConfig) -> DataSet:
     expected = names[:2] if config.val_fraction else names
     missing = [name for name in expected if name not in stored]
     if missing:
-        way = ""
+        way, kind = "", ValueError
         if not set(missing) & set(names[:2]):
             way = "; --val_fraction=0.1 evaluates on a tenth of the first two"
-        raise ValueError(
+            kind = dataset.NoEvaluationImagesError
+        raise kind(
             f"`dataset` must be an .npz file with {', '.join(expected)}{way}. "
             f"Missing: {', '.join(missing)}. Received: {path}"
         )

@@ -1,6 +1,7 @@
 """Data sets of tensorflow-datasets."""
 
 import dataclasses
+import functools
 import os
 import pathlib
 import re
@@ -48,7 +49,15 @@ def load_tfds(
         val=_split(tfds, builder, held_out, config.cache),
         class_names=tuple(features["label"].names),
         small_images=None not in shape and max(shape[:2]) <= _SMALL_SIDE,
+        read_test=_test_reader(tfds, builder, held_out, config),
     )
+
+
+def _test_reader(tfds, builder, held_out, config):
+    """Returns what reads the test split of a set evaluated on another one."""
+    if held_out in ("train", "test") or "test" not in builder.info.splits:
+        return None
+    return functools.partial(_split, tfds, builder, "test", config.cache)
 
 
 def check_prepared(
@@ -101,7 +110,10 @@ def _held_out(name, builder, config):
         for split_name in ("validation", "test", "val"):
             if split_name in builder.info.splits:
                 return split_name
-    raise ValueError(
+    kind = ValueError
+    if "train" in builder.info.splits:
+        kind = dataset.NoEvaluationImagesError
+    raise kind(
         "A data set must have a train split and a validation or test split; "
         "--val_fraction holds out a part of train. "
         f"Received: dataset={name!r} with {sorted(builder.info.splits)}"

@@ -6,117 +6,120 @@ No framework here: a population trains on any Keras backend.
 import dataclasses
 import os
 import pathlib
-import subprocess
-import sys
 from collections.abc import Iterator
 
 import numpy as np
 
 from keras_regnet import digits
 from keras_regnet import safe_files
+from training.data.held_out import held_out_of
+from training.sweeps import crops
 from training.sweeps import files
+from training.sweeps.regimes import BUILT_IN
 from training.sweeps.regimes import Regime
 
 # Mean color of ImageNet, which the networks subtract: beyond an image's border
 # they see zeros.
 _FILL = (124, 116, 104)
-_CONVERT = pathlib.Path(__file__).parent / "convert.py"
 _DIGIT_SCALE = 4
 _SYNTHETIC_SEED = 0
+_SYNTHETIC_IMAGES = 512
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Arrays:
-    """A data set.
+    """A data set, as images of one size.
 
     Args:
       train_images: uint8 (n, side, side, 3), RGB.
       train_labels: int32 (n,).
       test_images: uint8 (m, side, side, 3).
       test_labels: int32 (m,).
+      val_images: uint8 (k, side, side, 3), on which the error of a trial is
+        measured; None if it is on the test images.
+      val_labels: int32 (k,), or None.
     """
 
     train_images: np.ndarray
     train_labels: np.ndarray
     test_images: np.ndarray
     test_labels: np.ndarray
+    val_images: np.ndarray | None = None
+    val_labels: np.ndarray | None = None
+
+    def evaluated(self) -> tuple[np.ndarray, np.ndarray]:
+        """Returns images and labels by which errors are measured."""
+        if self.val_images is None or self.val_labels is None:
+            return self.test_images, self.test_labels
+        return self.val_images, self.val_labels
+
+    def for_test(self) -> "Arrays":
+        """Returns the set whose trials are measured on the test images.
+
+        For what was selected, once.
+        """
+        return dataclasses.replace(self, val_images=None, val_labels=None)
 
 
 NAMES = tuple(field.name for field in dataclasses.fields(Arrays))
+_OPTIONAL = ("val_images", "val_labels")
 
 
 def path(regime: Regime, folder: str | os.PathLike) -> pathlib.Path | None:
     """Returns where a regime's arrays are stored, None if they are not.
 
-    An .npz file for a set that fits into memory, a folder of .npy files for
-    ImageNet.
+    An .npz file for a set that fits into memory, a folder of .npy files, with
+    the same name but for the suffix, for one that does not. Where there is
+    neither, the path of the file.
     """
-    if regime.dataset in ("digits", "synthetic"):
+    if regime.dataset in BUILT_IN:
         return None
-    name = regime.dataset
+    name = regime.kind.replace("/", "-")
     if regime.train_images:
         name += f"-{regime.train_images}-seed{regime.subset_seed}"
-    suffix = "" if regime.dataset == "imagenet2012" else ".npz"
-    return pathlib.Path(folder) / files.DATA / (name + suffix)
-
-
-def prepare(
-    name: str, regime: Regime, folder: str | os.PathLike, data_dir: str
-) -> None:
-    """Converts a regime's data set to arrays unless that was done before.
-
-    In a process of its own, since tensorflow-datasets loads TensorFlow. A set
-    that `data_dir` does not hold is fetched there; one that cannot be read is
-    a ValueError.
-    """
-    target = path(regime, folder)
-    if target is None or target.exists():
-        return
-    if not data_dir:
-        raise ValueError(
-            f"`data_dir` must be where tensorflow-datasets has "
-            f"{regime.dataset!r}, unless {target} is brought from elsewhere. "
-            f"Received: data_dir={data_dir!r}"
-        )
-    if not os.path.isdir(data_dir):
-        raise ValueError(
-            "`data_dir` must be an existing folder. "
-            f"Received: data_dir={data_dir!r}"
-        )
-    target.parent.mkdir(parents=True, exist_ok=True)
-    result = subprocess.run(
-        [sys.executable, str(_CONVERT), name, data_dir, str(target)],
-        stderr=subprocess.PIPE,
-        text=True,
-        check=False,
-    )
-    if result.returncode:
-        lines = result.stderr.strip().splitlines() or ["it was killed"]
-        raise ValueError(
-            f"`data_dir` gave no {regime.dataset!r}: {lines[-1]}. "
-            f"Received: data_dir={data_dir!r}"
-        )
+    file = pathlib.Path(folder) / files.DATA / f"{name}.npz"
+    in_parts = file.with_name(name)
+    return in_parts if in_parts.is_dir() else file
 
 
 def load(regime: Regime, folder: str | os.PathLike) -> Arrays:
-    """Returns a regime's arrays; ImageNet's stay on the disk until used."""
-    if regime.dataset == "digits":
-        return _digits()
-    if regime.dataset == "synthetic":
-        return _synthetic(regime)
+    """Returns a regime's arrays; large ones stay on the disk until used."""
+    if regime.dataset in BUILT_IN:
+        make = _digits if regime.dataset == "digits" else _synthetic
+        return _held_out(make(regime), regime)
     target = path(regime, folder)
     if target.suffix == ".npz":
         stored = safe_files.load_npz(target)
-        return Arrays(**{name: stored[name] for name in NAMES})
+        return Arrays(**{n: stored[n] for n in NAMES if n in stored})
+    paths = {name: target / f"{name}.npy" for name in NAMES}
     return Arrays(
         **{
-            name: np.load(target / f"{name}.npy", mmap_mode="r")
-            for name in NAMES
+            name: np.load(file, mmap_mode="r")
+            for name, file in paths.items()
+            if name not in _OPTIONAL or file.exists()
         }
     )
 
 
-def _digits():
+def _held_out(arrays, regime):
+    """Returns a set of which a fraction of the training images is held out."""
+    if not regime.val_fraction:
+        return arrays
+    images, labels = arrays.train_images, arrays.train_labels
+    chosen = held_out_of(labels, regime.classes, regime.val_fraction)
+    rest = np.setdiff1d(np.arange(len(labels)), chosen)
+    return dataclasses.replace(
+        arrays,
+        train_images=images[rest],
+        train_labels=labels[rest],
+        val_images=images[chosen],
+        val_labels=labels[chosen],
+    )
+
+
+def _digits(regime):
+    del regime
+
     def enlarged(images):
         return images.repeat(_DIGIT_SCALE, 1).repeat(_DIGIT_SCALE, 2)
 
@@ -130,7 +133,10 @@ def _synthetic(regime):
     """Noise around a gray that tells the class."""
     rng = np.random.default_rng(_SYNTHETIC_SEED)
     splits = []
-    for count in (regime.train_images, regime.test_images):
+    for count in (
+        regime.train_images or _SYNTHETIC_IMAGES,
+        regime.test_images or _SYNTHETIC_IMAGES,
+    ):
         labels = np.arange(count, dtype=np.int32) % regime.classes
         gray = (40 + 160 * labels / regime.classes).astype(int)
         shape = (count, regime.image_size, regime.image_size, 3)
@@ -154,6 +160,13 @@ def stratified(labels: np.ndarray, count: int, seed: int) -> np.ndarray:
             f"{len(classes)}. Received: train_images={count}"
         )
     each = count // len(classes)
+    fewest = np.bincount(labels)[classes].min()
+    if each > fewest:
+        raise ValueError(
+            f"`train_images` must be {fewest * len(classes)} at most: the "
+            f"same number of each class, of which one has {fewest}. "
+            f"Received: train_images={count}"
+        )
     chosen = [
         rng.choice(np.flatnonzero(labels == label), each, replace=False)
         for label in classes
@@ -189,16 +202,19 @@ def steps_per_epoch(arrays: Arrays, regime: Regime) -> int:
 def test_chunks(
     arrays: Arrays, regime: Regime, count: int
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yields the first `count` test images, center-cropped, as `train_chunks`.
+    """Yields the first images that are evaluated, as `train_chunks`.
+
+    Their centers, `count` of them.
 
     Images that only fill the last batch have the label -1.
     """
     batch, side = regime.test_batch_size, regime.image_size
+    all_images, all_labels = arrays.evaluated()
     per_call = (regime.steps_per_call or -(-count // batch)) * batch
     for start in range(0, count, per_call):
         stop = min(start + per_call, count)
-        images = _center_crop(arrays.test_images[start:stop], side)
-        labels = arrays.test_labels[start:stop]
+        images = _center_crop(all_images[start:stop], side)
+        labels = all_labels[start:stop]
         missing = -len(labels) % batch
         images = np.pad(images, ((0, missing), (0, 0), (0, 0), (0, 0)))
         labels = np.pad(labels, (0, missing), constant_values=-1)
@@ -216,10 +232,29 @@ def _center_crop(images, side):
 def augment(
     images: np.ndarray, regime: Regime, rng: np.random.Generator
 ) -> np.ndarray:
-    """Returns images shifted and mirrored at random, of the network's size.
+    """Returns images cropped and mirrored at random, of the network's size.
 
     The given ones, uint8 (n, side, side, 3), are of that size or larger.
     """
+    crop = _shifted if regime.crop == "shift" else _area_crops
+    cut = crop(images, regime, rng)
+    if regime.flip:
+        mirrored = rng.random(len(cut)) < 0.5
+        cut = np.where(mirrored[:, None, None, None], cut[:, :, ::-1], cut)
+    return np.ascontiguousarray(cut)
+
+
+def _area_crops(images, regime, rng):
+    """Returns parts of random area and aspect, scaled."""
+    shape = (len(images), crops.TRIES, crops.NUMBERS_PER_TRY)
+    windows = crops.windows(
+        rng.random(shape), images.shape[1], regime.min_crop_area
+    )
+    return crops.resized(images, windows, regime.image_size)
+
+
+def _shifted(images, regime, rng):
+    """Returns images shifted up to some pixels, or windows of larger ones."""
     side, shift = regime.image_size, regime.shift
     count, height = images.shape[:2]
     if height == side and shift:
@@ -234,8 +269,4 @@ def augment(
         images, (side, side), axis=(1, 2)
     )
     # (n, positions, positions, 3, side, side) -> one window per image.
-    cut = windows[np.arange(count), tops, lefts].transpose(0, 2, 3, 1)
-    if regime.flip:
-        mirrored = rng.random(count) < 0.5
-        cut = np.where(mirrored[:, None, None, None], cut[:, :, ::-1], cut)
-    return np.ascontiguousarray(cut)
+    return windows[np.arange(count), tops, lefts].transpose(0, 2, 3, 1)

@@ -1,134 +1,292 @@
-"""Converts a data set of tensorflow-datasets to the arrays of a sweep.
+"""Reads a data set by the trainer's data layer, for a sweep.
 
-python training/sweeps/convert.py REGIME DATA_DIR TARGET
+python training/sweeps/convert.py describe FIELDS DATA_DIR ""
+python training/sweeps/convert.py store FIELDS DATA_DIR TARGET
 
-`training/sweep.py` runs this once per sweep, in a process of its own: it is
-the one part that needs tensorflow-datasets, and through it TensorFlow. The
-target can be carried to a machine that has neither.
+`preparing.py` runs this in a process of its own: it is the one part of a sweep
+that needs TensorFlow. FIELDS are those of a regime, as JSON. What is stored can
+be carried to a machine without TensorFlow.
 """
 
+import contextlib
+import dataclasses
+import json
 import os
 import pathlib
 import shutil
 import sys
+from collections.abc import Iterator
 
 # Run by path, Python looks for modules in this folder first.
 if __name__ == "__main__":
     sys.path[0] = str(pathlib.Path(__file__).resolve().parents[2])
+os.environ["KERAS_BACKEND"] = "tensorflow"
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
+# Before TensorFlow, which it has turn oneDNN on.
+from keras_regnet import onednn  # noqa: F401
+
+# isort: split
 import numpy as np
-import tensorflow_datasets as tfds
+import tensorflow as tf
 
 from keras_regnet import atomic
+from keras_regnet import image_files
+from keras_regnet.center_crop import CenterCrop
+from training.config import config as train_config
+from training.data import augment
+from training.data import dataset
+from training.data import identity
+from training.data import load
+from training.data import subset
+from training.data.dataset import Split
+from training.data.dataset import Stream
 from training.sweeps import arrays
 from training.sweeps import regimes
+from training.sweeps.regimes import Regime
 
-# ImageNet's images are stored as center crops with this side.
-_STORED_SIDE = 256
-_TEST_SPLITS = ("test", "validation")
+# Larger sets are a folder of arrays, which stay on the disk until used.
+_MAX_FILE = 2**30
+# What the trainer scales images to for an input of 224 pixels, and sweeps
+# store: area crops are cut from it, and the center is evaluated.
+_STORED = 256 / 224
+_BATCH = 64
+_ORDER_SEED = 0
 
 
-def to_npz(regime: regimes.Regime, data_dir: str, target: pathlib.Path) -> None:
-    """Writes a set of small images as one compressed file."""
-    builder = tfds.builder(regime.dataset, data_dir=data_dir)
-    if not builder.is_prepared():
-        print(
-            f"{regime.dataset} is not in {data_dir}: it is fetched", flush=True
-        )
-        builder.download_and_prepare()
-    train, test = (
-        builder.as_dataset(split=s, batch_size=-1) for s in ("train", "test")
+@dataclasses.dataclass(frozen=True)
+class Parts:
+    """The images of a sweep.
+
+    Args:
+      train: trained on.
+      test: for what was selected.
+      val: on which errors are measured, None if on `test`.
+      class_names: in the order of the labels.
+      small_images: as of `DataSet`.
+      digest: of the classes and of the files of all parts.
+    """
+
+    train: Split | Stream
+    test: Split | Stream
+    val: Split | Stream | None
+    class_names: tuple[str, ...]
+    small_images: bool
+    digest: str
+
+    def named(self) -> dict[str, Split | Stream]:
+        """Returns the parts there are, by the names of their arrays."""
+        parts = {"train": self.train, "val": self.val, "test": self.test}
+        return {name: part for name, part in parts.items() if part is not None}
+
+
+def read(regime: Regime, data_dir: str) -> Parts:
+    """Returns the parts of a data set as a regime uses them.
+
+    A validation and a test part of the set itself are used as such. Where it
+    has one of both, that is the test part, and `val_fraction` of the training
+    images is held out for validation; where it has none, of a set without any
+    parts, a test part is held out before that.
+
+    Raises:
+      ValueError: if there is no such set, or it has too few images.
+    """
+    config = train_config.TrainConfig(
+        dataset=regime.dataset, data_dir=data_dir, labels="single"
     )
-    train, test = tfds.as_numpy(train), tfds.as_numpy(test)
-    labels = train["label"]
-    chosen = np.arange(len(labels))
-    if regime.train_images:
-        chosen = arrays.stratified(
-            labels, regime.train_images, regime.subset_seed
+    fraction = regime.val_fraction
+    try:
+        data = load.load_dataset(config)
+    except dataset.NoEvaluationImagesError:
+        if not fraction:
+            raise
+        config = dataclasses.replace(config, val_fraction=fraction)
+        data = load.load_dataset(config)
+    val, test = None, data.val
+    if fraction and data.read_test is not None:
+        val, test = data.val, data.read_test()
+    digest = identity.digest(
+        [data.class_names]
+        + [part.digest for part in (data.train, val, test) if part is not None]
+    )
+    if fraction and val is None:
+        _check_labels(data.train, regime)
+        data = subset.hold_out(data, fraction)
+        val = data.val
+    train = _subset(data, regime)
+    _check_batch(train, regime)
+    return Parts(train, test, val, data.class_names, data.small_images, digest)
+
+
+def _check_labels(train, regime):
+    if isinstance(train, Stream) or train.labels is None:
+        raise ValueError(
+            "`val_fraction` needs a data set that fits into memory, or one "
+            "written by make_shards.py --format=array_record. Received: "
+            f"val_fraction={regime.val_fraction} for {regime.dataset}"
         )
+
+
+def _subset(data, regime):
+    if not regime.train_images:
+        return data.train
+    if isinstance(data.train, Stream) or data.train.labels is None:
+        raise ValueError(
+            "`train_images` needs a data set that fits into memory. Received: "
+            f"train_images={regime.train_images} for {regime.dataset}"
+        )
+    return data.train.subset(
+        arrays.stratified(
+            data.train.labels, regime.train_images, regime.subset_seed
+        )
+    )
+
+
+def _check_batch(train, regime):
+    if train.num_examples < regime.batch_size:
+        raise ValueError(
+            "`batch_size` must not exceed the number of training images, "
+            f"{train.num_examples}. Received: batch_size={regime.batch_size}"
+        )
+
+
+def describe(regime: Regime, data_dir: str) -> dict:
+    """Returns what a data set says of itself, and a line about it."""
+    parts = read(regime, data_dir)
+    counts = {name: p.num_examples for name, p in parts.named().items()}
+    words = ", ".join(f"{count} {name}" for name, count in counts.items())
+    classes = len(parts.class_names)
+    return {
+        "classes": classes,
+        "data_digest": parts.digest,
+        "small": parts.small_images,
+        "words": f"{regime.dataset}: {classes} classes; {words} images",
+    }
+
+
+def store(regime: Regime, data_dir: str, target: pathlib.Path) -> None:
+    """Writes the arrays of a regime, to a file or a folder named like it.
+
+    Raises:
+      ValueError: if an image cannot be read, or the images are not those that
+        the sweep was sampled for.
+    """
+    parts = read(regime, data_dir)
+    if regime.data_digest not in ("", parts.digest):
+        raise ValueError(
+            f"{regime.dataset} has other images, or under other names, than "
+            "when the sweep was sampled: use another folder for it."
+        )
+    side = stored_side(regime, parts.small_images)
+    named = parts.named()
+    if regime.data_digest:
+        named = {n: _in_any_order(part) for n, part in named.items()}
+    size = sum(p.num_examples for p in named.values()) * side * side * 3
+    if size > _MAX_FILE:
+        _store_folder(named, side, parts.small_images, target.with_suffix(""))
+        return
+    found = {}
+    for name, part in named.items():
+        images = np.empty((part.num_examples, side, side, 3), np.uint8)
+        found[f"{name}_labels"] = _fill(images, part, parts.small_images)
+        found[f"{name}_images"] = images
     with atomic.replacing(target) as partial:
-        np.savez_compressed(
-            partial,
-            train_images=train["image"][chosen],
-            train_labels=labels[chosen].astype(np.int32),
-            test_images=test["image"],
-            test_labels=test["label"].astype(np.int32),
-        )
+        np.savez_compressed(partial, **found)
 
 
-def to_folder(
-    regime: regimes.Regime, data_dir: str, target: pathlib.Path
-) -> None:
-    """Writes a set of photos as a folder of arrays, one image at a time."""
-    builder = tfds.builder(regime.dataset, data_dir=data_dir)
-    test = next(s for s in _TEST_SPLITS if s in builder.info.splits)
+def _in_any_order(part):
+    """Returns images in an order that says nothing about their classes.
+
+    The first ones stand for all after epochs before the last. The arrays of
+    presets, which have no digest, have the order of their published records.
+    """
+    if isinstance(part, Stream):
+        return part
+    rng = np.random.default_rng(_ORDER_SEED)
+    return part.subset(rng.permutation(part.num_examples))
+
+
+def _store_folder(named, side, small, target):
+    with _whole_folder(target) as folder:
+        for name, part in named.items():
+            images = np.lib.format.open_memmap(
+                folder / f"{name}_images.npy",
+                "w+",
+                np.uint8,
+                (part.num_examples, side, side, 3),
+            )
+            labels = _fill(images, part, small)
+            images.flush()
+            np.save(folder / f"{name}_labels.npy", labels)
+
+
+@contextlib.contextmanager
+def _whole_folder(target: pathlib.Path) -> Iterator[pathlib.Path]:
+    """Makes a folder that is there once all is written, or not at all."""
     temporary = target.with_name(f".{os.getpid()}-{target.name}")
     temporary.mkdir()
     try:
-        for name, split in (("train", "train"), ("test", test)):
-            _write_split(builder, split, temporary, name)
+        yield temporary
         if not target.exists():
             temporary.replace(target)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _write_split(builder, split, folder, name):
-    count = builder.info.splits[split].num_examples
-    images = np.lib.format.open_memmap(
-        folder / f"{name}_images.npy",
-        "w+",
-        np.uint8,
-        (count, _STORED_SIDE, _STORED_SIDE, 3),
+def stored_side(regime: Regime, small_images: bool) -> int:
+    """Returns the side of stored images: small ones have the input's."""
+    if small_images:
+        return regime.image_size
+    return round(regime.image_size * _STORED)
+
+
+def _fill(images: np.ndarray, part: Split | Stream, small: bool) -> np.ndarray:
+    """Writes the center squares of all images; returns the labels."""
+    side = images.shape[1]
+    crop = augment.crop_of(CenterCrop(1.0), small)
+
+    def fit(source, label):
+        pixels = image_files.decode(source)
+        pixels = augment.fit(pixels, (side, side), crop, whole=False)
+        return tf.cast(tf.round(pixels), tf.uint8), label
+
+    labels, start = np.empty(len(images), np.int32), 0
+    try:
+        for pixels, found in (
+            _examples(part)
+            .map(fit, tf.data.AUTOTUNE, deterministic=True)
+            .batch(_BATCH)
+            .prefetch(tf.data.AUTOTUNE)
+            .as_numpy_iterator()
+        ):
+            images[start : start + len(found)] = pixels
+            labels[start : start + len(found)] = found
+            start += len(found)
+    except tf.errors.OpError as error:
+        left = range(start, len(images))
+        message = dataset.find_unreadable(part, left)
+        raise ValueError(message or str(error)) from error
+    return labels
+
+
+def _examples(part):
+    if isinstance(part, Stream):
+        return part.examples(None)
+    return tf.data.Dataset.range(part.num_examples).map(
+        part.read, tf.data.AUTOTUNE, deterministic=True
     )
-    labels = np.zeros(count, np.int32)
-    examples = tfds.as_numpy(builder.as_dataset(split=split))
-    for index, example in enumerate(examples):
-        images[index] = scaled(example["image"])
-        labels[index] = example["label"]
-    images.flush()
-    np.save(folder / f"{name}_labels.npy", labels)
 
 
-def scaled(image: np.ndarray, side: int = _STORED_SIDE) -> np.ndarray:
-    """Returns the center square of an image, scaled to a side.
-
-    Bilinear without antialiasing, as the paper's code scales test images;
-    uint8 (side, side, 3). `keras_regnet.images` truncates the longer side to
-    whole pixels first, which moves the crop: the arrays of a regime never
-    change.
-    """
-    height, width = image.shape[:2]
-    scale = min(height, width) / side
-    rows = _positions(side, scale, (height / scale - side) / 2, height)
-    columns = _positions(side, scale, (width / scale - side) / 2, width)
-    pixels = image.astype(np.float32)
-    pixels = _interpolate(pixels, rows, 0)
-    pixels = _interpolate(pixels, columns, 1)
-    return np.round(pixels).astype(np.uint8)
-
-
-def _positions(side, scale, margin, size):
-    """Returns where the centers of the pixels are in the original."""
-    centers = (np.arange(side) + margin + 0.5) * scale - 0.5
-    return np.clip(centers, 0, size - 1)
-
-
-def _interpolate(pixels, positions, axis):
-    low = np.floor(positions).astype(int)
-    high = np.minimum(low + 1, pixels.shape[axis] - 1)
-    fraction = (positions - low).astype(np.float32)
-    fraction = fraction.reshape((-1, 1, 1) if axis == 0 else (1, -1, 1))
-    return (
-        np.take(pixels, low, axis) * (1 - fraction)
-        + np.take(pixels, high, axis) * fraction
-    )
+def _main(task, fields, data_dir, target):
+    regime = regimes.Regime.from_dict("", json.loads(fields))
+    try:
+        if task == "describe":
+            print(json.dumps(describe(regime, data_dir)))
+        else:
+            store(regime, data_dir, pathlib.Path(target))
+    except (ValueError, OSError) as error:
+        sys.exit(f"error: {' '.join(str(error).split())}")
 
 
 if __name__ == "__main__":
-    _name, _data_dir, _target = sys.argv[1:]
-    _regime = regimes.get(_name)
-    _target = pathlib.Path(_target)
-    _convert = to_npz if _target.suffix == ".npz" else to_folder
-    _convert(_regime, _data_dir, _target)
+    _main(*sys.argv[1:])

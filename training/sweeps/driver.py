@@ -4,17 +4,18 @@ import contextlib
 import os
 import pathlib
 import time
+from collections.abc import Iterator
 
 from keras_regnet import atomic
 from keras_regnet import locks
 from keras_regnet.design_space import records
-from training.sweeps import arrays
 from training.sweeps import files
 from training.sweeps import local_pool
 from training.sweeps import pool as pool_lib
-from training.sweeps import regimes
+from training.sweeps import preparing
 from training.sweeps import spec as spec_lib
 from training.sweeps.options import Options
+from training.sweeps.regimes import Regime
 from training.sweeps.trial_queue import TrialQueue
 
 _WAIT_SECONDS = 60.0
@@ -32,29 +33,64 @@ def train(folder: str | os.PathLike, options: Options) -> None:
     """
     folder = pathlib.Path(folder)
     spec, trials = spec_lib.load(folder)
-    with (
-        locks.sole_user(folder, _TAKEN),
-        contextlib.closing(_open_log(folder)) as log,
-    ):
-        past = records.read(folder / files.RECORDS)
-        queue = TrialQueue(trials, past, options.retries, options.trial_timeout)
+    with sole_driver(folder):
+        _unpack(folder)
+        train_trials(
+            folder, spec.regime, trials, folder / files.RECORDS, options
+        )
+
+
+@contextlib.contextmanager
+def sole_driver(folder: pathlib.Path) -> Iterator[None]:
+    """Holds a sweep, so that no other process trains it.
+
+    Raises:
+      ValueError: if another process does.
+    """
+    with locks.sole_user(folder, _TAKEN):
+        yield
+
+
+def train_trials(
+    folder: pathlib.Path,
+    regime: Regime,
+    trials: list[records.Trial],
+    path: pathlib.Path,
+    options: Options,
+    test: bool = False,
+) -> None:
+    """Trains those of some trials that have no record yet in a file.
+
+    Args:
+      folder: of the sweep, which is held by `sole_driver`.
+      regime: of the sweep.
+      trials: in the order in which they are trained.
+      path: of the records, which are appended.
+      options: how to train.
+      test: whether errors are measured on the test images, even if the regime
+        has a validation part.
+
+    Raises:
+      Exception: as of `train`.
+    """
+    with contextlib.closing(_open_log(path)) as log:
+        past = records.read(path)
+        queue = TrialQueue(
+            trials, past, options.retries, options.trial_timeout, test
+        )
         _say(f"{len(trials)} trials: {queue.progress()}")
         if queue.remaining:
-            regime = regimes.get(spec.regime)
-            arrays.prepare(spec.regime, regime, folder, options.data_dir)
-            with start_pool(
-                folder, spec.regime, options, queue.remaining
-            ) as pool:
+            preparing.prepare(regime, folder, options.data_dir)
+            with start_pool(folder, options, queue.remaining) as pool:
                 _train_all(queue, pool, log)
     _say(f"finished: {queue.counts()}")
 
 
-def _open_log(folder):
-    _unpack(folder)
-    log = records.Log(folder / files.RECORDS)
+def _open_log(path):
+    log = records.Log(path)
     if log.truncated:
         _say(
-            f"{files.RECORDS}: its last line was cut by a crash, and is "
+            f"{path.name}: its last line was cut by a crash, and is "
             f"removed ({len(log.truncated)} bytes); its trial runs again"
         )
     return log
@@ -75,7 +111,7 @@ def _unpack(folder):
 
 
 def start_pool(
-    folder: pathlib.Path, regime: str, options: Options, jobs: int
+    folder: pathlib.Path, options: Options, jobs: int
 ) -> pool_lib.Pool:
     """Starts the workers for some jobs, to be entered as a context.
 
@@ -88,9 +124,9 @@ def start_pool(
         # The extra is needed by this engine alone.
         from training.sweeps import ray_pool
 
-        return ray_pool.start(folder, regime, options, jobs)
+        return ray_pool.start(folder, options, jobs)
     count = min(options.workers or os.cpu_count() or 1, jobs)
-    return local_pool.LocalPool(count, folder, regime, options)
+    return local_pool.LocalPool(count, folder, options)
 
 
 def _train_all(queue, pool, log):

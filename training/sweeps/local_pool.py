@@ -25,9 +25,7 @@ class LocalWorker(pool.Worker):
 
     startup_limit = _STARTUP_SECONDS
 
-    def __init__(
-        self, number: int, folder: pathlib.Path, regime: str, threads: int
-    ):
+    def __init__(self, number: int, folder: pathlib.Path, threads: int):
         super().__init__(number)
         logs = folder / files.LOGS
         logs.mkdir(exist_ok=True)
@@ -35,7 +33,7 @@ class LocalWorker(pool.Worker):
         with open(self._log, "ab") as log:
             self._log_start = log.tell()
             self._process = subprocess.Popen(
-                [sys.executable, _SCRIPT, folder, regime, str(threads)],
+                [sys.executable, _SCRIPT, folder, str(threads)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
@@ -101,20 +99,16 @@ class LocalWorker(pool.Worker):
 class LocalPool(pool.Pool):
     """Processes on this machine."""
 
-    def __init__(
-        self, count: int, folder: pathlib.Path, regime: str, options: Options
-    ):
+    def __init__(self, count: int, folder: pathlib.Path, options: Options):
         self._selector = selectors.DefaultSelector()
-        super().__init__(count, folder, regime, options)
+        super().__init__(count, folder, options)
 
     def __exit__(self, *unused) -> None:
         super().__exit__(*unused)
         self._selector.close()
 
     def _start(self, number):
-        worker = LocalWorker(
-            number, self._folder, self._regime, self._options.threads
-        )
+        worker = LocalWorker(number, self._folder, self._options.threads)
         self._selector.register(worker.pipe, selectors.EVENT_READ, worker)
         return worker
 

@@ -17,22 +17,25 @@ class Job:
     Args:
       trial: what is to be trained.
       attempt: 1 for the first.
+      test: whether the error is measured on the test images, in place of the
+        part that networks are chosen by.
     """
 
     trial: records.Trial
     attempt: int = 1
+    test: bool = False
 
     def to_json(self) -> str:
         """Returns the message as one line."""
         values = {"trial": self.trial.to_dict(), "attempt": self.attempt}
-        return json.dumps(values)
+        return json.dumps({**values, "test": self.test})
 
     @classmethod
     def from_json(cls, line: str | bytes) -> "Job":
         """Returns the job that a line describes."""
         values = json.loads(line)
         trial = records.Trial.from_dict(values["trial"], "job")
-        return cls(trial, values["attempt"])
+        return cls(trial, values["attempt"], values["test"])
 
 
 @dataclasses.dataclass(frozen=True)

@@ -91,15 +91,11 @@ class Pool(abc.ABC):
     Args:
       count: number of workers.
       folder: of the sweep.
-      regime: name of the regime.
       options: `trials_per_worker` is read here, more by the kinds of pools.
     """
 
-    def __init__(
-        self, count: int, folder: pathlib.Path, regime: str, options: Options
-    ):
+    def __init__(self, count: int, folder: pathlib.Path, options: Options):
         self._folder = folder
-        self._regime = regime
         self._options = options
         self._failed_starts = 0
         self._workers: list[Worker] = []

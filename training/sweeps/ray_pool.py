@@ -22,7 +22,7 @@ from keras_regnet import onednn
 from training.sweeps import arrays as arrays_lib
 from training.sweeps import messages
 from training.sweeps import pool
-from training.sweeps import regimes
+from training.sweeps import spec
 from training.sweeps import trial
 from training.sweeps.options import Options
 
@@ -68,15 +68,15 @@ class _Trainer:
         if threads:
             trial.steps_module().limit_threads(threads)
         if arrays is None:
-            arrays = arrays_lib.load(regimes.get(regime), folder)
-        self._arrays = arrays
+            arrays = arrays_lib.load(regime, folder)
+        self._regime, self._arrays = regime, arrays
 
     def ready(self):
         return messages.Ready().to_json()
 
     def train(self, line):
         job = messages.Job.from_json(line)
-        record = trial.run(job.trial, self._arrays, job.attempt)
+        record = trial.run_job(job, self._regime, self._arrays)
         return messages.Outcome(record).to_json()
 
 
@@ -117,12 +117,11 @@ class RayWorker(pool.Worker):
 class RayPool(pool.Pool):
     """Actors on a cluster that this process is connected with."""
 
-    def __init__(
-        self, count: int, folder: pathlib.Path, regime: str, options: Options
-    ):
+    def __init__(self, count: int, folder: pathlib.Path, options: Options):
         self._needed = _needed(options)
         self._had_room = time.monotonic()
-        arrays = _sent_arrays(regimes.get(regime), folder)
+        regime = spec.load_spec(folder).regime
+        arrays = _sent_arrays(regime, folder)
         self._arguments = (
             regime,
             str(folder.absolute()),
@@ -132,7 +131,7 @@ class RayPool(pool.Pool):
         self._class = ray.remote(_Trainer).options(
             num_cpus=self._needed["CPU"], num_gpus=self._needed["GPU"]
         )
-        super().__init__(count, folder, regime, options)
+        super().__init__(count, folder, options)
 
     def __exit__(self, *unused) -> None:
         super().__exit__(*unused)
@@ -171,9 +170,7 @@ class RayPool(pool.Pool):
             raise _no_room(self._needed)
 
 
-def start(
-    folder: pathlib.Path, regime: str, options: Options, jobs: int
-) -> RayPool:
+def start(folder: pathlib.Path, options: Options, jobs: int) -> RayPool:
     """Connects with a cluster and starts workers there for some jobs.
 
     There may be more workers than the cluster has room for today.
@@ -188,7 +185,7 @@ def start(
     if not available:
         raise _no_room(needed)
     count = min(options.workers or available, jobs)
-    return RayPool(count, folder, regime, options)
+    return RayPool(count, folder, options)
 
 
 def _needed(options):

@@ -23,7 +23,8 @@ from keras_regnet import plan
 from keras_regnet import safe_files
 from keras_regnet.design_space.records import Trial
 from training.sweeps import files
-from training.sweeps import regimes
+from training.sweeps import latencies
+from training.sweeps.regimes import Regime
 
 _SPEC_TYPES = {
     "regime": str,
@@ -33,6 +34,9 @@ _SPEC_TYPES = {
     "seed": int,
     "trials": int,
 }
+# Networks that are measured at least for each that is to be within a budget
+# of latency, a few seconds each.
+_MIN_MEASURED = 30
 _NUMBER = r"\d+(?:\.\d+)?"
 _RANGE = re.compile(rf"^(?P<low>{_NUMBER})\.\.(?P<high>{_NUMBER})$")
 
@@ -42,21 +46,20 @@ class Spec:
     """The networks, seeds and regime of a sweep.
 
     Args:
-      regime: name of the regime.
+      regime: data and training.
       spaces: each a name and restrictions, see `parse_space`.
       n: number of networks of each space.
       seed: of the samples.
       trials: number of seeds that each network is trained with.
     """
 
-    regime: str
+    regime: Regime
     spaces: tuple[str, ...]
     n: int
     seed: int = 0
     trials: int = 1
 
     def __post_init__(self) -> None:
-        regimes.get(self.regime)
         if not self.spaces:
             raise ValueError(
                 "`space` must be given at least once. Received: none"
@@ -86,9 +89,14 @@ class Spec:
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the content of `sweep.json`, with the regime's fields."""
-        fields = regimes.get(self.regime).to_dict()
-        values = {**dataclasses.asdict(self), "regime_fields": fields}
-        return {**values, "spaces": list(self.spaces)}
+        return {
+            "regime": self.regime.name,
+            "spaces": list(self.spaces),
+            "n": self.n,
+            "seed": self.seed,
+            "trials": self.trials,
+            "regime_fields": self.regime.to_dict(),
+        }
 
 
 def parse_space(text: str) -> design_space.Space:
@@ -133,11 +141,15 @@ def sample(spec: Spec, folder: str | os.PathLike) -> list[Trial]:
     path = folder / files.SPEC
     before = []
     if path.exists():
-        _check_extends(spec, _read_spec(path), path)
         stored, before = load(folder)
+        _check_extends(spec, stored, path)
+        # The same regime keeps the name that is part of the trials' ids.
+        kept = dataclasses.replace(stored.regime, dataset=spec.regime.dataset)
+        spec = dataclasses.replace(spec, regime=kept)
         if stored == spec:
             return before
-    samples = [_trials(spec, text) for text in spec.spaces]
+    with latencies.Latencies(folder, spec.regime) as measured:
+        samples = [_trials(spec, text, measured) for text in spec.spaces]
     trials = [t for turn in zip(*samples, strict=True) for t in turn]
     if not {t.trial_id for t in before} <= {t.trial_id for t in trials}:
         raise ValueError(
@@ -146,38 +158,85 @@ def sample(spec: Spec, folder: str | os.PathLike) -> list[Trial]:
             "but none can be added."
         )
     lines = "".join(trial.to_json() + "\n" for trial in trials)
+    if measured.measured:
+        stored_ms = json.dumps(measured.measured, indent=0) + "\n"
+        _write(folder / files.LATENCIES, stored_ms)
     _write(folder / files.TRIALS, lines)
     _write(path, json.dumps(spec.to_dict(), indent=2) + "\n")
     return trials
 
 
-def _trials(spec, text):
+def _trials(spec, text, measured):
     """Returns the trials of one space, all networks with the first seed first.
 
     The first networks of a larger sample are those of a smaller one.
     """
-    regime = regimes.get(spec.regime)
+    regime = spec.regime
     space = parse_space(text).vary(
         stem=regime.stem, stem_width=regime.stem_width, strides=regime.strides
     )
-    rng = np.random.default_rng([spec.seed, zlib.crc32(text.encode())])
-    side = regime.image_size
-    networks = space.sample(
-        rng,
-        n=spec.n,
-        flops=regime.flops,
-        input_shape=(side, side, 3),
-        classes=regime.classes,
-    )
+    chosen = list(range(spec.n))
+    if regime.latency_ms is None:
+        networks = _sample(spec, text, space, spec.n)
+    else:
+        networks, chosen = _fast_enough(spec, text, space, measured)
     return [
-        _trial(spec, text, networks, index, repeat)
+        _trial(spec, text, networks, place, index, repeat)
         for repeat in range(spec.trials)
-        for index in range(spec.n)
+        for index, place in enumerate(chosen)
     ]
 
 
-def _trial(spec, text, networks, index, repeat):
-    config = networks[index].to_json()
+def _sample(spec, text, space, n):
+    """Returns n networks in the budget, the first ones whatever n is."""
+    regime = spec.regime
+    side = regime.image_size
+    return space.sample(
+        np.random.default_rng([spec.seed, zlib.crc32(text.encode())]),
+        n=n,
+        flops=regime.flops,
+        params=regime.params,
+        activations=regime.activations,
+        input_shape=(side, side, 3),
+        classes=regime.classes,
+    )
+
+
+def _fast_enough(spec, text, space, measured):
+    """Returns networks, and the places of the first n in the latency budget."""
+    low, high = spec.regime.latency_ms
+    seen, chosen = [], []
+    while True:
+        start, count = len(seen), max(spec.n, 2 * len(seen))
+        networks = _sample(spec, text, space, count)
+        for place in range(start, count):
+            seen.append(measured.of(networks[place].to_json()))
+            if low <= seen[-1] <= high:
+                chosen.append(place)
+            print(
+                f"{text}: {seen[-1]:.3g} ms; {len(chosen)} of {spec.n} found "
+                f"among {len(seen)}",
+                flush=True,
+            )
+            if len(chosen) == spec.n:
+                return networks, chosen
+            if len(seen) == _MIN_MEASURED * (1 + len(chosen)):
+                raise _too_slow(spec, text, seen, chosen)
+
+
+def _too_slow(spec, text, seen, chosen):
+    low, high = spec.regime.latency_ms
+    nearest = min(seen, key=lambda ms: max(low / ms, ms / max(high, 1e-9)))
+    return ValueError(
+        f"{text} has too few networks with `latency_ms` within {low:g} and "
+        f"{high:g} on this machine: {len(chosen)} among {len(seen)} that were "
+        f"measured, of {min(seen):.3g} to {max(seen):.3g} ms; the nearest "
+        f"bound that admits one is {nearest:.3g} ms. Received: n={spec.n}"
+    )
+
+
+def _trial(spec, text, networks, place, index, repeat):
+    config = networks[place].to_json()
     # Another seed for every network, the same whatever else is sampled.
     entropy = [spec.seed, zlib.crc32(text.encode()), index, repeat]
     seed = int(np.random.SeedSequence(entropy).generate_state(1)[0] >> 1)
@@ -186,26 +245,26 @@ def _trial(spec, text, networks, index, repeat):
         space=text,
         index=index,
         seed=seed,
-        regime=spec.regime,
+        regime=spec.regime.name,
         config=config,
-        depth=sum(stage.depth for stage in plan.stages(networks[index])),
-        flops=int(networks.flops[index]),
-        params=int(networks.params[index]),
-        activations=int(networks.activations[index]),
+        depth=sum(stage.depth for stage in plan.stages(networks[place])),
+        flops=int(networks.flops[place]),
+        params=int(networks.params[place]),
+        activations=int(networks.activations[place]),
     )
 
 
-def identify(config: str, seed: int, regime: str) -> str:
+def identify(config: str, seed: int, regime: Regime) -> str:
     """Returns a trial's id, 16 hexadecimal digits.
 
     It depends on the network (the JSON of its configuration), on the seed and
-    on the regime's fields, but not on fields with their default values: a
-    later version may have more.
+    on the regime, but not on fields with their default values: a later version
+    may have more.
     """
     network = config_lib.from_json(config)
     kind = type(network).__name__
-    described = [kind, _changed_fields(network), seed, regime]
-    described.append(_changed_fields(regimes.get(regime)))
+    described = [kind, _changed_fields(network), seed, regime.name]
+    described.append(regime.identity())
     content = json.dumps(described, sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()[:16]
 
@@ -221,15 +280,20 @@ def _changed_fields(instance):
 
 def _check_extends(spec, stored, path):
     """Raises unless the stored sweep is part of the requested one."""
-    new = spec.to_dict()
-    differing = [
-        name
-        for name in ("regime", "regime_fields", "seed")
-        if stored[name] != new[name]
-    ]
-    if any(new[name] < stored[name] for name in ("n", "trials")):
+    before, now = stored.regime.identity(), spec.regime.identity()
+    names = sorted(before.keys() | now.keys())
+    differing = [n for n in names if before.get(n) != now.get(n)]
+    if differing == ["data_digest"]:
+        raise ValueError(
+            f"{spec.regime.dataset} has other images, or under other names, "
+            f"than when {path} was sampled: its trials cannot be compared "
+            "with new ones. Use another folder."
+        )
+    if stored.seed != spec.seed:
+        differing += ["seed"]
+    if spec.n < stored.n or spec.trials < stored.trials:
         differing += ["n or trials (fewer)"]
-    if set(stored["spaces"]) - set(new["spaces"]):
+    if set(stored.spaces) - set(spec.spaces):
         differing += ["spaces (some are gone)"]
     if differing:
         raise ValueError(
@@ -266,25 +330,28 @@ def load(folder: str | os.PathLike) -> tuple[Spec, list[Trial]]:
     """Returns a sweep's specification and trials.
 
     Raises:
-      ValueError: if nothing was sampled there, or a regime has changed since.
+      ValueError: if nothing was sampled there, or a file is damaged.
     """
-    folder = pathlib.Path(folder)
-    path = folder / files.SPEC
+    spec = load_spec(folder)
+    return spec, _read_trials(pathlib.Path(folder) / files.TRIALS, spec)
+
+
+def load_spec(folder: str | os.PathLike) -> Spec:
+    """Returns a sweep's specification; raises as `load`."""
+    path = pathlib.Path(folder) / files.SPEC
     if not path.exists():
         raise ValueError(
             "`out` must be a folder in which a sweep was sampled: run "
             f"`sample` first. Received: out={str(folder)!r}"
         )
     stored = _read_spec(path)
-    name = stored["regime"]
-    if stored["regime_fields"] != regimes.get(name).to_dict():
-        raise ValueError(
-            f"{path} was made with another version of the regime {name!r}: "
-            "its trials cannot be compared with new ones."
-        )
-    del stored["regime_fields"]
-    spec = Spec(**{**stored, "spaces": tuple(stored["spaces"])})
-    return spec, _read_trials(folder / files.TRIALS, spec)
+    try:
+        # Not the preset of that name: it may have changed since.
+        regime = Regime.from_dict(stored["regime"], stored.pop("regime_fields"))
+    except ValueError as error:
+        raise ValueError(f"{path}: `regime_fields`: {error}") from error
+    spaces = tuple(stored["spaces"])
+    return Spec(**{**stored, "regime": regime, "spaces": spaces})
 
 
 def _read_trials(path, spec):

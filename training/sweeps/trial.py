@@ -20,7 +20,8 @@ from keras_regnet import processor
 from keras_regnet.design_space.records import Record
 from keras_regnet.design_space.records import Trial
 from training.sweeps import arrays as arrays_lib
-from training.sweeps import regimes
+from training.sweeps.messages import Job
+from training.sweeps.regimes import Regime
 
 _STEPS_MODULES = {
     "tensorflow": "training.sweeps.steps_tensorflow",
@@ -41,13 +42,18 @@ def steps_module() -> Any:
     return importlib.import_module(_STEPS_MODULES[backend])
 
 
-def run(trial: Trial, arrays: arrays_lib.Arrays, attempt: int = 1) -> Record:
+def run(
+    trial: Trial,
+    regime: Regime,
+    arrays: arrays_lib.Arrays,
+    attempt: int = 1,
+) -> Record:
     """Trains a network; an error of training becomes a failed record."""
     started = datetime.datetime.now(datetime.UTC)
     start = time.perf_counter()
     measured = _Measured()
     try:
-        _train(trial, arrays, measured)
+        _train(trial, regime, arrays, measured)
         outcome = {"status": "done", "error": measured.test_errors[-1]}
     except Exception as error:
         outcome = {"status": "failed", "reason": _reason(error)}
@@ -60,6 +66,12 @@ def run(trial: Trial, arrays: arrays_lib.Arrays, attempt: int = 1) -> Record:
         started=started.isoformat(timespec="seconds"),
         **environment(),
     )
+
+
+def run_job(job: Job, regime: Regime, arrays: arrays_lib.Arrays) -> Record:
+    """Does what a driver asks for, see `run`."""
+    measured = arrays.for_test() if job.test else arrays
+    return run(job.trial, regime, measured, job.attempt)
 
 
 def environment() -> dict[str, str]:
@@ -117,8 +129,7 @@ class _Measured:
         return now
 
 
-def _train(trial, arrays, measured):
-    regime = regimes.get(trial.regime)
+def _train(trial, regime, arrays, measured):
     # Keras's state would keep the steps of earlier networks.
     keras.backend.clear_session(free_memory=False)
     keras.utils.set_random_seed(trial.seed)
@@ -141,7 +152,7 @@ def _train(trial, arrays, measured):
         _evaluate(steps, arrays, regime, last, measured)
 
 
-def learning_rates(regime: regimes.Regime, steps: int) -> np.ndarray:
+def learning_rates(regime: Regime, steps: int) -> np.ndarray:
     """Returns a regime's half-period cosine, float32 (epochs, steps)."""
     done = np.arange(regime.epochs * steps).reshape(regime.epochs, steps)
     done = done / max(1, regime.epochs * steps)
@@ -171,7 +182,7 @@ def _train_epoch(steps, arrays, regime, lrs, rng, measured):
 
 
 def _evaluate(steps, arrays, regime, last, measured):
-    count = len(arrays.test_labels)
+    count = len(arrays.evaluated()[1])
     if not last and regime.interim_test_images:
         count = min(count, regime.interim_test_images)
     moment = time.perf_counter()

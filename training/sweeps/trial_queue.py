@@ -22,6 +22,7 @@ class TrialQueue:
       retries: how often a failed trial is tried again.
       trial_timeout: seconds that a trial may take, None for a multiple of
         the slowest trial's time.
+      test: whether errors are measured on the test images, see `Job`.
     """
 
     def __init__(
@@ -30,8 +31,10 @@ class TrialQueue:
         past: list[Record],
         retries: int,
         trial_timeout: float | None = None,
+        test: bool = False,
     ):
         self._retries = retries
+        self._test = test
         self._trial_timeout = trial_timeout
         self._slowest = 0.0
         self._attempts = collections.Counter(r.trial_id for r in past)
@@ -74,7 +77,8 @@ class TrialQueue:
         trial = self._waiting.popleft()
         self._running[trial.trial_id] = trial
         self._attempts[trial.trial_id] += 1
-        return messages.Job(trial, self._attempts[trial.trial_id])
+        attempt = self._attempts[trial.trial_id]
+        return messages.Job(trial, attempt, self._test)
 
     def finish(self, record: Record) -> str:
         """Takes the record of a running trial; returns a line for the user."""

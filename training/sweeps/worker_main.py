@@ -30,23 +30,24 @@ def _read_jobs(lines: queue.SimpleQueue) -> None:
     os._exit(0)
 
 
-def _serve(results, folder: str, regime_name: str, threads: int) -> None:
+def _serve(results, folder: str, threads: int) -> None:
     lines = queue.SimpleQueue()
     threading.Thread(target=_read_jobs, args=(lines,), daemon=True).start()
 
     # Imported while the driver may already end, see above.
     from training.sweeps import arrays as arrays_lib
     from training.sweeps import messages
-    from training.sweeps import regimes
+    from training.sweeps import spec
     from training.sweeps import trial
 
     if threads:
         trial.steps_module().limit_threads(threads)
-    arrays = arrays_lib.load(regimes.get(regime_name), folder)
+    regime = spec.load_spec(folder).regime
+    arrays = arrays_lib.load(regime, folder)
     _send(results, messages.Ready())
     while True:
         job = messages.Job.from_json(lines.get())
-        record = trial.run(job.trial, arrays, job.attempt)
+        record = trial.run_job(job, regime, arrays)
         _send(results, messages.Outcome(record))
 
 
@@ -59,5 +60,5 @@ if __name__ == "__main__":
     # Whatever libraries print must not come between the results.
     _results = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
-    _folder, _regime, _threads = sys.argv[1:]
-    _serve(_results, _folder, _regime, int(_threads))
+    _folder, _threads = sys.argv[1:]
+    _serve(_results, _folder, int(_threads))

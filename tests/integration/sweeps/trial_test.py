@@ -21,19 +21,20 @@ from training.sweeps import regimes
 from training.sweeps import spec
 from training.sweeps import trial
 
+_REGIME = regimes.get("synthetic")
 _NETWORK = AnyNetConfig(
     (1, 1), (8, 16), strides=4, group_widths=8, stem="cifar", stem_width=8
 )
 
 
-def _trial(seed=0, config=_NETWORK, regime="synthetic"):
+def _trial(seed=0, config=_NETWORK, regime=_REGIME):
     config = config.to_json()
     return records.Trial(
         trial_id=spec.identify(config, seed, regime),
         space="test",
         index=0,
         seed=seed,
-        regime=regime,
+        regime=regime.name,
         config=config,
         depth=2,
         flops=1,
@@ -99,8 +100,8 @@ class TrialTest(absltest.TestCase):
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        cls.arrays = arrays_lib.load(regimes.get("synthetic"), "")
-        cls.record = trial.run(_trial(), cls.arrays)
+        cls.arrays = arrays_lib.load(_REGIME, "")
+        cls.record = trial.run(_trial(), _REGIME, cls.arrays)
 
     def test_done(self):
         record = self.record
@@ -115,19 +116,18 @@ class TrialTest(absltest.TestCase):
         self.assertEqual(record.network, _NETWORK)
 
     def test_same_seed_same_numbers(self):
-        again = trial.run(_trial(), self.arrays, attempt=2)
+        again = trial.run(_trial(), _REGIME, self.arrays, attempt=2)
         self.assertEqual(again.train_losses, self.record.train_losses)
         self.assertEqual(again.test_errors, self.record.test_errors)
         self.assertEqual(again.attempt, 2)
 
     def test_other_seed_other_numbers(self):
-        other = trial.run(_trial(seed=1), self.arrays)
+        other = trial.run(_trial(seed=1), _REGIME, self.arrays)
         self.assertNotEqual(other.train_losses, self.record.train_losses)
 
     def test_nan_fails_with_reason(self):
-        wild = dataclasses.replace(regimes.get("synthetic"), learning_rate=1e30)
-        with mock.patch.object(regimes, "get", return_value=wild):
-            record = trial.run(_trial(), self.arrays)
+        wild = dataclasses.replace(_REGIME, learning_rate=1e30)
+        record = trial.run(_trial(), wild, self.arrays)
         self.assertEqual(record.status, "failed")
         self.assertRegex(record.reason, r"^loss is (nan|inf) in epoch 1")
         self.assertIsNone(record.error)
@@ -135,13 +135,13 @@ class TrialTest(absltest.TestCase):
 
     def test_out_of_memory_has_its_reason(self):
         with mock.patch.object(keras_regnet, "build", side_effect=MemoryError):
-            record = trial.run(_trial(), self.arrays)
+            record = trial.run(_trial(), _REGIME, self.arrays)
         self.assertEqual(record.reason, "out of memory")
 
     def test_other_errors_are_quoted(self):
         error = RuntimeError("no\nluck")
         with mock.patch.object(keras_regnet, "build", side_effect=error):
-            record = trial.run(_trial(), self.arrays)
+            record = trial.run(_trial(), _REGIME, self.arrays)
         self.assertEqual(record.reason, "RuntimeError: no luck")
 
 

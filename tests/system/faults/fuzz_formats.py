@@ -24,6 +24,7 @@ from tests.support import keras_h5_testing
 from tests.support import oracle_weights
 from training.config import recipes
 from training.sweeps import files as sweep_files
+from training.sweeps import regimes
 from training.sweeps import spec
 from training.workdir import files as run_files
 
@@ -181,7 +182,7 @@ def _network_reader(good):
 
 
 def _make_trials(path):
-    sweep = spec.Spec(regime="digits", spaces=("RegNetX",), n=8)
+    sweep = spec.Spec(regime=regimes.get("digits"), spaces=("RegNetX",), n=8)
     spec.sample(sweep, path.parent)
 
 

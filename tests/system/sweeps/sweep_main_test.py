@@ -12,6 +12,7 @@ from absl.testing import absltest
 from keras_regnet.design_space import records
 from tests.support import design_space_testing as testing
 from training.sweeps import files
+from training.sweeps import regimes
 from training.sweeps import spec as spec_lib
 
 # Imported anew for each command, it would take minutes.
@@ -66,7 +67,9 @@ class MainTest(absltest.TestCase):
 
     def test_errors_are_one_line_each(self):
         empty, sampled = self._out("empty"), self._out("sampled")
-        spec = spec_lib.Spec(regime="synthetic", spaces=("RegNetX",), n=2)
+        spec = spec_lib.Spec(
+            regime=regimes.get("synthetic"), spaces=("RegNetX",), n=2
+        )
         spec_lib.sample(spec, sampled)
         schema = self._out("schema")
         line = {**json.loads(testing.RECORD.to_json()), "schema": 99}
@@ -86,6 +89,28 @@ class MainTest(absltest.TestCase):
             (["run", new, "--regime=digit"], "Did you mean 'digits'"),
             (["run", new, "--regime=digits"], "`space` must be given"),
             (
+                ["run", new, *_DIGITS, "--regime=cifar10"],
+                "`regime` must be given once. Received: digits, cifar10",
+            ),
+            (["run", new, *_DIGITS, "--flops=4e6"], "`flops` must be MIN..MAX"),
+            (
+                ["run", new, *_DIGITS, "--flops=6e6..4e6"],
+                "`flops` must be .min, max., two numbers in order",
+            ),
+            (["run", new, *_DIGITS, "--crop=zoom"], "Unknown `crop`.*'area'"),
+            (
+                ["run", new, "--dataset=photos", "--space=RegNetX"],
+                "`data_dir`.*'photos' .images elsewhere are folder:PATH",
+            ),
+            (
+                ["run", new, "--dataset=folder:/no/where", "--space=RegNetX"],
+                "folder that does not exist. Received: dataset='folder:/no/w",
+            ),
+            (
+                ["run", new, *_DIGITS, "--params=..12K"],
+                "`params` .*excludes? all",
+            ),
+            (
                 ["run", new, *_DIGITS, "--space=AnyNetX_D widths=falling"],
                 "contradict",
             ),
@@ -101,12 +126,15 @@ class MainTest(absltest.TestCase):
             (["report", new], "no such folder: .*/new'"),
             (["train", new], "no such folder: .*/new'"),
             (["analyze", f"--out={schema}"], "line 1 has another `schema`"),
+            (["pick", f"--out={sampled}"], "2 of 2 trials are not trained"),
+            (["pick", f"--out={empty}"], "run `sample` first"),
             (
                 ["report", f"--out={truncated}"],
                 "records.jsonl.gz is not a whole gzip",
             ),
             (["sample", f"--out={sampled}", "--n=1"], "n or trials .fewer"),
             (["sample", f"--out={sampled}", "--seed=1"], "seed differ"),
+            (["run", f"--out={sampled}", "--epochs=9"], "epochs differ"),
             (
                 ["train", f"--out={sampled}", "--trial_timeout=0"],
                 "`trial_timeout` must be above 0",
@@ -127,6 +155,7 @@ class MainTest(absltest.TestCase):
             last = said.splitlines()[-1]
             self.assertRegex(last, rf"^error: .*{message}", command)
             self.assertEqual(code, 1, command)
+        self.assertFalse((self.folder / "new").exists())
 
     def test_sample_grows_by_what_is_given(self):
         out = f"--out={self.folder}"
@@ -146,7 +175,8 @@ class MainTest(absltest.TestCase):
         )
         self.assertIn("flag error", answers[5][1])
         spec, trials = spec_lib.load(self.folder)
-        self.assertEqual((spec.regime, spec.n, spec.trials), ("digits", 3, 2))
+        self.assertEqual((spec.regime.name, spec.n), ("digits", 3))
+        self.assertEqual(spec.trials, 2)
         self.assertLen(trials, 12)
 
 

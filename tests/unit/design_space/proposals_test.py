@@ -175,7 +175,10 @@ class ProposeTest(parameterized.TestCase):
             design_space.propose(**arguments)
 
     def test_impossible_budget_says_how_near(self):
-        with self.assertRaisesRegex(ValueError, "nearest had .* params"):
+        with self.assertRaisesRegex(
+            ValueError,
+            "`flops` and `params` together .*admitted by .* or params=",
+        ):
             design_space.propose(flops="1GF", params="1M")
 
     def test_small_images(self):

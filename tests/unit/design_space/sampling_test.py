@@ -1,6 +1,8 @@
+import ast
 import hashlib
 import json
 import math
+import re
 import tracemalloc
 from unittest import mock
 
@@ -187,12 +189,60 @@ class RepeatableTest(parameterized.TestCase):
 
 
 class RefusalTest(parameterized.TestCase):
+    def _refusal(self, name, **arguments):
+        with self.assertRaises(ValueError) as caught:
+            _sample(name, **{"max_candidates": 50_000, **arguments})
+        return str(caught.exception)
+
+    @parameterized.parameters(
+        (dict(flops=(1, 9e5), params=(1, 1e9)), "`flops` alone"),
+        (
+            dict(flops=(4e9, 5e9), params=(1, 9e5), activations=(1, 1e9)),
+            "`flops` and `params` together",
+        ),
+        (
+            dict(flops=(1, 9e5), params=(1, 9e2)),
+            "`flops` alone excludes all of them, and `params` alone",
+        ),
+    )
+    def test_says_which_bounds_exclude_all(self, ranges, expected):
+        text = self._refusal("RegNetX", **ranges, n=1)
+        self.assertRegex(text, f"{expected} excludes? all of them")
+
+    def test_each_bound_that_it_offers_admits_a_network(self):
+        ranges = dict(flops=(360e6, 400e6), activations=(4.5e6, 9e6))
+        space = "RegNetX_constrained"
+        text = self._refusal(space, **ranges, n=1)
+        self.assertIn("`activations` and `lean` together exclude", text)
+        offered = re.findall(r"(flops|activations)=(\(\d+, \d+\))", text)
+        changed = [
+            (name, ast.literal_eval(ends))
+            for name, ends in offered
+            if ast.literal_eval(ends) != ranges[name]
+        ]
+        self.assertLen(changed, 2)
+        for name, ends in changed:
+            moved = {**ranges, name: ends}
+            found = _sample(space, **moved, n=1, max_candidates=50_000)
+            self.assertLen(found, 1)
+            # And it is the nearest: one less would not do.
+            low, high = ends
+            less = (
+                (low + 1, high) if low != ranges[name][0] else (low, high - 1)
+            )
+            self._refusal(space, **{**ranges, name: less}, n=1)
+        self.assertIn("or a space that is not lean", text)
+
+    def test_gives_up_early_where_all_hope_is_gone(self):
+        text = self._refusal(
+            "AnyNetX_A", flops=(1, 1000), n=1000, max_candidates=20_000_000
+        )
+        self.assertIn("among 147456 candidates", text)
+
     def test_empty_band_says_how_near(self):
-        with self.assertRaisesRegex(
-            ValueError, "flops in .1, 1000.*nearest had"
-        ) as caught:
-            _sample("AnyNetX_A", flops=(1, 1000), max_candidates=50_000)
-        text = str(caught.exception)
+        text = self._refusal("AnyNetX_A", flops=(1, 1000), n=1)
+        self.assertIn("`flops` alone excludes all", text)
+        self.assertIn("Received: n=1, flops=(1, 1000)", text)
         flops = float(text.split("nearest had ")[1].split(" flops")[0])
         # About the least that as many candidates have.
         chosen = space("AnyNetX_A")
@@ -217,7 +267,7 @@ class RefusalTest(parameterized.TestCase):
             shallow.sample(np.random.default_rng(0), n=1, max_candidates=9000)
 
     def test_contradictory_constraints(self):
-        with self.assertRaisesRegex(ValueError, "params in .1e.07, 2e.07"):
+        with self.assertRaisesRegex(ValueError, "params=.10000000, 20000000"):
             _sample(
                 "RegNetX_constrained",
                 flops=_BAND,

@@ -12,6 +12,7 @@ from keras_regnet.config import from_json
 from keras_regnet.design_space import records
 from keras_regnet.design_space import summary
 from tests.support import design_space_testing as testing
+from training.sweeps import regimes
 from training.sweeps import spec as spec_lib
 
 _FOLDER = pathlib.Path(claims.__file__).parent
@@ -122,7 +123,9 @@ class TableTest(absltest.TestCase):
 class SampleTest(absltest.TestCase):
     def test_the_same_networks_are_sampled_today(self):
         spec = spec_lib.Spec(
-            regime="cifar10", spaces=tuple(claims.SPACES.values()), n=2
+            regime=regimes.get("cifar10"),
+            spaces=tuple(claims.SPACES.values()),
+            n=2,
         )
         with tempfile.TemporaryDirectory() as folder:
             trials = spec_lib.sample(spec, folder)

@@ -1,17 +1,12 @@
-import contextlib
 import dataclasses
-import io
 import pathlib
-import subprocess
 import tempfile
-from unittest import mock
 
 import numpy as np
 from absl.testing import absltest
 from absl.testing import parameterized
 
 from training.sweeps import arrays as arrays_lib
-from training.sweeps import convert
 from training.sweeps import regimes
 
 _REGIME = regimes.get("synthetic")
@@ -57,6 +52,20 @@ class AugmentTest(parameterized.TestCase):
                 image, _image(40)[top : top + 32, left : left + 32]
             )
         self.assertEqual(out[:, 0, 0, 0].max(), 8)
+
+    def test_crops_of_random_area(self):
+        image = np.repeat(_image(40)[None], 300, 0)
+        regime = dataclasses.replace(_REGIME, crop="area", flip=False)
+        out = arrays_lib.augment(image, regime, np.random.default_rng(0))
+        self.assertEqual(out.shape, (300, 32, 32, 3))
+        high, wide = (
+            np.ptp(out[..., axis].astype(int), axis=(1, 2)) / 40
+            for axis in (0, 1)
+        )
+        self.assertBetween((high * wide).min(), 0.03, 0.12)
+        self.assertGreater((high * wide).max(), 0.85)
+        self.assertGreater((high / wide).max(), 1.2)
+        self.assertGreater((wide / high).max(), 1.2)
 
     def test_nothing_to_do(self):
         images = np.repeat(_image(32)[None], 3, 0)
@@ -128,130 +137,30 @@ class DataTest(absltest.TestCase):
         order = np.argsort(means)
         self.assertTrue((np.diff(arrays.train_labels[order]) >= 0).all())
 
-    def test_needs_data_dir(self):
-        with self.assertRaisesRegex(ValueError, "`data_dir`.*'cifar10'"):
-            arrays_lib.prepare(
-                "cifar10",
-                regimes.get("cifar10"),
-                self.enterContext(tempfile.TemporaryDirectory()),
-                "",
-            )
-
-    def test_data_dir_without_the_set(self):
-        folder = self.enterContext(tempfile.TemporaryDirectory())
-        failed = subprocess.CompletedProcess([], 1, None, "x\nNot found: a\n")
-        with (
-            mock.patch.object(subprocess, "run", return_value=failed),
-            self.assertRaisesRegex(ValueError, "no 'cifar10': Not found: a"),
-        ):
-            regime = regimes.get("cifar10")
-            arrays_lib.prepare("cifar10", regime, folder, folder)
-
-    def test_no_such_data_dir(self):
-        """tensorflow-datasets would make it, and fetch the set."""
-        folder = self.enterContext(tempfile.TemporaryDirectory())
-        missing = pathlib.Path(folder) / "data_sets"
-        with self.assertRaisesRegex(ValueError, "`data_dir` must be an exist"):
-            arrays_lib.prepare(
-                "cifar10", regimes.get("cifar10"), folder, str(missing)
-            )
-        self.assertFalse(missing.exists())
-
     def test_arrays_of_photos_stay_on_the_disk(self):
         folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
         target = folder / "data" / "imagenet2012"
         target.mkdir(parents=True)
-        for name in arrays_lib.NAMES:
+        for name in arrays_lib.NAMES[:4]:
             np.save(target / f"{name}.npy", np.arange(3))
         arrays = arrays_lib.load(regimes.get("imagenet"), folder)
         self.assertIsInstance(arrays.train_images, np.memmap)
+        self.assertIsNone(arrays.val_images)
+        self.assertIs(arrays.evaluated()[0], arrays.test_images)
 
-
-class _FakeBuilder:
-    """Stands for tensorflow-datasets: images of several shapes."""
-
-    def __init__(self, images):
-        self._images = images
-        split = mock.Mock(num_examples=len(images))
-        self.info = mock.Mock(splits={"train": split, "validation": split})
-
-    def as_dataset(self, split):
-        del split
-        if not self._images:
-            raise OSError("disk full")
-        return [
-            {"image": image, "label": label}
-            for label, image in enumerate(self._images)
-        ]
-
-
-class ConvertTest(parameterized.TestCase):
-    def test_folder(self):
-        folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
-        gray = [np.full((300, 400, 3), 9, np.uint8)] * 2
-        with (
-            mock.patch.object(
-                convert.tfds, "builder", return_value=_FakeBuilder(gray)
-            ),
-            mock.patch.object(convert.tfds, "as_numpy", lambda x: x),
-        ):
-            regime = regimes.get("imagenet")
-            convert.to_folder(regime, "", folder / "set")
-        images = np.load(folder / "set" / "train_images.npy")
-        self.assertEqual(images.shape, (2, 256, 256, 3))
-        self.assertEqual(np.unique(images).tolist(), [9])
-        labels = np.load(folder / "set" / "test_labels.npy")
-        self.assertEqual(labels.tolist(), [0, 1])
-
-    def test_folder_that_fails_leaves_nothing(self):
-        folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
-        with (
-            mock.patch.object(
-                convert.tfds, "builder", return_value=_FakeBuilder([])
-            ),
-            self.assertRaisesRegex(OSError, "disk full"),
-        ):
-            convert.to_folder(regimes.get("imagenet"), "", folder / "set")
-        self.assertEmpty(list(folder.iterdir()))
-
-    def test_npz(self):
-        folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
-        regime = dataclasses.replace(regimes.get("cifar10"), train_images=4)
-        images = np.arange(8, dtype=np.uint8)[:, None, None, None]
-        images = np.broadcast_to(images, (8, 32, 32, 3))
-        stored = {"image": images, "label": np.array([0, 1] * 4)}
-        builder = mock.Mock()
-        builder.is_prepared.return_value = False
-        builder.as_dataset.return_value = stored
-        said = io.StringIO()
-        with (
-            mock.patch.object(convert.tfds, "builder", return_value=builder),
-            mock.patch.object(convert.tfds, "as_numpy", lambda x: x),
-            contextlib.redirect_stdout(said),
-        ):
-            target = folder / "data" / "cifar10-4-seed0.npz"
-            target.parent.mkdir()
-            convert.to_npz(regime, "sets", target)
-        self.assertEqual(
-            said.getvalue(), "cifar10 is not in sets: it is fetched\n"
-        )
-        builder.download_and_prepare.assert_called_once_with()
-        arrays = arrays_lib.load(regime, folder)
-        self.assertEqual(arrays.train_labels.tolist().count(0), 2)
-        chosen = arrays.train_images[:, 0, 0, 0]
-        np.testing.assert_array_equal(chosen % 2, arrays.train_labels)
-        self.assertLen(arrays.test_images, 8)
-
-    @parameterized.parameters((512, 512), (512, 700), (700, 512))
-    def test_scaled_halves(self, height, width):
-        """At exactly one half, each pixel is the mean of four."""
-        rng = np.random.default_rng(0)
-        image = rng.integers(0, 256, (height, width, 3)).astype(np.uint8)
-        top, left = (height - 512) // 2, (width - 512) // 2
-        square = image[top : top + 512, left : left + 512].astype(float)
-        expected = square.reshape(256, 2, 256, 2, 3).mean((1, 3))
-        found = convert.scaled(image).astype(float)
-        self.assertLessEqual(np.abs(found - expected).max(), 0.5 + 1e-3)
+    def test_held_out_of_a_set_that_is_made(self):
+        regime = dataclasses.replace(_REGIME, val_fraction=0.25)
+        arrays = arrays_lib.load(regime, "")
+        whole = arrays_lib.load(_REGIME, "")
+        self.assertEqual(np.bincount(arrays.val_labels).tolist(), [2] * 4)
+        self.assertEqual(np.bincount(arrays.train_labels).tolist(), [6] * 4)
+        both = np.concatenate([arrays.train_images, arrays.val_images])
+        self.assertLen(np.unique(both, axis=0), len(whole.train_images))
+        np.testing.assert_array_equal(arrays.test_images, whole.test_images)
+        ((_, seen),) = arrays_lib.test_chunks(arrays, regime, 8)
+        np.testing.assert_array_equal(seen.ravel(), arrays.val_labels)
+        ((_, seen),) = arrays_lib.test_chunks(arrays.for_test(), regime, 8)
+        np.testing.assert_array_equal(seen.ravel(), arrays.test_labels[:8])
 
 
 class ImportsTest(absltest.TestCase):
@@ -262,12 +171,18 @@ class ImportsTest(absltest.TestCase):
             "../sweep",
             "analysis",
             "arrays",
+            "commands",
+            "crops",
             "driver",
             "files",
+            "latencies",
+            "latency_main",
             "local_pool",
             "messages",
             "options",
+            "picking",
             "pool",
+            "preparing",
             "ray_pool",
             "regimes",
             "spec",

@@ -53,7 +53,7 @@ class _Pool(pool.Pool):
         self.made, self.news, self.waited = [], [], []
         self.ready = ready
         options = Options(trials_per_worker=trials_per_worker)
-        super().__init__(count, pathlib.Path(), "synthetic", options)
+        super().__init__(count, pathlib.Path(), options)
 
     def _start(self, number):
         self.made.append(_Worker(number, self.ready))

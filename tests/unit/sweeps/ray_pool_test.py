@@ -4,6 +4,7 @@
 """
 
 import importlib
+import json
 import pathlib
 import sys
 import tempfile
@@ -18,6 +19,7 @@ from tests.support import design_space_testing as testing
 from training import sweeps
 from training.sweeps import arrays as arrays_lib
 from training.sweeps import driver
+from training.sweeps import files
 from training.sweeps import messages
 from training.sweeps import pool
 from training.sweeps import regimes
@@ -118,7 +120,11 @@ class RayPoolTest(absltest.TestCase):
     def start(self, jobs=99, regime="synthetic", **options):
         options = Options(engine="ray", **options)
         folder = pathlib.Path(self.folder)
-        return self.module.start(folder, regime, options, jobs)
+        spec = spec_lib.Spec(
+            regime=regimes.get(regime), spaces=("RegNetX",), n=1
+        )
+        (folder / files.SPEC).write_text(json.dumps(spec.to_dict()))
+        return self.module.start(folder, options, jobs)
 
     def answer(self, workers, value, number=0):
         if not isinstance(value, Exception):
@@ -223,7 +229,7 @@ class RayPoolTest(absltest.TestCase):
         regime = regimes.get("cifar10")
         path = arrays_lib.path(regime, self.folder)
         path.parent.mkdir()
-        arrays = {name: np.arange(3) for name in arrays_lib.NAMES}
+        arrays = {name: np.arange(3) for name in arrays_lib.NAMES[:4]}
         np.savez(path, **arrays)
         self.start(regime="cifar10")
         (stored,) = self.ray.stored
@@ -231,19 +237,25 @@ class RayPoolTest(absltest.TestCase):
         self.assertIs(self.ray.actors[0].arguments[-1], stored)
 
     def test_arrays_of_photos_are_not(self):
+        path = arrays_lib.path(regimes.get("imagenet"), self.folder)
+        path.with_suffix("").mkdir(parents=True)
         self.start(regime="imagenet")
         self.assertEmpty(self.ray.stored)
         regime, folder, threads, arrays = self.ray.actors[0].arguments
-        self.assertEqual((regime, threads, arrays), ("imagenet", 1, None))
+        self.assertEqual(regime, regimes.get("imagenet"))
+        self.assertEqual((threads, arrays), (1, None))
         self.assertEqual(folder, str(pathlib.Path(self.folder).absolute()))
 
     def test_trainer(self):
         (trial, *_) = spec_lib.sample(
-            spec_lib.Spec(regime="synthetic", spaces=("RegNetX",), n=1),
+            spec_lib.Spec(
+                regime=regimes.get("synthetic"), spaces=("RegNetX",), n=1
+            ),
             self.folder,
         )
         record = testing.record_of(trial)
-        trainer = self.module._Trainer("synthetic", self.folder, 0, None)
+        regime = regimes.get("synthetic")
+        trainer = self.module._Trainer(regime, self.folder, 0, None)
         self.assertEqual(trainer.ready(), messages.Ready().to_json())
         self.assertLen(trainer._arrays.train_labels, 32)
         with mock.patch.object(
@@ -251,7 +263,7 @@ class RayPoolTest(absltest.TestCase):
         ) as run:
             line = trainer.train(messages.Job(trial, 2).to_json())
         self.assertEqual(messages.from_worker(line), messages.Outcome(record))
-        run.assert_called_once_with(trial, trainer._arrays, 2)
+        run.assert_called_once_with(trial, regime, trainer._arrays, 2)
 
     def test_no_cluster(self):
         for error in (
@@ -296,7 +308,7 @@ class NoRayTest(absltest.TestCase):
             mock.patch.dict(sys.modules, ray=None),
             self.assertRaisesRegex(ImportError, r"pip install .*\[cluster\]"),
         ):
-            driver.start_pool("", "synthetic", Options(engine="ray"), 1)
+            driver.start_pool("", Options(engine="ray"), 1)
 
 
 if __name__ == "__main__":

@@ -10,17 +10,19 @@ from absl.testing import parameterized
 import keras_regnet
 from keras_regnet import plan
 from training.sweeps import files
+from training.sweeps import latencies
 from training.sweeps import regimes
 from training.sweeps import spec as spec_lib
 
 _SPEC = spec_lib.Spec(
-    regime="digits", spaces=("RegNetX", "AnyNetX_C widths=falling"), n=3
+    regime=regimes.get("digits"),
+    spaces=("RegNetX", "AnyNetX_C widths=falling"),
+    n=3,
 )
 
 
 class SpecTest(parameterized.TestCase):
     @parameterized.named_parameters(
-        ("regime", {"regime": "digit"}, "Unknown `regime`.*'digits'"),
         ("no space", {"spaces": ()}, "`space` must be given"),
         ("twice", {"spaces": ("RegNetX", "RegNetX")}, "twice: RegNetX"),
         ("name", {"spaces": ("RegNetQ",)}, "Unknown `name`.*RegNetX"),
@@ -88,6 +90,54 @@ class SampleTest(absltest.TestCase):
             falling = trial.space.endswith("falling")
             self.assertEqual(widths, sorted(widths, reverse=falling))
 
+    def test_budgets_together(self):
+        regime = regimes.changed(
+            _SPEC.regime, params=(0, 80e3), activations=(0, 60e3)
+        )
+        spec = dataclasses.replace(_SPEC, regime=regime)
+        for trial in spec_lib.sample(spec, self.folder):
+            self.assertBetween(trial.flops, 0.5e6, 1e6)
+            self.assertLessEqual(trial.params, 80e3)
+            self.assertLessEqual(trial.activations, 60e3)
+
+    def test_budget_of_latency(self):
+        """It grows by the same networks: what was measured is stored."""
+        milliseconds = {}
+
+        def measure(unused, config):
+            self.assertNotIn(config, milliseconds)
+            milliseconds[config] = 1.0 + len(milliseconds) % 3
+            return milliseconds[config]
+
+        regime = regimes.changed(_SPEC.regime, latency_ms=(1.5, 2.5))
+        spec = dataclasses.replace(_SPEC, regime=regime)
+        with mock.patch.object(latencies.Latencies, "_measure", measure):
+            first = spec_lib.sample(spec, self.folder)
+            larger = dataclasses.replace(spec, n=5)
+            grown = spec_lib.sample(larger, self.folder)
+        for trial in grown:
+            self.assertEqual(milliseconds[trial.config], 2.0)
+        self.assertEqual(
+            sorted(t.index for t in grown), sorted([0, 1, 2, 3, 4] * 2)
+        )
+        self.assertLess(
+            {t.trial_id for t in first}, {t.trial_id for t in grown}
+        )
+
+    def test_latency_that_none_has(self):
+        regime = regimes.changed(_SPEC.regime, latency_ms=(0, 1))
+        spec = dataclasses.replace(_SPEC, regime=regime)
+        with (
+            mock.patch.object(
+                latencies.Latencies, "_measure", side_effect=[3.5, *[4.0] * 99]
+            ),
+            self.assertRaisesRegex(
+                ValueError, "0 among 30.*of 3.5 to 4 ms.*admits one is 3.5 ms"
+            ),
+        ):
+            spec_lib.sample(spec, self.folder / "new")
+        self.assertFalse((self.folder / "new").exists())
+
     def test_impossible_sample_leaves_nothing(self):
         folder = self.folder / "new"
         error = ValueError("too few networks")
@@ -139,7 +189,8 @@ class SampleTest(absltest.TestCase):
             ({"seed": 1}, "seed"),
             ({"n": 2}, "fewer"),
             ({"spaces": ("RegNetX",)}, "some are gone"),
-            ({"regime": "synthetic"}, "regime"),
+            ({"regime": regimes.get("synthetic")}, "batch_size, classes"),
+            ({"regime": regimes.changed(_SPEC.regime, epochs=9)}, "epochs"),
         ):
             other = dataclasses.replace(_SPEC, **change)
             with self.assertRaisesRegex(ValueError, f"another sweep.*{name}"):
@@ -147,12 +198,37 @@ class SampleTest(absltest.TestCase):
 
     def test_regime_that_changed_since(self):
         spec_lib.sample(_SPEC, self.folder)
+        """It is as it was when it was sampled, and so are the ids."""
         changed = dataclasses.replace(regimes.get("digits"), epochs=99)
-        with (
-            mock.patch.object(regimes, "get", return_value=changed),
-            self.assertRaisesRegex(ValueError, "another version of the regime"),
-        ):
-            spec_lib.load(self.folder)
+        with mock.patch.object(regimes, "get", return_value=changed):
+            spec, trials = spec_lib.load(self.folder)
+            self.assertEqual(spec, _SPEC)
+            larger = dataclasses.replace(spec, n=4)
+            grown = spec_lib.sample(larger, self.folder)
+        self.assertLess(
+            {t.trial_id for t in trials}, {t.trial_id for t in grown}
+        )
+
+    def test_regime_of_an_older_version(self):
+        """Fields that it did not have yet are at their defaults."""
+        stored = _SPEC.to_dict()
+        for name in ("val_fraction", "crop", "params", "data_digest"):
+            del stored["regime_fields"][name]
+        (self.folder / files.SPEC).write_text(json.dumps(stored))
+        self.assertEqual(spec_lib.load_spec(self.folder), _SPEC)
+
+    def test_other_images(self):
+        """Where they lie does not matter."""
+        regime = regimes.of_data("folder:a", classes=3, data_digest="1")
+        spec = dataclasses.replace(_SPEC, regime=regime, spaces=("RegNetX",))
+        first = spec_lib.sample(spec, self.folder)
+        moved = dataclasses.replace(regime, dataset="folder:b")
+        moved = dataclasses.replace(spec, regime=moved)
+        self.assertEqual(spec_lib.sample(moved, self.folder), first)
+        other = dataclasses.replace(regime, data_digest="2")
+        other = dataclasses.replace(spec, regime=other)
+        with self.assertRaisesRegex(ValueError, "folder:a has other images"):
+            spec_lib.sample(other, self.folder)
 
     def test_nothing_sampled(self):
         with self.assertRaisesRegex(ValueError, "run `sample` first"):
@@ -176,6 +252,12 @@ class SampleTest(absltest.TestCase):
         with self.assertRaisesRegex(
             ValueError, r"`spaces` must be names.*1, 2"
         ):
+            spec_lib.load(self.folder)
+        fields = {**_SPEC.to_dict()["regime_fields"], "epochs": 0}
+        path.write_text(
+            json.dumps({**_SPEC.to_dict(), "regime_fields": fields})
+        )
+        with self.assertRaisesRegex(ValueError, "`epochs` must be.*epochs=0"):
             spec_lib.load(self.folder)
         path.unlink()
         spec_lib.sample(_SPEC, self.folder)

@@ -6,11 +6,12 @@ import tempfile
 from absl.testing import absltest
 
 from tests.support import design_space_testing as testing
+from training.sweeps import regimes
 from training.sweeps import spec as spec_lib
 from training.sweeps.options import Options
 from training.sweeps.trial_queue import TrialQueue
 
-_SPEC = spec_lib.Spec(regime="synthetic", spaces=("RegNetX",), n=3)
+_SPEC = spec_lib.Spec(regime=regimes.get("synthetic"), spaces=("RegNetX",), n=3)
 
 
 class QueueTest(absltest.TestCase):

@@ -4,7 +4,6 @@ import dataclasses
 import math
 import pathlib
 import tempfile
-from unittest import mock
 
 from absl.testing import absltest
 
@@ -39,7 +38,7 @@ class ImageNetTest(absltest.TestCase):
         )
         target = arrays_lib.path(regime, folder)
         target.parent.mkdir()
-        convert.to_folder(regime, folder, target)
+        convert.store(regime, str(folder), target)
         arrays = arrays_lib.load(regime, folder)
         self.assertEqual(arrays.train_images.shape, (12, 256, 256, 3))
         means = arrays.train_images.mean((1, 2, 3))
@@ -47,7 +46,7 @@ class ImageNetTest(absltest.TestCase):
             self.assertAlmostEqual(mean, label % 251, delta=3)
         config = RegNetConfig(4, 8, 8, 2.0, 8, stem_width=8).to_json()
         job = Trial(
-            trial_id=spec.identify(config, 0, "imagenet"),
+            trial_id=spec.identify(config, 0, regime),
             space="RegNetX",
             index=0,
             seed=0,
@@ -58,8 +57,7 @@ class ImageNetTest(absltest.TestCase):
             params=1,
             activations=1,
         )
-        with mock.patch.object(regimes, "get", return_value=regime):
-            record = trial.run(job, arrays)
+        record = trial.run(job, regime, arrays)
         self.assertTrue(record.done, record.reason)
         self.assertEqual(record.test_images, [5, 5])
         for error in (*record.test_errors, *record.train_errors):

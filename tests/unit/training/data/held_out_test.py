@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from training.data import dataset
 from training.data import subset
+from training.data.held_out import held_out_of
 
 
 class HeldOutTest(absltest.TestCase):
@@ -16,7 +17,7 @@ class HeldOutTest(absltest.TestCase):
     )
     def test_a_fraction_of_each_class(self, labels, fraction):
         labels = np.array(labels)
-        found = subset.held_out_of(labels, 5, fraction)
+        found = held_out_of(labels, 5, fraction)
         self.assertEqual(sorted(set(found)), list(found))
         held_out = np.bincount(labels[found], minlength=5)
         for count, held in zip(
@@ -27,12 +28,12 @@ class HeldOutTest(absltest.TestCase):
             else:
                 self.assertBetween(held, 1, count - 1)
                 self.assertLessEqual(abs(held - fraction * count), 1)
-        again = subset.held_out_of(labels, 5, fraction)
+        again = held_out_of(labels, 5, fraction)
         np.testing.assert_array_equal(found, again)
 
     def test_any_image_may_be_held_out(self):
         """Those of a folder are sorted, by name or by camera."""
-        found = subset.held_out_of(np.zeros(1000, int), 1, 0.2)
+        found = held_out_of(np.zeros(1000, int), 1, 0.2)
         np.testing.assert_allclose(found.mean(), 500, atol=60)
         np.testing.assert_allclose(found.std(), 289, atol=40)
 
