@@ -7,6 +7,7 @@ under holds.
 import pathlib
 import shlex
 
+from keras_regnet import image_folder
 from training.sweeps.regimes import BUILT_IN
 from training.sweeps.regimes import Regime
 
@@ -35,6 +36,7 @@ def after(regime: Regime, path: pathlib.Path, data_dir: str) -> list[str]:
         f"--variant={path}",
         f"--dataset={regime.dataset}",
         *where,
+        *_evaluation(regime),
         f"--image_size={regime.image_size}",
         *_images(regime),
         f"--epochs={_LONGER * regime.epochs}",
@@ -65,13 +67,33 @@ def _images(regime):
     yield "--flip" if regime.flip else "--noflip"
 
 
+def _part(dataset, *names):
+    """Returns a part of a folder of images, None if it has no such part."""
+    kind, _, place = dataset.partition(":")
+    folder = pathlib.Path(place).expanduser()
+    if kind != "folder" or not folder.is_dir():
+        return None
+    parts = (image_folder.find_part(folder, name) for name in names)
+    return next((part for part in parts if part is not None), None)
+
+
+def _evaluation(regime):
+    """Returns the flag that class folders alone need.
+
+    It holds out what the sweep has tested on.
+    """
+    kind = regime.dataset.partition(":")[0]
+    parts = (image_folder.VAL, image_folder.TEST)
+    if kind == "folder" and not _part(regime.dataset, *parts):
+        yield f"--val_fraction={regime.val_fraction:g}"
+
+
 def _quantization(dataset, where):
     """Returns the flags that choose int8, where the export can read images."""
     kind, colon, place = dataset.partition(":")
     if kind == "folder":
-        train = pathlib.Path(place, "train")
-        source = str(train) if train.expanduser().is_dir() else place
-        return ["--quantize=int8", f"--representative={source}"]
+        train = _part(dataset, image_folder.TRAIN)
+        return ["--quantize=int8", f"--representative={train or place}"]
     if colon or kind in BUILT_IN:
         return ["--quantize=float16"]
     return ["--quantize=int8", f"--representative={dataset}", *where]

@@ -59,19 +59,10 @@ def pick(
         )
     spec, trials = spec_lib.load(folder)
     candidates = _candidates(folder, trials, top)
-    again = [
-        [_fresh(spec, c.record, repeat, _AGAIN) for c in candidates]
-        for repeat in range(repeats)
-    ]
     with driver.sole_driver(folder):
-        driver.train_trials(
-            folder,
-            spec.regime,
-            [trial for turn in again for trial in turn],
-            folder / files.PICKS,
-            options,
+        trained, errors, lost = _train_again(
+            folder, spec, candidates, repeats, options
         )
-        trained, errors, lost = _errors(folder, candidates, again)
         picked = design_space.pick(errors)
         _print_table(trained, picked, errors, lost)
         best = trained[picked.best].record
@@ -117,12 +108,23 @@ def _fresh(spec, record, repeat, purpose):
     return Trial(**{**fields, "seed": seed, "trial_id": name})
 
 
-def _errors(folder, candidates, again):
+def _train_again(folder, spec, candidates, repeats, options):
     """Returns the candidates that could be trained, and their errors.
 
     A network of which one repeat failed for good is not to be used: it is
     among those that are returned last.
     """
+    again = [
+        [_fresh(spec, c.record, repeat, _AGAIN) for c in candidates]
+        for repeat in range(repeats)
+    ]
+    driver.train_trials(
+        folder,
+        spec.regime,
+        [trial for turn in again for trial in turn],
+        folder / files.PICKS,
+        options,
+    )
     last = records.last_of_each_trial(records.read(folder / files.PICKS))
     by_id = {record.trial_id: record for record in last}
     trained, errors, lost = [], [], []

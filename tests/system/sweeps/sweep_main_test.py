@@ -122,6 +122,8 @@ class MainTest(absltest.TestCase):
             (["report", new], "no such folder: .*/new'"),
             (["train", new], "no such folder: .*/new'"),
             (["analyze", f"--out={schema}"], "line 1 has another `schema`"),
+            (["pick", f"--out={sampled}"], "2 of 2 trials are not trained"),
+            (["pick", f"--out={empty}"], "run `sample` first"),
             (
                 ["report", f"--out={truncated}"],
                 "records.jsonl.gz is not a whole gzip",
