@@ -33,6 +33,10 @@ def milliseconds(config: str, image_size: int, classes: int) -> float:
 
 
 def _serve(results):
+    from keras_regnet.export import runners
+
+    # Asked for before a network is built.
+    runners.require_litert()
     for line in sys.stdin:
         measured = milliseconds(**json.loads(line))
         results.write(f"{measured:.6g}\n")

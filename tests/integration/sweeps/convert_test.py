@@ -46,14 +46,14 @@ class FolderTest(absltest.TestCase):
 
     def test_large_sets_are_folders(self):
         sweep_folders.write(self.folder, "train", "val")
-        regime = sweep_folders.regime(self.folder)
+        regime = sweep_folders.regime(self.folder, val_fraction=0.0)
         target = arrays_lib.path(regime, self.folder)
         target.parent.mkdir()
         with mock.patch.object(convert, "_MAX_FILE", 1000):
             convert.store(regime, "", target)
         self.assertTrue(target.with_suffix("").is_dir())
         arrays = arrays_lib.load(regime, self.folder)
-        self.assertIsInstance(arrays.val_images, np.memmap)
+        self.assertIsInstance(arrays.train_images, np.memmap)
 
     def test_bad_image_leaves_nothing(self):
         sweep_folders.write(self.folder, "train", "val")

@@ -103,6 +103,8 @@ class RegimesTest(absltest.TestCase):
     def test_another_budget_stands_in_place_of_flops(self):
         regime = regimes.of_data("x", classes=2, params=(1e5, 2e5))
         self.assertIsNone(regime.flops)
+        fast = regimes.of_data("x", classes=2, latency_ms=(0, 1))
+        self.assertEqual(fast.flops, (4e6, 6e6))
         with self.assertRaisesRegex(ValueError, "A budget must be given"):
             dataclasses.replace(regime, params=None)
 
