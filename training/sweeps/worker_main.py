@@ -4,6 +4,7 @@ Started by `local_pool.py`. Jobs come as lines on stdin, results go as lines
 to what was stdout; everything printed goes to stderr.
 """
 
+import gc
 import os
 import pathlib
 import queue
@@ -43,6 +44,8 @@ def _serve(results, folder: str, regime_name: str, threads: int) -> None:
     if threads:
         trial.steps_module().limit_threads(threads)
     arrays = arrays_lib.load(regimes.get(regime_name), folder)
+    # What is imported stays: no collection of garbage looks at it again.
+    gc.freeze()
     _send(results, messages.Ready())
     while True:
         job = messages.Job.from_json(lines.get())
