@@ -125,7 +125,7 @@ def augment(images, shift, rng):
     tops, lefts = rng.integers(2 * shift + 1, size=(2, count))
     cut = windows[np.arange(count), tops, 3 * lefts].reshape(images.shape)
     mirrored = np.flatnonzero(rng.random(count) < 0.5)
-    cut[mirrored] = cut[mirrored, :, ::-1]
+    cut[mirrored] = cut[mirrored].take(np.arange(side)[::-1], axis=2)
     return cut
 
 def evaluate(net, count, order):
