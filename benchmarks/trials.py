@@ -2,7 +2,11 @@ r"""Trains networks of a sweep here and in PyTorch, and prints models per hour.
 
 Whole trials in turn, on the same data and number of threads: building,
 compiling, augmenting, training, evaluating. Where a trial's time goes is
-printed for both.
+printed for both, and how much of it passes before the first training step.
+
+PyTorch trains from arrays that are augmented as ours, in the order of axes in
+which it trained the first network faster; with `--loader` once more as its
+tutorials do, from a `Dataset`, torchvision's transforms and a `DataLoader`.
 
     python benchmarks/trials.py --sweep=DIR --torch_python=/path/to/python
 
@@ -24,6 +28,7 @@ if __name__ == "__main__":
 from benchmarks import timing
 from keras_regnet import config as config_lib
 from keras_regnet import plan
+from keras_regnet import processor
 from keras_regnet.design_space.records import Trial
 from training.sweeps import arrays as arrays_lib
 from training.sweeps import spec as spec_lib
@@ -40,12 +45,21 @@ _THREADS = flags.DEFINE_integer(
 _TORCH_PYTHON = flags.DEFINE_string(
     "torch_python", None, "Interpreter with torch and torchvision."
 )
+_LOADER = flags.DEFINE_bool(
+    "loader", False, "Whether PyTorch also trains from a DataLoader."
+)
 _OUTPUT = flags.DEFINE_string("output", None, "JSON file to write.")
 
 _PARTS = ("build", "compile", "input", "train", "test")
+_BEFORE = ("build", "compile")
+# Whose time it is, as it is printed.
+_NAMES = {
+    "ours": "keras_regnet",
+    "torch": "PyTorch, arrays",
+    "torch_loader": "PyTorch, DataLoader",
+}
 
-# Eager, channels last, as PyTorch is fastest on a CPU. Augmentation is the
-# same as ours, from NumPy arrays that the parent has written.
+# Eager, as PyTorch is by itself. The arrays are those of the parent.
 _TORCH_PROGRAM = """
 import math, time
 import numpy as np, torch
@@ -61,6 +75,8 @@ except RuntimeError:
             name + "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
         )
     import torchvision
+from PIL import Image
+from torchvision import transforms
 from torchvision.models import regnet
 from torchvision.ops.misc import Conv2dNormActivation
 
@@ -74,16 +90,29 @@ arrays = dict(np.load(path))
 mean = torch.tensor([123.675, 116.28, 103.53]).view(1, 3, 1, 1)
 std = torch.tensor([58.395, 57.12, 57.375]).view(1, 3, 1, 1)
 
-def batch(images):
+def batch(images, order):
     images = torch.from_numpy(images).permute(0, 3, 1, 2).float()
-    return ((images - mean) / std).contiguous(
-        memory_format=torch.channels_last)
+    return ((images - mean) / std).contiguous(memory_format=order)
 
-def build(job):
+class Images(torch.utils.data.Dataset):
+    def __init__(self, job):
+        shift, side = job["shift"], job["image_size"]
+        chain = [transforms.RandomCrop(side, shift, fill=(124, 116, 104))]
+        chain += [transforms.RandomHorizontalFlip()] * job["flip"]
+        self.transform = transforms.Compose([
+            *chain, transforms.ToTensor(),
+            transforms.Normalize(mean.ravel() / 255, std.ravel() / 255)])
+    def __len__(self):
+        return len(arrays["train_labels"])
+    def __getitem__(self, index):
+        image = Image.fromarray(arrays["train_images"][index])
+        return self.transform(image), int(arrays["train_labels"][index])
+
+def build(job, order):
     params = regnet.BlockParams(**job["params"])
     return regnet.RegNet(
         params, num_classes=job["classes"], stem_width=job["stem_width"],
-        stem_type=Stem).to(memory_format=torch.channels_last)
+        stem_type=Stem).to(memory_format=order)
 
 def augment(images, shift, rng):
     count, side = images.shape[:2]
@@ -91,20 +120,23 @@ def augment(images, shift, rng):
     framed[:] = (124, 116, 104)
     framed[:, shift:-shift, shift:-shift] = images
     windows = np.lib.stride_tricks.sliding_window_view(
-        framed, (side, side), axis=(1, 2))
+        framed.reshape(count, side + 2 * shift, -1), (side, 3 * side),
+        axis=(1, 2))
     tops, lefts = rng.integers(2 * shift + 1, size=(2, count))
-    cut = windows[np.arange(count), tops, lefts].transpose(0, 2, 3, 1)
-    mirrored = rng.random(count) < 0.5
-    return np.where(mirrored[:, None, None, None], cut[:, :, ::-1], cut)
+    cut = windows[np.arange(count), tops, 3 * lefts].reshape(images.shape)
+    mirrored = np.flatnonzero(rng.random(count) < 0.5)
+    cut[mirrored] = cut[mirrored].take(np.arange(side)[::-1], axis=2)
+    return cut
 
-def evaluate(net, count):
+def evaluate(net, count, order):
     net.eval()
     hits = 0
     with torch.inference_mode():
         for start in range(0, count, 250):
             stop = min(start + 250, count)
             truth = torch.from_numpy(arrays["test_labels"][start:stop]).long()
-            found = net(batch(arrays["test_images"][start:stop])).argmax(1)
+            images = batch(arrays["test_images"][start:stop], order)
+            found = net(images).argmax(1)
             hits += int((found == truth).sum())
     return 100 * (1 - hits / count)
 
@@ -118,35 +150,42 @@ def train(job):
         moment = now
     torch.manual_seed(job["seed"])
     rng = np.random.default_rng(job["seed"])
-    net = build(job)
+    order = getattr(torch, job["order"])
+    net = build(job, order)
     optimizer = torch.optim.SGD(
         net.parameters(), lr=0.1, momentum=job["momentum"], nesterov=True,
         weight_decay=job["weight_decay"])
     clock("build")
     size, labels = job["batch_size"], arrays["train_labels"]
     steps = len(labels) // size
-    for epoch in range(job["epochs"]):
-        order = rng.permutation(len(labels))[:steps * size]
-        images = augment(arrays["train_images"][order], job["shift"], rng)
-        truths = torch.from_numpy(labels[order]).long()
-        clock("input")
-        net.train()
+    def from_arrays():
+        chosen = rng.permutation(len(labels))[:steps * size]
+        images = augment(arrays["train_images"][chosen], job["shift"], rng)
+        truths = torch.from_numpy(labels[chosen]).long()
         for step in range(steps):
+            part = slice(step * size, (step + 1) * size)
+            yield batch(images[part], order), truths[part]
+    loader = torch.utils.data.DataLoader(
+        Images(job), size, shuffle=True, drop_last=True)
+    for epoch in range(job["epochs"]):
+        net.train()
+        source = loader if job["loader"] else from_arrays()
+        for step, (images, truths) in enumerate(source):
+            images = images.contiguous(memory_format=order)
+            clock("input")
             done = (epoch * steps + step) / (job["epochs"] * steps)
             rate = job["learning_rate"] * 0.5 * (1 + math.cos(math.pi * done))
             optimizer.param_groups[0]["lr"] = rate
-            part = slice(step * size, (step + 1) * size)
-            loss = torch.nn.functional.cross_entropy(
-                net(batch(images[part])), truths[part])
+            loss = torch.nn.functional.cross_entropy(net(images), truths)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-        clock("train")
+            clock("train")
         last = epoch == job["epochs"] - 1
         count = len(arrays["test_labels"])
         if not last:
             count = min(count, job["interim_test_images"] or count)
-        error = evaluate(net, count)
+        error = evaluate(net, count, order)
         clock("test")
     params = sum(p.numel() for p in net.parameters())
     return {"parts": parts, "error": error, "params": params}
@@ -181,46 +220,88 @@ def compare(
     trials: list, regime: Regime, arrays, child: timing.Child
 ) -> list[dict]:
     """Trains each network here and in PyTorch; returns times and errors."""
+    order = _fastest_order(trials[0], regime, child)
     rows = []
     for trial in trials:
         record = trial_lib.run(trial, regime, arrays)
         if not record.done:
             raise ValueError(f"{trial.space} #{trial.index}: {record.reason}")
-        theirs = child.call(torch_job(trial, regime))
-        if theirs["params"] != trial.params:
-            raise ValueError(
-                f"{trial.space} #{trial.index} is not the same network in "
-                f"PyTorch: {trial.params} and {theirs['params']} parameters"
+        parts = {p: getattr(record, f"seconds_{p}") for p in _PARTS}
+        results = {"ours": {"parts": parts, "error": record.error}}
+        results["torch"] = _train_in_torch(trial, regime, child, order)
+        if _LOADER.value:
+            results["torch_loader"] = _train_in_torch(
+                trial, regime, child, order, loader=True
             )
         rows.append(
             {
                 "space": trial.space,
                 "index": trial.index,
-                "ours": {p: getattr(record, f"seconds_{p}") for p in _PARTS},
-                "torch": theirs["parts"],
-                "errors": [record.error, theirs["error"]],
+                "torch_order": order,
+                **{name: r["parts"] for name, r in results.items()},
+                "errors": {name: r["error"] for name, r in results.items()},
             }
         )
-        ours = sum(rows[-1]["ours"].values())
         print(
-            f"{trial.space} #{trial.index}: {ours:.1f} s here, "
-            f"{sum(theirs['parts'].values()):.1f} s in PyTorch, errors "
-            f"{record.error:.1f} and {theirs['error']:.1f} %",
+            f"{trial.space} #{trial.index}: "
+            + ", ".join(
+                f"{_NAMES[name]} {_seconds(r['parts']):.1f} s, error "
+                f"{r['error']:.1f} %"
+                for name, r in results.items()
+            ),
             flush=True,
         )
     return rows
 
 
+def _fastest_order(trial, regime, child):
+    """Returns the order of axes in which PyTorch trains a network faster."""
+    orders = "channels_last", "contiguous_format"
+    seconds = {
+        order: _seconds(_train_in_torch(trial, regime, child, order)["parts"])
+        for order in orders
+    }
+    print(
+        ", ".join(f"PyTorch, {o}: {s:.1f} s" for o, s in seconds.items()),
+        flush=True,
+    )
+    return min(orders, key=seconds.get)
+
+
+def _train_in_torch(trial, regime, child, order, *, loader=False):
+    job = {**torch_job(trial, regime), "order": order, "loader": loader}
+    reply = child.call(job)
+    if reply["params"] != trial.params:
+        raise ValueError(
+            f"{trial.space} #{trial.index} is not the same network in "
+            f"PyTorch: {trial.params} and {reply['params']} parameters"
+        )
+    return reply
+
+
+def _seconds(parts):
+    return sum(parts.values())
+
+
 def summary(rows: list[dict]) -> list[str]:
     """Returns models per hour and the time of each part, as lines."""
     lines = []
-    for name in ("ours", "torch"):
+    names = [name for name in _NAMES if name in rows[0]]
+    for name in names:
         means = {p: np.mean([row[name][p] for row in rows]) for p in _PARTS}
-        total = sum(means.values())
+        total = _seconds(means)
+        before = sum(means[part] for part in _BEFORE)
         parts = ", ".join(f"{part} {means[part]:.2f}" for part in _PARTS)
         lines.append(
-            f"{name}: {3600 / total:.0f} models/h a process, {total:.2f} s a "
-            f"model ({parts})"
+            f"{_NAMES[name]}: {3600 / total:.0f} models/h a process, "
+            f"{total:.2f} s a model ({parts}); {before / total:.1%} before the "
+            "first step"
+        )
+    for name in names[1:]:
+        ratios = [_seconds(row[name]) / _seconds(row["ours"]) for row in rows]
+        lines.append(
+            f"{np.median(ratios):.2f} times as many models as {_NAMES[name]} "
+            f"({min(ratios):.2f} to {max(ratios):.2f})"
         )
     return lines
 
@@ -244,6 +325,7 @@ def _main(arguments: list[str]) -> None:
             _OUTPUT.value,
             {
                 "cpu": timing.cpu_model(),
+                "setting": str(processor.setting()),
                 "threads": _THREADS.value,
                 "regime": regime.name,
                 "versions": {**trial_lib.environment(), **versions},

@@ -239,9 +239,9 @@ def augment(
     crop = _shifted if regime.crop == "shift" else _area_crops
     cut = crop(images, regime, rng)
     if regime.flip:
-        mirrored = rng.random(len(cut)) < 0.5
-        cut = np.where(mirrored[:, None, None, None], cut[:, :, ::-1], cut)
-    return np.ascontiguousarray(cut)
+        mirrored = np.flatnonzero(rng.random(len(cut)) < 0.5)
+        cut[mirrored] = cut[mirrored][:, :, ::-1]
+    return cut
 
 
 def _area_crops(images, regime, rng):
@@ -265,8 +265,9 @@ def _shifted(images, regime, rng):
         images = padded
     positions = images.shape[1] - side + 1
     tops, lefts = rng.integers(positions, size=(2, count))
+    # A row of pixels is one run of bytes, which is copied at once.
     windows = np.lib.stride_tricks.sliding_window_view(
-        images, (side, side), axis=(1, 2)
+        images.reshape(count, len(images[0]), -1), (side, 3 * side), axis=(1, 2)
     )
-    # (n, positions, positions, 3, side, side) -> one window per image.
-    return windows[np.arange(count), tops, lefts].transpose(0, 2, 3, 1)
+    cut = windows[np.arange(count), tops, 3 * lefts]
+    return cut.reshape(count, side, side, 3)

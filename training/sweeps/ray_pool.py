@@ -8,6 +8,7 @@ recorded as failed, like the trial of any other worker that ended.
 The one module that needs Ray: `pip install 'keras_regnet[cluster]'`.
 """
 
+import gc
 import os
 import pathlib
 import socket
@@ -70,6 +71,7 @@ class _Trainer:
         if arrays is None:
             arrays = arrays_lib.load(regime, folder)
         self._regime, self._arrays = regime, arrays
+        gc.freeze()  # As `worker_main.py`.
 
     def ready(self):
         return messages.Ready().to_json()

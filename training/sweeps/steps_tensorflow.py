@@ -1,9 +1,14 @@
 """Training steps of a trial on Keras's TensorFlow backend.
 
 The one module of the sweep that imports TensorFlow; it is imported when that
-is the backend. An epoch's steps run in one call, in a loop inside the graph.
+is the backend. All variables of a kind are one array: a step then reads,
+updates and writes three, whatever the network's depth, in a graph of half as
+many operations, which is traced and optimized in half the time. The loop over
+an epoch's steps is in the graph.
 """
 
+import math
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -15,6 +20,8 @@ from keras_regnet import layers
 
 class Steps:
     """Compiled training and evaluation of one model.
+
+    The model's own variables give the initial values, and stay as they are.
 
     Args:
       model: gives logits.
@@ -28,11 +35,11 @@ class Steps:
         self._model = model
         self._momentum = momentum
         self._decay = weight_decay
-        self._variables = [v.value for v in model.trainable_variables]
-        self._velocities = [
-            tf.Variable(tf.zeros_like(v), trainable=False)
-            for v in self._variables
-        ]
+        self._trainable = _Flat(model.trainable_variables)
+        self._others = _Flat(model.non_trainable_variables)
+        self._velocity = tf.Variable(
+            tf.zeros_like(self._trainable.variable), trainable=False
+        )
         # Without autograph: there is nothing in it to convert.
         self._train = tf.function(self._train_loop, autograph=False)
         self._evaluate = tf.function(self._evaluate_loop, autograph=False)
@@ -83,31 +90,40 @@ class Steps:
         return loss, hits
 
     def _step(self, images, labels, lr):
-        with tf.GradientTape() as tape:
-            logits = self._model(tf.cast(images, tf.float32), training=True)
+        trainable = self._trainable.read()
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(trainable)
+            logits, others = self._model.stateless_call(
+                self._trainable.split(trainable),
+                self._others.split(self._others.read()),
+                tf.cast(images, tf.float32),
+                training=True,
+            )
             losses = tf.nn.sparse_softmax_cross_entropy_with_logits(
                 labels, logits
             )
             loss = tf.reduce_mean(losses)
-        gradients = tape.gradient(loss, self._variables)
-        for variable, velocity, gradient in zip(
-            self._variables, self._velocities, gradients, strict=True
-        ):
-            tf.raw_ops.ResourceApplyMomentum(
-                var=variable.handle,
-                accum=velocity.handle,
-                lr=lr,
-                grad=gradient + self._decay * variable,
-                momentum=self._momentum,
-                use_nesterov=True,
-            )
+        gradient = tape.gradient(loss, trainable) + self._decay * trainable
+        tf.raw_ops.ResourceApplyMomentum(
+            var=self._trainable.variable.handle,
+            accum=self._velocity.handle,
+            lr=lr,
+            grad=gradient,
+            momentum=self._momentum,
+            use_nesterov=True,
+        )
+        self._others.assign(others)
         return loss, _hits(logits, labels)
 
     def _evaluate_loop(self, images, labels):
         def body(step, hits):
-            pixels = tf.cast(images[step], tf.float32)
             with layers.folded_norms():
-                logits = self._model(pixels, training=False)
+                logits, _ = self._model.stateless_call(
+                    self._trainable.split(self._trainable.read()),
+                    self._others.split(self._others.read()),
+                    tf.cast(images[step], tf.float32),
+                    training=False,
+                )
             return step + 1, hits + _hits(logits, labels[step])
 
         steps = tf.shape(labels)[0]
@@ -117,6 +133,43 @@ class Steps:
             (tf.constant(0), tf.constant(0)),
         )
         return hits
+
+
+class _Flat:
+    """Variables as one array, end to end."""
+
+    def __init__(self, variables: Sequence[keras.Variable]):
+        self._shapes = [tuple(v.shape) for v in variables]
+        self._sizes = [math.prod(shape) for shape in self._shapes]
+        self.variable = tf.Variable(
+            _joined([v.value for v in variables]), trainable=False
+        )
+
+    def read(self) -> tf.Tensor:
+        """Returns the array."""
+        return self.variable.read_value()
+
+    def split(self, array: tf.Tensor) -> list[tf.Tensor]:
+        """Returns the parts of an array, in the shapes of the variables."""
+        if not self._sizes:
+            return []
+        return [
+            part if len(shape) == 1 else tf.reshape(part, shape)
+            for part, shape in zip(
+                tf.split(array, self._sizes), self._shapes, strict=True
+            )
+        ]
+
+    def assign(self, values: Sequence[tf.Tensor]) -> None:
+        """Sets all variables."""
+        self.variable.assign(_joined(values))
+
+
+def _joined(values):
+    if not values:
+        return tf.zeros(0)
+    flat = [v if len(v.shape) == 1 else tf.reshape(v, [-1]) for v in values]
+    return tf.concat(flat, axis=0)
 
 
 def _hits(logits, labels):

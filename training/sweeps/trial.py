@@ -4,8 +4,10 @@ Runs on any Keras backend; the compiled steps are in one small module per
 backend, `training/sweeps/steps_tensorflow.py` and its siblings.
 """
 
+import contextlib
 import dataclasses
 import datetime
+import gc
 import importlib
 import platform
 import time
@@ -130,26 +132,61 @@ class _Measured:
 
 
 def _train(trial, regime, arrays, measured):
-    # Keras's state would keep the steps of earlier networks.
-    keras.backend.clear_session(free_memory=False)
     keras.utils.set_random_seed(trial.seed)
-    moment = time.perf_counter()
-    model = keras_regnet.build(
-        keras_regnet.config.from_json(trial.config),
-        input_shape=(regime.image_size, regime.image_size, 3),
-        classes=regime.classes,
-        classifier_activation=None,
-    )
-    moment = measured.clock("build", moment)
-    steps = steps_module().Steps(model, regime.momentum, regime.weight_decay)
-    steps.compile(regime.batch_size, regime.test_batch_size, regime.image_size)
-    measured.clock("compile", moment)
+    with _without_collections():
+        steps = _compiled(trial, regime, measured)
     rng = np.random.default_rng(trial.seed)
     lrs = learning_rates(regime, arrays_lib.steps_per_epoch(arrays, regime))
     for epoch in range(regime.epochs):
         _train_epoch(steps, arrays, regime, lrs[epoch], rng, measured)
         last = epoch == regime.epochs - 1
         _evaluate(steps, arrays, regime, last, measured)
+
+
+@contextlib.contextmanager
+def _without_collections():
+    """Lets no garbage be collected.
+
+    To build and trace a network makes many objects, and each of Python's
+    collections looks at those of all libraries.
+    """
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+def _variable_scope():
+    """Returns where a model is built whose steps hold its variables.
+
+    There a Keras variable is no more than its initial value, which is most of
+    the time that building takes.
+    """
+    if keras.backend.backend() == "torch":
+        return contextlib.nullcontext()
+    return keras.StatelessScope(initialize_variables=False)
+
+
+def _compiled(trial, regime, measured):
+    moment = time.perf_counter()
+    with _variable_scope():
+        model = keras_regnet.build(
+            keras_regnet.config.from_json(trial.config),
+            input_shape=(regime.image_size, regime.image_size, 3),
+            classes=regime.classes,
+            classifier_activation=None,
+        )
+    # Keras's state would keep the steps of earlier networks, and make the
+    # variables at the next occasion.
+    keras.backend.clear_session(free_memory=False)
+    moment = measured.clock("build", moment)
+    steps = steps_module().Steps(model, regime.momentum, regime.weight_decay)
+    steps.compile(regime.batch_size, regime.test_batch_size, regime.image_size)
+    measured.clock("compile", moment)
+    return steps
 
 
 def learning_rates(regime: Regime, steps: int) -> np.ndarray:

@@ -4,6 +4,7 @@ Started by `local_pool.py`. Jobs come as lines on stdin, results go as lines
 to what was stdout; everything printed goes to stderr.
 """
 
+import gc
 import os
 import pathlib
 import queue
@@ -44,6 +45,8 @@ def _serve(results, folder: str, threads: int) -> None:
         trial.steps_module().limit_threads(threads)
     regime = spec.load_spec(folder).regime
     arrays = arrays_lib.load(regime, folder)
+    # What is imported stays: no collection of garbage looks at it again.
+    gc.freeze()
     _send(results, messages.Ready())
     while True:
         job = messages.Job.from_json(lines.get())

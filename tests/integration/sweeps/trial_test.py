@@ -67,6 +67,12 @@ def _steps_by_hand():
     return losses, hits, seen
 
 
+def _hits(model, images, labels):
+    pixels = images.reshape(-1, *images.shape[2:]).astype(np.float32)
+    logits = np.asarray(model(pixels, training=False))
+    return (logits.argmax(1) == labels.ravel()).sum()
+
+
 class StepsTest(absltest.TestCase):
     def _check(self, found):
         losses, hits, seen = _steps_by_hand()
@@ -79,6 +85,31 @@ class StepsTest(absltest.TestCase):
         """The velocity holds no learning rate, as in PyTorch's SGD."""
         self.assertEqual(keras.backend.backend(), "tensorflow")
         self._check(backend_steps.run())
+
+    def test_moving_statistics(self):
+        """Steps move their own, and evaluate with them; the model's stay."""
+        keras.utils.set_random_seed(0)
+        model = keras.Sequential(
+            [
+                keras.Input((4, 4, 3)),
+                keras.layers.BatchNormalization(momentum=0.5),
+                keras.layers.Flatten(),
+                keras.layers.Dense(5),
+            ]
+        )
+        rng = np.random.default_rng(0)
+        images = rng.integers(0, 255, (3, 32, 4, 4, 3)).astype(np.uint8)
+        labels = rng.integers(0, 5, (3, 32)).astype(np.int32)
+        steps = trial.steps_module().Steps(model, 0.9, 0.0)
+        steps.compile(32, 32, 4)
+        before = steps.evaluate(images, labels)
+        steps.train(images, labels, np.zeros(3, np.float32))
+        after = steps.evaluate(images, labels)
+        self.assertEqual(before, _hits(model, images, labels))
+        for batch in images:
+            model(batch.astype(np.float32), training=True)
+        self.assertEqual(after, _hits(model, images, labels))
+        self.assertNotEqual(before, after)
 
     def test_jax_equals_steps_by_hand(self):
         result = subprocess.run(
