@@ -4,6 +4,7 @@ import dataclasses
 import math
 import numbers
 from collections.abc import Sequence
+from typing import cast
 from typing import NamedTuple
 
 from keras_regnet import plan
@@ -102,7 +103,7 @@ def scale(
     )
     scaled = dataclasses.replace(
         config,
-        depths=[max(1, round(d * factor**depth)) for d in config.depths],
+        depths=tuple(max(1, round(d * factor**depth)) for d in config.depths),
         widths=widths,
         group_widths=group_widths,
     )
@@ -123,12 +124,14 @@ def _exponents(alpha, proportions):
     """Returns the exponents of depth, width and resolution; they sum to 1."""
     if proportions is not None:
         return _normalized(alpha, proportions)
-    alpha = _ALPHA if alpha is None else alpha
-    if not isinstance(alpha, numbers.Real) or not 0 <= alpha <= 1:
+    if alpha is None:
+        alpha = _ALPHA
+    if not isinstance(alpha, numbers.Real) or not 0 <= float(alpha) <= 1:
         raise ValueError(
             f"`alpha` must be a number from 0 to 1. Received: alpha={alpha!r}"
         )
-    return (1 - alpha) / 2, alpha, (1 - alpha) / 2
+    width = float(alpha)
+    return (1 - width) / 2, width, (1 - width) / 2
 
 
 def _normalized(alpha, proportions):
@@ -169,7 +172,7 @@ def _scaled_widths(config, by_width, by_group):
             scaled, groups = compatible_width(scaled, ratio, groups)
             if config.expand_from == "input":
                 # The first block's convolution has the groups of the others.
-                groups = math.gcd(groups, inner_width(inputs, ratio))
+                groups = math.gcd(cast(int, groups), inner_width(inputs, ratio))
         widths.append(scaled)
         group_widths.append(None if group_width is None else groups)
         inputs = scaled
