@@ -167,7 +167,8 @@ def _equal(cost):
             *_beside(p, "RegNetX", cost),
         ]
         for p in sorted(
-            _of_families("ResNet", "ResNeXt"), key=lambda p: (p.family, p.multiply_adds)
+            _of_families("ResNet", "ResNeXt"),
+            key=lambda p: (len(p.family), p.multiply_adds),
         )
     ]
     header = (

@@ -138,6 +138,17 @@ class ChoosingTest(absltest.TestCase):
         self.assertEqual(row[0], "5 ms")
         self.assertEqual(row[1], "70.3: RegNetY-200MF `pycls_in1k`, 4.6 ms")
 
+    def test_data_that_a_set_was_trained_on(self):
+        """As the names of timm's sets say, before the fine-tuning."""
+        for row in _cells(choosing.others_gpu())[2:]:
+            if row[1] == "1k alone":
+                self.assertNotRegex(" ".join(row), "in(12|21|22)k")
+        rows = _cells(choosing.others_multiply_adds())
+        alone = {row[0]: row[5] for row in rows if row[1] == "1k alone"}
+        self.assertEqual(
+            alone["at most 4.6 G"], "82.1 `convnext_tiny.fb_in1k` 224"
+        )
+
     def test_timm_evaluates_what_the_records_say(self):
         """Two tables of one publisher, carried over at different times."""
         known = {
