@@ -1,30 +1,38 @@
-"""Writes the tables and the picture of README.md and docs/ from the data.
+"""Writes the tables and the pictures of README.md and docs/ from the data.
 
     python benchmarks/tables.py
 
 Each table stands between `<!-- table: NAME -->` and `<!-- end -->`. Accuracies
 are those of `keras_regnet/data/weights.csv`, complexities are computed, speeds
 are those of `benchmarks/results`; a network that was not measured has none.
+What others published is in `benchmarks/published`.
 """
 
-import dataclasses
 import hashlib
 import json
+import os
 import pathlib
 import re
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable
+from typing import Any
 from typing import NamedTuple
 
 from absl import app
 
-import keras_regnet
+# Also when run from another working directory.
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+
+from benchmarks import choosing
+from benchmarks import evaluated
+from benchmarks import markdown
+from benchmarks import side_by_side
 from keras_regnet import info
 from keras_regnet import variants
 from keras_regnet.weights import records
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
-PICTURE = ROOT / "docs/images/accuracy.svg"
-_RESULTS = ROOT / "benchmarks/results"
+_IMAGES = ROOT / "docs/images"
 _BLOCK = re.compile(r"(<!-- table: (\w+) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
 
 # The networks of README's table, small and large ones of each family.
@@ -40,8 +48,6 @@ _CHOSEN = (
     "RegNetZ-E8",
     "RegNetY-16GF",
 )
-_IMAGENET_CLASSES = 1000
-
 # Okabe and Ito's colors, which differ for the color-blind too.
 _MARKS = {
     "RegNetX": ("#0072B2", "o"),
@@ -51,70 +57,11 @@ _MARKS = {
 }
 
 
-class Evaluated(NamedTuple):
-    """A published set of weights with its accuracy and what it costs."""
-
-    record: records.WeightRecord
-    multiply_adds: int
-    params: int
-
-
-def permissive() -> list[Evaluated]:
-    """Returns every set of a permissive license and of known accuracy.
-
-    Where several sources publish a set, it is the first that says how accurate
-    it is. Multiply-adds are those of the size of that evaluation.
-    """
-    found = {}
-    for record in records.all_records():
-        known = record.classes == _IMAGENET_CLASSES and record.top1
-        if record.commercial and known:
-            found.setdefault((record.variant, record.tag), record)
-    return [_evaluated(record) for record in found.values()]
-
-
-def _evaluated(record):
-    config = variants.get_config(record.variant)
-    if isinstance(config, keras_regnet.RegNetConfig):
-        config = dataclasses.replace(
-            config, width_rounding=record.width_rounding
-        )
-    size = record.test_size
-    counted = keras_regnet.complexity(config, (size, size, 3))
-    return Evaluated(record, counted.flops, counted.params)
-
-
-def best(variant: str) -> Evaluated:
-    """Returns what `weights="default"` stands for."""
-    record = records.default_record(variant)
-    if record is None:
-        raise ValueError(f"{variant} has no default weights")
-    return _evaluated(record)
-
-
-def _markdown(header: Sequence[str], rows) -> str:
-    lines = [header, ["---"] * len(header), *rows]
-    return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
-
-
-def _milliseconds(evaluated):
-    """Returns milliseconds of one image, for each form that was measured."""
-    measured = json.loads((_RESULTS / "mobile.json").read_text())["networks"]
-    network = measured.get(evaluated.record.variant)
-    if network is None or network["flops"] != evaluated.multiply_adds:
-        return {}  # Other widths, or another size.
-    return {
-        file["form"]: file["milliseconds"]
-        for file in network["files"]
-        if file["threads"] == 1
-    }
-
-
 def accuracy_row(variant: str) -> list[str]:
     """Returns the row of a network in README's table."""
-    evaluated = best(variant)
-    record = evaluated.record
-    measured = _milliseconds(evaluated)
+    best = evaluated.best(variant)
+    record = best.record
+    measured = evaluated.milliseconds(best)
     speeds = (measured.get(form) for form in ("float32", "int8"))
     return [
         record.variant,
@@ -122,8 +69,8 @@ def accuracy_row(variant: str) -> list[str]:
         record.licence,
         str(record.test_size),
         f"{record.top1:.1f} %",
-        f"{evaluated.params / 1e6:.1f} M",
-        info.short(evaluated.multiply_adds),
+        f"{best.params / 1e6:.1f} M",
+        info.short(best.multiply_adds),
         *(f"{speed:.1f}" if speed else "" for speed in speeds),
     ]
 
@@ -141,7 +88,7 @@ def accuracy() -> str:
         "float32, ms",
         "int8, ms",
     )
-    return _markdown(header, map(accuracy_row, _CHOSEN))
+    return markdown.table(header, map(accuracy_row, _CHOSEN))
 
 
 def numbers() -> str:
@@ -182,7 +129,7 @@ def weights() -> str:
     for record in records.all_records():
         sets.setdefault((record.variant, record.tag), []).append(record)
     header = ("network", "tag", "published by", "license", "px", "top-1, %")
-    return _markdown(header, map(_weights_row, sets.values()))
+    return markdown.table(header, map(_weights_row, sets.values()))
 
 
 def _pytorch(setting, library):
@@ -229,15 +176,23 @@ def models() -> str:
         setting
         for task in ("training", "inference")
         for setting in json.loads(
-            (_RESULTS / f"models_{task}.json").read_text()
+            (evaluated.RESULTS / f"models_{task}.json").read_text()
         )["settings"]
     ]
-    return _markdown(header, map(_models_row, settings))
+    return markdown.table(header, map(_models_row, settings))
 
 
 _TABLES = {
     function.__name__: function
-    for function in (accuracy, models, networks, numbers, weights)
+    for function in (
+        accuracy,
+        models,
+        networks,
+        numbers,
+        weights,
+        *choosing.TABLES,
+        *side_by_side.TABLES,
+    )
 }
 
 
@@ -252,48 +207,67 @@ def filled(text: str) -> str:
 
 
 def points() -> list[tuple[str, str, int, float]]:
-    """Returns what the picture shows: network, tag, multiply-adds, top-1."""
+    """Returns what README's picture shows, with tag and multiply-adds."""
     return [
         (e.record.variant, e.record.tag, e.multiply_adds, e.record.top1)
-        for e in permissive()
+        for e in evaluated.permissive()
     ]
 
 
-def digest() -> str:
-    """Returns the digest of the points, which the picture carries."""
-    return hashlib.sha256(json.dumps(points()).encode()).hexdigest()[:16]
+class Picture(NamedTuple):
+    """A picture of the data.
+
+    Args:
+      points: returns what it shows.
+      draw: draws that into a matplotlib figure.
+    """
+
+    points: Callable[[], list]
+    draw: Callable[[Any], None]
+
+    def digest(self) -> str:
+        """Returns the digest of the points, which the file carries."""
+        return hashlib.sha256(json.dumps(self.points()).encode()).hexdigest()[
+            :16
+        ]
+
+    def write(self, path: pathlib.Path) -> None:
+        """Draws it into a file."""
+        import matplotlib
+
+        matplotlib.use("svg")
+        from matplotlib import pyplot as plt
+
+        style = {"svg.fonttype": "none", "svg.hashsalt": "keras_regnet"}
+        description = f"data {self.digest()}"
+        with plt.rc_context(style):
+            figure = plt.figure(layout="constrained")
+            self.draw(figure)
+            metadata = {"Date": None, "Description": description}
+            figure.savefig(path, metadata=metadata)
+            plt.close(figure)
 
 
-def draw(path: pathlib.Path) -> None:
+def _draw_accuracy(figure):
     """Draws the accuracies over the multiply-adds."""
-    import matplotlib
-
-    matplotlib.use("svg")
-    from matplotlib import pyplot as plt
-
-    style = {"svg.fonttype": "none", "svg.hashsalt": "keras_regnet"}
-    with plt.rc_context(style):
-        figure, axes = plt.subplots(figsize=(8, 4.5), layout="constrained")
-        for family, (color, marker) in _MARKS.items():
-            of_family = [p for p in points() if p[0].startswith(family)]
-            axes.scatter(
-                [p[2] / 1e9 for p in of_family],
-                [p[3] for p in of_family],
-                c=color,
-                marker=marker,
-                s=28,
-                label=family,
-            )
-        _annotate(axes)
-        figure.savefig(
-            path, metadata={"Date": None, "Description": f"data {digest()}"}
+    figure.set_size_inches(8, 4.5)
+    axes = figure.subplots()
+    for family, (color, marker) in _MARKS.items():
+        of_family = [p for p in points() if p[0].startswith(family)]
+        axes.scatter(
+            [p[2] / 1e9 for p in of_family],
+            [p[3] for p in of_family],
+            c=color,
+            marker=marker,
+            s=28,
+            label=family,
         )
-        plt.close(figure)
+    _annotate(axes)
 
 
 def _annotate(axes):
     for name in _CHOSEN:
-        chosen = best(name)
+        chosen = evaluated.best(name)
         axes.annotate(
             name.removeprefix("RegNet"),
             (chosen.multiply_adds / 1e9, chosen.record.top1),
@@ -316,11 +290,20 @@ def _annotate(axes):
     axes.legend(loc="lower right", frameon=False)
 
 
+PICTURES = {
+    _IMAGES / "accuracy.svg": Picture(points, _draw_accuracy),
+    _IMAGES / "side_by_side.svg": Picture(
+        side_by_side.points, side_by_side.draw
+    ),
+}
+
+
 def main(_: list[str]) -> None:
-    """Rewrites the tables and the picture."""
+    """Rewrites the tables and the pictures."""
     for page in pages():
         page.write_text(filled(page.read_text()))
-    draw(PICTURE)
+    for path, picture in PICTURES.items():
+        picture.write(path)
 
 
 if __name__ == "__main__":

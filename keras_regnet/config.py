@@ -35,7 +35,7 @@ _LATER_FIELDS = ("norm", "norm_group_width")
 # Types that `_plain` leaves as they are.
 _PLAIN_TYPES = (str, int, float, bool, type(None))
 # Blocks made of plain 3x3 convolutions: no bottleneck, groups or SE.
-_PLAIN_BLOCKS = ("v", "vr", "basic")
+PLAIN_BLOCKS = ("v", "vr", "basic")
 # Blocks without a shortcut where the shape changes.
 _UNPROJECTED_BLOCKS = ("v", "z")
 _SE_RATIO_OF_Y = 0.25
@@ -188,23 +188,23 @@ class NetworkTemplate:
                 f"`projection` must be 'conv' with block={self.block!r}, which "
                 f"has none. Received: projection={self.projection!r}"
             )
-        if self.block in _PLAIN_BLOCKS and self.expand_from != "output":
+        if self.block in PLAIN_BLOCKS and self.expand_from != "output":
             raise ValueError(
                 f"`expand_from` must be 'output' with block={self.block!r}. "
                 f"Received: expand_from={self.expand_from!r}"
             )
         grouped = any(width is not None for width in group_widths)
-        if self.block in (*_PLAIN_BLOCKS, "r") and grouped:
+        if self.block in (*PLAIN_BLOCKS, "r") and grouped:
             raise ValueError(
                 f"`group_width` must be None with block={self.block!r}, which "
                 f"has no groups. Received: group_width={group_widths}"
             )
-        if self.block in _PLAIN_BLOCKS and set(bottleneck_ratios) != {1.0}:
+        if self.block in PLAIN_BLOCKS and set(bottleneck_ratios) != {1.0}:
             raise ValueError(
                 f"`bottleneck_ratio` must be 1 with block={self.block!r}. "
                 f"Received: bottleneck_ratio={bottleneck_ratios}"
             )
-        if self.block in _PLAIN_BLOCKS and self.se_ratio:
+        if self.block in PLAIN_BLOCKS and self.se_ratio:
             raise ValueError(
                 f"`se_ratio` must be 0 with block={self.block!r}. "
                 f"Received: se_ratio={self.se_ratio}"

@@ -1,4 +1,4 @@
-"""Prints the stages and the complexity of the published networks.
+"""Prints stages, complexity and best weights of the published networks.
 
 python -m keras_regnet.info
 python -m keras_regnet.info RegNetY-3.2GF --image_size=288
@@ -18,13 +18,23 @@ from keras_regnet import variants
 from keras_regnet.complexity import complexity
 from keras_regnet.weights import list_weights
 from keras_regnet.weights import WeightRecord
+from keras_regnet.weights.records import default_record
 
 _IMAGE_SIZE = flags.DEFINE_integer(
     "image_size", 224, "Height and width of the image, in pixels.", 32
 )
 
-_HEADER = ("network", "depths", "widths", "groups", "params", "flops", "acts")
-
+_HEADER = (
+    "network",
+    "depths",
+    "widths",
+    "groups",
+    "params",
+    "flops",
+    "acts",
+    "weights",
+    "top-1",
+)
 
 _WEIGHTS_HEADER = (
     "network",
@@ -45,7 +55,9 @@ def table(names: Iterable[str], image_size: int = 224) -> str:
 
     Returns:
       One line per network: blocks, channels and groups of each stage;
-      parameters, multiply-adds and activations.
+      parameters, multiply-adds and activations; the tag that
+      `weights="default"` stands for, and its accuracy in percent at its own
+      image size, as published; empty where there is none.
 
     Raises:
       ValueError: if a variant is unknown.
@@ -53,7 +65,7 @@ def table(names: Iterable[str], image_size: int = 224) -> str:
     Example:
     >>> print(table(["RegNetX-200MF"]).splitlines()[2])
     | RegNetX-200MF | 1 1 4 7 | 24 56 152 368 | 3 7 19 46 | 2.7 M | 199 M \
-| 2.2 M |
+| 2.2 M | pycls_in1k | 68.76 |
     """
     rows = [_row(variants.variant_name(name), image_size) for name in names]
     lines = [_HEADER, ["---"] * len(_HEADER), *rows]
@@ -74,7 +86,20 @@ def _row(name, image_size):
         f"{counted.params / 1e6:.1f} M",
         short(counted.flops),
         f"{counted.activations / 1e6:.1f} M",
+        *_default_weights(name),
     ]
+
+
+def _default_weights(name):
+    """Returns tag and accuracy of the best permissive set, as cells."""
+    default = default_record(name)
+    if default is None:
+        return ["", ""]
+    return [default.tag, _percent(default.top1)]
+
+
+def _percent(top1):
+    return "" if top1 is None else f"{top1:.2f}"
 
 
 def short(count: int) -> str:
@@ -108,7 +133,7 @@ def weights_table(names: Iterable[str]) -> str:
         (
             record.variant,
             record.tag,
-            "" if record.top1 is None else f"{record.top1:.2f}",
+            _percent(record.top1),
             f"{record.test_size} of {record.resize}",
             str(record.classes),
             record.licence,
@@ -129,7 +154,8 @@ def main(argv: list[str]) -> None:
     except ValueError as error:
         sys.exit(f"error: {error}")
     text += (
-        f"\n\nAt {size} x {size} pixels, 1000 classes; flops: multiply-adds."
+        f"\n\nAt {size} x {size} pixels, 1000 classes; flops: multiply-adds; "
+        "top-1 at the size of its own evaluation."
     )
     if argv[1:]:
         text += f"\n\n{weights_table(names)}"

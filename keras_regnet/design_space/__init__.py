@@ -25,6 +25,8 @@ from keras_regnet.design_space.sample_size import networks_needed
 from keras_regnet.design_space.sample_size import power
 from keras_regnet.design_space.sampling import Acceptance
 from keras_regnet.design_space.sampling import Sample
+from keras_regnet.design_space.scaling import scale
+from keras_regnet.design_space.scaling import ScaledNetwork
 from keras_regnet.design_space.spaces import Space
 from keras_regnet.design_space.statistics import best_of_n
 from keras_regnet.design_space.statistics import bootstrap_best
@@ -42,6 +44,7 @@ __all__ = [
     "Proposals",
     "RegNetFit",
     "Sample",
+    "ScaledNetwork",
     "SearchBand",
     "Space",
     "best_networks",
@@ -63,6 +66,7 @@ __all__ = [
     "pick",
     "power",
     "propose",
+    "scale",
     "space",
     "trends",
 ]

@@ -2,6 +2,7 @@
 
 `data/published.csv`: stages of the paper's figures 15 and 16; complexities as
 its authors' code counts them. `data/torchvision.csv`: what torchvision builds.
+`data/scaled.csv`: what pycls's scaler makes of its networks.
 """
 
 import csv
@@ -18,12 +19,18 @@ def rows(name):
 
 
 def _parse(row):
-    lists = ("depths", "widths", "group_widths")
-    return {
-        key: value
-        if key == "variant"
-        else tuple(map(int, value.split()))
-        if key in lists
-        else int(value)
-        for key, value in row.items()
-    }
+    return {key: _KINDS.get(key, int)(value) for key, value in row.items()}
+
+
+def _integers(text):
+    return tuple(map(int, text.split()))
+
+
+_KINDS = {
+    "variant": str,
+    "strategy": str,
+    "factor": float,
+    "depths": _integers,
+    "widths": _integers,
+    "group_widths": _integers,
+}

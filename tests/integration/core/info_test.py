@@ -32,6 +32,7 @@ class InfoTest(absltest.TestCase):
         config = variants.get_config("RegNetY-3.2GF")
         flops = complexity(config, (112, 112, 3)).flops
         self.assertEqual(row[4:6], ["19.4 M", f"{flops / 1e6:.0f} M"])
+        self.assertEqual(row[7:], ["ra_in1k", "82.72 |"])
         self.assertIn("| ra_in1k | 82.72 | 288 of 288 | 1000 |", result.stdout)
 
     def test_unknown_network(self):
