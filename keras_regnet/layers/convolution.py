@@ -79,11 +79,8 @@ class Conv2D(keras.layers.Conv2D):
             data_format=self.data_format,
         )
 
-    def call(self, inputs: Any, training: bool | None = None) -> Any:
+    def call(self, inputs: Any) -> Any:
         """Convolves `inputs`, adds the bias and applies the activation."""
-        if training and self._trains_by_products(inputs):
-            outputs = kernels.trained_pointwise_conv(inputs, self.kernel)
-            return self.activation(outputs) if self.activation else outputs
         if self.use_bias and self._misplaces_bias():
             bias = ops.cast(self.bias, self.compute_dtype)
             outputs = self.convolve_and_add(inputs, self.kernel, bias)
@@ -134,21 +131,6 @@ class Conv2D(keras.layers.Conv2D):
             self.groups == 1
             and self.data_format == "channels_last"
             and max(self.dilation_rate) == 1
-        )
-
-    def _trains_by_products(self, inputs):
-        """Whether the kernel's gradient is computed as a matrix product."""
-        return (
-            keras.backend.backend() == "tensorflow"
-            and self._is_plain()
-            and self.kernel_size == (1, 1)
-            and max(self.strides) == 1
-            and not self.use_bias
-            and keras.backend.standardize_dtype(inputs.dtype) == "float32"
-            and forms.current() == "auto"
-            and not tracing.has_accelerator()
-            and not tracing.traces_for_xla()
-            and kernels.pointwise_gradients_are_slow()
         )
 
     def _may_crash(self, inputs):

@@ -11,7 +11,6 @@ from concurrent import futures
 import keras
 import numpy as np
 
-from keras_regnet import instruction_sets
 from keras_regnet import onednn
 from keras_regnet.layers import portable
 
@@ -21,9 +20,6 @@ if keras.backend.backend() == "tensorflow":
 # Largest error of the native kernel, relative to the largest value expected,
 # with which the probe still trusts it: rounding, not a wrong result.
 _PROBE_TOLERANCE = {"float16": 2e-2, "bfloat16": 5e-2}
-
-
-_WITHOUT_AVX512 = ("AVX", "AVX2", "AVX2_VNNI")
 
 
 def native_conv(
@@ -39,41 +35,6 @@ def native_conv(
         data_format="NHWC" if data_format == "channels_last" else "NCHW",
         dilations=dilation_rate,
     )
-
-
-def pointwise_gradients_are_slow():
-    """Whether oneDNN's gradients of 1x1 kernels are slower than products.
-
-    With AVX2 alone they took up to 1.6 times as long, on the shapes of
-    RegNetX-400MF; outputs and gradients of inputs took as long.
-    """
-    return onednn.is_on() is True and instruction_sets.best() in _WITHOUT_AVX512
-
-
-def trained_pointwise_conv(inputs, kernel):
-    """Convolves with a 1x1 kernel, whose gradient is a matrix product."""
-
-    @tf.custom_gradient
-    def convolve(inputs, kernel):
-        def gradient(upstream):
-            of_inputs = tf.raw_ops.Conv2DBackpropInput(
-                input_sizes=tf.shape(inputs),
-                filter=kernel,
-                out_backprop=upstream,
-                strides=[1, 1, 1, 1],
-                padding="VALID",
-            )
-            of_kernel = tf.matmul(
-                tf.reshape(inputs, (-1, kernel.shape[2])),
-                tf.reshape(upstream, (-1, kernel.shape[3])),
-                transpose_a=True,
-            )
-            return of_inputs, tf.reshape(of_kernel, kernel.shape)
-
-        return tf.nn.conv2d(inputs, kernel, 1, "VALID"), gradient
-
-    # The values: TensorFlow lets no such function read a variable.
-    return convolve(tf.convert_to_tensor(inputs), tf.convert_to_tensor(kernel))
 
 
 def subsampled_conv(inputs, kernel, strides):

@@ -9,7 +9,6 @@ from unittest import mock
 import hypothesis
 import keras
 import numpy as np
-import pytest
 import tensorflow as tf
 from absl.testing import absltest
 from absl.testing import parameterized
@@ -19,8 +18,6 @@ from keras_regnet import layers
 from keras_regnet import onednn
 from keras_regnet.layers import kernels
 from keras_regnet.layers import portable
-
-pytestmark = pytest.mark.versions
 
 _TOLERANCE = {
     "float64": 1e-10,
@@ -241,32 +238,6 @@ class GroupedConvolutionTest(TestCase):
         with layers.portable_ops():
             actual = keras.ops.convert_to_numpy(layer(x))
         self.assert_close(actual, expected, 1e-6)
-
-    def test_training_where_gradients_of_1x1_kernels_are_slow(self):
-        layer = layers.GroupedConv2D(24, 1, use_bias=False)
-        layer.build((None, 9, 8, 12))
-        x = tf.random.normal((2, 9, 8, 12))
-        dy = tf.random.normal((2, 9, 8, 24))
-        expected = _value_and_gradients(layer, x, dy, training=False)
-        sizes = [tf.TensorSpec((None, None, None, n)) for n in (12, 24)]
-        with mock.patch.object(
-            kernels, "pointwise_gradients_are_slow", return_value=True
-        ):
-            for wrap in (lambda f: f, tf.function(input_signature=sizes)):
-                actual = _value_and_gradients(layer, x, dy, wrap, training=True)
-                for a, b in zip(actual, expected, strict=True):
-                    self.assert_close(a, b, 1e-5)
-
-            @tf.function
-            def gradient():
-                with tf.GradientTape() as tape:
-                    y = layer(x, training=True)
-                return tape.gradient(y, layer.kernel.value)
-
-            graph = gradient.get_concrete_function().graph
-        kinds = {op.type for op in graph.get_operations()}
-        self.assertIn("MatMul", kinds)
-        self.assertNotIn("Conv2DBackpropFilter", kinds)
 
     def test_unknown_sizes(self):
         for data_format in ("channels_last", "channels_first"):
