@@ -77,7 +77,7 @@ def specifications(spaces: Sequence[str]) -> dict[str, Any]:
 def script() -> str:
     """Returns the JavaScript that draws the charts, for a script element."""
     major, minor, *_ = alt.SCHEMA_VERSION.lstrip("v").split(".")
-    bundle = vl_convert.javascript_bundle(vl_version=f"{major}.{minor}")
+    bundle = vl_convert.javascript_bundle(None, f"{major}.{minor}")  # type: ignore[arg-type]
     return bundle.replace("</script", "<\\/script")
 
 
