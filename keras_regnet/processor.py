@@ -10,6 +10,8 @@ from keras_regnet import onednn
 from keras_regnet.layers import kernels
 from keras_regnet.layers import tracing
 
+_WITH_BFLOAT16 = ("AVX512_CORE_BF16", "AVX512_CORE_AMX")
+
 
 @dataclasses.dataclass(frozen=True)
 class Setting:
@@ -55,6 +57,21 @@ def setting() -> Setting:
         onednn={True: "on", False: "off", None: "unused"}[on],
         groups=_groups(),
     )
+
+
+def computes_bfloat16() -> bool:
+    """Whether TensorFlow has fast bfloat16 here: an accelerator, or oneDNN's.
+
+    On other processors casts around float32, or TensorFlow's own kernels, take
+    longer than float32 does.
+
+    Example:
+    >>> computes_bfloat16() in (True, False)
+    True
+    """
+    if tracing.has_accelerator():
+        return True
+    return onednn.is_on() is True and instruction_sets.best() in _WITH_BFLOAT16
 
 
 def _threads():

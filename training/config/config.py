@@ -144,7 +144,8 @@ class TrainConfig:
     )
     precision: str = fields.field(
         "float32",
-        "float32, mixed_float16 or mixed_bfloat16.",
+        "float32, mixed_float16 or mixed_bfloat16, which a CPU without "
+        "instructions for it computes as float32.",
         choices=("float32", "mixed_float16", "mixed_bfloat16"),
     )
 

@@ -21,6 +21,7 @@ from training.data import dataset
 from training.data import pipeline as train_data
 from training.trainer import averages as averages_lib
 from training.trainer import optimizer as train_optimizer
+from training.trainer import precision
 from training.trainer import processes as processes_lib
 from training.trainer import replicas as replicas_lib
 from training.workdir import checkpoint
@@ -40,7 +41,7 @@ def build(
     the number of classes and the steps per epoch.
     """
     keras.utils.set_random_seed(config.seed)
-    keras.config.set_dtype_policy(config.precision)
+    keras.config.set_dtype_policy(precision.policy(config.precision))
     with strategy.scope():
         model = network_lib.build(
             config,

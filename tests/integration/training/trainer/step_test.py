@@ -3,6 +3,7 @@
 import dataclasses
 import pathlib
 import tempfile
+from unittest import mock
 
 import keras
 import numpy as np
@@ -10,6 +11,7 @@ import tensorflow as tf
 from absl.testing import absltest
 from absl.testing import parameterized
 
+from keras_regnet import processor
 from tests.support import training_testing
 from training.config import network as network_lib
 from training.data import dataset
@@ -290,6 +292,9 @@ class StepTest(parameterized.TestCase):
         precision=["mixed_float16", "mixed_bfloat16"], fields=[{}, ON_TWO]
     )
     def test_mixed_precision_trains(self, precision, fields):
+        self.enterContext(
+            mock.patch.object(processor, "computes_bfloat16", return_value=True)
+        )
         losses = self.trained(precision=precision, **fields).losses(8)
         self.assertTrue(np.isfinite(losses).all(), losses)
         self.assertLess(losses[-1], losses[0])
