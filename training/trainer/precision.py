@@ -12,7 +12,7 @@ def policy(requested: str) -> str:
         return requested
     logging.warning(
         "precision=mixed_bfloat16 takes longer than float32 here, and float32 "
-        "is used: TensorFlow has no instructions for it on this processor (%s).",
+        "is used: TensorFlow has no instructions for it on this processor, %s.",
         instruction_sets.best(),
     )
     return "float32"
