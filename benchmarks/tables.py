@@ -162,7 +162,16 @@ def _models_row(setting):
 
 
 def models() -> str:
-    """Returns the table of whole networks beside those of other libraries."""
+    """Returns whole networks beside other libraries', with AVX-512."""
+    return _models("")
+
+
+def models_avx2() -> str:
+    """Returns the same with AVX2 alone."""
+    return _models("_avx2")
+
+
+def _models(processor):
     header = (
         "network",
         "pass, batch",
@@ -176,10 +185,15 @@ def models() -> str:
         setting
         for task in ("training", "inference")
         for setting in json.loads(
-            (evaluated.RESULTS / f"models_{task}.json").read_text()
+            (evaluated.RESULTS / f"models_{task}{processor}.json").read_text()
         )["settings"]
     ]
-    return markdown.table(header, map(_models_row, settings))
+    rows = list(map(_models_row, settings))
+    # What was not compared has no column.
+    kept = [i for i in range(len(header)) if any(row[i] for row in rows)]
+    return markdown.table(
+        [header[i] for i in kept], [[row[i] for i in kept] for row in rows]
+    )
 
 
 _TABLES = {
@@ -187,6 +201,7 @@ _TABLES = {
     for function in (
         accuracy,
         models,
+        models_avx2,
         networks,
         numbers,
         weights,

@@ -38,7 +38,7 @@ class TablesTest(parameterized.TestCase):
         for page, names in {
             "README.md": ["numbers", "accuracy"],
             "docs/networks.md": ["networks"],
-            "docs/speed.md": ["models"],
+            "docs/speed.md": ["models", "models_avx2"],
             "docs/published_weights.md": ["weights"],
             "docs/choosing.md": [
                 "choosing_multiply_adds",
