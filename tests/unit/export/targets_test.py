@@ -127,7 +127,7 @@ class TargetsTest(parameterized.TestCase):
         self.assertNotIn("/home/me", choice.reason)
 
     def test_times_of_two_processes_are_not_compared(self):
-        """The machine was slower the second time: no reason for narrow groups."""
+        """A machine that was slower the second time is no reason to change."""
         first = {"None 0": 10.0, "32 0": 9.8, "64 0": 9.6}
         second = {"64 0": 12.0, "64 1": 11.9, "64 2": 12.0}
         runs = iter([first, second])
