@@ -35,6 +35,7 @@ _MARKED = (
     ".__data__.datum.index"
 )
 _SHOWN = "document.getElementById('shown').textContent"
+_OF_ALL = "document.getElementById('of-all').hidden"
 # The middle of a curve, and what is there.
 _ON_CURVE = """(() => {
 const path = document.querySelectorAll("#edf .mark-line path")[%d];
@@ -85,6 +86,7 @@ def _use(page, records):
     """Yields what was done, and whether the page did what it should."""
     by_id = {(r.space, r.index): r for r in records if r.done}
     yield "all networks", page.value(_SHOWN) == "1000 of 1000 networks shown"
+    yield "lead", page.value(_OF_ALL)
     # Each curve is drawn, and once more where it can be touched.
     yield "a curve for each", _count(page, "#edf .mark-line path") == 16
     yield "no band", _count(page, "#edf .mark-area path") == 0
@@ -123,6 +125,7 @@ def _use(page, records):
     page.press("PageDown", 34)
     page.wait(f"{_SHOWN} !== '1000 of 1000 networks shown'")
     yield "budget", "within the budget" in _text(page, "differences-said")
+    yield "lead: of the whole", not page.value(_OF_ALL)
     page.click_on("#whole")
     page.wait(f"{_SHOWN} === '1000 of 1000 networks shown'")
     page.value("document.querySelector('#properties input').focus()")

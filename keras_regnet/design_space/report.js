@@ -511,6 +511,7 @@ function update() {
   if (state.focus !== null && !state.ticked.has(state.focus)) highlight(null);
   get("shown").textContent = `${shown.length} of ${trained.length} networks ` +
     "shown";
+  get("of-all").hidden = shown.length === trained.length;
   state.page = 0;
   drawEdf();
   drawDifferences();

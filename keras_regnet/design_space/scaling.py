@@ -166,9 +166,13 @@ def _scaled_widths(config, by_width, by_group):
         scaled = _multiple(width * by_width, WIDTH_QUANTUM)
         groups = None
         if config.block not in PLAIN_BLOCKS:
-            # A convolution without groups is one whose group is all of it.
-            all_of_it = inner_width(width, ratio)
-            groups = _scaled_group_width(group_width or all_of_it, by_group)
+            # A convolution without groups is one whose group is all of it, and
+            # grows with it.
+            groups = (
+                _scaled_group_width(inner_width(width, ratio), by_width)
+                if group_width is None
+                else _scaled_group_width(group_width, by_group)
+            )
             scaled, groups = compatible_width(scaled, ratio, groups)
             if config.expand_from == "input":
                 # The first block's convolution has the groups of the others.

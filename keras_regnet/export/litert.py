@@ -119,9 +119,9 @@ def _fixed_size(model, spec):
 def _timed_files(model, spec, group_width, every):
     """Returns files to time, see `targets.Maker`; fast to make."""
     runners.require_litert()
-    choice = Choice("auto", group_width)
+    spec = dataclasses.replace(spec, target=None)
     if spec.quantize != "int8":
-        spec = dataclasses.replace(spec, target=choice)
+        spec = dataclasses.replace(spec, group_width=group_width)
         return [_convert(model, spec, with_report=False)[0]]
     network, calibrated, images = _float_file(
         model, dataclasses.replace(spec, representative=spec_lib.RANDOM),
@@ -205,16 +205,20 @@ def _convert(model, spec, with_report):
     """Returns the bytes of a file, and for int8 a report on request."""
     inference_model.check_model(model)
     model = inference_model.of_pixels(model)
-    choice = Choice("", spec.group_width)
+    float_stages = 0
     if spec.target is not None:
         choice = choose(model, spec)
-    spec = dataclasses.replace(spec, group_width=choice.group_width)
+        float_stages = choice.float_stages
+        # The target is dealt with.
+        spec = dataclasses.replace(
+            spec, group_width=choice.group_width, target=None
+        )
     if spec.quantize != "int8":
         network = inference_model.inference_model(model, spec)
         return _written(network, _converter_options(spec.quantize)), None
-    network, calibrated, images = _float_file(model, spec, choice.group_width)
+    network, calibrated, images = _float_file(model, spec, spec.group_width)
     return quantization.quantize(
-        network, calibrated, images, spec, with_report, choice.float_stages
+        network, calibrated, images, spec, with_report, float_stages
     )
 
 

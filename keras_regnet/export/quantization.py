@@ -304,21 +304,25 @@ class _Calibrated:
             for index in operation["inputs"]
         }
         found: dict[int, tuple[int, int]] = {}
+        computed: list[str] = []
         open_until, has_convolved = -1, False
         for number, operation in enumerate(operations):
-            (output,) = operation["outputs"]
-            shape = detail(output, 0)["shape"]
             is_cut = open_until <= number
-            open_until = max(open_until, read_last.get(output, -1))
+            # A split has several.
+            for output in operation["outputs"]:
+                computed.append(detail(output, 0)["name"])
+                open_until = max(open_until, read_last.get(output, -1))
+            shape = detail(operation["outputs"][-1], 0)["shape"]
             has_convolved |= operation["op_name"] in _CONVOLUTIONS
             if len(shape) != 4 or operation["op_name"] not in _COMPUTED:
                 continue
             if is_cut and has_convolved:
                 _, channels = found.get(shape[1], (0, shape[3]))
                 if shape[3] <= channels:
-                    found[shape[1]] = number, shape[3]
-        names = list(self._kinds)
-        return [set(), *[set(names[: end + 1]) for end, _ in found.values()]]
+                    found[shape[1]] = len(computed), shape[3]
+        # Not in their order where a model makes images larger again.
+        ends = sorted(end for end, _ in found.values())
+        return [set(), *[set(computed[:end]) for end in ends]]
 
     def layer_errors(self, contents):
         """Returns (layer, relative error) of a file, the worst first."""

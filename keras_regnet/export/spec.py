@@ -36,7 +36,10 @@ class Choice:
       milliseconds: (form, median of a call) of what was measured; empty for a
         rule.
       processor: instruction set and threads of the measurement.
-      reason: of "auto": why nothing could be measured.
+      reason: of "auto": why nothing was measured.
+
+    Raises:
+      ValueError: if what is chosen is not allowed.
     """
 
     target: str
@@ -45,6 +48,18 @@ class Choice:
     milliseconds: tuple[tuple[str, float], ...] = ()
     processor: str = ""
     reason: str = ""
+
+    def __post_init__(self) -> None:
+        """Checks what is chosen."""
+        if self.target not in TARGETS:
+            raise errors.unknown_value("target", self.target, TARGETS)
+        _check_group_width(self.group_width)
+        is_zero = self.float_stages == 0
+        if not is_zero and not _is_positive(self.float_stages):
+            raise ValueError(
+                "`float_stages` must be an integer of 0 or more. "
+                f"Received: float_stages={self.float_stages!r}"
+            )
 
     def form(self) -> str:
         """Returns what was chosen, in words.
@@ -152,17 +167,28 @@ class ExportSpec:
                 "`batch` must be an integer above 0 or 'dynamic'. "
                 f"Received: batch={self.batch!r}"
             )
-        if self.group_width is not None and not _is_positive(self.group_width):
-            raise ValueError(
-                "`group_width` must be an integer above 0 or None. "
-                f"Received: group_width={self.group_width!r}"
-            )
-        is_choice = self.target is None or isinstance(self.target, Choice)
-        if not is_choice and self.target not in TARGETS:
+        _check_group_width(self.group_width)
+        if isinstance(self.target, Choice):
+            self._check_choice(self.target)
+        elif self.target is not None and self.target not in TARGETS:
             raise errors.unknown_value("target", self.target, TARGETS)
         self._check_image_size()
         self._check_format()
         self._check_int8()
+
+    def _check_choice(self, choice: Choice) -> None:
+        """A choice made for another file must not replace what is asked for."""
+        if self.group_width not in (None, choice.group_width):
+            raise ValueError(
+                "`group_width` must be that of the choice, or None. Received: "
+                f"group_width={self.group_width!r}, target={choice!r}"
+            )
+        if choice.float_stages and self.quantize != "int8":
+            raise ValueError(
+                "`target` has stages in float32, which is for quantize=int8 "
+                f"alone. Received: quantize={self.quantize!r}, "
+                f"target={choice!r}"
+            )
 
     def _check_image_size(self) -> None:
         size = self.image_size
@@ -246,6 +272,14 @@ def spec_of(
             f"Received: format={spec.format!r}"
         )
     return spec
+
+
+def _check_group_width(group_width: Any) -> None:
+    if group_width is not None and not _is_positive(group_width):
+        raise ValueError(
+            "`group_width` must be an integer above 0 or None. "
+            f"Received: group_width={group_width!r}"
+        )
 
 
 def _is_positive(value: Any) -> bool:

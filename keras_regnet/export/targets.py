@@ -66,8 +66,18 @@ def choose(model: keras.Model, spec: ExportSpec, make: Maker) -> Choice:
     except (subprocess.SubprocessError, ValueError, OSError) as error:
         is_x86 = platform.machine().lower() in ("x86_64", "amd64")
         instead = rule("x86" if is_x86 else "arm", spec)
-        reason = " ".join(str(error).split())
-        return dataclasses.replace(instead, target="auto", reason=reason)
+        return dataclasses.replace(
+            instead, target="auto", reason=_reason(error)
+        )
+
+
+def _reason(error):
+    """Returns why timing failed, without the paths of this machine."""
+    if isinstance(error, subprocess.TimeoutExpired):
+        return f"timing took longer than {error.timeout:g} s"
+    if isinstance(error, subprocess.CalledProcessError):
+        return f"timing ended with exit status {error.returncode}"
+    return " ".join(str(error).split())
 
 
 def rule(target: str, spec: ExportSpec) -> Choice:
@@ -116,11 +126,10 @@ def widths(model: keras.Model, spec: ExportSpec) -> list[int | None]:
 
 def _measured(candidates, spec, make):
     """Returns the fastest of the widths, then of the stages in float32."""
-    first = candidates[0]
-    plain = {_choice(width): make(width, False)[0] for width in candidates}
-    times = _timed(plain) if len(plain) > 1 else {}
-    width = _best(times, _choice(first)).group_width
-    forms = {}
+    width, times, forms = candidates[0], {}, {}
+    if len(candidates) > 1:
+        times = _timed({_choice(w): make(w, False)[0] for w in candidates})
+        width = _best(times, _choice(width)).group_width
     if spec.quantize == "int8" and spec.keep_float is None:
         files = make(width, True)
         forms = {
@@ -128,9 +137,14 @@ def _measured(candidates, spec, make):
             for stages, contents in enumerate(files)
             if len(contents) <= _GROWTH * len(files[0])
         }
+    best = _choice(width)
     if len(forms) > 1:
-        times |= _timed(forms)
-    best = _best(times, _choice(width))
+        # By these times alone: those before are of another process.
+        of_forms = _timed(forms)
+        best = _best(of_forms, best)
+        times |= of_forms
+    if not times:
+        return dataclasses.replace(best, reason="there is but one form")
     return dataclasses.replace(
         best,
         milliseconds=tuple((form.form(), ms) for form, ms in times.items()),
@@ -144,8 +158,6 @@ def _choice(width, stages=0):
 
 def _best(times, plain):
     """Returns the fastest form, the plain one where it is hardly slower."""
-    if not times:
-        return plain
     best = min(times, key=times.__getitem__)
     pays = times[best] <= (1 - _PAYS) * times[plain]
     return best if pays else plain

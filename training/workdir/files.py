@@ -379,6 +379,8 @@ def write_config(
             "keras_regnet": keras_regnet.__version__,
         },
         "processor": str(processor.setting()),
+        # Not the precision asked for where a processor lacks it.
+        "dtype_policy": keras.config.dtype_policy().name,
     }
     text = json.dumps(record, indent=2) + "\n"
     atomic.write(folder / "config.json", text.encode())

@@ -97,6 +97,13 @@ class ReportTest(absltest.TestCase):
         self.assertIn("RegNetX is better", self.page)
         self.assertIn("certainly better than 1 of the 1 other", self.page)
 
+    def test_what_no_budget_changes_says_so(self):
+        """Sentences are of the whole sweep; a script shows the first note."""
+        text = " ".join(self.page.split())
+        self.assertIn('<span id="of-all" class="note" hidden>This is', text)
+        self.assertIn('get("of-all").hidden = shown.length ===', text)
+        self.assertIn("Findings in words, of the whole sweep", text)
+
     def test_rows(self):
         rows = testing.rows(self.page)
         self.assertLen(rows, 22)

@@ -77,6 +77,13 @@ class ScaleTest(parameterized.TestCase):
             self.assertEqual(scaled.group_widths, (None, None))
             self.assertEqual(scaled.block, config.block)
 
+    def test_groups_that_stay_leave_those_without_groups(self):
+        """Their widths are not multiples of what they were."""
+        config = AnyNetConfig((1, 2), (64, 128), block="x")
+        scaled, _ = design_space.scale(config, 2, alpha=1, scale_groups=False)
+        self.assertEqual(scaled.widths, (88, 184))
+        self.assertEqual(scaled.group_widths, (None, None))
+
     def test_a_regnet_is_scaled_by_its_stages(self):
         config = RegNetConfig(13, 24, 36.44, 2.49, group_width=8)
         self.assertEqual(

@@ -5,6 +5,7 @@ from absl.testing import absltest
 from absl.testing import parameterized
 
 from keras_regnet.export import rewrites
+from keras_regnet.export.spec import Choice
 from keras_regnet.export.spec import ExportSpec
 from keras_regnet.export.spec import spec_of
 
@@ -27,11 +28,29 @@ class SpecTest(parameterized.TestCase):
         (dict(keep_float=["head_fc"]), "for quantize=int8 alone"),
         (dict(target="x68"), "Did you mean 'x86'"),
         (dict(format="onnx", target="arm"), "`target` is for format=litert"),
+        (
+            dict(target=Choice("auto", 64), group_width=16),
+            "`group_width` must be that of the choice",
+        ),
+        (
+            dict(target=Choice("x86", float_stages=3)),
+            "stages in float32, which is for quantize=int8 alone",
+        ),
         (dict(bfloat16=True), "`bfloat16` is for format=saved_model"),
     )
     def test_wrong_arguments(self, arguments, message):
         with self.assertRaisesRegex(ValueError, message):
             ExportSpec(**arguments)
+
+    @parameterized.parameters(
+        (("x68",), "Did you mean 'x86'"),
+        (("auto", 0), "`group_width` must be an integer above 0 or None"),
+        (("auto", None, -1), "`float_stages` must be an integer of 0 or more"),
+        (("auto", None, 1.5), "Received: float_stages=1.5"),
+    )
+    def test_wrong_choices(self, values, message):
+        with self.assertRaisesRegex(ValueError, message):
+            Choice(*values)
 
     def test_batch_shape(self):
         for options, shape in (

@@ -4,6 +4,7 @@ import json
 import pathlib
 import subprocess
 import tempfile
+import types
 from unittest import mock
 
 import keras
@@ -13,6 +14,7 @@ from absl.testing import parameterized
 from keras_regnet import layers
 from keras_regnet import model_record
 from keras_regnet import record_files
+from keras_regnet.export import quantization
 from keras_regnet.export import targets
 from keras_regnet.export.spec import Choice
 from keras_regnet.export.spec import ExportSpec
@@ -107,10 +109,10 @@ class TargetsTest(parameterized.TestCase):
         self.assertEqual((choice.group_width, choice.float_stages), (32, 0))
 
     @parameterized.parameters(
-        subprocess.TimeoutExpired("stopwatch", 90),
-        subprocess.CalledProcessError(-4, "stopwatch"),
+        (subprocess.TimeoutExpired(["/home/me"], 90), "took longer than 90 s"),
+        (subprocess.CalledProcessError(-4, ["/home/me"]), "exit status -4"),
     )
-    def test_a_timing_that_fails_leaves_the_rule(self, error):
+    def test_a_timing_that_fails_leaves_the_rule(self, error, reason):
         spec = ExportSpec(target="auto", **_INT8)
         with (
             mock.patch.object(subprocess, "run", side_effect=error),
@@ -120,7 +122,59 @@ class TargetsTest(parameterized.TestCase):
         ):
             choice = targets.choose(_model(96, 6), spec, lambda *_: [b"", b""])
         self.assertEqual((choice.target, choice.float_stages), ("auto", 0))
-        self.assertRegex(choice.line(), r"\(by rule, not measured: Command")
+        self.assertRegex(choice.line(), rf"\(by rule, not measured: .*{reason}")
+        # The record goes where the file goes.
+        self.assertNotIn("/home/me", choice.reason)
+
+    def test_times_of_two_processes_are_not_compared(self):
+        """A machine that was slower the second time is no reason to change."""
+        first = {"None 0": 10.0, "32 0": 9.8, "64 0": 9.6}
+        second = {"64 0": 12.0, "64 1": 11.9, "64 2": 12.0}
+        runs = iter([first, second])
+        with mock.patch.object(
+            targets,
+            "_timed",
+            lambda files: dict(zip(files, next(runs).values(), strict=True)),
+        ):
+            choice = targets.choose(
+                _model(96, 6), ExportSpec(target="auto", **_INT8), _make
+            )
+        self.assertEqual((choice.group_width, choice.float_stages), (64, 0))
+
+    def test_a_single_form_is_not_measured(self):
+        spec = ExportSpec(target="auto", group_width=64)
+        choice = targets.choose(_model(96, 6), spec, self.fail)
+        self.assertEqual((choice.group_width, choice.processor), (64, ""))
+        self.assertIn("not measured: there is but one form", choice.line())
+
+
+class StagesTest(absltest.TestCase):
+    def test_operations_of_several_outputs(self):
+        """A split: what is behind it is a stage, when all of it is read."""
+        # (kind, inputs, outputs), then names and sizes of the tensors.
+        operations = [
+            ("CONV_2D", [0], [1]), ("SPLIT", [1], [2, 3]),
+            ("CONV_2D", [2], [4]), ("ADD", [3, 4], [5]),
+            ("CONV_2D", [5], [6]), ("MEAN", [6], [7]),
+        ]  # fmt: skip
+        sizes = [16, 8, 8, 8, 8, 8, 4, None]
+        interpreter = types.SimpleNamespace(
+            _get_ops_details=lambda: [
+                {"op_name": kind, "inputs": inputs, "outputs": outputs}
+                for kind, inputs, outputs in operations
+            ],
+            _get_tensor_details=lambda index, _: {
+                "name": str(index),
+                "shape": [1, sizes[index], 8, 8] if sizes[index] else [1, 8],
+            },
+        )
+        source = types.SimpleNamespace(
+            _runner=types.SimpleNamespace(interpreter=interpreter)
+        )
+        self.assertEqual(
+            quantization._Calibrated.stages(source),
+            [set(), set("12345"), set("123456")],
+        )
 
 
 class RecordTest(absltest.TestCase):

@@ -91,6 +91,15 @@ class RunFolderTest(parameterized.TestCase):
         config = dataclasses.replace(config, class_weights="balanced")
         files.check_class_weights(self.folder, config, stored, new)
 
+    def test_what_a_run_computes_in_stands_beside_what_was_asked_for(self):
+        """bfloat16 on a processor without it: see `precision.policy`."""
+        config = dataclasses.replace(self.config, precision="mixed_bfloat16")
+        weights = keras_regnet.weights.resolve(None, self.network)
+        files.write_config(self.folder, config, weights)
+        stored = json.loads((self.folder / "config.json").read_text())
+        self.assertEqual(stored["config"]["precision"], "mixed_bfloat16")
+        self.assertEqual(stored["dtype_policy"], "float32")
+
     def test_more_epochs_are_the_same_run(self):
         files.write_config(
             self.folder,
