@@ -154,14 +154,7 @@ _FIELDS = {
 
 
 def _sample(out):
-    given = {
-        flag.name: flag.value
-        for flag in map(flags.FLAGS.__getitem__, _SAMPLE_FLAGS)
-        if flag.present
-    }
-    if _SPACE.value:
-        given["spaces"] = tuple(_SPACE.value)
-    stored = None
+    given, stored = _given(), None
     if (pathlib.Path(out) / files.SPEC).exists():
         stored, _ = spec_lib.load(out)
     regime = _regime(stored)
@@ -176,13 +169,40 @@ def _sample(out):
     print(f"{len(trials)} trials of {len(spec.spaces)} spaces")
 
 
-def _regime(stored):
-    """Returns the regime of the flags, where none is given the stored one."""
+def _given():
+    """Returns what the flags say of a sample but for its regime."""
     given = {
+        flag.name: flag.value
+        for flag in map(flags.FLAGS.__getitem__, _SAMPLE_FLAGS)
+        if flag.present
+    }
+    if _SPACE.value:
+        given["spaces"] = tuple(_SPACE.value)
+    return given
+
+
+def _given_fields():
+    """Returns the fields of a regime of which there are flags."""
+    return {
         name: regimes.parse(name, flag.value)
         for name, flag in _FIELDS.items()
         if flag.value is not None
     }
+
+
+def _check_sampled(out):
+    """Raises if a flag differs from the sweep: the later stages read none."""
+    given, fields = _given(), _given_fields()
+    for name in _REGIME.value:
+        preset = vars(regimes.get(name))
+        fields = {**{each: preset[each] for each in _FIELDS}, **fields}
+    if (given or fields) and (pathlib.Path(out) / files.SPEC).exists():
+        spec_lib.check_sampled(out, given, fields)
+
+
+def _regime(stored):
+    """Returns the regime of the flags, where none is given the stored one."""
+    given = _given_fields()
     if len(_REGIME.value) > 1:
         raise ValueError(
             f"`regime` must be given once. Received: {', '.join(_REGIME.value)}"
@@ -268,6 +288,8 @@ def _main(arguments: list[str]) -> None:
             raise ValueError("`out` must be a folder. Received: none")
         out = os.path.expanduser(_OUT.value)
         _check_out(out, chosen[0])
+        if chosen[0] not in ("sample", "run"):
+            _check_sampled(out)
         for stage in _STAGES if chosen == ["run"] else chosen:
             _VERBS[stage](out)
     except (ValueError, OSError, ImportError, pool.WorkerError) as error:

@@ -21,7 +21,7 @@ from training.sweeps.regimes import Regime
 # Mean color of ImageNet, which the networks subtract: beyond an image's border
 # they see zeros.
 _FILL = (124, 116, 104)
-_DIGIT_SCALE = 4
+_DIGIT_SIDE = 8
 _SYNTHETIC_SEED = 0
 _SYNTHETIC_IMAGES = 512
 
@@ -83,10 +83,18 @@ def path(regime: Regime, folder: str | os.PathLike) -> pathlib.Path | None:
 
 
 def load(regime: Regime, folder: str | os.PathLike) -> Arrays:
-    """Returns a regime's arrays; large ones stay on the disk until used."""
+    """Returns a regime's arrays; large ones stay on the disk until used.
+
+    Raises:
+      ValueError: if there cannot be such arrays, or they are damaged.
+    """
     if regime.dataset in BUILT_IN:
-        make = _digits if regime.dataset == "digits" else _synthetic
-        return _held_out(make(regime), regime)
+        if regime.dataset == "digits":
+            made = _subset(_held_out(_digits(regime), regime), regime)
+        else:
+            made = _held_out(_synthetic(regime), regime)
+        check_batch(len(made.train_labels), regime)
+        return made
     target = path(regime, folder)
     if target.suffix == ".npz":
         stored = safe_files.load_npz(target)
@@ -117,11 +125,38 @@ def _held_out(arrays, regime):
     )
 
 
+def _subset(arrays, regime):
+    """Returns a set of which some images are trained on."""
+    if not regime.train_images:
+        return arrays
+    labels = arrays.train_labels
+    chosen = stratified(labels, regime.train_images, regime.subset_seed)
+    return dataclasses.replace(
+        arrays,
+        train_images=arrays.train_images[chosen],
+        train_labels=labels[chosen],
+    )
+
+
+def check_batch(count: int, regime: Regime) -> None:
+    """Raises if there are too few training images for a step."""
+    if count < regime.batch_size:
+        raise ValueError(
+            "`batch_size` must not exceed the number of training images, "
+            f"{count}. Received: batch_size={regime.batch_size}"
+        )
+
+
 def _digits(regime):
-    del regime
+    scale, rest = divmod(regime.image_size, _DIGIT_SIDE)
+    if rest:
+        raise ValueError(
+            f"`image_size` must be a multiple of {_DIGIT_SIDE} for digits, "
+            f"which are enlarged. Received: image_size={regime.image_size}"
+        )
 
     def enlarged(images):
-        return images.repeat(_DIGIT_SCALE, 1).repeat(_DIGIT_SCALE, 2)
+        return images.repeat(scale, 1).repeat(scale, 2)
 
     train, test = digits.load("train"), digits.load("test")
     return Arrays(

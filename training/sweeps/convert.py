@@ -84,9 +84,9 @@ def read(regime: Regime, data_dir: str) -> Parts:
     """Returns the parts of a data set as a regime uses them.
 
     A validation and a test part of the set itself are used as such. Where it
-    has one of both, that is the test part, and `val_fraction` of the training
-    images is held out for validation; where it has none, of a set without any
-    parts, a test part is held out before that.
+    has one of both with labels, that is the test part, and `val_fraction` of
+    the training images is held out for validation; where it has none, of a set
+    without any parts, a test part is held out before that.
 
     Raises:
       ValueError: if there is no such set, or it has too few images.
@@ -103,8 +103,9 @@ def read(regime: Regime, data_dir: str) -> Parts:
         config = dataclasses.replace(config, val_fraction=fraction)
         data = load.load_dataset(config)
     val, test = None, data.val
-    if fraction and data.read_test is not None:
-        val, test = data.val, data.read_test()
+    own_test = data.read_test() if fraction and data.read_test else None
+    if own_test is not None and _is_labeled(own_test):
+        val, test = data.val, own_test
     digest = identity.digest(
         [data.class_names]
         + [part.digest for part in (data.train, val, test) if part is not None]
@@ -114,8 +115,16 @@ def read(regime: Regime, data_dir: str) -> Parts:
         data = subset.hold_out(data, fraction)
         val = data.val
     train = _subset(data, regime)
-    _check_batch(train, regime)
+    arrays.check_batch(train.num_examples, regime)
     return Parts(train, test, val, data.class_names, data.small_images, digest)
+
+
+def _is_labeled(part):
+    """Returns whether labels are known: of some test parts all are -1."""
+    if isinstance(part, Stream) or part.labels is None:
+        found = _examples(part).take(1).as_numpy_iterator()
+        return all(label >= 0 for _, label in found)
+    return bool((part.labels >= 0).all())
 
 
 def _check_labels(train, regime):
@@ -140,14 +149,6 @@ def _subset(data, regime):
             data.train.labels, regime.train_images, regime.subset_seed
         )
     )
-
-
-def _check_batch(train, regime):
-    if train.num_examples < regime.batch_size:
-        raise ValueError(
-            "`batch_size` must not exceed the number of training images, "
-            f"{train.num_examples}. Received: batch_size={regime.batch_size}"
-        )
 
 
 def describe(regime: Regime, data_dir: str) -> dict:
@@ -183,12 +184,14 @@ def store(regime: Regime, data_dir: str, target: pathlib.Path) -> None:
         named = {n: _in_any_order(part) for n, part in named.items()}
     size = sum(p.num_examples for p in named.values()) * side * side * 3
     if size > _MAX_FILE:
-        _store_folder(named, side, parts.small_images, target.with_suffix(""))
+        folder = target.with_suffix("")
+        _store_folder(named, side, parts.small_images, regime.classes, folder)
         return
     found = {}
     for name, part in named.items():
         images = np.empty((part.num_examples, side, side, 3), np.uint8)
-        found[f"{name}_labels"] = _fill(images, part, parts.small_images)
+        labels = _fill(images, part, parts.small_images, regime.classes)
+        found[f"{name}_labels"] = labels
         found[f"{name}_images"] = images
     with atomic.replacing(target) as partial:
         np.savez_compressed(partial, **found)
@@ -206,7 +209,7 @@ def _in_any_order(part):
     return part.subset(rng.permutation(part.num_examples))
 
 
-def _store_folder(named, side, small, target):
+def _store_folder(named, side, small, classes, target):
     with _whole_folder(target) as folder:
         for name, part in named.items():
             images = np.lib.format.open_memmap(
@@ -215,7 +218,7 @@ def _store_folder(named, side, small, target):
                 np.uint8,
                 (part.num_examples, side, side, 3),
             )
-            labels = _fill(images, part, small)
+            labels = _fill(images, part, small, classes)
             images.flush()
             np.save(folder / f"{name}_labels.npy", labels)
 
@@ -240,7 +243,9 @@ def stored_side(regime: Regime, small_images: bool) -> int:
     return round(regime.image_size * _STORED)
 
 
-def _fill(images: np.ndarray, part: Split | Stream, small: bool) -> np.ndarray:
+def _fill(
+    images: np.ndarray, part: Split | Stream, small: bool, classes: int
+) -> np.ndarray:
     """Writes the center squares of all images; returns the labels."""
     side = images.shape[1]
     crop = augment.crop_of(CenterCrop(1.0), small)
@@ -266,7 +271,23 @@ def _fill(images: np.ndarray, part: Split | Stream, small: bool) -> np.ndarray:
         left = range(start, len(images))
         message = dataset.find_unreadable(part, left)
         raise ValueError(message or str(error)) from error
+    _check_filled(labels[:start], len(images), classes)
     return labels
+
+
+def _check_filled(labels, count, classes):
+    """Raises if images are missing, or a label is none of the classes."""
+    if len(labels) < count:
+        raise ValueError(
+            f"`dataset` must have the images that it says, {count}. Received: "
+            f"{len(labels)}"
+        )
+    wrong = np.flatnonzero((labels < 0) | (labels >= classes))
+    if len(wrong):
+        raise ValueError(
+            f"`dataset` must have labels within 0 and {classes - 1}. Received: "
+            f"{labels[wrong[0]]} for example {wrong[0]}"
+        )
 
 
 def _examples(part):

@@ -36,7 +36,10 @@ class Latencies:
         self._child: _Child | None = None
         self._stack = contextlib.ExitStack()
         path = pathlib.Path(folder) / files.LATENCIES
-        self.measured: dict[str, float] = _read(path) if path.exists() else {}
+        # Without a sweep they are what a crash left, of another one maybe.
+        sampled = (path.parent / files.SPEC).exists()
+        known = _read(path) if sampled and path.exists() else {}
+        self.measured: dict[str, float] = known
 
     def __enter__(self) -> Self:
         return self

@@ -37,6 +37,20 @@ def complete(
       ValueError: if a field has a value that it may not have, or the data set
         is not there or not fit for it.
     """
+    regime = _complete(base, given, data_dir)
+    if given.get("test_images") and regime.dataset != "synthetic":
+        raise ValueError(
+            "`test_images` must be 0 but for synthetic images: of others all "
+            f"are used. Received: test_images={regime.test_images} for "
+            f"{regime.dataset}"
+        )
+    if regime.dataset in regimes.BUILT_IN:
+        # Says what the set is not fit for; others are read to be stored.
+        arrays.load(regime, "")
+    return regime
+
+
+def _complete(base, given, data_dir):
     if base and given.get("dataset", base.dataset) == base.dataset:
         return regimes.changed(base, **given)
     # Checked before the data are looked at.

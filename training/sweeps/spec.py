@@ -12,6 +12,7 @@ import os
 import pathlib
 import re
 import zlib
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -299,6 +300,36 @@ def _check_extends(spec, stored, path):
         raise ValueError(
             f"`out` holds another sweep: {', '.join(differing)} differ from "
             f"{path}. Continue it with its own flags, or use another folder."
+        )
+
+
+def check_sampled(
+    folder: str | os.PathLike,
+    given: Mapping[str, Any],
+    fields: Mapping[str, Any],
+) -> None:
+    """Raises unless a sweep was sampled as is said.
+
+    Args:
+      folder: of the sweep.
+      given: fields of its `Spec`.
+      fields: fields of its regime.
+
+    Raises:
+      ValueError: naming those that differ.
+    """
+    stored = load_spec(folder)
+    differing = [
+        name
+        for instance, said in ((stored, given), (stored.regime, fields))
+        for name, value in said.items()
+        if getattr(instance, name) != value
+    ]
+    if differing:
+        raise ValueError(
+            f"`out` holds another sweep: {', '.join(differing)} differ from "
+            f"{pathlib.Path(folder) / files.SPEC}. After `sample`, leave such "
+            "flags out, or use another folder."
         )
 
 

@@ -131,6 +131,7 @@ class MainTest(absltest.TestCase):
             (["sample", f"--out={sampled}", "--n=1"], "n or trials .fewer"),
             (["sample", f"--out={sampled}", "--seed=1"], "seed differ"),
             (["run", f"--out={sampled}", "--epochs=9"], "epochs differ"),
+            (["train", f"--out={sampled}", "--epochs=9"], "epochs differ"),
             (
                 ["train", f"--out={sampled}", "--trial_timeout=0"],
                 "`trial_timeout` must be above 0",

@@ -131,6 +131,22 @@ class DataTest(absltest.TestCase):
         blocks = arrays.test_images.reshape(360, 8, 4, 8, 4, 3)
         self.assertEqual(np.ptp(blocks, axis=(2, 4)).max(), 0)
 
+    def test_digits_of_another_size_and_number(self):
+        regime = dataclasses.replace(
+            regimes.get("digits"),
+            image_size=16,
+            train_images=100,
+            val_fraction=0.2,
+        )
+        arrays = arrays_lib.load(regime, "")
+        self.assertEqual(arrays.train_images.shape, (100, 16, 16, 3))
+        self.assertEqual(np.bincount(arrays.train_labels).tolist(), [10] * 10)
+        self.assertEqual(arrays.val_images.shape[1:], (16, 16, 3))
+        whole = arrays_lib.load(regimes.get("digits"), "")
+        np.testing.assert_array_equal(
+            arrays.test_images, whole.test_images[:, ::2, ::2]
+        )
+
     def test_synthetic_classes_can_be_told_apart(self):
         arrays = arrays_lib.load(_REGIME, "")
         means = arrays.train_images.mean((1, 2, 3))

@@ -5,6 +5,7 @@ import tempfile
 from unittest import mock
 
 import numpy as np
+import tensorflow as tf
 from absl.testing import absltest
 from absl.testing import parameterized
 
@@ -104,6 +105,37 @@ class ThreePartsTest(absltest.TestCase):
         self.assertIs(found.val, splits[1])
         self.assertIs(found.test, splits[2])
 
+    def test_test_part_without_labels(self):
+        """As ImageNet's: its labels are all -1."""
+        images = np.zeros((8, 8, 8, 3), np.uint8)
+        train, val = (
+            dataset.in_memory(images, [0, 1] * 4, name) for name in "ab"
+        )
+        test = dataset.in_memory(images, [-1] * 8, "c")
+        stream = dataset.Stream(
+            8, lambda key: tf.data.Dataset.from_tensors((images[0], -1)), "c"
+        )
+        regime = regimes.of_data("x", classes=2, batch_size=4)
+        for part in (test, stream):
+            data = dataset.DataSet(
+                train, val, ("a", "b"), True, read_test=lambda part=part: part
+            )
+            with mock.patch.object(load, "load_dataset", return_value=data):
+                found = convert.read(regime, "")
+            self.assertIs(found.test, val)
+            self.assertEqual(found.train.num_examples, 6)
+
+
+class StoreTest(parameterized.TestCase):
+    @parameterized.parameters(
+        ([0, 1], 3, "images that it says, 3. Received: 2"),
+        ([0, 2, 1], 3, "within 0 and 1. Received: 2 for example 1"),
+        ([0, 1, -1], 3, "within 0 and 1. Received: -1 for example 2"),
+    )
+    def test_wrong_labels(self, labels, count, message):
+        with self.assertRaisesRegex(ValueError, message):
+            convert._check_filled(np.array(labels), count, classes=2)
+
 
 class PreparingTest(parameterized.TestCase):
     def test_preset_needs_no_data(self):
@@ -116,6 +148,18 @@ class PreparingTest(parameterized.TestCase):
         regime = preparing.complete(None, {"dataset": "digits"}, "")
         self.assertEqual((regime.classes, regime.image_size), (10, 64))
         self.assertEqual((regime.crop, regime.shift), ("shift", 8))
+
+    @parameterized.parameters(
+        ("digits", {"image_size": 36}, "`image_size`.*image_size=36"),
+        ("digits", {"batch_size": 2000}, "`batch_size`.*1437.*batch_size=2000"),
+        ("synthetic", {"batch_size": 64}, "`batch_size`.*32.*batch_size=64"),
+        ("digits", {"train_images": 7}, "`train_images`.*train_images=7"),
+        ("digits", {"test_images": 9}, "`test_images`.*test_images=9"),
+        ("cifar10", {"test_images": 9}, "`test_images`.*test_images=9"),
+    )
+    def test_what_a_set_is_not_fit_for(self, name, given, message):
+        with self.assertRaisesRegex(ValueError, message):
+            preparing.complete(regimes.get(name), given, "")
 
     def test_what_the_data_say(self):
         said = {"classes": 7, "data_digest": "ab", "words": "x"}

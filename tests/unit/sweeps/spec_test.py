@@ -124,6 +124,26 @@ class SampleTest(absltest.TestCase):
             {t.trial_id for t in first}, {t.trial_id for t in grown}
         )
 
+    def test_stages_after_it(self):
+        spec_lib.sample(_SPEC, self.folder)
+        spec_lib.check_sampled(self.folder, {"n": 3}, {"epochs": 3})
+        with self.assertRaisesRegex(ValueError, "sweep: spaces, epochs differ"):
+            spec_lib.check_sampled(
+                self.folder, {"n": 3, "spaces": ("RegNetX",)}, {"epochs": 9}
+            )
+
+    def test_latencies_without_a_sweep(self):
+        """A crash left them: maybe of networks for another image size."""
+        path = self.folder / files.LATENCIES
+        path.write_text('{"x": 1.0}')
+        self.assertEmpty(
+            latencies.Latencies(self.folder, _SPEC.regime).measured
+        )
+        (self.folder / files.SPEC).touch()
+        self.assertLen(
+            latencies.Latencies(self.folder, _SPEC.regime).measured, 1
+        )
+
     def test_latency_that_none_has(self):
         regime = regimes.changed(_SPEC.regime, latency_ms=(0, 1))
         spec = dataclasses.replace(_SPEC, regime=regime)
