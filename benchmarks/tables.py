@@ -184,9 +184,8 @@ def _models(processor):
     settings = [
         setting
         for task in ("training", "inference")
-        for setting in json.loads(
-            (evaluated.RESULTS / f"models_{task}{processor}.json").read_text()
-        )["settings"]
+        for path in evaluated.RESULTS.glob(f"models_{task}{processor}.json")
+        for setting in json.loads(path.read_text())["settings"]
     ]
     rows = list(map(_models_row, settings))
     # What was not compared has no column.
