@@ -192,7 +192,7 @@ def page(chromium: str) -> Iterator[Page]:
 
 
 def _moved(descriptor):
-    """Returns it under a number that is none of the browser's."""
+    """Returns it under a number that the browser does not use."""
     moved = fcntl.fcntl(descriptor, fcntl.F_DUPFD, 10)
     os.close(descriptor)
     return moved

@@ -163,15 +163,15 @@ def _models_row(setting):
 
 def models() -> str:
     """Returns whole networks beside other libraries', with AVX-512."""
-    return _models("")
+    return _models("models_training", "models_inference")
 
 
 def models_avx2() -> str:
     """Returns the same with AVX2 alone."""
-    return _models("_avx2")
+    return _models("models_training_avx2")
 
 
-def _models(processor):
+def _models(*results):
     header = (
         "network",
         "pass, batch",
@@ -183,9 +183,10 @@ def _models(processor):
     )
     settings = [
         setting
-        for task in ("training", "inference")
-        for path in evaluated.RESULTS.glob(f"models_{task}{processor}.json")
-        for setting in json.loads(path.read_text())["settings"]
+        for name in results
+        for setting in json.loads(
+            (evaluated.RESULTS / f"{name}.json").read_text()
+        )["settings"]
     ]
     rows = list(map(_models_row, settings))
     # What was not compared has no column.
