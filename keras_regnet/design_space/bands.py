@@ -193,13 +193,9 @@ def _exact_ends(n, level):
 
 def _rank_intervals(n, tail):
     """Returns the shortest intervals of uniform order statistics, [n] each."""
-    try:
-        from scipy import special
-    except ImportError as error:
-        raise ImportError(
-            "An exact band needs SciPy: pip install 'keras_regnet[design]'. "
-            "method='dkw' does not."
-        ) from error
+    special = checks.scipy_special(
+        "An exact band", instead=". method='dkw' does not."
+    )
     rank = np.arange(1, n + 1)
     other = n + 1 - rank
 

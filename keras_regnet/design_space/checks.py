@@ -103,16 +103,17 @@ def pieces(total: int, width: int) -> Iterator[int]:
         total -= max_rows
 
 
-def scipy_special(what: str) -> Any:
+def scipy_special(what: str, instead: str = "") -> Any:
     """Returns SciPy's special functions.
 
     Raises:
-      ImportError: if it is not installed; names what needs it.
+      ImportError: if it is not installed; names what needs it, and says what
+        may be done instead.
     """
     try:
         from scipy import special
     except ImportError as error:
         raise ImportError(
-            f"{what} needs SciPy: pip install 'keras_regnet[design]'"
+            f"{what} needs SciPy: pip install 'keras_regnet[design]'{instead}"
         ) from error
     return special

@@ -7,7 +7,6 @@ files that are measured have the network's shapes; their values do not matter.
 import dataclasses
 import json
 import pathlib
-import platform
 import subprocess
 import sys
 import tempfile
@@ -17,6 +16,7 @@ from collections.abc import Sequence
 import keras
 
 from keras_regnet import instruction_sets
+from keras_regnet import onednn
 from keras_regnet.export import flattening
 from keras_regnet.export import rewrites
 from keras_regnet.export.spec import Choice
@@ -64,8 +64,7 @@ def choose(model: keras.Model, spec: ExportSpec, make: Maker) -> Choice:
     try:
         return _measured(widths(model, spec), spec, make)
     except (subprocess.SubprocessError, ValueError, OSError) as error:
-        is_x86 = platform.machine().lower() in ("x86_64", "amd64")
-        instead = rule("x86" if is_x86 else "arm", spec)
+        instead = rule("x86" if onednn.is_x86() else "arm", spec)
         return dataclasses.replace(
             instead, target="auto", reason=_reason(error)
         )

@@ -119,16 +119,21 @@ def read(regime: Regime, data_dir: str) -> Parts:
     return Parts(train, test, val, data.class_names, data.small_images, digest)
 
 
+def _knows_labels(part):
+    """Returns whether labels are known without reading the images."""
+    return not isinstance(part, Stream) and part.labels is not None
+
+
 def _is_labeled(part):
     """Returns whether labels are known: of some test parts all are -1."""
-    if isinstance(part, Stream) or part.labels is None:
+    if not _knows_labels(part):
         found = _examples(part).take(1).as_numpy_iterator()
         return all(label >= 0 for _, label in found)
     return bool((part.labels >= 0).all())
 
 
 def _check_labels(train, regime):
-    if isinstance(train, Stream) or train.labels is None:
+    if not _knows_labels(train):
         raise ValueError(
             "`val_fraction` needs a data set that fits into memory, or one "
             "written by make_shards.py --format=array_record. Received: "
@@ -139,7 +144,7 @@ def _check_labels(train, regime):
 def _subset(data, regime):
     if not regime.train_images:
         return data.train
-    if isinstance(data.train, Stream) or data.train.labels is None:
+    if not _knows_labels(data.train):
         raise ValueError(
             "`train_images` needs a data set that fits into memory. Received: "
             f"train_images={regime.train_images} for {regime.dataset}"

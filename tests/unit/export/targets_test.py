@@ -2,6 +2,7 @@
 
 import json
 import pathlib
+import platform
 import subprocess
 import tempfile
 import types
@@ -116,9 +117,7 @@ class TargetsTest(parameterized.TestCase):
         spec = ExportSpec(target="auto", **_INT8)
         with (
             mock.patch.object(subprocess, "run", side_effect=error),
-            mock.patch.object(
-                targets.platform, "machine", return_value="aarch64"
-            ),
+            mock.patch.object(platform, "machine", return_value="aarch64"),
         ):
             choice = targets.choose(_model(96, 6), spec, lambda *_: [b"", b""])
         self.assertEqual((choice.target, choice.float_stages), ("auto", 0))
