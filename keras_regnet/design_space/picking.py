@@ -77,7 +77,7 @@ def best_networks(records: Sequence[Record], top: int) -> list[Candidate]:
       ValueError: if fewer have been trained.
 
     Example:
-    >>> from keras_regnet.design_space import records
+    >>> from keras_regnet.design_space import imagenet_population, records
     >>> networks, errors = imagenet_population()
     >>> trained = records.from_networks(
     ...     networks, errors, space="RegNetX", regime="ImageNet, 25 epochs"
