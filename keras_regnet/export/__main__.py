@@ -79,6 +79,14 @@ _define(
     "arm, or auto: whichever of a few forms is fastest on this machine.",
     enum_values=spec.TARGETS,
 )
+_define(
+    "integer",
+    "opset",
+    None,
+    "ONNX: version of its operators; by default tf2onnx's own.",
+    lower_bound=spec.OPSETS[0],
+    upper_bound=spec.OPSETS[-1],
+)
 _define("string", "labels", None, "File with one class name per line.")
 _define(
     "string",
@@ -121,6 +129,14 @@ _define(
     1,
     "Threads of the runtime that is timed.",
     lower_bound=1,
+)
+_define(
+    "float",
+    "time_limit",
+    900.0,
+    "LiteRT: seconds that TensorFlow's converter may take, in a process of its "
+    "own; 0 to convert in this process, without a limit.",
+    lower_bound=0.0,
 )
 _define(
     "float",

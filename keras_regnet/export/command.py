@@ -45,6 +45,7 @@ class Request:
     image_size: str | None
     group_width: int | None
     target: str | None
+    opset: int | None
     labels: str | None
     weights: str
     fold_batch_norm: bool
@@ -53,6 +54,7 @@ class Request:
     images: str | None
     num_images: int
     threads: int
+    time_limit: float
     tolerance: float | None
     out: str | None
     existing: str | None
@@ -79,6 +81,7 @@ class Request:
             image_size=_parsed_size(self.image_size),
             group_width=self.group_width,
             target=self.target,
+            opset=self.opset,
             fold_batch_norm=self.fold_batch_norm,
             bfloat16=self.bfloat16,
         )
@@ -267,11 +270,14 @@ def _export(request, spec, model, names, view, verify):
     else:
         pixels = _representative(request, spec, view)
         spec = dataclasses.replace(spec, representative=pixels)
+        time_limit = request.time_limit or None
         if spec.target is not None:
-            choice = litert.choose(model, spec)
+            choice = litert.choose(model, spec, time_limit)
             print(choice.line())
             spec = dataclasses.replace(spec, target=choice)
-        report = litert.save(model, request.out, names, spec, verify)
+        report = litert.save(
+            model, request.out, names, spec, verify, time_limit
+        )
         if report is not None:
             print(report.table())
 

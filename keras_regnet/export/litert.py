@@ -6,20 +6,19 @@ are the runtime's own `CONV_2D`: no Flex operations.
 
 import dataclasses
 import os
-import pathlib
-import re
-import tempfile
 from collections.abc import Sequence
 from typing import Any
 
 import keras
 import numpy as np
 
-from keras_regnet import layers
 from keras_regnet import model_record
 from keras_regnet import record_files
+from keras_regnet.export import calibration
+from keras_regnet.export import converter
 from keras_regnet.export import inference_model
 from keras_regnet.export import quantization
+from keras_regnet.export import quantizer
 from keras_regnet.export import runners
 from keras_regnet.export import spec as spec_lib
 from keras_regnet.export import targets
@@ -34,7 +33,10 @@ _RANDOM_SIDE = 224
 
 
 def convert(
-    model: keras.Model, spec: ExportSpec | None = None, **options: Any
+    model: keras.Model,
+    spec: ExportSpec | None = None,
+    time_limit: float | None = None,
+    **options: Any,
 ) -> bytes:
     """Returns the contents of a LiteRT file that computes what a model does.
 
@@ -44,6 +46,10 @@ def convert(
       model: a functional model from RGB images in 0..255 to probabilities or
         logits.
       spec: all options in one; None for the defaults.
+      time_limit: seconds that TensorFlow's converter may take, in a process of
+        its own, which takes some seconds more to start, outlives no crash of
+        the converter and gives the memory back that it keeps; None to convert
+        in this process.
       **options: one by one: `quantize`, `representative`, `input`, `batch`,
         `image_size`, `keep_float`, `group_width`, `target`: see
         `ExportSpec`.
@@ -54,6 +60,9 @@ def convert(
     Raises:
       ValueError: if an option is not allowed, or the model has an operation
         that LiteRT lacks.
+      ImportError: if what quantizes to int8 is not installed.
+      TimeoutError: if the converter takes longer than `time_limit`.
+      ChildProcessError: if its process ends.
 
     Example:
     >>> import keras_regnet
@@ -63,12 +72,16 @@ def convert(
     b'TFL3'
     """
     spec = spec_of("litert", spec, options)
-    contents, _ = _convert(model, spec, with_report=False)
+    with converter.writing(time_limit) as write:
+        contents, _ = _convert(model, spec, write, with_report=False)
     return contents
 
 
 def choose(
-    model: keras.Model, spec: ExportSpec | None = None, **options: Any
+    model: keras.Model,
+    spec: ExportSpec | None = None,
+    time_limit: float | None = None,
+    **options: Any,
 ) -> Choice:
     """Returns what a file needs to be fast on its target.
 
@@ -78,6 +91,7 @@ def choose(
     Args:
       model: see `convert`.
       spec: see `convert`.
+      time_limit: see `convert`.
       **options: see `convert`.
 
     Returns:
@@ -98,6 +112,11 @@ def choose(
     spec = spec_of("litert", spec, options)
     inference_model.check_model(model)
     model = inference_model.of_pixels(model)
+    with converter.writing(time_limit) as write:
+        return _choose(model, spec, write)
+
+
+def _choose(model, spec, write):
     # Shapes to time.
     fixed = dataclasses.replace(
         spec,
@@ -106,7 +125,7 @@ def choose(
     )
 
     def make(group_width, every):
-        return _timed_files(model, fixed, group_width, every)
+        return _timed_files(model, fixed, write, group_width, every)
 
     return targets.choose(model, spec, make)
 
@@ -116,28 +135,30 @@ def _fixed_size(model, spec):
     return tuple(side or _RANDOM_SIDE for side in sides)
 
 
-def _timed_files(model, spec, group_width, every):
+def _timed_files(model, spec, write, group_width, every):
     """Returns files to time, see `targets.Maker`; fast to make."""
     runners.require_litert()
     spec = dataclasses.replace(spec, target=None)
     if spec.quantize != "int8":
         spec = dataclasses.replace(spec, group_width=group_width)
-        return [_convert(model, spec, with_report=False)[0]]
-    network, calibrated, images = _float_file(
-        model, dataclasses.replace(spec, representative=spec_lib.RANDOM),
-        group_width, 1,
-    )  # fmt: skip
-    return quantization.variants(network, calibrated, images, spec, every)
+        return [_convert(model, spec, write, with_report=False)[0]]
+    noise = dataclasses.replace(spec, representative=spec_lib.RANDOM)
+    source = _source(model, noise, write, group_width, 1)
+    return quantization.variants(source, every)
 
 
 def convert_int8(
-    model: keras.Model, spec: ExportSpec | None = None, **options: Any
+    model: keras.Model,
+    spec: ExportSpec | None = None,
+    time_limit: float | None = None,
+    **options: Any,
 ) -> tuple[bytes, quantization.LayerReport]:
     """Returns an int8 file, as `convert` does, and what it cost by layer.
 
     Args:
       model: see `convert`.
       spec: see `convert`.
+      time_limit: see `convert`.
       **options: see `convert`.
 
     Returns:
@@ -147,7 +168,8 @@ def convert_int8(
       ValueError: see `convert`.
     """
     spec = spec_of("litert", spec, {**options, "quantize": "int8"})
-    return _convert(model, spec, with_report=True)
+    with converter.writing(time_limit) as write:
+        return _convert(model, spec, write, with_report=True)
 
 
 def save(
@@ -156,6 +178,7 @@ def save(
     class_names: Sequence[str] | None = None,
     spec: ExportSpec | None = None,
     verify: verification.Verify = True,
+    time_limit: float | None = None,
     **options: Any,
 ) -> quantization.LayerReport | None:
     """Writes a LiteRT file; labels and record beside it, see `record_files`.
@@ -168,6 +191,7 @@ def save(
       verify: whether to compare the file with the model before it takes its
         place, on the representative images or on noise; or a function of the
         written file's path that does, and raises if it is wrong.
+      time_limit: see `convert`.
       **options: see `convert`.
 
     Returns:
@@ -189,11 +213,12 @@ def save(
     # Before what takes long.
     record = model_record.of_model(model, class_names)
     made = None
-    if spec.target is not None:
-        choice = choose(model, spec)
-        spec = dataclasses.replace(spec, target=choice)
-        made = choice.record()
-    contents, report = _convert(model, spec, with_report=True)
+    with converter.writing(time_limit) as write:
+        if spec.target is not None:
+            choice = _choose(model, spec, write)
+            spec = dataclasses.replace(spec, target=choice)
+            made = choice.record()
+        contents, report = _convert(model, spec, write, with_report=True)
     classes = model.outputs[0].shape[-1]
     with record_files.replacing(path, record, classes, made) as partial:
         partial.write_bytes(contents)
@@ -201,13 +226,14 @@ def save(
     return report
 
 
-def _convert(model, spec, with_report):
+def _convert(model, spec, write, with_report):
     """Returns the bytes of a file, and for int8 a report on request."""
+    inference_model.check_backend()
     inference_model.check_model(model)
     model = inference_model.of_pixels(model)
     float_stages = 0
     if spec.target is not None:
-        choice = choose(model, spec)
+        choice = _choose(model, spec, write)
         float_stages = choice.float_stages
         # The target is dealt with.
         spec = dataclasses.replace(
@@ -215,43 +241,26 @@ def _convert(model, spec, with_report):
         )
     if spec.quantize != "int8":
         network = inference_model.inference_model(model, spec)
-        return _written(network, _converter_options(spec.quantize)), None
-    network, calibrated, images = _float_file(model, spec, spec.group_width)
+        return write(network, spec.quantize), None
+    source = _source(model, spec, write, spec.group_width)
     return quantization.quantize(
-        network, calibrated, images, spec, with_report, float_stages
+        source, spec.keep_float, with_report, float_stages
     )
 
 
-def _float_file(model, spec, group_width, count=None):
-    """Returns what int8 begins with: network, file with ranges, images."""
+def _source(model, spec, write, group_width, count=None):
+    """Returns what int8 files are made from; `count`: of images."""
+    quantizer.require()
     float_spec = dataclasses.replace(
         spec, input="float", group_width=group_width
     )
     network = inference_model.inference_model(model, float_spec)
     images = _representative(spec.representative, network.input.shape[1:])
     images = images[:count]
-    return network, _calibrated(network, images), images
-
-
-def _calibrated(network, images):
-    """Returns a float file with the ranges of all activations."""
-    import tensorflow as tf
-
-    # The file's batch is fixed: fill it.
-    batch = network.input.shape[0] or 1
-
-    def samples():
-        for image in images:
-            yield [np.repeat(image[None].astype("float32"), batch, axis=0)]
-
-    return _written(
-        network,
-        {
-            "optimizations": [tf.lite.Optimize.DEFAULT],
-            "representative_dataset": samples,
-            "_experimental_calibrate_only": True,
-        },
-    )
+    contents = write(network, "none")
+    mean = network.get_layer(inference_model.PIXELS).mean
+    ranges = calibration.ranges(contents, images, mean)
+    return quantization.Source(contents, ranges, images, spec.input, network)
 
 
 def _representative(images, shape):
@@ -261,61 +270,3 @@ def _representative(images, shape):
         sides = [side or _RANDOM_SIDE for side in shape]
         images = rng.integers(0, 256, (_RANDOM_IMAGES, *sides), np.uint8)
     return verification.check_images(images, shape, "representative")
-
-
-def _written(network, converter_options):
-    """Returns what Keras's export to LiteRT writes, with built-in ops alone."""
-    import tensorflow as tf
-
-    target_spec = {
-        "supported_ops": [tf.lite.OpsSet.TFLITE_BUILTINS],
-        **converter_options.pop("target_spec", {}),
-    }
-    images = tf.TensorSpec(
-        network.input.shape, network.input.dtype, inference_model.INPUT_NAME
-    )
-    with tempfile.TemporaryDirectory() as folder, layers.native_ops():
-        path = pathlib.Path(folder) / "model.tflite"
-        try:
-            network.export(
-                path,
-                format="litert",
-                verbose=False,
-                # Else Keras leaves the batch open, and delegates take less.
-                input_signature=[images],
-                target_spec=target_spec,
-                **converter_options,
-            )
-        except Exception as error:
-            # The converter's own class of errors is not public.
-            if type(error).__name__ != "ConverterError":
-                raise
-            raise ValueError(
-                f"`model` {network.name!r} has operations that LiteRT lacks: "
-                f"{_missing_operations(str(error))}"
-            ) from error
-        return path.read_bytes()
-
-
-def _converter_options(quantize):
-    """Returns the attributes of TensorFlow's converter for a quantization."""
-    import tensorflow as tf
-
-    default = {"optimizations": [tf.lite.Optimize.DEFAULT]}
-    return {
-        "none": {},
-        "float16": {
-            **default,
-            "target_spec": {"supported_types": [tf.float16]},
-        },
-        "dynamic": default,
-    }[quantize]
-
-
-def _missing_operations(message):
-    """Returns the names in an error of TensorFlow's converter."""
-    names = set(re.findall(r"'tf\.(\w+)' op is neither", message))
-    names |= set(re.findall(r"(?:Flex|Custom) ops: ([\w, ]+)", message))
-    if not names:
-        return message.strip().splitlines()[0]
-    return ", ".join(sorted(names))

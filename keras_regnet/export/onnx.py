@@ -41,8 +41,8 @@ def save(
       verify: whether to compare the file with the model before it takes its
         place, on the representative images or on noise; or a function of the
         written file's path that does, and raises if it is wrong.
-      **options: one by one: `input`, `batch` (by default "dynamic") and
-        `image_size`: see `ExportSpec`.
+      **options: one by one: `input`, `batch` (by default "dynamic"),
+        `image_size` and `opset`: see `ExportSpec`.
 
     Raises:
       ValueError: if an option is not allowed, or the model has an operation
@@ -76,7 +76,7 @@ def save(
     )
     classes = model.outputs[0].shape[-1]
     with record_files.replacing(path, record, classes) as partial:
-        _convert(network, images, partial)
+        _convert(network, images, partial, spec.opset)
         contents = onnx_names.canonical(partial.read_bytes())
         _check(model, contents)
         partial.write_bytes(contents)
@@ -84,7 +84,7 @@ def save(
         verification.checker(verify, model, spec)(partial)
 
 
-def _convert(network, images, path):
+def _convert(network, images, path, opset):
     with layers.native_ops(), warnings.catch_warnings():
         # Keras mends tf2onnx for NumPy 2 by way of names that NumPy warns of.
         warnings.simplefilter("ignore", FutureWarning)
@@ -94,6 +94,7 @@ def _convert(network, images, path):
             format="onnx",
             verbose=False,
             input_signature=[images],
+            opset_version=opset,
         )
 
 

@@ -1,7 +1,7 @@
 """int8 for weights and activations, with a report of what it cost, by layer.
 
-The converter takes each activation's range from representative images. What
-it then loses is measured layer by layer, and a few layers that cost little
+Each activation has the range that it has on representative images. What that
+loses is measured layer by layer, and a few layers that cost little
 time (the first, the last, the gates of squeeze-and-excitation) stay in
 float32 where that makes the outputs much better; so do norms that compute
 moments of each image, which take more time. The softmax always does: in int8 it
@@ -11,13 +11,15 @@ has 256 values for all probabilities, which makes ties.
 import dataclasses
 import functools
 import re
+from collections.abc import Iterable
+from collections.abc import Set
 
 import keras
 import numpy as np
 
-from keras_regnet.export import inference_model
+from keras_regnet.export import calibration
+from keras_regnet.export import quantizer
 from keras_regnet.export import runners
-from keras_regnet.export.spec import ExportSpec
 from keras_regnet.layers import EvoNormS0a
 
 # A group of layers stays in float if the error of the outputs falls by this
@@ -34,8 +36,7 @@ _COMPUTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "ADD", "RELU")
 # What is before the first one is not a stage.
 _CONVOLUTIONS = ("CONV_2D", "DEPTHWISE_CONV_2D")
 _WORST = 5
-# Images that errors are measured on: of the outputs, and of each layer, for
-# which the slow built-in kernels run (XNNPACK shows no layer's outputs).
+# Images that errors are measured on: of the outputs, and of each layer.
 _MEASURED = 64
 _MEASURED_BY_LAYER = 8
 
@@ -82,75 +83,52 @@ class LayerReport:
 
 
 def quantize(
-    network: keras.Model,
-    calibrated: bytes,
-    images: np.ndarray,
-    spec: ExportSpec,
+    source: "Source",
+    keep_float: Iterable[str] | None,
     with_report: bool,
     float_stages: int = 0,
 ) -> tuple[bytes, LayerReport | None]:
     """Returns an int8 file, and what it cost by layer, which takes long.
 
     Args:
-      network: what `inference_model` returned.
-      calibrated: the float file of it with the ranges of the activations.
-      images: pixels in 0..255, to measure errors on.
-      spec: type of the pixels, and layers that stay in float32.
+      source: what it is made from.
+      keep_float: see `ExportSpec`.
       with_report: whether to measure the error of each layer.
       float_stages: see `Choice`; besides what is chosen by its error.
     """
-    source = _calibrated(network, calibrated, images[:_MEASURED], spec)
     stages = source.stages()
     fast = stages[min(float_stages, len(stages) - 1)]
-    if spec.keep_float is not None:
-        kept = tuple(sorted(spec.keep_float))
-        contents = source.quantized(source.outputs_of(kept) | fast)
+    if keep_float is not None:
+        kept = tuple(sorted(keep_float))
+        outputs = source.outputs_of(kept) | fast
         if not with_report:
-            return contents, None
-    plain = source.quantized(fast)
-    error, groups = source.output_error(plain), ()
-    if spec.keep_float is None:
-        groups, kept, contents = _choose(source, error, plain, fast)
-    if not with_report:
-        return contents, None
-    return contents, LayerReport(
-        layers=source.layer_errors(plain),
+            return source.quantized(outputs), None
+        groups: tuple[tuple[str, float], ...] = ()
+    else:
+        groups, kept, outputs = _choose(source, fast)
+        if not with_report:
+            return source.quantized(outputs), None
+    return source.quantized(outputs), LayerReport(
+        layers=source.layer_errors(fast),
         groups=groups,
         kept=kept,
-        error=error,
-        final_error=source.output_error(contents),
+        error=source.output_error(fast),
+        final_error=source.output_error(outputs),
     )
 
 
-def variants(
-    network: keras.Model,
-    calibrated: bytes,
-    images: np.ndarray,
-    spec: ExportSpec,
-    every: bool,
-) -> list[bytes]:
+def variants(source: "Source", every: bool) -> list[bytes]:
     """Returns int8 files with the first 0, 1, 2, ... stages in float32.
 
     Args:
-      network: see `quantize`.
-      calibrated: see `quantize`.
-      images: see `quantize`.
-      spec: type of the pixels.
+      source: what they are made from.
       every: whether to go on after the first file.
     """
-    source = _calibrated(network, calibrated, images, spec)
     stages = source.stages()
     return [source.quantized(x) for x in (stages if every else stages[:1])]
 
 
-def _calibrated(network, calibrated, images, spec):
-    mean = network.get_layer(inference_model.PIXELS).mean
-    return _Calibrated(
-        _with_pixel_range(calibrated, mean), images, spec.input, network
-    )
-
-
-def _choose(source, error, plain, fast):
+def _choose(source, fast):
     """Keeps one group after the other, the best first, while it pays."""
     candidates = {
         name: outputs | fast
@@ -158,70 +136,49 @@ def _choose(source, error, plain, fast):
         if not outputs <= fast
     }
     measured = {
-        name: source.output_error(source.quantized(outputs))
+        name: source.output_error(outputs)
         for name, outputs in candidates.items()
     }
     kept: list[str] = []
-    outputs: set[str] = set(fast)
-    best, contents = error, plain
+    outputs, error = fast, source.output_error(fast)
+    best = error
     for name in sorted(measured, key=measured.__getitem__):
-        trial = source.quantized(outputs | candidates[name])
+        trial = outputs | candidates[name]
         trial_error = source.output_error(trial)
         if trial_error <= (1 - _PAYS) * best:
             kept.append(name)
-            outputs |= candidates[name]
-            best, contents = trial_error, trial
+            outputs, best = trial, trial_error
     scale = error or 1.0
     groups = tuple((name, value / scale) for name, value in measured.items())
-    return groups, tuple(kept), contents
+    return groups, tuple(kept), outputs
 
 
-def _with_pixel_range(calibrated, mean):
-    """Returns a float file with ranges, that of the input all of 0..255.
+class Source:
+    """A float file, and the int8 files that are made from it.
 
-    Representative images need not have the darkest and the brightest pixel;
-    what the file will be given may. `mean` is subtracted from the pixels.
+    Args:
+      contents: of the float file.
+      ranges: of its tensors.
+      images: pixels in 0..255, to measure errors on.
+      input_type: of the pixels of the int8 files.
+      network: what the float file computes.
     """
-    from tensorflow.lite.python import schema_py_generated as schema
-    from tensorflow.lite.tools import flatbuffer_utils
 
-    file = flatbuffer_utils.convert_bytearray_to_object(calibrated)
-    graph = file.subgraphs[0]
-    (pixels,) = graph.inputs
-    _set_range(graph.tensors[pixels], 0.0, 255.0)
-    low, high = -float(max(mean)), 255 - float(min(mean))
-    codes = [code.builtinCode for code in file.operatorCodes]
-    # Either a subtraction, or one between two changes of shape.
-    reached, is_less = {pixels}, False
-    for operation in graph.operators:
-        if reached.isdisjoint(operation.inputs) or not np.any(mean):
-            continue
-        kind = codes[operation.opcodeIndex]
-        if kind == schema.BuiltinOperator.SUB:
-            is_less = True
-        elif kind != schema.BuiltinOperator.RESHAPE:
-            break
-        (output,) = operation.outputs
-        reached = {output}
-        bounds = (low, high) if is_less else (0.0, 255.0)
-        _set_range(graph.tensors[output], *bounds)
-    return bytes(flatbuffer_utils.convert_object_to_bytearray(file))
-
-
-def _set_range(tensor, low, high):
-    tensor.quantization.min, tensor.quantization.max = [low], [high]
-
-
-class _Calibrated:
-    """A float file with ranges, and what it computes."""
-
-    def __init__(self, contents, images, input_type, network):
+    def __init__(
+        self,
+        contents: bytes,
+        ranges: calibration.Ranges,
+        images: np.ndarray,
+        input_type: str,
+        network: keras.Model,
+    ) -> None:
         self._contents = contents
-        self._images = images
+        self._ranges = ranges
+        self._images = images[:_MEASURED]
         self._input = input_type
-        self._runner = runners.LiteRTRunner(
-            contents, delegate=False, keep_tensors=True
-        )
+        self._files: dict[frozenset[str], bytes] = {}
+        self._errors: dict[frozenset[str], float] = {}
+        self._runner = runners.LiteRTRunner(contents, keep_tensors=True)
         self._names = _layer_of_each_output(self._runner, network)
         inner = network.layers[-1].layers
         self._norms = {x.name for x in inner if isinstance(x, _IMAGE_NORMS)}
@@ -233,27 +190,25 @@ class _Calibrated:
     def _outputs(self):
         return runners.LiteRTRunner(self._contents).run(self._images)
 
-    def quantized(self, in_float):
+    def quantized(self, in_float: Set[str]) -> bytes:
         """Returns an int8 file; `in_float`: outputs of what is left alone."""
-        import tensorflow as tf
+        key = frozenset(in_float)
+        if key not in self._files:
+            self._files[key] = quantizer.quantized(
+                self._contents, self._ranges, key | self._softmax, self._input
+            )
+        return self._files[key]
 
-        # What tf.lite.experimental.QuantizationDebugger calls, which has no
-        # argument for the type of the input.
-        from tensorflow.lite.python import convert
+    def output_error(self, in_float: Set[str]) -> float:
+        """Returns the root mean square error of the outputs of such a file."""
+        key = frozenset(in_float)
+        if key not in self._errors:
+            runner = runners.LiteRTRunner(self.quantized(key))
+            difference = runner.run(self._images) - self._outputs
+            self._errors[key] = float(np.sqrt(np.mean(difference**2)))
+        return self._errors[key]
 
-        types = {"float": tf.float32, "uint8": tf.uint8, "int8": tf.int8}
-        return convert.mlir_quantize(
-            self._contents,
-            input_data_type=types[self._input],
-            denylisted_nodes={*in_float, *self._softmax} or None,
-        )
-
-    def output_error(self, contents):
-        """Returns the root mean square error of a file's outputs."""
-        outputs = runners.LiteRTRunner(contents).run(self._images)
-        return float(np.sqrt(np.mean((outputs - self._outputs) ** 2)))
-
-    def outputs_of(self, names):
+    def outputs_of(self, names: Iterable[str]) -> set[str]:
         """Returns the outputs of the operations of layers, by name."""
         names = set(names)
         unknown = names - set(self._names.values())
@@ -264,7 +219,7 @@ class _Calibrated:
             )
         return {out for out, layer in self._names.items() if layer in names}
 
-    def groups(self):
+    def groups(self) -> dict[str, set[str]]:
         """Returns group -> outputs: what is cheap or badly off in int8."""
         outputs = list(self._kinds)
         kinds = list(self._kinds.values())
@@ -290,13 +245,13 @@ class _Calibrated:
         }
         return {name: outs for name, outs in groups.items() if outs}
 
-    def stages(self):
+    def stages(self) -> list[set[str]]:
         """Returns the outputs of the first 0, 1, 2, ... stages.
 
         A stage ends with the last operation of its size that has the fewest
         channels and is all that later ones read of it and what is before.
         """
-        operations = self._runner.interpreter._get_ops_details()
+        operations = runners.operations(self._runner.interpreter)
         detail = self._runner.interpreter._get_tensor_details
         read_last = {
             index: number
@@ -324,10 +279,10 @@ class _Calibrated:
         ends = sorted(end for end, _ in found.values())
         return [set(), *[set(computed[:end]) for end in ends]]
 
-    def layer_errors(self, contents):
-        """Returns (layer, relative error) of a file, the worst first."""
+    def layer_errors(self, in_float: Set[str]) -> tuple[tuple[str, float], ...]:
+        """Returns (layer, relative error) of such a file, the worst first."""
         quantized = runners.LiteRTRunner(
-            contents, delegate=False, keep_tensors=True
+            self.quantized(in_float), keep_tensors=True
         )
         squares = dict.fromkeys(self._names, 0.0)
         errors = dict.fromkeys(self._names, 0.0)
@@ -362,7 +317,7 @@ def _outputs(runner):
         runner.interpreter._get_tensor_details(index, 0)["name"]: (
             operation["op_name"]
         )
-        for operation in runner.interpreter._get_ops_details()
+        for operation in runners.operations(runner.interpreter)
         for index in operation["outputs"]
     }
 

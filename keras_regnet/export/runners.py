@@ -6,6 +6,7 @@ type the file wants, and how many images at a time, is its own affair.
 
 import os
 import pathlib
+import warnings
 from collections.abc import Callable
 from collections.abc import Sequence
 from typing import Any
@@ -18,6 +19,8 @@ from keras_regnet import errors
 # Signatures of a SavedModel that take pixels: uint8, and float32.
 SERVING = "serving_default"
 FLOAT_IMAGES = "float_images"
+# What stands for the operations that XNNPACK computes.
+_DELEGATE = "DELEGATE"
 
 
 class Runner(Protocol):
@@ -112,8 +115,8 @@ class LiteRTRunner:
       source: path of the file, or its bytes.
       threads: threads to compute with.
       delegate: whether to use XNNPACK.
-      keep_tensors: whether all tensors can be read after a run, which needs
-        `delegate=False`.
+      keep_tensors: whether all tensors can be read after a run, for which
+        XNNPACK makes no two operations one.
     """
 
     format = "litert"
@@ -135,12 +138,16 @@ class LiteRTRunner:
         content = source if isinstance(source, bytes) else source.read_bytes()
         name = "the model" if isinstance(source, bytes) else source
         try:
-            self.interpreter = interpreter.Interpreter(
-                model_content=content,
-                num_threads=threads,
-                experimental_op_resolver_type=kind,
-                experimental_preserve_all_tensors=keep_tensors,
-            )
+            with warnings.catch_warnings():
+                # Of the memory that keeping tensors takes.
+                warnings.simplefilter("ignore", UserWarning)
+                self.interpreter = interpreter.Interpreter(
+                    model_content=content,
+                    num_threads=threads,
+                    experimental_op_resolver_type=kind,
+                    experimental_preserve_all_tensors=keep_tensors,
+                    experimental_disable_delegate_node_fusion=keep_tensors,
+                )
             self.interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
             raise _broken(name, "a LiteRT file", error) from error
@@ -189,9 +196,60 @@ class LiteRTRunner:
         return dequantized(outputs, output)
 
     def _describe(self):
-        operations = self.interpreter._get_ops_details()
-        taken = any(op["op_name"] == "DELEGATE" for op in operations)
+        details = self.interpreter._get_ops_details()
+        taken = any(each["op_name"] == _DELEGATE for each in details)
         return "XNNPACK" if taken else "built-in kernels"
+
+
+def operations(interpreter: Any) -> list[dict[str, Any]]:
+    """Returns the operations of a LiteRT file, in order of computation.
+
+    Args:
+      interpreter: of the file; what its delegate does stands for nothing.
+    """
+    # No public function tells them.
+    details = interpreter._get_ops_details()
+    return [each for each in details if each["op_name"] != _DELEGATE]
+
+
+class CompiledModelRunner(LiteRTRunner):
+    """A LiteRT file, by LiteRT's CompiledModel on the CPU.
+
+    What LiteRT offers in place of its interpreter, for files of one size.
+
+    Args:
+      source: path of the file, or its bytes.
+      threads: threads to compute with.
+    """
+
+    def __init__(self, source: pathlib.Path | bytes, threads: int = 1) -> None:
+        # Tells types and shapes.
+        super().__init__(source)
+        from ai_edge_litert import compiled_model as litert
+
+        content = source if isinstance(source, bytes) else source.read_bytes()
+        options = litert.Options(
+            hardware_accelerators=litert.HardwareAccelerator.CPU,
+            cpu_options=litert.CpuOptions(num_threads=threads),
+        )
+        self._model = litert.CompiledModel.from_buffer(content, options=options)
+        self._inputs = self._model.create_input_buffers(0)
+        self._outputs = self._model.create_output_buffers(0)
+        self.threads = threads
+        self.delegate = "CompiledModel"
+
+    def prepare(self, images: np.ndarray) -> Callable[[], object]:
+        """Returns a call that computes the images again."""
+        _check_size(images, self._shape)
+        self._inputs[0].write(_quantized(images, self._input))
+        return lambda: self._model.run_by_index(0, self._inputs, self._outputs)
+
+    def _run_batch(self, images):
+        self.prepare(images)()
+        (output,) = self.interpreter.get_output_details()
+        size = int(np.prod(output["shape"]))
+        values = self._outputs[0].read(size, output["dtype"])
+        return dequantized(values.reshape(output["shape"]), output)
 
 
 class SavedModelRunner:

@@ -13,6 +13,8 @@ QUANTIZATIONS = ("none", "float16", "dynamic", "int8")
 # Type of the pixels of a file -> its dtype.
 PIXEL_DTYPES = {"uint8": "uint8", "float": "float32", "int8": "int8"}
 TARGETS = ("x86", "arm", "auto")
+# Of ONNX: those that tf2onnx is tested with.
+OPSETS = range(14, 19)
 DYNAMIC = "dynamic"
 RANDOM = "random"
 
@@ -125,6 +127,7 @@ class ExportSpec:
         "arm", by rules; "auto" for those like this machine's, by measuring
         here, so that the bytes may differ from run to run; a `Choice` that
         was made before; None for no choice.
+      opset: ONNX: version of its operators, 14 to 18; None for tf2onnx's own.
       fold_batch_norm: SavedModel: whether batch norm becomes a part of the
         convolutions, as it always does in the other formats.
       bfloat16: SavedModel: whether to compute in bfloat16; normalization and
@@ -150,6 +153,7 @@ class ExportSpec:
     target: str | Choice | None = dataclasses.field(
         default=None, metadata={"formats": ("litert",)}
     )
+    opset: int | None = _only_for("onnx", default=None)
     fold_batch_norm: bool = False
     bfloat16: bool = _only_for("saved_model", default=False)
 
@@ -166,6 +170,11 @@ class ExportSpec:
             raise ValueError(
                 "`batch` must be an integer above 0 or 'dynamic'. "
                 f"Received: batch={self.batch!r}"
+            )
+        if self.opset is not None and self.opset not in OPSETS:
+            raise ValueError(
+                f"`opset` must be {OPSETS[0]} to {OPSETS[-1]}, or None. "
+                f"Received: opset={self.opset!r}"
             )
         _check_group_width(self.group_width)
         if isinstance(self.target, Choice):

@@ -184,6 +184,15 @@ class CommandTest(command_testing.CommandTestCase):
         self.assertEqual(status, 1)
         self.assertRegex(errors, r"^error: [^\n]*broken.keras[^\n]*\n$")
 
+    def test_a_limit_of_time(self):
+        out = "--out={out}/a.tflite"
+        status, _, errors = self.command(
+            "{inputs}/run", out, "--time_limit=0.01"
+        )
+        self.assertEqual(status, 1)
+        self.assertRegex(errors, r"^error: `time_limit` was too short[^\n]+\n$")
+        self.assertEqual(os.listdir(self.folder), [])
+
 
 class LatencyTest(absltest.TestCase):
     def test_latency(self):
@@ -192,6 +201,12 @@ class LatencyTest(absltest.TestCase):
         self.assertEqual((found.threads, found.calls), (2, 4))
         self.assertGreater(found.milliseconds, 0)
         self.assertEqual(found.delegate, "XNNPACK")
+        found = export.latency(
+            model, image_size=32, calls=2, runtime="compiled_model"
+        )
+        self.assertEqual((found.threads, found.delegate), (1, "CompiledModel"))
+        with self.assertRaisesRegex(ValueError, "Did you mean 'interpreter'"):
+            export.latency(model, image_size=32, runtime="interpretr")
         with mock.patch("time.perf_counter", side_effect=[0, 1, 5, 7, 9, 12]):
             found = export.latency(
                 model, quantize="none", image_size=32, calls=3, warm_up=0

@@ -91,7 +91,13 @@ class FormatsTest(parameterized.TestCase):
 
     def test_onnx_of_one_batch_size(self):
         path = self.folder / "model.onnx"
-        onnx.save(self.models["x"], path, input="int8", batch=4, image_size=32)
+        options = {"input": "int8", "batch": 4, "image_size": 32, "opset": 18}
+        onnx.save(self.models["x"], path, **options)
+        versions = {
+            each.domain: each.version
+            for each in onnx_format.load(path).opset_import
+        }
+        self.assertEqual(versions[""], 18)
         report = verification.verify(
             self.models["x"], path, self.images, calls=2
         )

@@ -76,6 +76,7 @@ class QuantizationTest(parameterized.TestCase):
             self.models["x"],
             quantize="int8",
             representative=self.representative,
+            keep_float=(),
             image_size=32,
         )
         _, loaded = _tensors(contents)

@@ -36,6 +36,8 @@ class SpecTest(parameterized.TestCase):
             dict(target=Choice("x86", float_stages=3)),
             "stages in float32, which is for quantize=int8 alone",
         ),
+        (dict(format="onnx", opset=13), "`opset` must be 14 to 18, or None"),
+        (dict(opset=17), "`opset` is for format=onnx"),
         (dict(bfloat16=True), "`bfloat16` is for format=saved_model"),
     )
     def test_wrong_arguments(self, arguments, message):

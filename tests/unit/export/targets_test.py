@@ -171,7 +171,7 @@ class StagesTest(absltest.TestCase):
             _runner=types.SimpleNamespace(interpreter=interpreter)
         )
         self.assertEqual(
-            quantization._Calibrated.stages(source),
+            quantization.Source.stages(source),
             [set(), set("12345"), set("123456")],
         )
 

@@ -192,7 +192,6 @@ class ImportsTest(absltest.TestCase):
             "driver",
             "files",
             "latencies",
-            "latency_main",
             "local_pool",
             "messages",
             "options",
