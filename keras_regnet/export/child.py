@@ -16,6 +16,8 @@ from typing import Any
 from typing import Self
 
 _SCRIPT = pathlib.Path(__file__).with_name("child_main.py")
+# Seconds, about three years: timers have a limit.
+_LONGEST = 100_000_000
 
 
 class Child:
@@ -130,10 +132,10 @@ def _signal(number):
 
 
 def check_time_limit(time_limit: float) -> None:
-    """Raises a ValueError unless it is a number above 0."""
+    """Raises a ValueError unless it is a number that a timer takes."""
     is_number = isinstance(time_limit, int | float) and time_limit is not True
-    if not (is_number and time_limit > 0):
+    if not (is_number and 0 < time_limit <= _LONGEST):
         raise ValueError(
-            "`time_limit` must be a number of seconds above 0. "
-            f"Received: time_limit={time_limit!r}"
+            "`time_limit` must be a number of seconds above 0 and at most "
+            f"{_LONGEST}. Received: time_limit={time_limit!r}"
         )

@@ -62,6 +62,8 @@ class CommandTestCase(parameterized.TestCase):
         _FLAGS.unparse_flags()
         for flag in _FLAGS:
             _FLAGS[flag].value = _FLAGS[flag].default
+        # Converts here: a process takes seconds to start.
+        _FLAGS["time_limit"].value = 0.0
         with (
             contextlib.redirect_stdout(io.StringIO()) as output,
             contextlib.redirect_stderr(io.StringIO()) as errors,

@@ -108,7 +108,7 @@ class ServingTest(absltest.TestCase):
         onnx.save(self.model, path, image_size=_SIZE, verify=False)
         session = onnxruntime.InferenceSession(path.read_bytes())
         ends = re.findall(
-            r'^(?:in|out)put \{ name: "(\w+)" data_type: (\w+) dims: \[(.*)\]',
+            r'^(?:in|out)put \{ name: "(.+?)" data_type: (\w+) dims: \[(.*)\]',
             _section(),
             re.MULTILINE,
         )

@@ -2,6 +2,7 @@
 
 import io
 import json
+import math
 import subprocess
 from unittest import mock
 
@@ -70,7 +71,7 @@ class ChildTest(parameterized.TestCase):
         with process, self.assertRaisesRegex(ValueError, "^no such thing$"):
             process.answer("job", 60)
 
-    @parameterized.parameters(0, -1, "60", True, float("nan"))
+    @parameterized.parameters(0, -1, "60", True, math.nan, math.inf)
     def test_refuses(self, time_limit):
         with self.assertRaisesRegex(ValueError, "`time_limit` must be a num"):
             child.check_time_limit(time_limit)
