@@ -98,18 +98,18 @@ def quantize(
     """
     stages = source.stages()
     fast = stages[min(float_stages, len(stages) - 1)]
+    layers = source.layer_errors(fast) if with_report else ()
     if keep_float is not None:
+        groups: tuple[tuple[str, float], ...] = ()
         kept = tuple(sorted(keep_float))
         outputs = source.outputs_of(kept) | fast
-        if not with_report:
-            return source.quantized(outputs), None
-        groups: tuple[tuple[str, float], ...] = ()
     else:
         groups, kept, outputs = _choose(source, fast)
-        if not with_report:
-            return source.quantized(outputs), None
-    return source.quantized(outputs), LayerReport(
-        layers=source.layer_errors(fast),
+    contents = source.quantized(outputs)
+    if not with_report:
+        return contents, None
+    return contents, LayerReport(
+        layers=layers,
         groups=groups,
         kept=kept,
         error=source.output_error(fast),
@@ -176,7 +176,8 @@ class Source:
         self._ranges = ranges
         self._images = images[:_MEASURED]
         self._input = input_type
-        self._files: dict[frozenset[str], bytes] = {}
+        # The last one alone: those of large networks are large.
+        self._file: tuple[frozenset[str] | None, bytes] = (None, b"")
         self._errors: dict[frozenset[str], float] = {}
         self._runner = runners.LiteRTRunner(contents, keep_tensors=True)
         self._names = _layer_of_each_output(self._runner, network)
@@ -193,11 +194,12 @@ class Source:
     def quantized(self, in_float: Set[str]) -> bytes:
         """Returns an int8 file; `in_float`: outputs of what is left alone."""
         key = frozenset(in_float)
-        if key not in self._files:
-            self._files[key] = quantizer.quantized(
+        if key != self._file[0]:
+            contents = quantizer.quantized(
                 self._contents, self._ranges, key | self._softmax, self._input
             )
-        return self._files[key]
+            self._file = key, contents
+        return self._file[1]
 
     def output_error(self, in_float: Set[str]) -> float:
         """Returns the root mean square error of the outputs of such a file."""
