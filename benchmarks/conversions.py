@@ -4,8 +4,8 @@
     python benchmarks/conversions.py 60 --here
 
 converts and times one small network after the other as an int8 LiteRT file, as
-`design_space.propose(latency=...)` does, by `export.LatencyMeter`; with `--here`
-by `export.latency` in this process, whose memory grows. Linux.
+`design_space.propose(latency=...)` does, by `export.LatencyMeter`; with
+`--here` by `export.latency` in this process, whose memory grows. Linux.
 """
 
 import argparse
