@@ -1,32 +1,28 @@
-"""Writes the tables and the pictures of README.md and docs/ from the data.
+"""The tables and the pictures of README.md and docs/, from the data.
 
-    python benchmarks/tables.py
-
-Each table stands between `<!-- table: NAME -->` and `<!-- end -->`. Accuracies
-are those of `keras_regnet/data/weights.csv`, complexities are computed, speeds
-are those of `benchmarks/results`; a network that was not measured has none.
-What others published is in `benchmarks/published`.
+`python -m benchmarks table` writes the tables, `python -m benchmarks plot` the
+pictures. Each table stands between `<!-- table: NAME -->` and `<!-- end -->`.
+Accuracies are those of `keras_regnet/data/weights.csv`, complexities are
+computed, speeds are those of `benchmarks/results`; a network that was not
+measured has none. What others published is in `benchmarks/published`.
 """
 
 import hashlib
 import json
-import os
 import pathlib
 import re
-import sys
 from collections.abc import Callable
 from typing import Any
 from typing import NamedTuple
 
-from absl import app
-
-# Also when run from another working directory.
-sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-
 from benchmarks import choosing
 from benchmarks import evaluated
 from benchmarks import markdown
+from benchmarks import result_table
+from benchmarks import runtimes_table
 from benchmarks import side_by_side
+from benchmarks.harness import results
+from benchmarks.harness import statistics
 from keras_regnet import info
 from keras_regnet import variants
 from keras_regnet.weights import records
@@ -132,30 +128,41 @@ def weights() -> str:
     return markdown.table(header, map(_weights_row, sets.values()))
 
 
-def _pytorch(setting, library):
+def _ours_over(setting, name):
+    """Returns how many times faster ours is than a case; None if not there."""
+    case = setting["cases"].get(name, {"rounds": []})
+    if not case["rounds"]:
+        return None
+    against = result_table.ratio(setting, name, "seconds")
+    return against and against.median
+
+
+def _best_of(setting, library):
     """Returns how many times faster ours is than a library's better layout."""
-    ratios = [
-        case["ours_over_it"]["median"]
-        for name, case in setting["contestants"].items()
+    found = [
+        _ours_over(setting, name)
+        for name in setting["cases"]
         if name.startswith(library)
     ]
+    ratios = [ratio for ratio in found if ratio is not None]
     return f"{min(ratios):.2f}" if ratios else ""
 
 
 def _models_row(setting):
-    cases = setting["contestants"]
+    labels = setting["labels"]
+    ours = setting["cases"]["keras_regnet"]
+    seconds = statistics.spread(results.values(ours, "seconds")).median
 
     def ratio(name):
-        if name not in cases:
-            return ""
-        return f"{cases[name]['ours_over_it']['median']:.3g}"
+        found = _ours_over(setting, name)
+        return "" if found is None else f"{found:.3g}"
 
     return [
-        setting["network"],
-        f"{setting['task']}, {setting['batch_size']}",
-        f"{cases['keras_regnet']['images_per_s']:.1f}",
-        _pytorch(setting, "timm"),
-        _pytorch(setting, "torchvision"),
+        labels["network"],
+        f"{labels['pass']}, {labels['batch']}",
+        f"{labels['batch'] / seconds:.1f}",
+        _best_of(setting, "timm"),
+        _best_of(setting, "torchvision"),
         ratio("Keras's own layers"),
         ratio("tf_keras"),
     ]
@@ -171,7 +178,11 @@ def models_avx2() -> str:
     return _models("models_training_avx2")
 
 
-def _models(*results):
+def _read(name):
+    return results.read(evaluated.RESULTS / f"{name}.json")
+
+
+def _models(*names):
     header = (
         "network",
         "pass, batch",
@@ -181,14 +192,11 @@ def _models(*results):
         "ours / Keras's layers",
         "ours / tf_keras",
     )
-    settings = [
-        setting
-        for name in results
-        for setting in json.loads(
-            (evaluated.RESULTS / f"{name}.json").read_text()
-        )["settings"]
+    rows = [
+        _models_row(setting)
+        for name in names
+        for setting in _read(name)["settings"]
     ]
-    rows = list(map(_models_row, settings))
     # What was not compared has no column.
     kept = [i for i in range(len(header)) if any(row[i] for row in rows)]
     return markdown.table(
@@ -206,6 +214,7 @@ _TABLES = {
         numbers,
         weights,
         *choosing.TABLES,
+        *runtimes_table.TABLES,
         *side_by_side.TABLES,
     )
 }
@@ -313,13 +322,13 @@ PICTURES = {
 }
 
 
-def main(_: list[str]) -> None:
-    """Rewrites the tables and the pictures."""
+def write() -> None:
+    """Rewrites the tables of all pages."""
     for page in pages():
         page.write_text(filled(page.read_text()))
+
+
+def write_pictures() -> None:
+    """Draws the pictures again."""
     for path, picture in PICTURES.items():
         picture.write(path)
-
-
-if __name__ == "__main__":
-    app.run(main)

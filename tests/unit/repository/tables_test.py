@@ -30,7 +30,7 @@ class TablesTest(parameterized.TestCase):
         (page.stem, page) for page in tables.pages()
     )
     def test_pages_are_current(self, page):
-        """If not: python benchmarks/tables.py."""
+        """If not: python -m benchmarks table."""
         text = page.read_text()
         self.assertEqual(text, tables.filled(text))
 
@@ -66,7 +66,7 @@ class TablesTest(parameterized.TestCase):
         (path.stem, path, picture) for path, picture in tables.PICTURES.items()
     )
     def test_pictures_are_of_the_data(self, path, picture):
-        """If not: python benchmarks/tables.py."""
+        """If not: python -m benchmarks plot."""
         self.assertIn(f"data {picture.digest()}", path.read_text())
 
     def test_numbers(self):
