@@ -32,9 +32,11 @@ def build(job: dict[str, Any]) -> keras.Model:
     """Returns a network.
 
     Args:
-      job: also form: "ours", "folded", "portable" or "stock".
+      job: also form: "ours", "folded", "portable" or "stock"; and dtype, a
+        dtype policy, if it is not float32.
     """
     limit_threads(job["threads"])
+    keras.config.set_dtype_policy(job.get("dtype", "float32"))
     model = keras_regnet.build(
         job["network"],
         input_shape=(job["size"], job["size"], 3),

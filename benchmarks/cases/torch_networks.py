@@ -16,7 +16,8 @@ def build(job: dict[str, Any]) -> torch.nn.Module:
 
     Args:
       job: also library, "timm" or "torchvision"; net, its name there; layout, a
-        memory format; compiled, whether by `torch.compile`.
+        memory format; compiled, whether by `torch.compile`; and autocast, a
+        dtype, if it is not to compute in float32.
     """
     torch.set_num_threads(job["threads"])
     layout = getattr(torch, job["layout"])
@@ -34,8 +35,20 @@ def make_step(net: torch.nn.Module, job: dict[str, Any]) -> Callable:
     images = torch.randn(job["batch"], 3, job["size"], job["size"])
     images = images.to(memory_format=getattr(torch, job["layout"]))
     if job["pass"] == "training":
-        return _training(net.train(), images, job["compiled"])
-    return inference(net.eval(), images, job["compiled"])
+        step = _training(net.train(), images, job["compiled"])
+    else:
+        step = inference(net.eval(), images, job["compiled"])
+    return _with_autocast(step, job["autocast"]) if "autocast" in job else step
+
+
+def _with_autocast(step, dtype):
+    """Returns a step whose forward pass, and so its gradient, is of a dtype."""
+
+    def cast():
+        with torch.autocast("cpu", getattr(torch, dtype)):
+            return step()
+
+    return cast
 
 
 def inference(

@@ -1,5 +1,6 @@
 """Suites of whole networks: steps, what comes before them, and memory."""
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
@@ -21,6 +22,7 @@ _BATCHES = {"training": 16, "inference": 8}
 _QUICK_BATCH = 2
 _RATE = spec.Column("seconds", "images/s", "rate")
 _LOADED = "RegNetY-32GF"
+_POPULATION = {"space": "AnyNetX_A", "flops": (1e8, 1.6e9)}
 _GPU_BATCH = 128
 
 
@@ -125,6 +127,59 @@ def _training(options):
             ],
         )
         for job in _jobs(options, "training")
+    ]
+
+
+def _precision(options):
+    return [
+        _setting(
+            job,
+            [
+                case
+                for ours in _ours("steps", job, common.OURS)
+                for case in (ours, _in_bfloat16(ours, dtype="mixed_bfloat16"))
+            ]
+            + [
+                case
+                for theirs in _all_torch("steps", job)[2:4]
+                for case in (theirs, _in_bfloat16(theirs, autocast="bfloat16"))
+            ]
+            + [common.machine(options)],
+        )
+        for job in _jobs(options, "training", "inference")
+    ]
+
+
+def _in_bfloat16(case, **how):
+    return dataclasses.replace(
+        case, name=f"{case.name}, bfloat16", job={**case.job, **how}
+    )
+
+
+def _population(options):
+    """Returns settings of networks at random, and not of those named."""
+    return [
+        spec.Setting(
+            {
+                "space": _POPULATION["space"],
+                "pass": which,
+                "batch": job["batch"],
+                "threads": job["threads"],
+            },
+            (spec.Case(common.OURS, "population", job),)
+            + (common.machine(options),),
+            common.OURS,
+            job["threads"],
+        )
+        for which in ("inference", "training")
+        for threads in common.threads(options)
+        for job in [
+            {
+                **_job(options, "", which, threads),
+                **_POPULATION,
+                "n": 2 if options.quick else 32,
+            }
+        ]
     ]
 
 
@@ -245,6 +300,18 @@ SUITES = (
         "training steps of whole networks, beside other libraries",
         _training,
         (_RATE,),
+    ),
+    spec.Suite(
+        "precision",
+        "the same in float32 and in bfloat16, beside PyTorch's autocast",
+        _precision,
+        (_RATE,),
+    ),
+    spec.Suite(
+        "population",
+        "random networks: what their time depends on",
+        _population,
+        (spec.Column("seconds", "s, all networks", "s"),),
     ),
     spec.Suite(
         "build",
