@@ -9,7 +9,7 @@ from benchmarks.harness import spec
 from benchmarks.harness import statistics
 
 # One for each processor.
-_RESULTS = ("onnx_avx2",)
+_RESULTS = ("onnx_avx512_core_bf16",)
 # Above it, a file is quantized, or rounds to fewer bits.
 _MAX_ERROR = 1e-3
 _NONE = "-"

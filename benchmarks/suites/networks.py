@@ -21,6 +21,7 @@ _FORMS = {
 _BATCHES = {"training": 16, "inference": 8}
 _QUICK_BATCH = 2
 _RATE = spec.Column("seconds", "images/s", "rate")
+_NOT_IN_TORCHVISION = ("200MF", "600MF", "4.0GF", "6.4GF", "12GF")
 _LOADED = "RegNetY-32GF"
 _POPULATION = {"space": "AnyNetX_A", "flops": (1e8, 1.6e9)}
 _GPU_BATCH = 128
@@ -53,11 +54,14 @@ def _torch(program, job, library, layout, compiled=False):
     net = common.library_names(job["network"])[library]
     module = {"module": "torch_networks", "library": library, "net": net}
     how = "compiled" if compiled else layout.removesuffix("_format")
+    size = job["network"].split("-")[1]
+    lacks = library == "torchvision" and size in _NOT_IN_TORCHVISION
     return spec.Case(
         f"{library}, {how}",
         program,
         {**job, **module, "layout": layout, "compiled": compiled},
         "torch",
+        absent=f"torchvision has no {job['network']}" if lacks else "",
     )
 
 
