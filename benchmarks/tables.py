@@ -7,6 +7,7 @@ computed, speeds are those of `benchmarks/results`; a network that was not
 measured has none. What others published is in `benchmarks/published`.
 """
 
+import functools
 import hashlib
 import json
 import pathlib
@@ -17,10 +18,12 @@ from typing import NamedTuple
 
 from benchmarks import choosing
 from benchmarks import evaluated
+from benchmarks import explained
 from benchmarks import markdown
 from benchmarks import result_table
 from benchmarks import runtimes_table
 from benchmarks import side_by_side
+from benchmarks import structures
 from benchmarks.harness import results
 from benchmarks.harness import statistics
 from keras_regnet import info
@@ -214,6 +217,7 @@ _TABLES = {
         numbers,
         weights,
         *choosing.TABLES,
+        *explained.TABLES,
         *runtimes_table.TABLES,
         *side_by_side.TABLES,
     )
@@ -319,6 +323,14 @@ PICTURES = {
     _IMAGES / "side_by_side.svg": Picture(
         side_by_side.points, side_by_side.draw
     ),
+    _IMAGES / "time.svg": Picture(explained.points, explained.draw),
+    **{
+        _IMAGES / f"structures_{family[-1].lower()}.svg": Picture(
+            functools.partial(structures.points, family),
+            functools.partial(structures.draw, family=family),
+        )
+        for family in structures.FAMILIES
+    },
 }
 
 

@@ -20,14 +20,29 @@ _FORMS = {
 }
 _BATCHES = {"training": 16, "inference": 8}
 _QUICK_BATCH = 2
-_RATE = spec.Column("seconds", "images/s", "rate")
+RATE = spec.Column("seconds", "images/s", "rate")
 _NOT_IN_TORCHVISION = ("200MF", "600MF", "4.0GF", "6.4GF", "12GF")
 _LOADED = "RegNetY-32GF"
 _POPULATION = {"space": "AnyNetX_A", "flops": (1e8, 1.6e9)}
 _GPU_BATCH = 128
 
 
-def _job(options, network, which, threads, batch=None):
+def step_job(
+    options: spec.Options,
+    network: str,
+    which: str,
+    threads: int,
+    batch: int | None = None,
+) -> dict[str, Any]:
+    """Returns what a step of a network takes.
+
+    Args:
+      options: of the run.
+      network: its name.
+      which: "training" or "inference".
+      threads: of the process.
+      batch: images; by default by the pass.
+    """
     return {
         "network": network,
         "pass": which,
@@ -96,7 +111,7 @@ def _jobs(options, *which):
     """Returns a job for each of the networks, passes and threads."""
     found = common.networks(options, "RegNetX-400MF", "RegNetY-800MF")
     return [
-        _job(options, network, task, threads)
+        step_job(options, network, task, threads)
         for network in found
         for task in which
         for threads in common.threads(options)
@@ -139,52 +154,56 @@ def _precision(options):
         _setting(
             job,
             [
-                case
-                for ours in _ours("steps", job, common.OURS)
-                for case in (ours, _in_bfloat16(ours, dtype="mixed_bfloat16"))
-            ]
-            + [
-                case
-                for theirs in _all_torch("steps", job)[2:4]
-                for case in (theirs, _in_bfloat16(theirs, autocast="bfloat16"))
-            ]
-            + [common.machine(options)],
+                *_in_both(
+                    _ours("steps", job, common.OURS), dtype="mixed_bfloat16"
+                ),
+                *_in_both(
+                    [
+                        _torch("steps", job, "timm", layout)
+                        for layout in ("contiguous_format", "channels_last")
+                    ],
+                    autocast="bfloat16",
+                ),
+                common.machine(options),
+            ],
         )
         for job in _jobs(options, "training", "inference")
     ]
 
 
-def _in_bfloat16(case, **how):
-    return dataclasses.replace(
-        case, name=f"{case.name}, bfloat16", job={**case.job, **how}
-    )
+def _in_both(cases, **how):
+    """Returns cases in float32, and in bfloat16 as their library does it."""
+    in_bfloat16 = [
+        dataclasses.replace(
+            case, name=f"{case.name}, bfloat16", job={**case.job, **how}
+        )
+        for case in cases
+    ]
+    return [*cases, *in_bfloat16]
 
 
 def _population(options):
     """Returns settings of networks at random, and not of those named."""
     return [
-        spec.Setting(
-            {
-                "space": _POPULATION["space"],
-                "pass": which,
-                "batch": job["batch"],
-                "threads": job["threads"],
-            },
-            (spec.Case(common.OURS, "population", job),)
-            + (common.machine(options),),
-            common.OURS,
-            job["threads"],
-        )
+        _population_setting(options, which, threads)
         for which in ("inference", "training")
         for threads in common.threads(options)
-        for job in [
-            {
-                **_job(options, "", which, threads),
-                **_POPULATION,
-                "n": 2 if options.quick else 32,
-            }
-        ]
     ]
+
+
+def _population_setting(options, which, threads):
+    job = {
+        **step_job(options, "", which, threads),
+        **_POPULATION,
+        "n": 2 if options.quick else 32,
+    }
+    labels = ("space", "pass", "batch", "threads")
+    return spec.Setting(
+        {label: job[label] for label in labels},
+        (spec.Case(common.OURS, "population", job), common.machine(options)),
+        common.OURS,
+        threads,
+    )
 
 
 def _trainer(options, job):
@@ -249,7 +268,7 @@ def _memory(options):
 def _whole_run(options):
     network = common.networks(options, "RegNetX-400MF")[0]
     batch = _QUICK_BATCH if options.quick else 4
-    job = _job(options, network, "training", host.cores(), batch)
+    job = step_job(options, network, "training", host.cores(), batch)
     steps, epochs = (2, 2) if options.quick else (100, 10)
     run = {**job, "steps": steps, "epochs": epochs}
     return spec.Setting(
@@ -270,7 +289,7 @@ def _gpu(options):
     batch = _QUICK_BATCH if options.quick else _GPU_BATCH
     for network in common.networks(options, "RegNetY-800MF", "RegNetY-3.2GF"):
         for which in ("training", "inference"):
-            job = _job(options, network, which, host.cores(), batch)
+            job = step_job(options, network, which, host.cores(), batch)
             cases = [
                 spec.Case(
                     f"keras_regnet on {backend}, {dtype}",
@@ -297,19 +316,19 @@ SUITES = (
         "inference",
         "forward passes of whole networks, beside other libraries",
         _inference,
-        (_RATE,),
+        (RATE,),
     ),
     spec.Suite(
         "training",
         "training steps of whole networks, beside other libraries",
         _training,
-        (_RATE,),
+        (RATE,),
     ),
     spec.Suite(
         "precision",
         "the same in float32 and in bfloat16, beside PyTorch's autocast",
         _precision,
-        (_RATE,),
+        (RATE,),
     ),
     spec.Suite(
         "population",
@@ -348,7 +367,7 @@ SUITES = (
         "gpu",
         "training and inference on an accelerator, on JAX and PyTorch",
         _gpu,
-        (_RATE,),
+        (RATE,),
         accelerator=True,
     ),
 )

@@ -55,6 +55,7 @@ class TablesTest(parameterized.TestCase):
                 "equal_multiply_adds",
                 "equal_activations",
                 "efficientnets",
+                "explained",
             ],
         }.items():
             text = (paths.ROOT / page).read_text()
