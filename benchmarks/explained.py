@@ -190,6 +190,16 @@ def _draw_panel(axes, name, count, values, milliseconds):
     axes.set_title(f"r = {r:.2f}", fontsize=9)
     unit = "billions" if _UNITS[count] == 1e9 else "millions"
     axes.set_xlabel(f"{_COUNTS[count]} of one image, in {unit}")
-    axes.set_xscale("log")
-    axes.set_yscale("log")
+    _set_logarithmic(axes.xaxis, axes.set_xscale)
+    _set_logarithmic(axes.yaxis, axes.set_yscale)
     axes.grid(alpha=0.3, which="both")
+
+
+def _set_logarithmic(axis, set_scale):
+    """Writes the ticks of a short logarithmic axis as plain numbers."""
+    from matplotlib import ticker
+
+    set_scale("log")
+    axis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
+    axis.set_major_formatter(ticker.FormatStrFormatter("%g"))
+    axis.set_minor_formatter(ticker.NullFormatter())

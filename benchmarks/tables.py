@@ -47,6 +47,12 @@ _CHOSEN = (
     "RegNetZ-E8",
     "RegNetY-16GF",
 )
+# The end of a result's name -> the setting, as docs/processors.md names them.
+_PLAYED = {
+    "": "as it is",
+    "_without_avx512": "without AVX-512",
+    "_without_onednn": "without oneDNN",
+}
 # Okabe and Ito's colors, which differ for the color-blind too.
 _MARKS = {
     "RegNetX": ("#0072B2", "o"),
@@ -166,6 +172,7 @@ def _models_row(setting):
         f"{labels['batch'] / seconds:.1f}",
         _best_of(setting, "timm"),
         _best_of(setting, "torchvision"),
+        ratio("keras_regnet, portable"),
         ratio("Keras's own layers"),
         ratio("tf_keras"),
     ]
@@ -181,23 +188,69 @@ def models_avx2() -> str:
     return _models("models_training_avx2")
 
 
+def models_settings() -> str:
+    """Returns the same on one machine, which plays lesser ones."""
+    return _models(
+        *(f"models_epyc{played}" for played in _PLAYED), titles=_PLAYED
+    )
+
+
+def precision() -> str:
+    """Returns rates in float32 and in bfloat16, library by library."""
+    rows = [
+        row
+        for setting in _read("precision_avx512_core_bf16")["settings"]
+        for row in _precision_rows(setting)
+    ]
+    header = (
+        "network",
+        "pass, batch",
+        "library",
+        "float32, img/s",
+        "bfloat16, img/s",
+        "bfloat16 / float32",
+    )
+    return markdown.table(header, rows)
+
+
+def _precision_rows(setting):
+    labels = setting["labels"]
+    for name, case in setting["cases"].items():
+        reduced = setting["cases"].get(f"{name}, bfloat16")
+        if reduced is None:
+            continue
+        seconds = [results.values(one, "seconds") for one in (case, reduced)]
+        medians = [statistics.spread(values).median for values in seconds]
+        yield [
+            labels["network"],
+            f"{labels['pass']}, {labels['batch']}",
+            name,
+            *(f"{labels['batch'] / median:.1f}" for median in medians),
+            f"{statistics.ratios(*seconds).median:.2f}",
+        ]
+
+
 def _read(name):
     return results.read(evaluated.RESULTS / f"{name}.json")
 
 
-def _models(*names):
+def _models(*names, titles=None):
+    """Returns the rows of results, with a title for each if there are any."""
     header = (
+        "setting",
         "network",
         "pass, batch",
         "keras_regnet, img/s",
         "ours / best of timm",
         "ours / best of torchvision",
+        "ours / its portable form",
         "ours / Keras's layers",
         "ours / tf_keras",
     )
+    titles = titles or dict.fromkeys(names, "")
     rows = [
-        _models_row(setting)
-        for name in names
+        [title, *_models_row(setting)]
+        for name, title in zip(names, titles.values(), strict=True)
         for setting in _read(name)["settings"]
     ]
     # What was not compared has no column.
@@ -213,8 +266,10 @@ _TABLES = {
         accuracy,
         models,
         models_avx2,
+        models_settings,
         networks,
         numbers,
+        precision,
         weights,
         *choosing.TABLES,
         *explained.TABLES,

@@ -38,7 +38,13 @@ class TablesTest(parameterized.TestCase):
         for page, names in {
             "README.md": ["numbers", "accuracy"],
             "docs/networks.md": ["networks"],
-            "docs/speed.md": ["models", "models_avx2"],
+            "docs/speed.md": [
+                "models",
+                "models_avx2",
+                "models_settings",
+                "precision",
+            ],
+            "docs/export.md": ["runtimes"],
             "docs/published_weights.md": ["weights"],
             "docs/choosing.md": [
                 "choosing_multiply_adds",
