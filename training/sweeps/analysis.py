@@ -8,11 +8,13 @@ import itertools
 import json
 import os
 import pathlib
+import shlex
 
 from keras_regnet import atomic
 from keras_regnet.design_space import records
 from keras_regnet.design_space import sample_size
 from keras_regnet.design_space import summary
+from training.sweeps import commands
 from training.sweeps import files
 from training.sweeps import spec as spec_lib
 
@@ -41,7 +43,11 @@ def report(folder: str | os.PathLike) -> None:
     from keras_regnet.design_space import report as report_lib
 
     path = pathlib.Path(folder) / files.REPORT
-    report_lib.write(path, *_read(folder))
+    known = {}
+    if (path.parent / files.SPEC).exists():
+        spec, _ = spec_lib.load(folder)
+        known["training"] = shlex.join(commands.training(spec.regime))
+    report_lib.write(path, *_read(folder), **known)
     print(path)
 
 

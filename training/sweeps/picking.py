@@ -66,12 +66,16 @@ def pick(
         picked = design_space.pick(errors)
         _print_table(trained, picked, errors, lost)
         best = trained[picked.best].record
-        print(_tested(folder, spec, best, options))
+        preparing.prepare(spec.regime, folder, options.data_dir)
+        data = arrays.load(spec.regime, folder)
+        print(_tested(folder, spec, best, data, options))
         path = folder / files.BEST
         with atomic.replacing(path) as partial:
             partial.write_text(best.config + "\n", encoding="utf-8")
     print(f"wrote {path}. To train it in full, and to export it:")
-    for command in commands.after(spec.regime, path, options.data_dir):
+    for command in commands.after(
+        spec.regime, path, options.data_dir, bool(data.test_held_out)
+    ):
         print(command)
 
 
@@ -144,10 +148,9 @@ def _train_again(folder, spec, candidates, repeats, options):
     return trained, np.array(errors), lost
 
 
-def _tested(folder, spec, best, options):
+def _tested(folder, spec, best, data, options):
     """Measures the test error of the chosen network; returns a sentence."""
-    preparing.prepare(spec.regime, folder, options.data_dir)
-    if arrays.load(spec.regime, folder).val_images is None:
+    if data.val_images is None:
         return (
             "errors are on the test images, since the regime holds out no "
             "validation part: the lowest of several is a little too good"

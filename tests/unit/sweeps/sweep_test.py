@@ -40,7 +40,10 @@ class StagesTest(absltest.TestCase):
         summary = json.loads((out / files.SUMMARY).read_text())
         (space,) = summary["spaces"]
         self.assertEqual((space["n"], space["missing"]), (1, 2))
-        self.assertIn("2 not run", (out / files.REPORT).read_text())
+        page = (out / files.REPORT).read_text()
+        self.assertIn("2 not run", page)
+        flags = testing.page_data(page)["training"]
+        self.assertStartsWith(flags, "--dataset=synthetic --image_size=")
 
     def test_nothing_but_packed_records(self):
         """As of networks that were trained elsewhere."""
@@ -51,6 +54,9 @@ class StagesTest(absltest.TestCase):
             stage(out)
         page = (out / files.REPORT).read_text()
         self.assertIn("9 networks trained, 0 failed for good, 0 not", page)
+        self.assertEqual(
+            testing.page_data(page)["training"], "--dataset=folder:PHOTOS"
+        )
 
     def test_plan(self):
         out = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
