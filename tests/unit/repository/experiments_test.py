@@ -1,4 +1,4 @@
-"""The claims of the CIFAR-10 experiment, and that its results are current."""
+"""The claims of the CIFAR-10 experiment; that all results are current."""
 
 import pathlib
 import tempfile
@@ -8,6 +8,8 @@ from absl.testing import absltest
 from absl.testing import parameterized
 
 from experiments.cifar10 import claims
+from experiments.flowers import compare
+from keras_regnet import design_space
 from keras_regnet.config import from_json
 from keras_regnet.design_space import records
 from keras_regnet.design_space import summary
@@ -118,6 +120,37 @@ class TableTest(absltest.TestCase):
         written = (_FOLDER / "RESULTS.md").read_text()
         self.assertEqual(claims.results(found), written)
         self.assertEqual({record.regime for record in found}, {"cifar10"})
+
+
+class FlowersTest(absltest.TestCase):
+    def setUp(self):
+        super().setUp()
+        self.folder = pathlib.Path(compare.__file__).parent
+
+    def test_results_are_those_of_the_records(self):
+        written = (self.folder / "RESULTS.md").read_text()
+        self.assertEqual(compare.results(), written)
+
+    def test_the_picked_network_is_the_one_of_the_records(self):
+        networks, errors = [], []
+        for record in records.read(self.folder / "picks.jsonl"):
+            if record.network not in networks:
+                networks.append(record.network)
+                errors.append([])
+            errors[networks.index(record.network)].append(record.error)
+        best = networks[design_space.pick(np.array(errors)).best]
+        text = (self.folder / "networks/picked.json").read_text()
+        self.assertEqual(from_json(text), best)
+
+    def test_differences_by_photographs(self):
+        """As of the correct shares: the interval is around the difference."""
+        hits = compare.right()
+        self.assertEqual(hits.shape, (5, 3, 736))
+        rng = np.random.default_rng(0)
+        low, high = compare._by_photographs(hits[0], hits[3], rng)
+        difference = 100 * (hits[3].mean() - hits[0].mean())
+        self.assertBetween(difference, low, high)
+        self.assertLess(high, 0)
 
 
 class SampleTest(absltest.TestCase):
