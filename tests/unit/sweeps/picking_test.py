@@ -15,6 +15,7 @@ from absl.testing import parameterized
 from keras_regnet import config as config_lib
 from keras_regnet.design_space import records
 from tests.support import design_space_testing as testing
+from tests.support import paths
 from tests.support import sweep_folders
 from tests.support import sweep_testing as sweeps
 from training.config import config as train_config
@@ -195,6 +196,16 @@ class PickTest(parameterized.TestCase):
         self.assertIn(f"--representative={images} ", export)
         compared = f"--images={self.out / 'val'} "
         self.assertEqual(compared in export, not held_out)
+
+    def test_commands_on_the_page(self):
+        """docs/method_on_photos.md has what `pick` prints."""
+        self.enterContext(contextlib.chdir(self.out))
+        sweep_folders.write(pathlib.Path("flowers"), "train", "val")
+        regime = regimes.of_data("folder:flowers", classes=5, crop="area")
+        best = pathlib.Path("runs/flowers/best.json")
+        page = (paths.ROOT / "docs/method_on_photos.md").read_text()
+        for command in commands.after(regime, best, "", False):
+            self.assertIn(f"\n{command}\n", page)
 
     def test_arrays_without_parts_of_their_own(self):
         """That the test part was held out is known from the sweep's arrays."""
