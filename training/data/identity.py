@@ -22,8 +22,8 @@ from training.data.dataset import DataSet
 from training.data.dataset import Split
 from training.data.dataset import Stream
 
-# Files that are looked at, and bytes of each at its end. There compressed images
-# differ if they differ anywhere: in checksums, or since the codes have shifted.
+# Files that are looked at, and bytes of each at its end. There compressed
+# images differ if they differ anywhere: in checksums, or by shifted codes.
 _FILES, _TAIL = 1000, 4096
 # What other files mean for a part that is held out at random.
 HELD_OUT_ANEW = (
