@@ -37,11 +37,9 @@ def after(
         "--strategy=mirrored",
         f"--variant={path}",
         *where,
-        *training(regime),
+        *training(regime, test_held_out),
         f"--workdir={workdir}",
     ]
-    if test_held_out:
-        train.insert(-1, f"--val_fraction={regime.val_fraction:g}")
     export = [
         str(workdir),
         "--format=litert",
@@ -54,11 +52,13 @@ def after(
     ]
 
 
-def training(regime: Regime) -> list[str]:
+def training(regime: Regime, test_held_out: bool) -> list[str]:
     """Returns the trainer's flags of a regime's data and training."""
     rate = regime.learning_rate * _BASE_BATCH / regime.batch_size
+    held_out = [f"--val_fraction={regime.val_fraction:g}"]
     return [
         f"--dataset={regime.dataset}",
+        *(held_out if test_held_out else []),
         f"--image_size={regime.image_size}",
         *_images(regime),
         f"--epochs={_LONGER * regime.epochs}",
