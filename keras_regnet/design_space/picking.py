@@ -82,7 +82,7 @@ def best_networks(records: Sequence[Record], top: int) -> list[Candidate]:
     >>> trained = records.from_networks(
     ...     networks, errors, space="RegNetX", regime="ImageNet, 25 epochs"
     ... )
-    >>> [candidate.error for candidate in best_networks(trained, top=3)]
+    >>> [round(best.error, 1) for best in best_networks(trained, top=3)]
     [35.0, 35.1, 35.2]
     """
     checks.check_count("top", top)

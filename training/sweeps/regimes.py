@@ -115,6 +115,9 @@ class Regime:
     per_epoch_schedule: bool = fields.field(
         False, "Hold the learning rate for an epoch."
     )
+    warmup_epochs: float = fields.field(
+        0.0, "The learning rate rises over them, from a tenth.", low=0
+    )
     momentum: float = fields.field(0.9, "Nesterov's.", low=0, high=0.9999)
     weight_decay: float = fields.field(5e-5, "L2 on all parameters.", low=0)
     crop: str = fields.field(
@@ -294,7 +297,8 @@ _REGIMES = {
 }
 NAMES = tuple(_REGIMES)
 # Of a sweep of somebody's images: a minute or so a network on two cores, for
-# some thousand of them.
+# some thousand of them. Without the warm-up the first steps ruin deep networks,
+# which then stay near chance.
 _SMALL = {
     "image_size": 64,
     "val_fraction": 0.2,
@@ -302,7 +306,8 @@ _SMALL = {
     "flops": (4e6, 6e6),
     "epochs": 10,
     "batch_size": 64,
-    "learning_rate": 0.1,
+    "learning_rate": 0.05,
+    "warmup_epochs": 2.0,
     "steps_per_call": 100,
 }
 # What the fields of sweep.py's flags are: all that the data do not say.

@@ -30,6 +30,8 @@ _STEPS_MODULES = {
     "jax": "training.sweeps.steps_jax",
     "torch": "training.sweeps.steps_torch",
 }
+# Fraction of the learning rate at the start of a warm-up, as in pycls.
+_WARMUP_START = 0.1
 
 
 class TrialError(Exception):
@@ -199,12 +201,18 @@ def _images(trial, regime):
 
 
 def learning_rates(regime: Regime, steps: int) -> np.ndarray:
-    """Returns a regime's half-period cosine, float32 (epochs, steps)."""
+    """Returns a regime's half-period cosine, float32 (epochs, steps).
+
+    A warm-up multiplies it, as in the trainer's schedules.
+    """
     done = np.arange(regime.epochs * steps).reshape(regime.epochs, steps)
     done = done / max(1, regime.epochs * steps)
     if regime.per_epoch_schedule:
         done = np.broadcast_to(done[:, :1], done.shape)
     lrs = regime.learning_rate * 0.5 * (1 + np.cos(np.pi * done))
+    if regime.warmup_epochs:
+        risen = np.minimum(1, done * regime.epochs / regime.warmup_epochs)
+        lrs *= _WARMUP_START * (1 - risen) + risen
     return lrs.astype(np.float32)
 
 

@@ -13,6 +13,7 @@ from training.sweeps import files
 from training.sweeps import regimes
 from training.sweeps import spec
 from training.sweeps import trial
+from training.trainer import schedules
 
 _SYNTHETIC = regimes.get("synthetic")
 _NETWORK = AnyNetConfig(
@@ -80,6 +81,22 @@ class RatesTest(absltest.TestCase):
         np.testing.assert_allclose(rates[0], 0.05)
         np.testing.assert_allclose(rates[5], 0.025, rtol=1e-6)
         np.testing.assert_allclose(rates[9], 0.0012235871, rtol=1e-5)
+
+    def test_warmup_is_the_trainer_s(self):
+        regime = dataclasses.replace(
+            regimes.get("synthetic"), epochs=4, warmup_epochs=1.5
+        )
+        schedule = schedules.EpochSchedule(
+            regime.learning_rate,
+            "cosine",
+            epochs=4,
+            steps_per_epoch=3,
+            warmup_epochs=1.5,
+            warmup_factor=0.1,
+        )
+        expected = [float(schedule(step)) for step in range(12)]
+        rates = trial.learning_rates(regime, 3)
+        np.testing.assert_allclose(rates.ravel(), expected, rtol=1e-5)
 
 
 class RegimesTest(absltest.TestCase):
