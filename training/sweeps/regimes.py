@@ -258,6 +258,7 @@ _REGIMES = {
         epochs=4,
         batch_size=64,
         learning_rate=0.1,
+        warmup_epochs=0.5,
         shift=4,
         steps_per_call=200,
     ),

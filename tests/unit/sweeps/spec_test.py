@@ -100,10 +100,13 @@ class SampleTest(absltest.TestCase):
 
     def test_resolutions(self):
         """Counted at its own side, which is part of what a trial is."""
-        text = "RegNetX resolution=32,64"
-        spec = dataclasses.replace(_SPEC, spaces=(text,), n=8)
+        spec = spec_lib.Spec(
+            regime=regimes.get("cifar10_long"),
+            spaces=("RegNetX resolution=32,48",),
+            n=8,
+        )
         trials = spec_lib.sample(spec, self.folder)
-        self.assertEqual({t.resolution for t in trials}, {32, 64})
+        self.assertEqual({t.resolution for t in trials}, {32, 48})
         for trial in trials:
             shape = (trial.resolution, trial.resolution, 3)
             counted = keras_regnet.complexity(trial.network, shape, classes=10)
@@ -111,7 +114,7 @@ class SampleTest(absltest.TestCase):
             other = spec_lib.identify(trial.config, trial.seed, spec.regime)
             self.assertNotEqual(trial.trial_id, other)
         self.assertEqual(spec_lib.load(self.folder), (spec, trials))
-        fast = regimes.changed(_SPEC.regime, latency_ms=(0, 1))
+        fast = regimes.changed(spec.regime, latency_ms=(0, 1))
         with self.assertRaisesRegex(ValueError, "`latency_ms` must be left"):
             spec_lib.sample(
                 dataclasses.replace(spec, regime=fast), self.folder / "fast"
