@@ -1,13 +1,20 @@
 """The networks of README.md: seven families, each at two budgets.
 
-Each family is a published shape, whose widths are scaled by one factor, and then
-by a step in a stage or two, until the multiply-adds are those of the budget.
+Each family is a published shape, whose widths are scaled by one factor, and
+then by a step in a stage or two, until the multiply-adds are those of the
+budget. `python experiments/families/networks.py` writes them to the files that
+are trained.
 """
 
 import dataclasses
 import itertools
+import pathlib
+import sys
 from collections.abc import Callable
 from typing import Any
+
+if __name__ == "__main__":
+    sys.path[0] = str(pathlib.Path(__file__).resolve().parents[2])
 
 import keras_regnet
 from keras_regnet import AnyNetConfig
@@ -66,9 +73,7 @@ _INVERTED = {
 _CARDINALITY = 8
 
 FAMILIES = (
-    Family(
-        "RegNetX", {**_REGNET, "group_widths": 8}, _REGNET_WIDTHS, 8
-    ),
+    Family("RegNetX", {**_REGNET, "group_widths": 8}, _REGNET_WIDTHS, 8),
     Family(
         "RegNetY",
         {**_REGNET, "block": "y", "group_widths": 8},
@@ -142,10 +147,18 @@ def network(family: Family, budget: int) -> AnyNetConfig:
     raise ValueError(f"{family.name} has no network of {budget} million")
 
 
-def every() -> dict[tuple[int, str], AnyNetConfig]:
-    """Returns all networks, by budget and family."""
-    return {
-        (budget, family.name): network(family, budget)
-        for budget in BUDGETS
-        for family in FAMILIES
-    }
+def file(budget: int) -> pathlib.Path:
+    """Returns the file of a budget's networks, a line for each family."""
+    return pathlib.Path(__file__).parent / f"networks_{budget}M.jsonl"
+
+
+def text(budget: int) -> str:
+    """Returns what it has."""
+    return "".join(
+        f"{network(family, budget).to_json()}\n" for family in FAMILIES
+    )
+
+
+if __name__ == "__main__":
+    for _budget in BUDGETS:
+        file(_budget).write_text(text(_budget))

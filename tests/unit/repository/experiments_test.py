@@ -134,7 +134,6 @@ class VerdictTest(parameterized.TestCase):
             list(decided),
         )
 
-
     def test_mean_best(self):
         errors = _population(50).errors
         self.assertAlmostEqual(
