@@ -7,6 +7,7 @@ are trained.
 """
 
 import dataclasses
+import functools
 import itertools
 import pathlib
 import sys
@@ -147,6 +148,16 @@ def network(family: Family, budget: int) -> AnyNetConfig:
     raise ValueError(f"{family.name} has no network of {budget} million")
 
 
+@functools.cache
+def every() -> dict[tuple[int, str], AnyNetConfig]:
+    """Returns all networks, by budget and family."""
+    return {
+        (budget, family.name): network(family, budget)
+        for budget in BUDGETS
+        for family in FAMILIES
+    }
+
+
 def file(budget: int) -> pathlib.Path:
     """Returns the file of a budget's networks, a line for each family."""
     return pathlib.Path(__file__).parent / f"networks_{budget}M.jsonl"
@@ -155,7 +166,7 @@ def file(budget: int) -> pathlib.Path:
 def text(budget: int) -> str:
     """Returns what it has."""
     return "".join(
-        f"{network(family, budget).to_json()}\n" for family in FAMILIES
+        f"{every()[budget, family.name].to_json()}\n" for family in FAMILIES
     )
 
 
