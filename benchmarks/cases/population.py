@@ -1,0 +1,68 @@
+"""Forward passes and training steps of random networks of a design space.
+
+All networks are in one process, of which a turn times each in turn.
+"""
+
+from typing import Any
+
+# Before TensorFlow, which it has turn oneDNN on.
+import keras_regnet
+
+# isort: split
+import numpy as np
+
+from benchmarks.cases import keras_networks
+from benchmarks.cases import steps
+from benchmarks.harness import worker
+from keras_regnet import design_space
+
+_SEED = 0
+
+
+def prepare(job: dict[str, Any]) -> worker.Prepared:
+    """Prepares the steps of all networks.
+
+    Args:
+      job: space, flops (low and high), n, size, batch, pass ("training" or
+        "inference"), threads and turn_seconds.
+    """
+    keras_networks.limit_threads(job["threads"])
+    rng = np.random.default_rng(_SEED)
+    sample = design_space.space(job["space"]).sample(
+        rng, n=job["n"], flops=tuple(job["flops"])
+    )
+    shape = (job["size"], job["size"], 3)
+    facts = {"images": job["batch"], "networks": []}
+    turns = []
+    for config in sample:
+        cost = keras_regnet.complexity(config, shape, classes=steps.CLASSES)
+        facts["networks"].append(
+            {
+                "config": config.to_json(),
+                "flops": cost.flops,
+                "activations": cost.activations,
+                "params": cost.params,
+            }
+        )
+        step = _step(config, shape, job)
+        turns.append(worker.Repeated(step, job["turn_seconds"] / job["n"]))
+
+    def turn():
+        seconds = [one()["seconds"] for one in turns]
+        return {
+            "seconds": sum(seconds),
+            **{str(number): value for number, value in enumerate(seconds)},
+        }
+
+    return worker.Prepared(turn, worker.versions("tensorflow", "keras"), facts)
+
+
+def _step(config, shape, job):
+    model = keras_regnet.build(
+        config,
+        input_shape=shape,
+        classes=steps.CLASSES,
+        classifier_activation=None,
+        include_preprocessing=False,
+    )
+    return keras_networks.make_step(model, {**job, "form": "ours"})
