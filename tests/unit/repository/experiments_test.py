@@ -286,9 +286,9 @@ class PilotTest(absltest.TestCase):
             np.var([r.error for r in found if r.space == space], ddof=1)
             for space in "AB"
         ]
-        # 9.467 is the quantile 0.2 of chi-squared with 14 degrees of freedom,
+        # 3.822 is the quantile 0.2 of chi-squared with 7 degrees of freedom,
         # 2.802 the sum of the normal quantiles 0.975 and 0.8.
-        at_most = np.sqrt(np.mean(variances) * 14 / 9.467)
+        at_most = np.sqrt(np.mean(variances) * 7 / 3.822)
         normal = 2 * (2.802 * at_most / 3) ** 2
         self.assertBetween(pilot.networks(found), normal, normal + 2)
 
