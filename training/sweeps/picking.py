@@ -4,6 +4,7 @@ The best few are trained again with fresh seeds, by the same driver; what was
 lucky in the sweep has no part in the choice. The chosen one is tested last.
 """
 
+import dataclasses
 import os
 import pathlib
 import zlib
@@ -73,8 +74,10 @@ def pick(
         with atomic.replacing(path) as partial:
             partial.write_text(best.config + "\n", encoding="utf-8")
     print(f"wrote {path}. To train it in full, and to export it:")
+    side = best.resolution or spec.regime.image_size
+    regime = dataclasses.replace(spec.regime, image_size=side)
     for command in commands.after(
-        spec.regime, path, options.data_dir, bool(data.test_held_out)
+        regime, path, options.data_dir, bool(data.test_held_out)
     ):
         print(command)
 
@@ -108,7 +111,9 @@ def _fresh(spec, record, repeat, purpose):
     entropy = [spec.seed, zlib.crc32(record.config.encode()), repeat, purpose]
     seed = int(np.random.SeedSequence(entropy).generate_state(1)[0] >> 1)
     fields = {name: getattr(record, name) for name in _TRIAL_FIELDS}
-    name = spec_lib.identify(record.config, seed, spec.regime)
+    name = spec_lib.identify(
+        record.config, seed, spec.regime, record.resolution
+    )
     return Trial(**{**fields, "seed": seed, "trial_id": name})
 
 
