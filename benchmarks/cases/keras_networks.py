@@ -82,7 +82,8 @@ def make_step(model: keras.Model, job: dict[str, Any]):
     step = _forward(model)
     if job["pass"] == "training":
         step = _training_step(model)
-        arguments += (tf.range(job["batch"]) % steps.CLASSES,)
+        classes = job.get("classes", steps.CLASSES)
+        arguments += (tf.range(job["batch"]) % classes,)
     function = tf.function(step, autograph=False, jit_compile=False)
     form = contextlib.nullcontext()
     if job["form"] == "portable":

@@ -3,6 +3,7 @@
 All networks are in one process, of which a turn times each in turn.
 """
 
+import pathlib
 from typing import Any
 
 # Before TensorFlow, which it has turn oneDNN on.
@@ -23,19 +24,19 @@ def prepare(job: dict[str, Any]) -> worker.Prepared:
     """Prepares the steps of all networks.
 
     Args:
-      job: space, flops (low and high), n, size, batch, pass ("training" or
-        "inference"), threads and turn_seconds.
+      job: space, flops (low and high) and n, or file, a configuration a
+        line; size, classes if they are not ImageNet's, batch, pass ("training"
+        or "inference"), threads and turn_seconds.
     """
     keras_networks.limit_threads(job["threads"])
-    rng = np.random.default_rng(_SEED)
-    sample = design_space.space(job["space"]).sample(
-        rng, n=job["n"], flops=tuple(job["flops"])
-    )
+    networks = _networks(job)
+    classes = job.get("classes", steps.CLASSES)
+    job = {**job, "classes": classes}
     shape = (job["size"], job["size"], 3)
     facts = {"images": job["batch"], "networks": []}
     turns = []
-    for config in sample:
-        cost = keras_regnet.complexity(config, shape, classes=steps.CLASSES)
+    for config in networks:
+        cost = keras_regnet.complexity(config, shape, classes=classes)
         facts["networks"].append(
             {
                 "config": config.to_json(),
@@ -45,7 +46,7 @@ def prepare(job: dict[str, Any]) -> worker.Prepared:
             }
         )
         step = _step(config, shape, job)
-        turns.append(worker.Repeated(step, job["turn_seconds"] / job["n"]))
+        turns.append(worker.Repeated(step, job["turn_seconds"] / len(networks)))
 
     def turn():
         seconds = [one()["seconds"] for one in turns]
@@ -57,11 +58,20 @@ def prepare(job: dict[str, Any]) -> worker.Prepared:
     return worker.Prepared(turn, worker.versions("tensorflow", "keras"), facts)
 
 
+def _networks(job):
+    if "file" in job:
+        lines = pathlib.Path(job["file"]).read_text().splitlines()
+        return [keras_regnet.config.from_json(line) for line in lines]
+    rng = np.random.default_rng(_SEED)
+    space = design_space.space(job["space"])
+    return space.sample(rng, n=job["n"], flops=tuple(job["flops"]))
+
+
 def _step(config, shape, job):
     model = keras_regnet.build(
         config,
         input_shape=shape,
-        classes=steps.CLASSES,
+        classes=job["classes"],
         classifier_activation=None,
         include_preprocessing=False,
     )

@@ -1,9 +1,10 @@
-"""The suite of other families: each beside the RegNets of its budget.
+"""Suites of other families: each beside the RegNets of its budget.
 
 MobileNet, EfficientNet, ResNet and ResNeXt as their libraries have them, at the
 image size of each, so that a rate is that of the error which was published.
 """
 
+import pathlib
 from typing import Any
 from typing import NamedTuple
 
@@ -73,6 +74,9 @@ _BUDGETS: dict[str, tuple[tuple[str, ...], tuple[_Other, ...]]] = {
     ),
 }
 _QUICK_BUDGET = "400MF"
+_TRAINED = pathlib.Path(__file__).resolve().parents[2] / "experiments/families"
+# As there.
+_TRAINED_BATCH, _TRAINED_SIZE, _TRAINED_CLASSES = 64, 32, 10
 
 
 def name(network: str, library: str) -> str:
@@ -142,11 +146,44 @@ def _other(job, library, net):
     return spec.Case(title, "steps", {**job, **theirs}, "torch")
 
 
+def _trained(options):
+    """Returns settings of the networks of experiments/families."""
+    return [
+        _trained_setting(options, path, which, threads)
+        for which in ("inference", "training")
+        for path in sorted(_TRAINED.glob("networks_*.jsonl"))
+        for threads in common.threads(options, 1)
+    ]
+
+
+def _trained_setting(options, path, which, threads):
+    batch = None if options.quick else _TRAINED_BATCH
+    job = {
+        **networks.step_job(options, path.stem, which, threads, batch),
+        "file": str(path),
+        "size": _TRAINED_SIZE,
+        "classes": _TRAINED_CLASSES,
+    }
+    labels = ("network", "pass", "batch", "threads")
+    return spec.Setting(
+        {label: job[label] for label in labels},
+        (spec.Case(common.OURS, "population", job), common.machine(options)),
+        common.OURS,
+        threads,
+    )
+
+
 SUITES = (
     spec.Suite(
         "families",
         "other families, each beside the RegNets of its multiply-adds",
         _settings,
         (networks.RATE,),
+    ),
+    spec.Suite(
+        "trained",
+        "the networks of experiments/families, at 32 px",
+        _trained,
+        (spec.Column("seconds", "s, all networks", "s"),),
     ),
 )

@@ -26,6 +26,7 @@ from keras_regnet.config import NetworkTemplate
 from keras_regnet.design_space import domains
 from keras_regnet.design_space.records import Trial
 from training.sweeps import files
+from training.sweeps import given
 from training.sweeps import latencies
 from training.sweeps.regimes import Regime
 
@@ -56,7 +57,8 @@ class Spec:
 
     Args:
       regime: data and training.
-      spaces: each a name and restrictions, see `parse_space`.
+      spaces: each a name and restrictions, see `parse_space`, or a file of
+        networks, see `given`.
       n: number of networks of each space.
       seed: of the samples.
       trials: number of seeds that each network is trained with.
@@ -73,8 +75,7 @@ class Spec:
             raise ValueError(
                 "`space` must be given at least once. Received: none"
             )
-        parsed = [parse_space(text) for text in self.spaces]
-        described = [(s.name, frozenset(s.restrictions)) for s in parsed]
+        described = [_described(text) for text in self.spaces]
         repeated = {
             text
             for text, space in zip(self.spaces, described, strict=True)
@@ -106,6 +107,14 @@ class Spec:
             "trials": self.trials,
             "regime_fields": self.regime.to_dict(),
         }
+
+
+def _described(text):
+    """Returns what a space is, however it is written."""
+    if given.is_file(text):
+        return text
+    space = parse_space(text)
+    return space.name, frozenset(space.restrictions)
 
 
 def parse_space(text: str) -> design_space.Space:
@@ -192,25 +201,31 @@ def _trials(spec, text, measured):
 
     The first networks of a larger sample are those of a smaller one.
     """
-    regime = spec.regime
-    space = parse_space(text).vary(
-        stem=regime.stem, stem_width=regime.stem_width, strides=regime.strides
-    )
-    chosen = list(range(spec.n))
-    if regime.latency_ms is None:
-        networks = _sample(spec, text, space, spec.n)
-    elif space.resolutions is not None:
-        raise ValueError(
-            "`latency_ms` must be left out for a space whose resolution is "
-            f"sampled: it is measured at one. Received: {text}"
-        )
-    else:
-        networks, chosen = _fast_enough(spec, text, space, measured)
+    networks, chosen = _networks(spec, text, measured)
     return [
         _trial(spec, text, networks, place, index, repeat)
         for repeat in range(spec.trials)
         for index, place in enumerate(chosen)
     ]
+
+
+def _networks(spec, text, measured):
+    """Returns networks, and the places of those that are trained."""
+    regime = spec.regime
+    chosen = list(range(spec.n))
+    if given.is_file(text):
+        return given.read(text, spec.n, regime), chosen
+    space = parse_space(text).vary(
+        stem=regime.stem, stem_width=regime.stem_width, strides=regime.strides
+    )
+    if regime.latency_ms is None:
+        return _sample(spec, text, space, spec.n), chosen
+    if space.resolutions is not None:
+        raise ValueError(
+            "`latency_ms` must be left out for a space whose resolution is "
+            f"sampled: it is measured at one. Received: {text}"
+        )
+    return _fast_enough(spec, text, space, measured)
 
 
 def _sample(spec, text, space, n):
@@ -262,7 +277,8 @@ def _too_slow(spec, text, seen, chosen):
 
 
 def _trial(spec, text, networks, place, index, repeat):
-    config = networks[place].to_json()
+    network = networks.configs[place]
+    config = network.to_json()
     sides = networks.resolutions
     resolution = None if sides is None else int(sides[place])
     # Another seed for every network, the same whatever else is sampled.
@@ -275,7 +291,7 @@ def _trial(spec, text, networks, place, index, repeat):
         seed=seed,
         regime=spec.regime.name,
         config=config,
-        depth=sum(stage.depth for stage in plan.stages(networks[place])),
+        depth=sum(stage.depth for stage in plan.stages(network)),
         flops=int(networks.flops[place]),
         params=int(networks.params[place]),
         activations=int(networks.activations[place]),
