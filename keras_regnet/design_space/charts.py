@@ -41,7 +41,7 @@ _SHAPES = (
 )
 # Heights in pixels.
 _TALL, _LOW = 460, 300
-_PICTURE_WIDTH = 520
+_PICTURE_WIDTH = 600
 # Wide enough for a finger.
 _TOUCH_WIDTH = 16
 _FAINT = 0.2
@@ -88,7 +88,8 @@ def edf_picture(
       data: rows by the names of data; here the band is that of all spaces.
       title: of the picture.
     """
-    return _svg(_edf(_Look(spaces, _legend())), data, title)
+    lines = _legend(symbolType="stroke", symbolSize=500, symbolStrokeWidth=2.2)
+    return _svg(_edf(_Look(spaces, lines)), data, title)
 
 
 def scatter_picture(
@@ -109,14 +110,15 @@ def scatter_picture(
     return _svg(chart, {"chosen": [], **data}, title)
 
 
-def _legend():
+def _legend(**symbols):
     return alt.Legend(
         title=None,
         orient="bottom",
         direction="vertical",
         labelLimit=0,
-        labelFontSize=13,
+        labelFontSize=12,
         symbolOpacity=1,
+        **symbols,
     )
 
 
