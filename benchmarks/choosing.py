@@ -150,10 +150,10 @@ def _fast_other(form, limit):
     # Only RegNets have groups to merge.
     form = form.removesuffix("-merged")
     fast = [
-        (network["top1"], name, evaluated.one_thread(network)[form])
+        (network.top1, name, network.milliseconds[form])
         for name, network in evaluated.mobile().items()
         if name not in variants.list_variants()
-        and evaluated.one_thread(network)[form] <= limit
+        and network.milliseconds[form] <= limit
     ]
     if not fast:
         return _NONE

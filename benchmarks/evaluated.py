@@ -2,11 +2,12 @@
 
 import dataclasses
 import functools
-import json
 import pathlib
 from typing import NamedTuple
 
 import keras_regnet
+from benchmarks.harness import results
+from benchmarks.harness import statistics
 from keras_regnet import variants
 from keras_regnet.weights import records
 
@@ -62,24 +63,43 @@ def best(variant: str) -> Evaluated:
     return _evaluated(record)
 
 
+class Mobile(NamedTuple):
+    """A network that was timed as LiteRT files, on one thread.
+
+    Args:
+      top1: percent, as published.
+      multiply_adds: of one image.
+      milliseconds: of one image, by the form of the file.
+    """
+
+    top1: float
+    multiply_adds: int
+    milliseconds: dict[str, float]
+
+
 @functools.cache
-def mobile() -> dict[str, dict]:
-    """Returns what `benchmarks/mobile.py` measured, network by network."""
-    return json.loads((RESULTS / "mobile.json").read_text())["networks"]
-
-
-def one_thread(network: dict) -> dict[str, float]:
-    """Returns milliseconds of one image, for each form that was measured."""
-    return {
-        file["form"]: file["milliseconds"]
-        for file in network["files"]
-        if file["threads"] == 1
-    }
+def mobile() -> dict[str, Mobile]:
+    """Returns what the suite litert measured, network by network."""
+    found: dict[str, Mobile] = {}
+    for setting in results.read(RESULTS / "mobile.json")["settings"]:
+        if setting["labels"]["threads"] != 1:
+            continue
+        for case in setting["cases"].values():
+            if "form" not in case["facts"]:
+                continue  # The machine's limits.
+            facts = case["facts"]
+            network = found.setdefault(
+                facts["network"],
+                Mobile(facts["top1"], facts["multiply_adds"], {}),
+            )
+            seconds = statistics.spread(results.values(case, "seconds"))
+            network.milliseconds[facts["form"]] = 1e3 * seconds.median
+    return found
 
 
 def milliseconds(evaluated: Evaluated) -> dict[str, float]:
     """Returns the milliseconds of a set's network, if it was measured."""
     network = mobile().get(evaluated.record.variant)
-    if network is None or network["flops"] != evaluated.multiply_adds:
+    if network is None or network.multiply_adds != evaluated.multiply_adds:
         return {}  # Other widths, or another size.
-    return one_thread(network)
+    return network.milliseconds

@@ -1,32 +1,31 @@
-"""Writes the tables and the pictures of README.md and docs/ from the data.
+"""The tables and the pictures of README.md and docs/, from the data.
 
-    python benchmarks/tables.py
-
-Each table stands between `<!-- table: NAME -->` and `<!-- end -->`. Accuracies
-are those of `keras_regnet/data/weights.csv`, complexities are computed, speeds
-are those of `benchmarks/results`; a network that was not measured has none.
-What others published is in `benchmarks/published`.
+`python -m benchmarks table` writes the tables, `python -m benchmarks plot` the
+pictures. Each table stands between `<!-- table: NAME -->` and `<!-- end -->`.
+Accuracies are those of `keras_regnet/data/weights.csv`, complexities are
+computed, speeds are those of `benchmarks/results`; a network that was not
+measured has none. What others published is in `benchmarks/published`.
 """
 
+import functools
 import hashlib
 import json
-import os
 import pathlib
 import re
-import sys
 from collections.abc import Callable
 from typing import Any
 from typing import NamedTuple
 
-from absl import app
-
-# Also when run from another working directory.
-sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-
 from benchmarks import choosing
 from benchmarks import evaluated
+from benchmarks import explained
 from benchmarks import markdown
+from benchmarks import result_table
+from benchmarks import runtimes_table
 from benchmarks import side_by_side
+from benchmarks import structures
+from benchmarks.harness import results
+from benchmarks.harness import statistics
 from keras_regnet import info
 from keras_regnet import variants
 from keras_regnet.weights import records
@@ -48,6 +47,12 @@ _CHOSEN = (
     "RegNetZ-E8",
     "RegNetY-16GF",
 )
+# The end of a result's name -> the setting, as docs/processors.md names them.
+_PLAYED = {
+    "": "as it is",
+    "_without_avx512": "without AVX-512",
+    "_without_onednn": "without oneDNN",
+}
 # Okabe and Ito's colors, which differ for the color-blind too.
 _MARKS = {
     "RegNetX": ("#0072B2", "o"),
@@ -132,30 +137,42 @@ def weights() -> str:
     return markdown.table(header, map(_weights_row, sets.values()))
 
 
-def _pytorch(setting, library):
+def _ours_over(setting, name):
+    """Returns how many times faster ours is than a case; None if not there."""
+    case = setting["cases"].get(name, {"rounds": []})
+    if not case["rounds"]:
+        return None
+    against = result_table.ratio(setting, name, "seconds")
+    return against and against.median
+
+
+def _best_of(setting, library):
     """Returns how many times faster ours is than a library's better layout."""
-    ratios = [
-        case["ours_over_it"]["median"]
-        for name, case in setting["contestants"].items()
+    found = [
+        _ours_over(setting, name)
+        for name in setting["cases"]
         if name.startswith(library)
     ]
+    ratios = [ratio for ratio in found if ratio is not None]
     return f"{min(ratios):.2f}" if ratios else ""
 
 
 def _models_row(setting):
-    cases = setting["contestants"]
+    labels = setting["labels"]
+    ours = setting["cases"]["keras_regnet"]
+    seconds = statistics.spread(results.values(ours, "seconds")).median
 
     def ratio(name):
-        if name not in cases:
-            return ""
-        return f"{cases[name]['ours_over_it']['median']:.3g}"
+        found = _ours_over(setting, name)
+        return "" if found is None else f"{found:.3g}"
 
     return [
-        setting["network"],
-        f"{setting['task']}, {setting['batch_size']}",
-        f"{cases['keras_regnet']['images_per_s']:.1f}",
-        _pytorch(setting, "timm"),
-        _pytorch(setting, "torchvision"),
+        labels["network"],
+        f"{labels['pass']}, {labels['batch']}",
+        f"{labels['batch'] / seconds:.1f}",
+        _best_of(setting, "timm"),
+        _best_of(setting, "torchvision"),
+        ratio("keras_regnet, portable"),
         ratio("Keras's own layers"),
         ratio("tf_keras"),
     ]
@@ -171,24 +188,71 @@ def models_avx2() -> str:
     return _models("models_training_avx2")
 
 
-def _models(*results):
+def models_settings() -> str:
+    """Returns the same on one machine, which plays lesser ones."""
+    return _models(
+        *(f"models_epyc{played}" for played in _PLAYED), titles=_PLAYED
+    )
+
+
+def precision() -> str:
+    """Returns rates in float32 and in bfloat16, library by library."""
+    rows = [
+        row
+        for setting in _read("precision_avx512_core_bf16")["settings"]
+        for row in _precision_rows(setting)
+    ]
     header = (
+        "network",
+        "pass, batch",
+        "library",
+        "float32, img/s",
+        "bfloat16, img/s",
+        "bfloat16 / float32",
+    )
+    return markdown.table(header, rows)
+
+
+def _precision_rows(setting):
+    labels = setting["labels"]
+    for name, case in setting["cases"].items():
+        reduced = setting["cases"].get(f"{name}, bfloat16")
+        if reduced is None:
+            continue
+        seconds = [results.values(one, "seconds") for one in (case, reduced)]
+        medians = [statistics.spread(values).median for values in seconds]
+        yield [
+            labels["network"],
+            f"{labels['pass']}, {labels['batch']}",
+            name,
+            *(f"{labels['batch'] / median:.1f}" for median in medians),
+            f"{statistics.ratios(*seconds).median:.2f}",
+        ]
+
+
+def _read(name):
+    return results.read(evaluated.RESULTS / f"{name}.json")
+
+
+def _models(*names, titles=None):
+    """Returns the rows of results, with a title for each if there are any."""
+    header = (
+        "setting",
         "network",
         "pass, batch",
         "keras_regnet, img/s",
         "ours / best of timm",
         "ours / best of torchvision",
+        "ours / its portable form",
         "ours / Keras's layers",
         "ours / tf_keras",
     )
-    settings = [
-        setting
-        for name in results
-        for setting in json.loads(
-            (evaluated.RESULTS / f"{name}.json").read_text()
-        )["settings"]
+    titles = titles or dict.fromkeys(names, "")
+    rows = [
+        [title, *_models_row(setting)]
+        for name, title in zip(names, titles.values(), strict=True)
+        for setting in _read(name)["settings"]
     ]
-    rows = list(map(_models_row, settings))
     # What was not compared has no column.
     kept = [i for i in range(len(header)) if any(row[i] for row in rows)]
     return markdown.table(
@@ -202,10 +266,14 @@ _TABLES = {
         accuracy,
         models,
         models_avx2,
+        models_settings,
         networks,
         numbers,
+        precision,
         weights,
         *choosing.TABLES,
+        *explained.TABLES,
+        *runtimes_table.TABLES,
         *side_by_side.TABLES,
     )
 }
@@ -310,16 +378,24 @@ PICTURES = {
     _IMAGES / "side_by_side.svg": Picture(
         side_by_side.points, side_by_side.draw
     ),
+    _IMAGES / "time.svg": Picture(explained.points, explained.draw),
+    **{
+        _IMAGES / f"structures_{family[-1].lower()}.svg": Picture(
+            functools.partial(structures.points, family),
+            functools.partial(structures.draw, family=family),
+        )
+        for family in structures.FAMILIES
+    },
 }
 
 
-def main(_: list[str]) -> None:
-    """Rewrites the tables and the pictures."""
+def write() -> None:
+    """Rewrites the tables of all pages."""
     for page in pages():
         page.write_text(filled(page.read_text()))
+
+
+def write_pictures() -> None:
+    """Draws the pictures again."""
     for path, picture in PICTURES.items():
         picture.write(path)
-
-
-if __name__ == "__main__":
-    app.run(main)

@@ -19,7 +19,7 @@ import json
 import os
 import pathlib
 import re
-import subprocess
+import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -38,12 +38,13 @@ import tensorflow as tf
 from absl import app
 from absl import flags
 
-from benchmarks import timing
+from benchmarks.harness import child
+from benchmarks.harness import host
+from keras_regnet import atomic
 from keras_regnet import plan
 from keras_regnet.weights import records
 from tests.support import oracle_weights
 
-_ROOT = pathlib.Path(__file__).resolve().parents[1]
 _FAMILIES = (
     *("timm", "byobnet", "torchvision", "transformers"),
     *("pycls", "classy", "swag", "keras_applications", "kecam"),
@@ -77,15 +78,6 @@ _KECAM_PYTHON = flags.DEFINE_string("kecam_python", None, "Interpreter.")
 _OUTPUT = flags.DEFINE_string(
     "output", "weight_parity.json", "JSON file; a table is written beside it."
 )
-
-_PROGRAM = """
-sys.path.insert(0, sys.argv[1])
-import {module} as oracle
-reply(oracle.versions())
-for job in jobs():
-    oracle.answer(job)
-    reply(None)
-"""
 
 
 class Task(NamedTuple):
@@ -268,7 +260,8 @@ def _in_order(networks):
 
 def _write(record):
     rows = record["rows"]
-    timing.write_json(_OUTPUT.value, record)
+    contents = json.dumps(record, indent=1) + "\n"
+    atomic.write(_OUTPUT.value, contents.encode())
     worst = max(rows, key=lambda row: row["largest"])
     header = {k: v for k, v in record.items() if k != "rows"}
     text = [
@@ -289,22 +282,12 @@ def _write(record):
     path.write_text("\n".join(text) + "\n")
 
 
-def _revision():
-    result = subprocess.run(
-        ["git", "describe", "--always", "--dirty"],
-        cwd=_ROOT,
-        capture_output=True,
-        text=True,
-    )
-    return result.stdout.strip() or "unknown revision"
-
-
 def _header():
     # Without the folders of this machine.
     line = " ".join(["python benchmarks/weight_parity.py", *sys.argv[1:]])
     line = re.sub(r"(-\w+_python[= ])\S+", r"\1PYTHON", line)
     return {
-        "cpu": timing.cpu_model(),
+        "cpu": host.cpu_model(),
         "tensorflow": tf.__version__,
         "keras": keras.__version__,
         "keras_regnet": keras_regnet.__version__,
@@ -313,9 +296,13 @@ def _header():
     }
 
 
-def _start(family, stack, children):
-    """Returns the oracle of a family, None if its interpreter is not given."""
-    module = _OF_KERAS_2.get(family, "torch_weights")
+def _module(task):
+    """Returns the oracle of a task's family."""
+    return _OF_KERAS_2.get(task.family, "torch_weights")
+
+
+def _start(module, stack, children):
+    """Returns the process of a module, None if no interpreter is given."""
     flag = {
         "torch_weights": _TORCH_PYTHON,
         "tf_keras_weights": _TF_KERAS_PYTHON,
@@ -324,14 +311,16 @@ def _start(family, stack, children):
     if flag.value is None:
         return None
     if module not in children:
-        child = timing.Child(
-            module,
-            flag.value,
-            _PROGRAM.format(module=module),
-            _ROOT / "tests" / "oracles",
-        )
-        children[module] = stack.enter_context(child)
+        command = [_interpreter(flag.value), "-m", "benchmarks.harness.worker"]
+        command += ["benchmarks.cases.weight_oracle", str(os.cpu_count())]
+        children[module] = stack.enter_context(child.Child(command))
     return children[module]
+
+
+def _interpreter(name):
+    """Returns the path of an interpreter: its process has another folder."""
+    found = shutil.which(name)
+    return os.path.abspath(found) if found else name
 
 
 def _run(stack):
@@ -342,18 +331,18 @@ def _run(stack):
     done = {(row["family"], row["network"]) for row in record["rows"]}
     children = {}
     # Before the output is written, which may be under version control.
-    revision = _revision()
+    revision = host.revision()
     for task in tasks():
         known = (task.family, task.name) in done
         if known or task.family not in _ASKED.value:
             continue
-        child = _start(task.family, stack, children)
-        if child is None:
+        oracle = _start(_module(task), stack, children)
+        if oracle is None:
             continue
-        record.update(child.greeting)
         with tempfile.TemporaryDirectory() as folder:
             asked = request(task, folder)
-            child.call(asked)
+            reply = oracle.call({"oracle": _module(task), "asked": asked})
+            record.update(reply["versions"])
             row = compare(task, asked)
         # Rows of one file may have been computed at different times.
         record["rows"].append({**row, "revision": revision})
@@ -370,7 +359,7 @@ def main(argv: list[str]) -> None:
     with contextlib.ExitStack() as stack:
         try:
             _run(stack)
-        except timing.ChildError as error:
+        except child.CaseError as error:
             sys.exit(f"Error: {error}")
 
 

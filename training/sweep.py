@@ -56,7 +56,8 @@ _SPACE = flags.DEFINE_multi_string(
     "space",
     [],
     "A design space and its restrictions, as in 'AnyNetX_C widths=falling' "
-    "or 'RegNetX w_m=2'. Give it once for each space.",
+    "or 'RegNetX w_m=2'; or networks:FILE, a configuration a line. Give it "
+    "once for each space.",
 )
 _N = flags.DEFINE_integer("n", 64, "Number of networks of each space.")
 _SEED = flags.DEFINE_integer("seed", 0, "Seed of the samples.")

@@ -4,6 +4,7 @@ The one module that needs Vega-Altair: `pip install 'keras_regnet[design]'`.
 What a chart shows, its page gives it: data are named, not held.
 """
 
+from collections.abc import Mapping
 from collections.abc import Sequence
 from typing import Any
 
@@ -40,6 +41,7 @@ _SHAPES = (
 )
 # Heights in pixels.
 _TALL, _LOW = 460, 300
+_PICTURE_WIDTH = 600
 # Wide enough for a finger.
 _TOUCH_WIDTH = 16
 _FAINT = 0.2
@@ -74,6 +76,59 @@ def specifications(spaces: Sequence[str]) -> dict[str, Any]:
     }
 
 
+def edf_picture(
+    spaces: Sequence[str],
+    data: Mapping[str, Sequence[Mapping[str, Any]]],
+    title: str,
+) -> str:
+    """Returns the chart "edf" as SVG, with its data and a legend.
+
+    Args:
+      spaces: their names, in the order of their styles.
+      data: rows by the names of data; here the band is that of all spaces.
+      title: of the picture.
+    """
+    lines = _legend(symbolType="stroke", symbolSize=500, symbolStrokeWidth=2.2)
+    return _svg(_edf(_Look(spaces, lines)), data, title)
+
+
+def scatter_picture(
+    spaces: Sequence[str],
+    data: Mapping[str, Sequence[Mapping[str, Any]]],
+    title: str,
+    label: str,
+) -> str:
+    """Returns the chart "scatter" as SVG, with its data and a legend.
+
+    Args:
+      spaces: their names, in the order of their styles.
+      data: rows by the names of data.
+      title: of the picture.
+      label: of the property.
+    """
+    chart = _scatter(_Look(spaces, _legend()), label)
+    return _svg(chart, {"chosen": [], **data}, title)
+
+
+def _legend(**symbols):
+    return alt.Legend(
+        title=None,
+        orient="bottom",
+        direction="vertical",
+        labelLimit=0,
+        labelFontSize=12,
+        symbolOpacity=1,
+        **symbols,
+    )
+
+
+def _svg(chart, data, title):
+    specification = _finish(chart, _LOW, width=_PICTURE_WIDTH, title=title)
+    specification["datasets"] = data
+    major, minor, *_ = alt.SCHEMA_VERSION.lstrip("v").split(".")
+    return vl_convert.vegalite_to_svg(specification, f"{major}.{minor}")
+
+
 def script() -> str:
     """Returns the JavaScript that draws the charts, for a script element."""
     major, minor, *_ = alt.SCHEMA_VERSION.lstrip("v").split(".")
@@ -84,7 +139,7 @@ def script() -> str:
 class _Look:
     """Channels that all charts have in common."""
 
-    def __init__(self, spaces):
+    def __init__(self, spaces, legend=None):
         styles = [style(number) for number in range(len(spaces))]
 
         def scale(key):
@@ -92,9 +147,12 @@ class _Look:
                 domain=list(spaces), range=[style[key] for style in styles]
             )
 
-        self.color = alt.Color("space:N", scale=scale("color"), legend=None)
-        self.dash = alt.StrokeDash("space:N", scale=scale("dash"), legend=None)
-        self.shape = alt.Shape("space:N", scale=scale("shape"), legend=None)
+        def channel(kind, key):
+            return kind("space:N", scale=scale(key), legend=legend)
+
+        self.color = channel(alt.Color, "color")
+        self.dash = channel(alt.StrokeDash, "dash")
+        self.shape = channel(alt.Shape, "shape")
         self.faded = alt.condition(
             "focus == '' || datum.space == focus",
             alt.value(1),
@@ -106,10 +164,11 @@ def _data(name):
     return alt.Chart(alt.NamedData(name))
 
 
-def _finish(chart, height):
+def _finish(chart, height, width="container", **properties):
     chart = chart.properties(
-        width="container",
+        width=width,
         height=height,
+        **properties,
         # Again whenever other data bring other labels.
         autosize=alt.AutoSizeParams(
             type="fit-x", contains="padding", resize=True
@@ -178,11 +237,11 @@ def _curves(look):
     return _lines("curves", x, "error", title, seen, look, "linear")
 
 
-def _scatter(look):
+def _scatter(look, label="value"):
     def across(field):
         return alt.X(
             f"{field}:Q",
-            title="value",
+            title=label,
             scale=alt.Scale(zero=False),
             axis=alt.Axis(
                 labelExpr="abs(datum.value) >= 1e4 ? format(datum.value, '~s')"

@@ -58,11 +58,8 @@ def compare(
     """
     first = checks.vector("errors", errors)
     second = checks.vector("other_errors", other_errors)
-    checks.check_count("repeats", repeats)
-    means = [_resampled_means(x, rng, repeats) for x in (first, second)]
-    low, _, high = np.percentile(
-        means[0] - means[1], checks.tails(level)
-    ).tolist()
+    differences = resampled_differences(first, second, rng, repeats)
+    low, _, high = np.percentile(differences, checks.tails(level)).tolist()
     distance = ks_distance(first, second)
     return Comparison(
         float(first.mean() - second.mean()),
@@ -72,6 +69,32 @@ def compare(
         ks_p_value(distance, len(first), len(second)),
         (len(first), len(second)),
     )
+
+
+def resampled_differences(
+    errors: np.ndarray,
+    other_errors: np.ndarray,
+    rng: np.random.Generator,
+    repeats: int = 10_000,
+) -> np.ndarray:
+    """Returns differences of mean errors, both populations resampled.
+
+    Their percentiles are the interval of `compare`.
+
+    Example:
+    >>> rng = np.random.default_rng(0)
+    >>> resampled_differences([40, 40], [50, 50], rng, repeats=3).tolist()
+    [-10.0, -10.0, -10.0]
+    """
+    checks.check_count("repeats", repeats)
+    first, second = (
+        _resampled_means(checks.vector(name, values), rng, repeats)
+        for name, values in (
+            ("errors", errors),
+            ("other_errors", other_errors),
+        )
+    )
+    return first - second
 
 
 def _resampled_means(values, rng, repeats):

@@ -23,7 +23,7 @@ COLUMNS = ("space", "index", "error", "seconds", "attempt", "trial")
 # The exact band takes a second for 128 networks and ten for 1250.
 _MAX_EXACT = 256
 # Names of properties, with their units where they have some.
-_PROPERTIES = {
+PROPERTIES = {
     "depth": "depth (blocks)",
     "flops": "multiply-adds",
     "params": "parameters",
@@ -182,7 +182,7 @@ def _properties_that_vary(rows):
     """Returns name, label and values [rows] of those with several values."""
     found = [properties(record) for record in rows]
     result = []
-    for name, label in _PROPERTIES.items():
+    for name, label in PROPERTIES.items():
         values = [values[name] for values in found]
         if len({value for value in values if value is not None}) > 1:
             result.append({"name": name, "label": label, "values": values})

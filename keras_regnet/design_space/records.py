@@ -33,6 +33,8 @@ SCHEMA = 1
 STATUSES = ("done", "failed")
 # Fields that are stored under another name.
 _STORED_NAMES = {"trial_id": "trial"}
+# Fields that are stored only where they have a value: they came later.
+_OPTIONAL = ("resolution",)
 # What arrays hold.
 _MAX_INT = 2**63 - 1
 # A page asks each of up to some ten thousand records several times.
@@ -54,6 +56,8 @@ class Trial:
       flops: multiply-adds at the regime's resolution.
       params: number of parameters.
       activations: size of the outputs of all convolutions.
+      resolution: side of the images in pixels, where it was sampled with the
+        network; None for the regime's.
     """
 
     trial_id: str
@@ -66,6 +70,7 @@ class Trial:
     flops: int
     params: int
     activations: int
+    resolution: int | None = None
 
     @property
     def network(self) -> RegNetConfig | AnyNetConfig:
@@ -74,8 +79,11 @@ class Trial:
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the fields under the names by which they are stored."""
-        values = dataclasses.asdict(self)
-        return {_STORED_NAMES.get(k, k): v for k, v in values.items()}
+        return {
+            _STORED_NAMES.get(name, name): value
+            for name, value in dataclasses.asdict(self).items()
+            if name not in _OPTIONAL or value is not None
+        }
 
     def to_json(self) -> str:
         """Returns the fields as one line of JSON, without the line's end."""
@@ -99,7 +107,7 @@ class Trial:
         _check_fields(cls, values, where)
         # For mypy, `type[Self]` is not hashable.
         types = _stored_types(cls)  # type: ignore[arg-type]
-        fields = {name: values[name] for name in types}
+        fields = {name: values[name] for name in types if name in values}
         fields["trial_id"] = fields.pop("trial")
         return cls(**fields)
 
@@ -230,7 +238,7 @@ def _check_fields(kind, values, where):
             f"{where} must be a JSON object. Received: {str(values)[:80]!r}"
         )
     types = _stored_types(kind)
-    wrong = sorted(types.keys() ^ values.keys())
+    wrong = sorted((types.keys() ^ values.keys()) - set(_OPTIONAL))
     if wrong:
         raise ValueError(
             f"{where} must have the fields of schema {SCHEMA}. Missing or "

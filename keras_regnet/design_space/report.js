@@ -411,7 +411,7 @@ function drawNetwork() {
   const row = data.rows[i], file = "network.json";
   const run = `${nameOf(i)}_${row[INDEX]}`.replace(/[^A-Za-z0-9_]+/g, "_");
   const command = `python training/main.py --variant=${file} ` +
-    `--dataset=folder:PHOTOS --workdir=runs/${run}`;
+    `${data.training} --workdir=runs/${run}`;
   const step = (text, id, by) => element("button", {type: "button", id,
     disabled: order[rank + by] === undefined && "", onclick: () => {
       choose(order[rank + by]);

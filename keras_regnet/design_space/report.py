@@ -24,6 +24,7 @@ def write(
     records: Sequence[Record],
     missing: Mapping[str, int] | None = None,
     title: str | None = None,
+    training: str = "--dataset=folder:PHOTOS",
 ) -> None:
     """Writes the page; the file appears whole or not at all.
 
@@ -32,6 +33,8 @@ def write(
       records: all attempts of the sweep.
       missing: how many trials of each space have no record yet.
       title: of the page.
+      training: flags of training/main.py in the command that trains a network
+        of the page.
 
     Raises:
       ValueError: if there are no records, or of several regimes.
@@ -51,7 +54,9 @@ def write(
         "css": _TEMPLATE.with_suffix(".css").read_text(encoding="utf-8"),
         "vega": charts.script(),
         "js": _TEMPLATE.with_suffix(".js").read_text(encoding="utf-8"),
-        "data": page_data.to_json(_data(found, summarized)),
+        "data": page_data.to_json(
+            _data(found, summarized) | {"training": training}
+        ),
     }
     page = _filled(_TEMPLATE.read_text(encoding="utf-8"), parts)
     with atomic.replacing(path) as partial:

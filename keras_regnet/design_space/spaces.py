@@ -212,7 +212,7 @@ class Space:
         *,
         stages: int | None = None,
         strides: int | tuple[int, ...] = 2,
-        resolution: tuple[int, int] | None = None,
+        resolution: tuple[int, int] | Domain | None = None,
         **changes: Any,
     ) -> Self:
         """Returns the space with other ingredients.
@@ -221,7 +221,8 @@ class Space:
           stages: number of stages.
           strides: stride of each stage's first block; one serves all.
           resolution: (min, max) side of the image in pixels, to sample
-            it in multiples of 32, log-uniformly (the paper does not say how).
+            it in multiples of 32, log-uniformly (the paper does not say how);
+            or a `Domain` of sides.
           **changes: a field of the template, such as stem="cifar",
             stem_width=16 or activation="silu"; or a parameter with a `Domain`
             or the values that it may have, equally likely, such as
@@ -430,8 +431,8 @@ def _describe(domain):
 
 
 def _resolutions(ends):
-    if ends is None:
-        return None
+    if ends is None or isinstance(ends, Domain):
+        return ends
     low, high = sampling.check_range("resolution", ends)
     low = math.ceil(low / _RESOLUTION_STEP) * _RESOLUTION_STEP
     if not 0 < low <= high:
@@ -454,7 +455,9 @@ def _about_others(restrictions, changes):
 def _changed(stages, resolution, changes):
     if stages is not None:
         yield f"{stages} stages"
-    if resolution is not None:
+    if isinstance(resolution, Domain):
+        yield f"resolution {_describe(resolution)}"
+    elif resolution is not None:
         yield "resolution in [{:g}, {:g}]".format(*resolution)
     for name, value in changes.items():
         if isinstance(value, Domain):

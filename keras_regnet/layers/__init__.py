@@ -2,8 +2,9 @@
 
 Each layer has the weights, the config and the results of the Keras layer it
 extends; only the operations it is computed with differ. What is chosen where,
-and the timings behind it, is reproduced by `benchmarks/grouped_conv.py`.
-`Pixels` begins an exported model, and stands here so that a saved one opens.
+and the timings behind it, is reproduced by `python -m benchmarks run
+--suite=layers`. `Pixels` begins an exported model, and stands here so that a
+saved one opens.
 """
 
 from keras_regnet.layers.convolution import Conv2D

@@ -1,6 +1,7 @@
 """The native grouped convolution, and whether it works here.
 
-The timings behind them are reproduced by `benchmarks/grouped_conv.py`.
+The timings behind them are reproduced by
+`python -m benchmarks run --suite=layers`.
 """
 
 import contextlib

@@ -3,7 +3,7 @@
 Without oneDNN TensorFlow's CPUs convolve in groups, but have no gradient for
 it. That is computed from dense convolutions over merged groups, whose kernels
 are zero across groups. The timings behind the choices are reproduced by
-`benchmarks/grouped_conv.py`.
+`python -m benchmarks run --suite=layers`.
 """
 
 import functools

@@ -7,6 +7,7 @@ its data are those it began with, wherever they lie.
 import dataclasses
 import hashlib
 import os
+import zlib
 from collections.abc import Iterable
 from collections.abc import Iterator
 from collections.abc import Mapping
@@ -21,8 +22,9 @@ from training.data.dataset import DataSet
 from training.data.dataset import Split
 from training.data.dataset import Stream
 
-# Files of which the size is looked at.
-_SIZES = 1000
+# Files that are looked at, and bytes of each at its end. There compressed
+# images differ if they differ anywhere: in checksums, or by shifted codes.
+_FILES, _TAIL = 1000, 4096
 # What other files mean for a part that is held out at random.
 HELD_OUT_ANEW = (
     "the images that --val_fraction holds out are chosen anew, and the run may "
@@ -42,24 +44,28 @@ def digest(items: Iterable[object]) -> str:
 def digest_of_paths(paths: Sequence[str]) -> str:
     """Returns a hash of files' names within the folder that they share.
 
-    The sizes of some are part of it: the same images in another resolution
-    are other files. Of all it would take long where a network lies between.
+    The sizes and the ends of some are part of it: other images of the same
+    names are other files. Of all it would take long where a network lies
+    between.
     """
     start = len(os.path.join(os.path.commonpath(paths), ""))
-    step = -(-len(paths) // _SIZES)
+    step = -(-len(paths) // _FILES)
     return digest(
-        (path[start:], 0 if number % step else _size(path))
+        (path[start:], 0 if number % step else _size_and_end(path))
         for number, path in enumerate(paths)
     )
 
 
-def _size(path):
-    """Returns the size of a file; -1 of one that is gone, or a dead link.
+def _size_and_end(path):
+    """Returns what tells a file; -1 of one that is gone, or a dead link.
 
     Who reads it names it, or leaves it out.
     """
     try:
-        return os.path.getsize(path)
+        with open(path, "rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(size - _TAIL, 0))
+            return size, zlib.crc32(file.read())
     except OSError:
         return -1
 

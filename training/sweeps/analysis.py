@@ -8,11 +8,14 @@ import itertools
 import json
 import os
 import pathlib
+import shlex
 
 from keras_regnet import atomic
 from keras_regnet.design_space import records
 from keras_regnet.design_space import sample_size
 from keras_regnet.design_space import summary
+from training.sweeps import arrays
+from training.sweeps import commands
 from training.sweeps import files
 from training.sweeps import spec as spec_lib
 
@@ -41,7 +44,13 @@ def report(folder: str | os.PathLike) -> None:
     from keras_regnet.design_space import report as report_lib
 
     path = pathlib.Path(folder) / files.REPORT
-    report_lib.write(path, *_read(folder))
+    known = {}
+    if (path.parent / files.SPEC).exists():
+        spec, _ = spec_lib.load(folder)
+        held_out = _is_test_held_out(spec.regime, folder)
+        flags = commands.training(spec.regime, held_out)
+        known["training"] = shlex.join(flags)
+    report_lib.write(path, *_read(folder), **known)
     print(path)
 
 
@@ -86,6 +95,13 @@ def plan(folder: str | os.PathLike, effect: float, chance: float) -> None:
         f"{needed * seconds / 3600:.1f} hours of one worker. With 80 % the "
         "spread is at most what it is said to be."
     )
+
+
+def _is_test_held_out(regime, folder):
+    """Returns what is known of a test part; nothing before there are arrays."""
+    path = arrays.path(regime, folder)
+    stored = path is not None and path.exists()
+    return stored and bool(arrays.load(regime, folder).test_held_out)
 
 
 def _read(folder):

@@ -38,6 +38,8 @@ class Arrays:
       val_images: uint8 (k, side, side, 3), on which the error of a trial is
         measured; None if it is on the test images.
       val_labels: int32 (k,), or None.
+      test_held_out: whether the test images are a `val_fraction` of a set that
+        has training images alone.
     """
 
     train_images: np.ndarray
@@ -46,6 +48,7 @@ class Arrays:
     test_labels: np.ndarray
     val_images: np.ndarray | None = None
     val_labels: np.ndarray | None = None
+    test_held_out: bool | np.ndarray = False
 
     def evaluated(self) -> tuple[np.ndarray, np.ndarray]:
         """Returns images and labels by which errors are measured."""
@@ -62,7 +65,7 @@ class Arrays:
 
 
 NAMES = tuple(field.name for field in dataclasses.fields(Arrays))
-_OPTIONAL = ("val_images", "val_labels")
+_OPTIONAL = ("val_images", "val_labels", "test_held_out")
 
 
 def path(regime: Regime, folder: str | os.PathLike) -> pathlib.Path | None:

@@ -17,32 +17,27 @@ _LONGER = 10
 _BASE_BATCH = 128
 
 
-def after(regime: Regime, path: pathlib.Path, data_dir: str) -> list[str]:
+def after(
+    regime: Regime, path: pathlib.Path, data_dir: str, test_held_out: bool
+) -> list[str]:
     """Returns the commands of a picked network.
 
     Args:
       regime: of the sweep.
       path: of the network's configuration; the run folder will be beside it.
       data_dir: of tensorflow-datasets, "" if the sweep was not given it.
+      test_held_out: as of `arrays.Arrays`: the trainer holds out the same.
 
     Returns:
       The command that trains, and the one that exports.
     """
     workdir = path.with_suffix("")
-    rate = regime.learning_rate * _BASE_BATCH / regime.batch_size
     where = [f"--data_dir={data_dir}"] if data_dir else []
     train = [
         "--strategy=mirrored",
         f"--variant={path}",
-        f"--dataset={regime.dataset}",
         *where,
-        *_evaluation(regime),
-        f"--image_size={regime.image_size}",
-        *_images(regime),
-        f"--epochs={_LONGER * regime.epochs}",
-        f"--global_batch_size={regime.batch_size}",
-        f"--base_learning_rate={rate:g}",
-        f"--weight_decay={regime.weight_decay:g}",
+        *training(regime, test_held_out),
         f"--workdir={workdir}",
     ]
     export = [
@@ -54,6 +49,24 @@ def after(regime: Regime, path: pathlib.Path, data_dir: str) -> list[str]:
     return [
         shlex.join(["python", "training/main.py", *train]),
         shlex.join(["python", "-m", "keras_regnet.export", *export]),
+    ]
+
+
+def training(regime: Regime, test_held_out: bool) -> list[str]:
+    """Returns the trainer's flags of a regime's data and training."""
+    rate = regime.learning_rate * _BASE_BATCH / regime.batch_size
+    held_out = [f"--val_fraction={regime.val_fraction:g}"]
+    return [
+        f"--dataset={regime.dataset}",
+        *(held_out if test_held_out else []),
+        f"--image_size={regime.image_size}",
+        *_images(regime),
+        f"--epochs={_LONGER * regime.epochs}",
+        f"--global_batch_size={regime.batch_size}",
+        f"--base_learning_rate={rate:g}",
+        f"--warmup_epochs={regime.warmup_epochs:g}",
+        f"--momentum={regime.momentum:g}",
+        f"--weight_decay={regime.weight_decay:g}",
     ]
 
 
@@ -77,23 +90,18 @@ def _part(dataset, *names):
     return next((part for part in parts if part is not None), None)
 
 
-def _evaluation(regime):
-    """Returns the flag that class folders alone need.
-
-    It holds out what the sweep has tested on.
-    """
-    kind = regime.dataset.partition(":")[0]
-    parts = (image_folder.VAL, image_folder.TEST)
-    if kind == "folder" and not _part(regime.dataset, *parts):
-        yield f"--val_fraction={regime.val_fraction:g}"
-
-
 def _quantization(dataset, where):
     """Returns the flags that choose int8, where the export can read images."""
     kind, colon, place = dataset.partition(":")
     if kind == "folder":
         train = _part(dataset, image_folder.TRAIN)
-        return ["--quantize=int8", f"--representative={train or place}"]
+        val = _part(dataset, image_folder.VAL, image_folder.TEST)
+        compared = [f"--images={val}"] if val else []
+        return [
+            "--quantize=int8",
+            f"--representative={train or place}",
+            *compared,
+        ]
     if colon or kind in BUILT_IN:
         return ["--quantize=float16"]
     return ["--quantize=int8", f"--representative={dataset}", *where]

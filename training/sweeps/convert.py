@@ -65,6 +65,7 @@ class Parts:
       class_names: in the order of the labels.
       small_images: as of `DataSet`.
       digest: of the classes and of the files of all parts.
+      test_held_out: whether the set has no test part of its own.
     """
 
     train: Split | Stream
@@ -73,6 +74,7 @@ class Parts:
     class_names: tuple[str, ...]
     small_images: bool
     digest: str
+    test_held_out: bool
 
     def named(self) -> dict[str, Split | Stream]:
         """Returns the parts there are, by the names of their arrays."""
@@ -95,11 +97,13 @@ def read(regime: Regime, data_dir: str) -> Parts:
         dataset=regime.dataset, data_dir=data_dir, labels="single"
     )
     fraction = regime.val_fraction
+    test_held_out = False
     try:
         data = load.load_dataset(config)
     except dataset.NoEvaluationImagesError:
         if not fraction:
             raise
+        test_held_out = True
         config = dataclasses.replace(config, val_fraction=fraction)
         data = load.load_dataset(config)
     val, test = None, data.val
@@ -116,7 +120,15 @@ def read(regime: Regime, data_dir: str) -> Parts:
         val = data.val
     train = _subset(data, regime)
     arrays.check_batch(train.num_examples, regime)
-    return Parts(train, test, val, data.class_names, data.small_images, digest)
+    return Parts(
+        train,
+        test,
+        val,
+        data.class_names,
+        data.small_images,
+        digest,
+        test_held_out,
+    )
 
 
 def _knows_labels(part):
@@ -190,9 +202,9 @@ def store(regime: Regime, data_dir: str, target: pathlib.Path) -> None:
     size = sum(p.num_examples for p in named.values()) * side * side * 3
     if size > _MAX_FILE:
         folder = target.with_suffix("")
-        _store_folder(named, side, parts.small_images, regime.classes, folder)
+        _store_folder(parts, named, side, regime.classes, folder)
         return
-    found = {}
+    found = {"test_held_out": np.array(parts.test_held_out)}
     for name, part in named.items():
         images = np.empty((part.num_examples, side, side, 3), np.uint8)
         labels = _fill(images, part, parts.small_images, regime.classes)
@@ -214,8 +226,9 @@ def _in_any_order(part):
     return part.subset(rng.permutation(part.num_examples))
 
 
-def _store_folder(named, side, small, classes, target):
+def _store_folder(parts, named, side, classes, target):
     with _whole_folder(target) as folder:
+        np.save(folder / "test_held_out.npy", parts.test_held_out)
         for name, part in named.items():
             images = np.lib.format.open_memmap(
                 folder / f"{name}_images.npy",
@@ -223,7 +236,7 @@ def _store_folder(named, side, small, classes, target):
                 np.uint8,
                 (part.num_examples, side, side, 3),
             )
-            labels = _fill(images, part, small, classes)
+            labels = _fill(images, part, parts.small_images, classes)
             images.flush()
             np.save(folder / f"{name}_labels.npy", labels)
 

@@ -16,6 +16,9 @@ from training.sweeps.options import Options
 _SCRIPT = pathlib.Path(__file__).parent / "worker_main.py"
 _TAIL = 300
 _STARTUP_SECONDS = 900.0
+# Large pages of memory: results stay, steps are some percent faster. The C
+# library reads it as a process starts.
+_LARGE_PAGES = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
 # A process that waits for a disk which is gone does not even die.
 _DEATH_SECONDS = 10.0
 
@@ -37,6 +40,7 @@ class LocalWorker(pool.Worker):
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
+                env={**_LARGE_PAGES, **os.environ},
             )
         self.pipe = self._process.stdout
         os.set_blocking(self.pipe.fileno(), False)

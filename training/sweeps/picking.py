@@ -4,6 +4,7 @@ The best few are trained again with fresh seeds, by the same driver; what was
 lucky in the sweep has no part in the choice. The chosen one is tested last.
 """
 
+import dataclasses
 import os
 import pathlib
 import zlib
@@ -66,12 +67,18 @@ def pick(
         picked = design_space.pick(errors)
         _print_table(trained, picked, errors, lost)
         best = trained[picked.best].record
-        print(_tested(folder, spec, best, options))
+        preparing.prepare(spec.regime, folder, options.data_dir)
+        data = arrays.load(spec.regime, folder)
+        print(_tested(folder, spec, best, data, options))
         path = folder / files.BEST
         with atomic.replacing(path) as partial:
             partial.write_text(best.config + "\n", encoding="utf-8")
     print(f"wrote {path}. To train it in full, and to export it:")
-    for command in commands.after(spec.regime, path, options.data_dir):
+    side = best.resolution or spec.regime.image_size
+    regime = dataclasses.replace(spec.regime, image_size=side)
+    for command in commands.after(
+        regime, path, options.data_dir, bool(data.test_held_out)
+    ):
         print(command)
 
 
@@ -104,7 +111,9 @@ def _fresh(spec, record, repeat, purpose):
     entropy = [spec.seed, zlib.crc32(record.config.encode()), repeat, purpose]
     seed = int(np.random.SeedSequence(entropy).generate_state(1)[0] >> 1)
     fields = {name: getattr(record, name) for name in _TRIAL_FIELDS}
-    name = spec_lib.identify(record.config, seed, spec.regime)
+    name = spec_lib.identify(
+        record.config, seed, spec.regime, record.resolution
+    )
     return Trial(**{**fields, "seed": seed, "trial_id": name})
 
 
@@ -144,10 +153,9 @@ def _train_again(folder, spec, candidates, repeats, options):
     return trained, np.array(errors), lost
 
 
-def _tested(folder, spec, best, options):
+def _tested(folder, spec, best, data, options):
     """Measures the test error of the chosen network; returns a sentence."""
-    preparing.prepare(spec.regime, folder, options.data_dir)
-    if arrays.load(spec.regime, folder).val_images is None:
+    if data.val_images is None:
         return (
             "errors are on the test images, since the regime holds out no "
             "validation part: the lowest of several is a little too good"

@@ -244,6 +244,24 @@ _REGIMES = {
         learning_rate=0.1,
         shift=4,
     ),
+    # Ten times the training of cifar10, for experiments/cifar10_long, whose
+    # pilot chooses learning rate and epochs. Until it has, they may change.
+    "cifar10_long": Regime(
+        name="cifar10_long",
+        dataset="cifar10",
+        image_size=32,
+        classes=10,
+        interim_test_images=1_000,
+        stem_width=16,
+        strides=(1, 2, 2, 2),
+        flops=(1.5e6, 2.0e6),
+        epochs=4,
+        batch_size=64,
+        learning_rate=0.1,
+        warmup_epochs=0.5,
+        shift=4,
+        steps_per_call=200,
+    ),
     # Comes with the package: to try a sweep within minutes.
     "digits": Regime(
         name="digits",

@@ -22,8 +22,11 @@ from keras_regnet import config as config_lib
 from keras_regnet import design_space
 from keras_regnet import plan
 from keras_regnet import safe_files
+from keras_regnet.config import NetworkTemplate
+from keras_regnet.design_space import domains
 from keras_regnet.design_space.records import Trial
 from training.sweeps import files
+from training.sweeps import given
 from training.sweeps import latencies
 from training.sweeps.regimes import Regime
 
@@ -40,6 +43,12 @@ _SPEC_TYPES = {
 _MIN_MEASURED = 30
 _NUMBER = r"\d+(?:\.\d+)?"
 _RANGE = re.compile(rf"^(?P<low>{_NUMBER})\.\.(?P<high>{_NUMBER})$")
+_LIST = re.compile(rf"^{_NUMBER}(,{_NUMBER})+$")
+# Fields of networks that a space may have otherwise; the stem is the regime's.
+_FIELDS = {field.name for field in dataclasses.fields(NetworkTemplate)} - {
+    "stem",
+    "stem_width",
+}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -48,7 +57,8 @@ class Spec:
 
     Args:
       regime: data and training.
-      spaces: each a name and restrictions, see `parse_space`.
+      spaces: each a name and restrictions, see `parse_space`, or a file of
+        networks, see `given`.
       n: number of networks of each space.
       seed: of the samples.
       trials: number of seeds that each network is trained with.
@@ -65,8 +75,7 @@ class Spec:
             raise ValueError(
                 "`space` must be given at least once. Received: none"
             )
-        parsed = [parse_space(text) for text in self.spaces]
-        described = [(s.name, frozenset(s.restrictions)) for s in parsed]
+        described = [_described(text) for text in self.spaces]
         repeated = {
             text
             for text, space in zip(self.spaces, described, strict=True)
@@ -100,10 +109,23 @@ class Spec:
         }
 
 
+def _described(text):
+    """Returns what a space is, however it is written."""
+    if given.is_file(text):
+        return text
+    space = parse_space(text)
+    return space.name, frozenset(space.restrictions)
+
+
 def parse_space(text: str) -> design_space.Space:
-    """Returns the space of a flag such as "RegNetX w_m=2 depth=12..28"."""
+    """Returns the space of a flag such as "RegNetX w_m=2 depth=12..28".
+
+    Restrictions narrow it. A list of values, as in group_width=16,32 or
+    resolution=32,48,64, and a field of the networks, as in activation=silu,
+    take the place of what it has (`Space.vary`).
+    """
     name, *restrictions = text.split() or [""]
-    parsed = {}
+    parsed, changes = {}, {}
     for restriction in restrictions:
         parameter, equals, value = restriction.partition("=")
         if not equals or not value:
@@ -112,13 +134,20 @@ def parse_space(text: str) -> design_space.Space:
                 "depth=12..28 or widths=falling, with spaces between. "
                 f"Received: {text!r}"
             )
-        if parameter in parsed:
+        if parameter in parsed or parameter in changes:
             raise ValueError(
                 "`space` must restrict each parameter once. "
                 f"Received twice: {parameter} in {text!r}"
             )
-        parsed[parameter] = _value(value)
-    return design_space.space(name, **parsed)
+        if _LIST.match(value):
+            numbers = map(float, value.split(","))
+            changes[parameter] = domains.uniform(numbers)
+        elif parameter in _FIELDS:
+            changes[parameter] = _value(value)
+        else:
+            parsed[parameter] = _value(value)
+    space = design_space.space(name, **parsed)
+    return space.vary(**changes) if changes else space
 
 
 def _value(text):
@@ -172,20 +201,31 @@ def _trials(spec, text, measured):
 
     The first networks of a larger sample are those of a smaller one.
     """
-    regime = spec.regime
-    space = parse_space(text).vary(
-        stem=regime.stem, stem_width=regime.stem_width, strides=regime.strides
-    )
-    chosen = list(range(spec.n))
-    if regime.latency_ms is None:
-        networks = _sample(spec, text, space, spec.n)
-    else:
-        networks, chosen = _fast_enough(spec, text, space, measured)
+    networks, chosen = _networks(spec, text, measured)
     return [
         _trial(spec, text, networks, place, index, repeat)
         for repeat in range(spec.trials)
         for index, place in enumerate(chosen)
     ]
+
+
+def _networks(spec, text, measured):
+    """Returns networks, and the places of those that are trained."""
+    regime = spec.regime
+    chosen = list(range(spec.n))
+    if given.is_file(text):
+        return given.read(text, spec.n, regime), chosen
+    space = parse_space(text).vary(
+        stem=regime.stem, stem_width=regime.stem_width, strides=regime.strides
+    )
+    if regime.latency_ms is None:
+        return _sample(spec, text, space, spec.n), chosen
+    if space.resolutions is not None:
+        raise ValueError(
+            "`latency_ms` must be left out for a space whose resolution is "
+            f"sampled: it is measured at one. Received: {text}"
+        )
+    return _fast_enough(spec, text, space, measured)
 
 
 def _sample(spec, text, space, n):
@@ -237,35 +277,43 @@ def _too_slow(spec, text, seen, chosen):
 
 
 def _trial(spec, text, networks, place, index, repeat):
-    config = networks[place].to_json()
+    network = networks.configs[place]
+    config = network.to_json()
+    sides = networks.resolutions
+    resolution = None if sides is None else int(sides[place])
     # Another seed for every network, the same whatever else is sampled.
     entropy = [spec.seed, zlib.crc32(text.encode()), index, repeat]
     seed = int(np.random.SeedSequence(entropy).generate_state(1)[0] >> 1)
     return Trial(
-        trial_id=identify(config, seed, spec.regime),
+        trial_id=identify(config, seed, spec.regime, resolution),
         space=text,
         index=index,
         seed=seed,
         regime=spec.regime.name,
         config=config,
-        depth=sum(stage.depth for stage in plan.stages(networks[place])),
+        depth=sum(stage.depth for stage in plan.stages(network)),
         flops=int(networks.flops[place]),
         params=int(networks.params[place]),
         activations=int(networks.activations[place]),
+        resolution=resolution,
     )
 
 
-def identify(config: str, seed: int, regime: Regime) -> str:
+def identify(
+    config: str, seed: int, regime: Regime, resolution: int | None = None
+) -> str:
     """Returns a trial's id, 16 hexadecimal digits.
 
-    It depends on the network (the JSON of its configuration), on the seed and
-    on the regime, but not on fields with their default values: a later version
-    may have more.
+    It depends on the network (the JSON of its configuration), on the seed, on
+    the regime and on a resolution of the network's own, but not on fields with
+    their default values: a later version may have more.
     """
     network = config_lib.from_json(config)
     kind = type(network).__name__
     described = [kind, _changed_fields(network), seed, regime.name]
     described.append(regime.identity())
+    if resolution is not None:
+        described.append(resolution)
     content = json.dumps(described, sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()[:16]
 

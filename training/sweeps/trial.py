@@ -177,7 +177,7 @@ def _compiled(trial, regime, measured):
     with _variable_scope():
         model = keras_regnet.build(
             keras_regnet.config.from_json(trial.config),
-            input_shape=(regime.image_size, regime.image_size, 3),
+            input_tensor=_images(trial, regime),
             classes=regime.classes,
             classifier_activation=None,
         )
@@ -189,6 +189,15 @@ def _compiled(trial, regime, measured):
     steps.compile(regime.batch_size, regime.test_batch_size, regime.image_size)
     measured.clock("compile", moment)
     return steps
+
+
+def _images(trial, regime):
+    """Returns the network's input: images as stored, resized in the graph."""
+    images = keras.Input((regime.image_size, regime.image_size, 3))
+    side = trial.resolution or regime.image_size
+    if side == regime.image_size:
+        return images
+    return keras.layers.Resizing(side, side, interpolation="bilinear")(images)
 
 
 def learning_rates(regime: Regime, steps: int) -> np.ndarray:

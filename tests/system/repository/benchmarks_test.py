@@ -1,143 +1,120 @@
-"""Benchmarks run on tiny settings and write what they measured."""
+"""The benchmarks run on tiny settings and write what they measured."""
 
 import json
 import os
+import pathlib
 import subprocess
 import sys
 import tempfile
 
 from absl.testing import absltest
 
-from benchmarks import timing
+from benchmarks.harness import child
 from tests.support import paths
 
-_ROOT = paths.ROOT
-_DOUBLE = "reply(sys.argv[1])\nfor job in jobs():\n    reply(2 * job)\n"
+_DOUBLE = """
+import json, sys
+print("noise", file=sys.stderr)
+for line in sys.stdin:
+    print(json.dumps(2 * json.loads(line)), flush=True)
+"""
 
 
-def _run_models(*arguments):
-    return subprocess.run(
-        [sys.executable, "benchmarks/models.py", *arguments],
-        cwd=_ROOT,
-        env={**os.environ, "KERAS_BACKEND": "tensorflow"},
-        capture_output=True,
-        text=True,
-    )
+def _child(program):
+    return child.Child([sys.executable, "-c", program])
 
 
 class ChildTest(absltest.TestCase):
     def test_replies_to_jobs_in_order(self):
-        with timing.Child("double", sys.executable, _DOUBLE, 7) as child:
-            self.assertEqual(child.greeting, "7")
-            self.assertEqual([child.call(21), child.call("a")], [42, "aa"])
+        with _child(_DOUBLE) as process:
+            self.assertEqual([process.call(21), process.call("a")], [42, "aa"])
+
+    def test_error_says_how_it_ended(self):
+        with (
+            _child(_DOUBLE) as process,
+            self.assertRaisesRegex(
+                child.CaseError, "ended early with status 1: TypeError"
+            ),
+        ):
+            process.call(None)
+
+    def test_error_says_what_killed_it(self):
+        program = "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
+        with (
+            _child(program) as process,
+            self.assertRaisesRegex(child.CaseError, "SIGKILL: it said nothi"),
+        ):
+            process.call(1)
+
+    def test_no_such_program(self):
+        with self.assertRaisesRegex(child.CaseError, "did not start"):
+            child.Child(["no_such_python"])
 
     def test_prints_are_no_replies(self):
-        program = "print('noise')\nos.system('echo noise')\nreply('ready')\n"
-        with timing.Child("noisy", sys.executable, program) as child:
-            self.assertEqual(child.greeting, "ready")
-
-    def test_error_names_the_child_that_dies_at_work(self):
-        with (
-            timing.Child("double", sys.executable, _DOUBLE, 7) as child,
-            self.assertRaisesRegex(
-                timing.ChildError, "double ended early with status 1: TypeErr"
-            ),
-        ):
-            child.call(None)
-
-    def test_error_names_the_child_that_dies_at_its_start(self):
-        with self.assertRaisesRegex(
-            timing.ChildError, "mute ended early with status 3: it said noth"
-        ):
-            timing.Child("mute", sys.executable, "sys.exit(3)")
-
-    def test_error_names_the_child_without_interpreter(self):
-        with self.assertRaisesRegex(timing.ChildError, "lost did not start"):
-            timing.Child("lost", "no_such_python", _DOUBLE)
+        command = [sys.executable, "-m", "benchmarks.harness.worker"]
+        with child.Child([*command, "tests.support.noisy_case", "1"]) as noisy:
+            noisy.call({})
+            self.assertEqual(noisy.call(None), {"cores": 1})
 
 
-class TakeTurnsTest(absltest.TestCase):
-    def test_cases_alternate_and_slow_ones_stop_early(self):
-        calls = []
-        cases = {
-            "fast": timing.Case(lambda n: calls.append("f"), rounds=3),
-            "slow": timing.Case(
-                lambda n: calls.append("s"), rounds=1, slow=True
-            ),
-        }
-        for case in cases.values():
-            case.warm_up(0.0)
-        self.assertEqual("".join(calls), "fffs")
-        calls.clear()
-        left = []
-        timing.take_turns(cases, 3, lambda *report: left.append(report))
-        # One untimed call before each timed one, but not of the slow.
-        self.assertEqual("".join(calls), "ffsffff")
-        self.assertLen(cases["fast"].seconds, 3)
-        self.assertLen(cases["slow"].seconds, 1)
-        self.assertEqual([number for number, _ in left], [0, 1, 2])
-        self.assertGreater(min(seconds for _, seconds in left), 0)
+class RunTest(absltest.TestCase):
+    def setUp(self):
+        super().setUp()
+        self.folder = pathlib.Path(
+            self.enterContext(tempfile.TemporaryDirectory())
+        )
 
-    def test_a_turn_lasts_about_as_long_as_asked(self):
-        steps = []
-        case = timing.Case(steps.append, rounds=1)
-        case.warm_up(1e-3)
-        case.take_turn()
-        self.assertEqual(steps[:4], [1, 1, 1, 1])
-        self.assertGreater(steps[4], 1)
+    def _run(self, *arguments):
+        return subprocess.run(
+            [sys.executable, "-m", "benchmarks", *arguments],
+            cwd=paths.ROOT,
+            # No environment can be made: nothing is downloaded.
+            env={**os.environ, "PIP_NO_INDEX": "1"},
+            capture_output=True,
+            text=True,
+        )
 
-
-class ModelsTest(absltest.TestCase):
-    def test_tiny_run(self):
-        folder = self.enter_context(tempfile.TemporaryDirectory())
-        output = os.path.join(folder, "models.json")
-        result = _run_models(
-            "--models=regnetx_002",
-            "--image_size=32",
-            "--batch_size=2",
-            "--inference_batch_size=1",
-            "--rounds=2",
-            "--stock_rounds=0",
-            "--turn_seconds=0",
+    def _measure(self, suite, cases):
+        output = self.folder / "result.json"
+        result = self._run(
+            "run",
+            f"--suite={suite}",
+            "--quick",
+            f"--cases={cases}",
+            f"--cache={self.folder}",
             f"--output={output}",
         )
-        self.assertEqual(result.returncode, 0, result.stderr)
-        with open(output) as file:
-            record = json.load(file)
-        self.assertEqual(record["left_out"], ["torch", "tf_keras"])
-        self.assertIn("--output=models.json", record["header"]["command"])
-        training, inference = record["settings"]
-        self.assertEqual(training["network"], "RegNetX-200MF")
-        self.assertEqual(list(training["contestants"]), ["keras_regnet"])
-        self.assertEqual(
-            list(inference["contestants"]),
-            [
-                "keras_regnet",
-                "keras_regnet, batch norm folded",
-                "keras_regnet, portable",
-                "Keras's own layers",
-            ],
-        )
-        for result_of_one in inference["contestants"].values():
-            self.assertGreater(result_of_one["images_per_s"], 0)
-            self.assertGreater(result_of_one["share_of_product_rate"], 0)
-            self.assertLen(result_of_one["ours_over_it_by_round"], 2)
-        ours = training["contestants"]["keras_regnet"]
-        self.assertEqual(ours["ours_over_it"]["median"], 1.0)
-        self.assertIn("| RegNetX-200MF | training, 2 |", result.stdout)
-        self.assertIn("Left out: tf_keras", result.stdout)
+        self.assertEqual(result.returncode, 0, result.stdout + result.stderr)
+        return json.loads(output.read_text()), result.stdout
 
-    def test_a_child_that_dies_is_one_line(self):
-        result = _run_models("--torch_python=no_such_python")
-        self.assertEqual(result.returncode, 1)
-        self.assertIn("Error: torch did not start", result.stderr)
-        self.assertNotIn("Traceback", result.stderr)
+    def test_inference(self):
+        record, said = self._measure("inference", "portable,channels_last")
+        (setting,) = record["settings"]
+        self.assertEqual(setting["labels"]["network"], "RegNetX-200MF")
+        ours = setting["cases"]["keras_regnet"]
+        self.assertGreater(ours["rounds"][0]["seconds"], 0)
+        self.assertGreater(ours["facts"]["multiply_adds"], 1e6)
+        machine = setting["cases"]["machine"]["rounds"][0]
+        self.assertGreater(machine["product_gmac_per_s"], 0)
+        self.assertGreater(machine["copy_gb_per_s"], 0)
+        self.assertIn("oneDNN", record["machine"]["setting"])
+        self.assertIn("--output=result.json", record["command"])
+        self.assertNotIn(str(self.folder), record["command"])
+        self.assertIn("absent: timm, channels_last: its environment", said)
 
-    def test_an_unknown_model_is_a_usage_error(self):
-        result = _run_models("--models=RegNetX-401MF")
-        self.assertEqual(result.returncode, 1)
-        self.assertIn("RegNetX-400MF", result.stderr)
-        self.assertNotIn("Traceback", result.stderr)
+    def test_errors_are_a_line(self):
+        for arguments, message in (
+            (["run"], "--suite is needed: one of inference, training"),
+            (["run", "--suite=gpu"], "--suite=gpu needs an accelerator: jax"),
+            (
+                ["run", "--suite=inference", "--networks=RegNetX-401MF"],
+                "Did you mean 'RegNetX-400MF'",
+            ),
+        ):
+            result = self._run(*arguments)
+            self.assertEqual(result.returncode, 1, message)
+            self.assertIn(message, result.stderr)
+            self.assertLen(result.stderr.splitlines(), 1, result.stderr)
 
 
 if __name__ == "__main__":

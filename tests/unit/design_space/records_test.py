@@ -22,6 +22,16 @@ class RecordTest(parameterized.TestCase):
             self.assertNotIn("\n", line)
             self.assertEqual(records.Record.from_dict(json.loads(line)), record)
 
+    def test_resolution_of_its_own(self):
+        """Stored where there is one alone: older lines stay as they are."""
+        self.assertNotIn("resolution", testing.RECORD.to_dict())
+        record = dataclasses.replace(testing.RECORD, resolution=48)
+        stored = json.loads(record.to_json())
+        self.assertEqual(stored["resolution"], 48)
+        self.assertEqual(records.Record.from_dict(stored), record)
+        with self.assertRaisesRegex(ValueError, "`resolution` must be"):
+            records.Record.from_dict({**stored, "resolution": "48"})
+
     def test_line_is_flat(self):
         values = json.loads(testing.RECORD.to_json())
         for name, value in values.items():

@@ -30,7 +30,7 @@ class TablesTest(parameterized.TestCase):
         (page.stem, page) for page in tables.pages()
     )
     def test_pages_are_current(self, page):
-        """If not: python benchmarks/tables.py."""
+        """If not: python -m benchmarks table."""
         text = page.read_text()
         self.assertEqual(text, tables.filled(text))
 
@@ -38,7 +38,13 @@ class TablesTest(parameterized.TestCase):
         for page, names in {
             "README.md": ["numbers", "accuracy"],
             "docs/networks.md": ["networks"],
-            "docs/speed.md": ["models", "models_avx2"],
+            "docs/speed.md": [
+                "models",
+                "models_avx2",
+                "models_settings",
+                "precision",
+            ],
+            "docs/export.md": ["runtimes"],
             "docs/published_weights.md": ["weights"],
             "docs/choosing.md": [
                 "choosing_multiply_adds",
@@ -55,6 +61,7 @@ class TablesTest(parameterized.TestCase):
                 "equal_multiply_adds",
                 "equal_activations",
                 "efficientnets",
+                "explained",
             ],
         }.items():
             text = (paths.ROOT / page).read_text()
@@ -66,7 +73,7 @@ class TablesTest(parameterized.TestCase):
         (path.stem, path, picture) for path, picture in tables.PICTURES.items()
     )
     def test_pictures_are_of_the_data(self, path, picture):
-        """If not: python benchmarks/tables.py."""
+        """If not: python -m benchmarks plot."""
         self.assertIn(f"data {picture.digest()}", path.read_text())
 
     def test_numbers(self):

@@ -163,6 +163,10 @@ class DataTest(absltest.TestCase):
         self.assertIsInstance(arrays.train_images, np.memmap)
         self.assertIsNone(arrays.val_images)
         self.assertIs(arrays.evaluated()[0], arrays.test_images)
+        self.assertFalse(arrays.test_held_out)
+        np.save(target / "test_held_out.npy", True)
+        arrays = arrays_lib.load(regimes.get("imagenet"), folder)
+        self.assertTrue(arrays.test_held_out)
 
     def test_held_out_of_a_set_that_is_made(self):
         regime = dataclasses.replace(_REGIME, val_fraction=0.25)

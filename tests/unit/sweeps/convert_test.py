@@ -48,6 +48,7 @@ class FolderTest(parameterized.TestCase):
         self.assertLen(set(paths), sum(counts.values()))
         for part in named.values():
             self.assertEqual(*np.bincount(part.labels))
+        self.assertEqual(found.test_held_out, len(parts) == 1)
 
     def test_no_validation_part(self):
         """As the published regimes: errors are measured on the test images."""

@@ -8,16 +8,21 @@ import shlex
 import tempfile
 from unittest import mock
 
+import numpy as np
 from absl.testing import absltest
 from absl.testing import parameterized
 
 from keras_regnet import config as config_lib
 from keras_regnet.design_space import records
 from tests.support import design_space_testing as testing
+from tests.support import paths
+from tests.support import sweep_folders
 from tests.support import sweep_testing as sweeps
 from training.config import config as train_config
 from training.config import network as network_lib
 from training.config import recipes
+from training.sweeps import arrays
+from training.sweeps import commands
 from training.sweeps import driver
 from training.sweeps import files
 from training.sweeps import picking
@@ -173,6 +178,44 @@ class PickTest(parameterized.TestCase):
         self.assertEqual(given["base_learning_rate"], "0.8")
         self.assertEqual(given["epochs"], "20")
         self.assertEqual(export[3], given["workdir"])
+
+    @parameterized.parameters(
+        ((), True), (("train",), True), (("train", "val"), False)
+    )
+    def test_commands_for_a_folder(self, parts, held_out):
+        """The trainer evaluates on what the sweep has tested on."""
+        sweep_folders.write(self.out, *(parts or ("",)))
+        regime = sweep_folders.regime(
+            self.out, warmup_epochs=1.5, momentum=0.8, val_fraction=0.25
+        )
+        best = pathlib.Path("best.json")
+        train, export = commands.after(regime, best, "", held_out)
+        self.assertIn("--warmup_epochs=1.5 --momentum=0.8", train)
+        self.assertEqual("--val_fraction=0.25" in train, held_out)
+        images = self.out / "train" if parts else self.out
+        self.assertIn(f"--representative={images} ", export)
+        compared = f"--images={self.out / 'val'} "
+        self.assertEqual(compared in export, not held_out)
+
+    def test_commands_on_the_page(self):
+        """docs/method_on_photos.md has what `pick` prints."""
+        self.enterContext(contextlib.chdir(self.out))
+        sweep_folders.write(pathlib.Path("flowers"), "train", "val")
+        regime = regimes.of_data("folder:flowers", classes=5, crop="area")
+        best = pathlib.Path("runs/flowers/best.json")
+        page = (paths.ROOT / "docs/method_on_photos.md").read_text()
+        for command in commands.after(regime, best, "", False):
+            self.assertIn(f"\n{command}\n", page)
+
+    def test_arrays_without_parts_of_their_own(self):
+        """That the test part was held out is known from the sweep's arrays."""
+        self._sweep([20.0, 21.0], _HELD_OUT)
+        data = arrays.load(_HELD_OUT.regime, self.out)
+        for held_out in (False, True):
+            known = dataclasses.replace(data, test_held_out=np.array(held_out))
+            with mock.patch.object(arrays, "load", return_value=known):
+                said = self._pick(_Pool([25.0, 24.0]))
+            self.assertEqual(" --val_fraction=0.5 " in said, held_out)
 
     @parameterized.parameters(
         ([20.0, 21.0], {"top": 3}, "`top` must be at most .*, 2. Rec.*top=3"),

@@ -45,6 +45,8 @@ class SpecTest(parameterized.TestCase):
         ("again", {"spaces": ("RegNetX w_m=2 w_m=3",)}, "twice: w_m in"),
         ("range", {"spaces": ("RegNetX depth=1.2.3..4",)}, "`depth`.*1.2.3"),
         ("order", {"spaces": ("RegNetX depth=28..12",)}, "`depth`"),
+        ("list", {"spaces": ("RegNetX w_q=1,2",)}, "Unknown `change`.*w_q"),
+        ("stem", {"spaces": ("RegNetX stem_width=8",)}, "Unknown `restriction"),
         (
             "contradiction",
             {"spaces": ("AnyNetX_D widths=falling",)},
@@ -59,6 +61,12 @@ class SpecTest(parameterized.TestCase):
         ("RegNetX w_m=2", "w_m = 2"),
         ("RegNetX depth=12..28 w_0=w_a", r"depth in \[12, 28\], w_0 = w_a"),
         ("AnyNetX_C widths=falling", "widths falling"),
+        (
+            "RegNetX_constrained bottleneck_ratio=0.25,0.5,1 group_width=1",
+            r"constrained, group_width = 1, bottleneck_ratio .*0.25, 0.5, 1",
+        ),
+        ("RegNetY activation=silu", "activation silu"),
+        ("RegNetX resolution=32,48", "resolution the values 32, 48"),
     )
     def test_parse_space(self, text, expected):
         self.assertRegex(repr(spec_lib.parse_space(text)), expected)
@@ -89,6 +97,28 @@ class SampleTest(absltest.TestCase):
             widths = [stage.width for stage in stages]
             falling = trial.space.endswith("falling")
             self.assertEqual(widths, sorted(widths, reverse=falling))
+
+    def test_resolutions(self):
+        """Counted at its own side, which is part of what a trial is."""
+        spec = spec_lib.Spec(
+            regime=regimes.get("cifar10_long"),
+            spaces=("RegNetX resolution=32,48",),
+            n=8,
+        )
+        trials = spec_lib.sample(spec, self.folder)
+        self.assertEqual({t.resolution for t in trials}, {32, 48})
+        for trial in trials:
+            shape = (trial.resolution, trial.resolution, 3)
+            counted = keras_regnet.complexity(trial.network, shape, classes=10)
+            self.assertEqual(trial.flops, counted.flops)
+            other = spec_lib.identify(trial.config, trial.seed, spec.regime)
+            self.assertNotEqual(trial.trial_id, other)
+        self.assertEqual(spec_lib.load(self.folder), (spec, trials))
+        fast = regimes.changed(spec.regime, latency_ms=(0, 1))
+        with self.assertRaisesRegex(ValueError, "`latency_ms` must be left"):
+            spec_lib.sample(
+                dataclasses.replace(spec, regime=fast), self.folder / "fast"
+            )
 
     def test_budgets_together(self):
         regime = regimes.changed(

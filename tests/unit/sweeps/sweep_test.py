@@ -1,6 +1,7 @@
 """Stages of a sweep in which nothing is trained."""
 
 import contextlib
+import dataclasses
 import io
 import json
 import pathlib
@@ -14,8 +15,10 @@ from keras_regnet import design_space
 from keras_regnet import locks
 from keras_regnet.design_space import records
 from tests.support import design_space_testing as testing
+from tests.support import sweep_folders
 from tests.support import sweep_testing as sweeps
 from training.sweeps import analysis
+from training.sweeps import arrays
 from training.sweeps import driver
 from training.sweeps import files
 from training.sweeps import spec as spec_lib
@@ -40,7 +43,27 @@ class StagesTest(absltest.TestCase):
         summary = json.loads((out / files.SUMMARY).read_text())
         (space,) = summary["spaces"]
         self.assertEqual((space["n"], space["missing"]), (1, 2))
-        self.assertIn("2 not run", (out / files.REPORT).read_text())
+        page = (out / files.REPORT).read_text()
+        self.assertIn("2 not run", page)
+        flags = testing.page_data(page)["training"]
+        self.assertStartsWith(flags, "--dataset=synthetic --image_size=")
+
+    def test_page_of_a_set_without_parts(self):
+        """Its command holds out what the sweep did."""
+        out = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
+        regime = sweep_folders.regime(out, val_fraction=0.25)
+        spec = dataclasses.replace(sweeps.SPEC, regime=regime, n=1)
+        (trial,) = spec_lib.sample(spec, out)
+        records.write_packed(out / files.PACKED, [testing.record_of(trial)])
+        stored = arrays.path(regime, out)
+        stored.parent.mkdir()
+        made = dict.fromkeys(arrays.NAMES[:4], np.zeros(1))
+        np.savez(stored, **made, test_held_out=True)
+        analysis.report(out)
+        page = (out / files.REPORT).read_text()
+        self.assertIn(
+            " --val_fraction=0.25 ", testing.page_data(page)["training"]
+        )
 
     def test_nothing_but_packed_records(self):
         """As of networks that were trained elsewhere."""
@@ -51,6 +74,9 @@ class StagesTest(absltest.TestCase):
             stage(out)
         page = (out / files.REPORT).read_text()
         self.assertIn("9 networks trained, 0 failed for good, 0 not", page)
+        self.assertEqual(
+            testing.page_data(page)["training"], "--dataset=folder:PHOTOS"
+        )
 
     def test_plan(self):
         out = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))

@@ -56,9 +56,10 @@ class IdentityTest(absltest.TestCase):
         self.assertTrue(identity.same_files(one, other))
         path = self.folder / "other" / "train" / "cat" / "0.jpg"
         contents = path.read_bytes()
-        path.write_bytes(contents + b"1")
-        resized = _load(f"folder:{self.folder / 'other'}")
-        self.assertFalse(identity.same_files(one, resized))
+        for changed in (contents + b"1", contents[:-3] + b"1" + contents[-2:]):
+            path.write_bytes(changed)
+            found = _load(f"folder:{self.folder / 'other'}")
+            self.assertFalse(identity.same_files(one, found))
         path.write_bytes(contents)
         path = self.folder / "other" / "val" / "cat" / "0.jpg"
         path.rename(path.with_name("new.jpg"))

@@ -1,0 +1,1 @@
+"""How fast, and how exact, beside what others offer: `python -m benchmarks`."""

@@ -1,0 +1,1 @@
+"""What the processes of benchmark cases compute; see `harness.worker`."""

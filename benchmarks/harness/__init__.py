@@ -1,0 +1,1 @@
+"""Runs suites of benchmark cases; knows nothing of what they compute."""

@@ -1,0 +1,1 @@
+"""What there is to measure: `catalog` has the suites by name."""
