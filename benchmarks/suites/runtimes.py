@@ -1,5 +1,6 @@
 """Suites of files: what runs a network where it is deployed."""
 
+from benchmarks.harness import host
 from benchmarks.harness import spec
 from benchmarks.suites import common
 
@@ -24,6 +25,7 @@ TOP1 = {
     "MobileNetV3Large": 75.6,
     "EfficientNetB0": 77.1,
 }
+_CONVERSIONS = 200
 
 
 def forms(network: str) -> list[str]:
@@ -143,6 +145,17 @@ def _onnx_setting(options, network, batch, threads):
     return spec.Setting(labels, cases, _TENSORFLOW, threads)
 
 
+def _conversions(options):
+    n = 2 if options.quick else _CONVERSIONS
+    own, here = "in a process of its own", "in this process"
+    cases = [
+        spec.Case(name, "conversions", {"n": n, "own": name == own})
+        for name in (own, here)
+    ]
+    labels = {"networks": n}
+    return [spec.Setting(labels, tuple(cases), own, host.cores())]
+
+
 _MS = spec.Column("seconds", "ms", "ms")
 
 SUITES = (
@@ -157,5 +170,17 @@ SUITES = (
         "one network in TensorFlow, LiteRT, ONNX Runtime, OpenVINO and PyTorch",
         _onnx,
         (_MS,),
+    ),
+    spec.Suite(
+        "conversions",
+        "many conversions to int8 LiteRT files in a row: their memory",
+        _conversions,
+        (
+            spec.Column("seconds", "s, a network", "s"),
+            spec.Column("early", "after a tenth, MB", "MB"),
+            spec.Column("bytes", "after all, MB", "MB"),
+        ),
+        fresh=True,
+        rounds=1,
     ),
 )
