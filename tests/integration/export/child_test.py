@@ -54,13 +54,11 @@ class ConversionTest(absltest.TestCase):
             converter.writing(None) as here,
             converter.writing(120) as elsewhere,
         ):
-            for quantize in ("none", "float16", "dynamic"):
-                self.assertEqual(
-                    here(network, quantize), elsewhere(network, quantize)
-                )
-            for write in (here, elsewhere):
-                with self.assertRaisesRegex(ValueError, "LiteRT lacks: Erfinv"):
-                    write(keras.Model(inputs, lacking), "none")
+            self.assertEqual(
+                here(network, "float16"), elsewhere(network, "float16")
+            )
+            with self.assertRaisesRegex(ValueError, "LiteRT lacks: Erfinv"):
+                elsewhere(keras.Model(inputs, lacking), "none")
 
     def test_refuses(self):
         with self.assertRaisesRegex(ValueError, "`time_limit` must be a num"):
@@ -71,12 +69,11 @@ class LatencyMeterTest(absltest.TestCase):
     def test_a_process_gives_way_to_a_new_one(self):
         networks = export_testing.NETWORKS
         with export.LatencyMeter((32, 32, 3), classes=4, calls=3) as meter:
-            first = meter.latency(networks["x"])
-            self.assertIsNotNone(meter.process)
             with mock.patch.object(latency_meter, "_MAX_BYTES", 1):
-                self.assertGreater(meter(networks["x"]), 0)
+                found = meter.latency(networks["x"])
             self.assertIsNone(meter.process)
-        self.assertEqual((first.calls, first.delegate), (3, "XNNPACK"))
+        self.assertGreater(found.milliseconds, 0)
+        self.assertEqual((found.calls, found.delegate), (3, "XNNPACK"))
 
     def test_says_what_is_wrong(self):
         with self.assertRaisesRegex(ValueError, "what JSON can have"):
