@@ -97,7 +97,7 @@ def _of_families(*families):
     return [p for p in published() if p.family in families]
 
 
-def _error(p):
+def error_cell(p: Published) -> str:
     """Returns the error under the paper's schedule, marked."""
     if p.error is None:
         return f"{p.error_of_its_authors:.1f}{_BY_ITS_AUTHORS}"
@@ -123,7 +123,7 @@ def mobile_regime() -> str:
     rows = [
         [
             p.network,
-            _error(p),
+            error_cell(p),
             _count(p, info.short(p.multiply_adds)),
             _count(p, _millions(p.params)),
         ]
@@ -150,7 +150,7 @@ def _beside(p, family, cost):
     return [
         other.network,
         f"{getattr(other, cost) / getattr(p, cost):.2f}",
-        _error(other),
+        error_cell(other),
         f"{other.error - p.error:+.1f}",
     ]
 
@@ -162,7 +162,7 @@ def _equal(cost):
             info.short(p.multiply_adds),
             _millions(p.params),
             _millions(p.activations),
-            _error(p),
+            error_cell(p),
             f"{p.error_of_its_authors:.1f}",
             *_beside(p, "RegNetX", cost),
         ]
@@ -209,7 +209,7 @@ def efficientnets() -> str:
                 p.network,
                 _count(p, info.short(p.multiply_adds)),
                 _count(p, _millions(p.activations)),
-                _error(p),
+                error_cell(p),
                 f"{p.error_of_its_authors:.1f}",
                 *x,
                 *y,

@@ -19,6 +19,7 @@ from typing import NamedTuple
 from benchmarks import choosing
 from benchmarks import evaluated
 from benchmarks import explained
+from benchmarks import families_table
 from benchmarks import markdown
 from benchmarks import result_table
 from benchmarks import runtimes_table
@@ -273,6 +274,7 @@ _TABLES = {
         weights,
         *choosing.TABLES,
         *explained.TABLES,
+        *families_table.TABLES,
         *runtimes_table.TABLES,
         *side_by_side.TABLES,
     )

@@ -37,7 +37,7 @@ _BUDGETS: dict[str, tuple[tuple[str, ...], tuple[_Other, ...]]] = {
         ("RegNetX-400MF", "RegNetY-400MF"),
         (
             _Other(
-                "MobileNet-V2",
+                "MobileNetV2",
                 224,
                 {KERAS: "MobileNetV2", TORCHVISION: "mobilenet_v2"},
             ),

@@ -61,6 +61,7 @@ class TablesTest(parameterized.TestCase):
                 "equal_multiply_adds",
                 "equal_activations",
                 "efficientnets",
+                "families",
                 "explained",
             ],
         }.items():
