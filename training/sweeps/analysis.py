@@ -46,10 +46,12 @@ def report(folder: str | os.PathLike) -> None:
     path = pathlib.Path(folder) / files.REPORT
     known = {}
     if (path.parent / files.SPEC).exists():
-        spec, _ = spec_lib.load(folder)
+        spec, trials = spec_lib.load(folder)
         held_out = _is_test_held_out(spec.regime, folder)
         flags = commands.training(spec.regime, held_out)
-        known["training"] = shlex.join(flags)
+        # Networks with a resolution of their own have no command in common.
+        if all(trial.resolution is None for trial in trials):
+            known["training"] = shlex.join(flags)
     report_lib.write(path, *_read(folder), **known)
     print(path)
 

@@ -47,26 +47,36 @@ def read(space: str, n: int, regime: Regime) -> Networks:
             "`space` must be a space, or networks:FILE with a configuration a "
             f"line. Received: {space!r}, and there is no such file"
         )
-    text = path.read_text(encoding="utf-8", errors="replace")
-    lines = [line for line in text.split("\n") if line.strip()]
+    text = path.read_text(encoding="utf-8-sig", errors="replace")
+    lines = {
+        number: line
+        for number, line in enumerate(text.split("\n"), start=1)
+        if line.strip()
+    }
     if len(lines) < n:
         raise ValueError(
-            f"`n` must be at most {len(lines)}, the number of networks of "
-            f"{path}. Received: n={n}"
+            f"`n` must be at most the number of networks of {path}, which has "
+            f"{len(lines)}. Received: n={n}"
         )
     if regime.latency_ms is not None:
         raise ValueError(
             "`latency_ms` must be left out for networks that are given. "
             f"Received: space={space!r}"
         )
-    numbered = enumerate(lines[:n], start=1)
-    configs = tuple(_parse(path, number, line) for number, line in numbered)
+    numbers = list(lines)[:n]
+    configs = tuple(_parse(path, number, lines[number]) for number in numbers)
+    for number, config in zip(numbers, configs, strict=True):
+        if configs.count(config) > 1:
+            raise ValueError(
+                f"{path} must have each network once; another line has that "
+                f"of line {number}, too"
+            )
     side = regime.image_size
     costs = [
         complexity(config, (side, side, 3), classes=regime.classes)
         for config in configs
     ]
-    for number, cost in enumerate(costs, start=1):
+    for number, cost in zip(numbers, costs, strict=True):
         _check_budgets(f"{path}, line {number}", cost, regime)
     return Networks(
         configs,

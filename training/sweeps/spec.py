@@ -46,6 +46,7 @@ _RANGE = re.compile(rf"^(?P<low>{_NUMBER})\.\.(?P<high>{_NUMBER})$")
 _LIST = re.compile(rf"^{_NUMBER}(,{_NUMBER})+$")
 # Fields of networks that a space may have otherwise; the stem is the regime's.
 _FIELDS = {field.name for field in dataclasses.fields(NetworkTemplate)} - {
+    "block",
     "stem",
     "stem_width",
 }
@@ -140,7 +141,7 @@ def parse_space(text: str) -> design_space.Space:
                 f"Received twice: {parameter} in {text!r}"
             )
         if _LIST.match(value):
-            numbers = map(float, value.split(","))
+            numbers = map(_number, value.split(","))
             changes[parameter] = domains.uniform(numbers)
         elif parameter in _FIELDS:
             changes[parameter] = _value(value)
@@ -150,13 +151,19 @@ def parse_space(text: str) -> design_space.Space:
     return space.vary(**changes) if changes else space
 
 
+def _number(text):
+    """Returns a number, an integer where it is whole: widths are integers."""
+    number = float(text)
+    return int(number) if number.is_integer() else number
+
+
 def _value(text):
     if match := _RANGE.match(text):
         return float(match["low"]), float(match["high"])
     if text in ("True", "False"):
         return text == "True"
     try:
-        return float(text)
+        return _number(text)
     except ValueError:
         return text
 
@@ -176,16 +183,16 @@ def sample(spec: Spec, folder: str | os.PathLike) -> list[Trial]:
         # The same regime keeps the name that is part of the trials' ids.
         kept = dataclasses.replace(stored.regime, dataset=spec.regime.dataset)
         spec = dataclasses.replace(spec, regime=kept)
-        if stored == spec:
+        if stored == spec and not any(map(given.is_file, spec.spaces)):
             return before
     with latencies.Latencies(folder, spec.regime) as measured:
         samples = [_trials(spec, text, measured) for text in spec.spaces]
     trials = [t for turn in zip(*samples, strict=True) for t in turn]
     if not {t.trial_id for t in before} <= {t.trial_id for t in trials}:
         raise ValueError(
-            f"{path} was sampled by another version of keras_regnet, whose "
-            "networks are not part of this sample: its trials can be trained, "
-            "but none can be added."
+            f"{path} was sampled by another version of keras_regnet, or from a "
+            "file of other networks, which are not part of this sample: its "
+            "trials can be trained, but none can be added."
         )
     lines = "".join(trial.to_json() + "\n" for trial in trials)
     if measured.measured:

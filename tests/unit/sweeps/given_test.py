@@ -57,7 +57,26 @@ class GivenTest(absltest.TestCase):
         self.assertEqual((loaded, again), (spec, trials))
 
     def test_fewer_networks(self):
-        self._refuses("`n` must be at most 2, .*Received: n=3", n=3)
+        self._refuses("`n` must be at most .* has 2. Received: n=3", n=3)
+
+    def test_the_same_network_twice(self):
+        self.file.write_text(2 * f"{_SMALL.to_json()}\n")
+        self._refuses("must have each network once; .* line 1")
+
+    def test_a_file_as_other_programs_write_it(self):
+        text = f"{_SMALL.to_json()}\r\n\r\n{_WIDE.to_json()}"
+        self.file.write_bytes(text.encode("utf-8-sig"))
+        found = given.read(self.space, 2, self.regime)
+        self.assertEqual(found.configs, (_SMALL, _WIDE))
+
+    def test_a_file_that_changed_since(self):
+        spec = spec_lib.Spec(regime=self.regime, spaces=(self.space,), n=1)
+        folder = self.folder / "sweep"
+        trials = spec_lib.sample(spec, folder)
+        self.assertEqual(spec_lib.sample(spec, folder), trials)
+        self.file.write_text(f"{_WIDE.to_json()}\n")
+        with self.assertRaisesRegex(ValueError, "a file of other networks"):
+            spec_lib.sample(spec, folder)
 
     def test_no_file(self):
         self.file.unlink()

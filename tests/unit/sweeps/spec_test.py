@@ -46,6 +46,7 @@ class SpecTest(parameterized.TestCase):
         ("range", {"spaces": ("RegNetX depth=1.2.3..4",)}, "`depth`.*1.2.3"),
         ("order", {"spaces": ("RegNetX depth=28..12",)}, "`depth`"),
         ("list", {"spaces": ("RegNetX w_q=1,2",)}, "Unknown `change`.*w_q"),
+        ("block", {"spaces": ("RegNetX block=y",)}, "Unknown `restriction"),
         ("stem", {"spaces": ("RegNetX stem_width=8",)}, "Unknown `restriction"),
         (
             "contradiction",
