@@ -40,9 +40,13 @@ def _turn(job):
     if not job["own"]:
         return _converted(_here, lambda: [os.getpid()], job["n"])
     with export.LatencyMeter(_SHAPE, _CLASSES, calls=_CALLS) as meter:
-        return _converted(
-            meter, lambda: [os.getpid(), meter.process.pid], job["n"]
-        )
+
+        def pids():
+            # A process that had much memory has given way to none yet.
+            process = meter.process
+            return [os.getpid(), *([process.pid] if process else [])]
+
+        return _converted(meter, pids, job["n"])
 
 
 def _converted(

@@ -35,6 +35,7 @@ class Child:
         self.peak_bytes = 0
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115
         self._is_late = threading.Event()
+        self._one_at_a_time = threading.Lock()
         # -P: the modules beside it do not stand for packages of their names.
         self._process = subprocess.Popen(
             [sys.executable, "-P", str(_SCRIPT), module],
@@ -69,12 +70,17 @@ class Child:
           ChildProcessError: if the process ends, with its last words.
         """
         line = json.dumps({"job": job, "time_limit": time_limit, **arguments})
-        timer = threading.Timer(time_limit, self._end_late)
-        timer.start()
-        try:
-            answered = self._exchange(line)
-        finally:
-            timer.cancel()
+        with self._one_at_a_time:
+            timer = threading.Timer(time_limit, self._end_late)
+            timer.start()
+            try:
+                answered = self._exchange(line)
+            except BaseException:
+                # What stays unread would be taken for the next job's answer.
+                self._process.kill()
+                raise
+            finally:
+                timer.cancel()
         # Less than a line is of a process that was ended while it wrote.
         if not answered.endswith("\n"):
             raise self._why_not(job, time_limit)

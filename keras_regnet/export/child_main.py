@@ -14,6 +14,7 @@ import importlib
 import json
 import os
 import pathlib
+import re
 import sys
 from collections.abc import Sequence
 from types import ModuleType
@@ -84,6 +85,13 @@ def answer(module: ModuleType, line: str) -> dict[str, Any]:
 
 
 def _peak_bytes():
+    # Where it is to be had: what `getrusage` counts begins with the memory of
+    # the process that started this one.
+    status = pathlib.Path("/proc/self/status")
+    if status.exists():
+        found = re.search(r"^VmHWM:\s+(\d+) kB", status.read_text(), re.M)
+        if found:
+            return 1024 * int(found[1])
     import resource
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -103,7 +103,10 @@ class LatencyMeter:
             fields = self.process.answer(
                 "of_network", config=config.to_json(), **self._job
             )
-        except OSError:
+        except ValueError:
+            raise
+        except BaseException:
+            # It is dead, or was interrupted with an answer to come.
             self._stop()
             raise
         if self.process.peak_bytes > _MAX_BYTES:

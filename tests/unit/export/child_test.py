@@ -52,6 +52,17 @@ class ChildTest(parameterized.TestCase):
             )
             self.assertEqual(process.peak_bytes, 5)
 
+    def test_an_interrupted_job_ends_the_process(self):
+        """Or its answer would be taken for that of the next one."""
+        process, fake = _child()
+        reads = mock.Mock()
+        reads.readline.side_effect = KeyboardInterrupt
+        process._pipes = (fake.stdin, reads)
+        with process, mock.patch.object(fake, "kill") as kill:
+            with self.assertRaises(KeyboardInterrupt):
+                process.answer("job", 60)
+            kill.assert_called_once()
+
     @parameterized.parameters(
         (dict(status=-9), "of job was ended by SIGKILL; .* lack of memory"),
         (dict(status=-6), "of job was ended by SIGABRT$"),
