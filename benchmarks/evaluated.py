@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 import keras_regnet
 from benchmarks.harness import results
-from benchmarks.harness import statistics
 from keras_regnet import variants
 from keras_regnet.weights import records
 
@@ -92,8 +91,8 @@ def mobile() -> dict[str, Mobile]:
                 facts["network"],
                 Mobile(facts["top1"], facts["multiply_adds"], {}),
             )
-            seconds = statistics.spread(results.values(case, "seconds"))
-            network.milliseconds[facts["form"]] = 1e3 * seconds.median
+            seconds = results.median(case)
+            network.milliseconds[facts["form"]] = 1e3 * seconds
     return found
 
 

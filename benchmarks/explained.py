@@ -18,7 +18,6 @@ import numpy as np
 from benchmarks import evaluated
 from benchmarks import markdown
 from benchmarks.harness import results
-from benchmarks.harness import statistics
 
 _RESULT = "population_avx512_core_bf16"
 _COUNTS = {
@@ -54,7 +53,7 @@ def _timed() -> dict[str, Timed]:
         case = setting["cases"][setting["reference"]]
         facts = case["facts"]
         seconds = [
-            statistics.spread(results.values(case, str(number))).median
+            results.median(case, str(number))
             for number in range(len(facts["networks"]))
         ]
         counts = {

@@ -7,7 +7,6 @@ from benchmarks import markdown
 from benchmarks import side_by_side
 from benchmarks.harness import results
 from benchmarks.harness import spec
-from benchmarks.harness import statistics
 
 _RESULT = "families_avx512_core_bf16"
 _PASSES = ("inference", "training")
@@ -37,8 +36,7 @@ def families() -> str:
 def _rates(setting: dict[str, Any], case: dict[str, Any]):
     """Returns images in a second, and over those of the reference."""
     medians = [
-        statistics.spread(results.values(one, "seconds")).median
-        / one["facts"]["images"]
+        results.median(one) / one["facts"]["images"]
         for one in (case, setting["cases"][setting["reference"]])
     ]
     return 1 / medians[0], medians[1] / medians[0]

@@ -102,8 +102,8 @@ def _points(result):
         for case in setting["cases"].values():
             facts = case.get("facts", {})
             if case["rounds"] and facts.get("top1"):
-                seconds = statistics.spread(results.values(case, "seconds"))
-                milliseconds = 1e3 * seconds.median
+                seconds = results.median(case)
+                milliseconds = 1e3 * seconds
                 yield (
                     facts["form"],
                     milliseconds,

@@ -62,9 +62,8 @@ def share_of_product(setting: dict[str, Any], name: str) -> float | None:
     work = case.get("facts", {}).get("multiply_adds")
     if not (machine["rounds"] and case["rounds"] and work):
         return None
-    limit = statistics.spread(results.values(machine, "product_gmac_per_s"))
-    seconds = statistics.spread(results.values(case, "seconds"))
-    return work / seconds.median / 1e9 / limit.median
+    limit = results.median(machine, "product_gmac_per_s")
+    return work / results.median(case) / 1e9 / limit
 
 
 def table(result: dict[str, Any]) -> str:

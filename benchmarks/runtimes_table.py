@@ -6,7 +6,6 @@ from benchmarks import evaluated
 from benchmarks import markdown
 from benchmarks.harness import results
 from benchmarks.harness import spec
-from benchmarks.harness import statistics
 
 # One for each processor.
 _RESULTS = ("onnx_avx512_core_bf16",)
@@ -60,8 +59,7 @@ def _rows(machine, network, settings):
 def _milliseconds(case: dict[str, Any]) -> float | None:
     if not case["rounds"]:
         return None
-    seconds = statistics.spread(results.values(case, "seconds"))
-    return 1e3 * seconds.median
+    return 1e3 * results.median(case)
 
 
 def _error(case):

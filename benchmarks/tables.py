@@ -161,7 +161,7 @@ def _best_of(setting, library):
 def _models_row(setting):
     labels = setting["labels"]
     ours = setting["cases"]["keras_regnet"]
-    seconds = statistics.spread(results.values(ours, "seconds")).median
+    seconds = results.median(ours)
 
     def ratio(name):
         found = _ours_over(setting, name)

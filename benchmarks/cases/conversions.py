@@ -1,7 +1,7 @@
 """Many conversions to int8 LiteRT files in a row: their time and memory.
 
-By `export.LatencyMeter`, in a process of its own, or by `export.latency` in
-this one.
+By `export.LatencyMeter`, in a process of its own, or by what that process does
+in this one.
 """
 
 import os
@@ -14,12 +14,12 @@ from typing import Any
 import keras_regnet
 
 # isort: split
-import keras
 import numpy as np
 
 from benchmarks.cases import keras_networks
 from benchmarks.harness import worker
 from keras_regnet import export
+from keras_regnet.export import network_latency
 
 _SHAPE = (32, 32, 3)
 _CLASSES = 10
@@ -74,9 +74,10 @@ def _networks(n):
 
 
 def _here(config):
-    keras.backend.clear_session(free_memory=False)
-    model = keras_regnet.build(config, input_shape=_SHAPE, classes=_CLASSES)
-    return export.latency(model, calls=_CALLS)
+    options = {"calls": _CALLS}
+    return network_latency.of_network(
+        config.to_json(), _SHAPE, _CLASSES, options
+    )
 
 
 def _bytes_of(pids):

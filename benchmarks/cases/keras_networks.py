@@ -37,18 +37,23 @@ def build(job: dict[str, Any]) -> keras.Model:
     """
     limit_threads(job["threads"])
     keras.config.set_dtype_policy(job.get("dtype", "float32"))
-    model = keras_regnet.build(
-        job["network"],
-        input_shape=(job["size"], job["size"], 3),
-        classes=steps.CLASSES,
-        classifier_activation=None,
-        include_preprocessing=False,
-    )
+    model = network(job["network"], job)
     if job["form"] == "stock":
         return _with_stock_layers(model)
     if job["form"] == "folded":
         return keras_regnet.export.fold_batch_norm(model)
     return model
+
+
+def network(name_or_config: Any, job: dict[str, Any]) -> keras.Model:
+    """Returns a network of logits, as all that are timed."""
+    return keras_regnet.build(
+        name_or_config,
+        input_shape=(job["size"], job["size"], 3),
+        classes=job.get("classes", steps.CLASSES),
+        classifier_activation=None,
+        include_preprocessing=False,
+    )
 
 
 def _with_stock_layers(model):

@@ -31,7 +31,6 @@ def prepare(job: dict[str, Any]) -> worker.Prepared:
     keras_networks.limit_threads(job["threads"])
     networks = _networks(job)
     classes = job.get("classes", steps.CLASSES)
-    job = {**job, "classes": classes}
     shape = (job["size"], job["size"], 3)
     facts = {"images": job["batch"], "networks": []}
     turns = []
@@ -45,7 +44,8 @@ def prepare(job: dict[str, Any]) -> worker.Prepared:
                 "params": cost.params,
             }
         )
-        step = _step(config, shape, job)
+        model = keras_networks.network(config, job)
+        step = keras_networks.make_step(model, {**job, "form": "ours"})
         turns.append(worker.Repeated(step, job["turn_seconds"] / len(networks)))
 
     def turn():
@@ -55,7 +55,9 @@ def prepare(job: dict[str, Any]) -> worker.Prepared:
             **{str(number): value for number, value in enumerate(seconds)},
         }
 
-    return worker.Prepared(turn, worker.versions("tensorflow", "keras"), facts)
+    return worker.Prepared(
+        turn, worker.versions(*keras_networks.PACKAGES), facts
+    )
 
 
 def _networks(job):
@@ -65,14 +67,3 @@ def _networks(job):
     rng = np.random.default_rng(_SEED)
     space = design_space.space(job["space"])
     return space.sample(rng, n=job["n"], flops=tuple(job["flops"]))
-
-
-def _step(config, shape, job):
-    model = keras_regnet.build(
-        config,
-        input_shape=shape,
-        classes=job["classes"],
-        classifier_activation=None,
-        include_preprocessing=False,
-    )
-    return keras_networks.make_step(model, {**job, "form": "ours"})

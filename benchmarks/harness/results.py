@@ -21,6 +21,7 @@ from typing import Any
 
 from benchmarks.harness import older
 from benchmarks.harness import spec
+from benchmarks.harness import statistics
 
 # What must not change between the rounds of a result.
 _FIXED = ("suite", "rounds", "turn_seconds")
@@ -153,3 +154,8 @@ def finished_rounds(setting: dict[str, Any]) -> int:
 def values(case: dict[str, Any], key: str) -> list[float]:
     """Returns what the rounds of a case measured."""
     return [measured[key] for measured in case["rounds"]]
+
+
+def median(case: dict[str, Any], key: str = "seconds") -> float:
+    """Returns the median of what the rounds of a case measured."""
+    return statistics.spread(values(case, key)).median

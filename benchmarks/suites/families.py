@@ -164,13 +164,7 @@ def _trained_setting(options, path, which, threads):
         "size": _TRAINED_SIZE,
         "classes": _TRAINED_CLASSES,
     }
-    labels = ("network", "pass", "batch", "threads")
-    return spec.Setting(
-        {label: job[label] for label in labels},
-        (spec.Case(common.OURS, "population", job), common.machine(options)),
-        common.OURS,
-        threads,
-    )
+    return networks.population_setting(options, job, "network")
 
 
 SUITES = (

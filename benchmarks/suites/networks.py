@@ -197,12 +197,25 @@ def _population_setting(options, which, threads):
         **_POPULATION,
         "n": 2 if options.quick else 32,
     }
-    labels = ("space", "pass", "batch", "threads")
+    return population_setting(options, job, "space")
+
+
+def population_setting(
+    options: spec.Options, job: Mapping[str, Any], name: str
+) -> spec.Setting:
+    """Returns the setting of networks that are timed together.
+
+    Args:
+      options: of the run.
+      job: of `cases.population`.
+      name: the entry of the job that tells the networks.
+    """
+    labels = (name, "pass", "batch", "threads")
     return spec.Setting(
         {label: job[label] for label in labels},
         (spec.Case(common.OURS, "population", job), common.machine(options)),
         common.OURS,
-        threads,
+        job["threads"],
     )
 
 

@@ -4,7 +4,6 @@ import functools
 import pathlib
 
 from benchmarks.harness import results
-from benchmarks.harness import statistics
 from experiments.families import networks
 
 HEADER = ("inference, ms", "training, ms")
@@ -33,8 +32,8 @@ def _milliseconds() -> dict[tuple[int, str, str], float]:
             if networks.file(b).stem == labels["network"]
         ]
         for number, family in enumerate(networks.FAMILIES):
-            seconds = statistics.spread(results.values(case, str(number)))
-            milliseconds = 1e3 * seconds.median / case["facts"]["images"]
+            seconds = results.median(case, str(number))
+            milliseconds = 1e3 * seconds / case["facts"]["images"]
             found[budget, family.name, labels["pass"]] = milliseconds
     return found
 
